@@ -1,0 +1,50 @@
+# Everything runs in .venv, which the first target that needs it makes: the exact versions of requirements.lock.
+PYTHON ?= python3
+RUN := .venv/bin/python
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install reproduce test bench lint types format sample published lock doctor clean
+
+help:            ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
+
+install: $(STAMP) ## make .venv with the locked versions
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "Python 3.11 to 3.13 is needed: make PYTHON=python3.11 ...")'
+	test -x $(RUN) || $(PYTHON) -m venv .venv
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+reproduce: $(STAMP) ## rebuild the published table, check the chain on the sample, run what this device can (ARGS="model.path=DIR data=local data.root=DIR")
+	$(RUN) -m harness reproduce $(ARGS)
+
+test: $(STAMP)   ## all tests that this machine can run
+	$(RUN) -m pytest $(ARGS)
+
+bench: $(STAMP)  ## speed and memory, both sides in one run; what docs/performance.md has (about an hour; one by one: benchmarks/*.py --help)
+	set -e; for name in tokens purity retrieval sweep t2retrieval whole_run gpu; do echo "== $$name"; $(RUN) benchmarks/$$name.py; done
+
+lint: $(STAMP)   ## style and format
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+types: $(STAMP)  ## strict types
+	$(RUN) -m mypy
+
+format: $(STAMP) ## put the code into the house format
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+doctor: $(STAMP) ## what this machine has and what `make reproduce` would do
+	$(RUN) -m harness doctor
+
+sample: $(STAMP) ## write the embedded sample again (harness/sample)
+	$(RUN) scripts/make_sample.py
+
+published: $(STAMP) ## write results/published again from the model card: make published CARD=FILE
+	$(RUN) scripts/publish_card.py $(CARD) -o results/published/acge_text_embedding
+
+clean:           ## remove .venv and caches, never results
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist
