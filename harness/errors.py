@@ -1,0 +1,54 @@
+"""What can go wrong, by whose it is to mend; each kind carries the exit code of the command line.
+
+HarnessError            1  the base: a run that could not finish
+├── RequestError        2  the request is wrong: unknown name, impossible value, a run that is already going on
+├── InputError          1  the inputs are not the pinned ones: data, weights or result files missing, damaged, foreign
+├── MachineError        1  the machine can't do what was asked: device, memory, disk, hub out of reach
+├── EncodingError       1  the model gave vectors no score may be made of (NaN, inf)
+└── DriftError          3  scores are not the expected ones
+
+Every message says what was found, what was expected, and the setting or command that mends it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HarnessError(Exception):
+    """Base class; `exit_code` is what `python -m harness` returns for it."""
+
+    exit_code = 1
+
+
+class RequestError(HarnessError):
+    """The request is wrong, whatever machine it runs on."""
+
+    exit_code = 2
+
+
+class InputError(HarnessError):
+    """Data, weights or result files are missing, damaged, or not the ones that are pinned."""
+
+
+class MachineError(HarnessError):
+    """This machine can't do what was asked."""
+
+
+class EncodingError(HarnessError):
+    """The model returned a vector that no score may be made of."""
+
+
+class DriftError(HarnessError):
+    """Scores differ from the expected ones."""
+
+    exit_code = 3
+
+
+def unknown(kind: str, found: str, known: Iterable[str]) -> str:
+    """The message for a name that is not among the `known` ones, closest first: `unknown task 'X': did you mean ...`."""
+    choices = list(known)
+    close = difflib.get_close_matches(found, choices, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    return f"unknown {kind} {found!r}: {hint}Known: {', '.join(choices)}"

@@ -1,0 +1,130 @@
+"""What a run is: frozen values that every room reads, and the identity made of those that can change a score."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Dtype = Literal["fp32", "fp16", "bf16"]
+Ladder = Literal["exact", "padded"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """Which model. Exactly one of `path`, `package` and `hub` is where its SentenceTransformer folder comes from.
+
+    `path`: a local folder. `package`: an installed Python package that carries the folder `package_folder`.
+    `hub`: a hub repository at `revision` (None resolves once; the commit goes into every record).
+    `weights_sha256`, `parameters`, `max_positions`, `embedding_dim`: checked against what is loaded where not None.
+    `query_instruction`: put before every Retrieval query, nothing else.
+    """
+
+    name: str
+    path: str | None = None
+    package: str | None = None
+    package_folder: str | None = None
+    hub: str | None = None
+    revision: str | None = None
+    weights_sha256: str | None = None
+    parameters: int | None = None
+    max_positions: int | None = None
+    embedding_dim: int | None = None
+    query_instruction: str | None = None
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodingSpec:
+    """The kernel setting under which a text's vector is a pure function of its token ids.
+
+    `ladder`: `exact`, one batch shape per token count, no padding and no mask; `padded`, token counts rounded up to a fixed
+    ladder of lengths, with a mask. `batch_tokens`: rows per batch shape are `max(1, batch_tokens // length)`.
+    """
+
+    ladder: Ladder
+    batch_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuSpec:
+    """The device a run expects. `pattern`: a regular expression the device's name must match (`cpu` for none)."""
+
+    name: str
+    pattern: str
+    min_memory_gib: float
+    mismatch: Literal["stop", "warn"]
+    encoding: EncodingSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSpec:
+    """Where task data comes from; `root`: the folder of `local`.
+
+    `verify`: on a statistic that differs, stop (`error`), say so in the record (`label`), or don't look (`off`).
+    """
+
+    source: Literal["hub", "local", "sample"]
+    root: str | None = None
+    verify: Literal["error", "label", "off"] = "error"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringSpec:
+    """How vectors become metrics.
+
+    `dtype`: compare them in float32, or in the model's own dtype as the card's script did.
+    `search`: BEIR's own, or the exact replacement with equal metrics.
+    """
+
+    dtype: Literal["float32", "model"] = "float32"
+    search: Literal["reference", "exact"] = "reference"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """One run, resolved: nothing in it is looked up again. `tasks` are names in the benchmark's order.
+
+    `store`: where vectors are kept for other runs; `workers`: processes that score beside the encoding, None for what suits the device.
+    """
+
+    benchmark: str
+    model: ModelSpec
+    gpu: GpuSpec
+    data: DataSpec
+    scoring: ScoringSpec
+    dtype: Dtype
+    max_len: int
+    dim: int | None
+    tasks: tuple[str, ...]
+    store: Path | None
+    workers: int | None
+    results_dir: Path
+    overwrite: bool = False
+
+    def identity(self) -> dict[str, Any]:
+        """The values that can change a score.
+
+        Which tasks are asked for, where results go and vectors are kept are not among them, nor is where the model's folder lies:
+        the hash of its weights is compared when a run is resumed.
+        """
+        plain = asdict(self)
+        for key in ("tasks", "store", "workers", "results_dir", "overwrite"):
+            del plain[key]
+        del plain["model"]["path"]
+        return plain
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the identity, hexadecimal."""
+        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def folder(self) -> Path:
+        """`<results_dir>/<model>/<gpu>_<dtype>_len<max_len>_dim<dim>-<hash8>`."""
+        dim = "full" if self.dim is None else str(self.dim)
+        name = f"{self.gpu.name}_{self.dtype}_len{self.max_len}_dim{dim}-{self.digest[:8]}"
+        return self.results_dir / self.model.name / name
