@@ -1,0 +1,31 @@
+"""Data of the tasks: one loader per source, all giving the same typed data with its provenance and verdict."""
+
+from __future__ import annotations
+
+from harness.benchmark import TaskSpec
+from harness.data.hub import locate_hub
+from harness.data.loading import assemble_task
+from harness.data.local import data_root, locate_local
+from harness.data.types import LoadedTask
+from harness.errors import RequestError
+from harness.resources import SAMPLE_DIR
+from harness.spec import DataSpec
+
+__all__ = ["load_task"]
+
+
+def load_task(task: TaskSpec, data: DataSpec) -> LoadedTask:
+    """The task's data from the source that `data` names, checked against the known figures as `data.verify` says.
+
+    Raises:
+        RequestError: `data.root` is missing where it is needed, given where it has no meaning, or no folder.
+        InputError: data is missing, damaged, ambiguous, or (`data.verify=error`) not that of C-MTEB.
+        MachineError: the hub is out of reach and the cache does not have the data.
+    """
+    if data.source == "local":
+        return assemble_task(task, locate_local(task, data_root(data.root)), verify=data.verify)
+    if data.root is not None:
+        raise RequestError(f"data.root={data.root} has no meaning with data={data.source}: leave it out, or say data=local")
+    if data.source == "sample":
+        return assemble_task(task, locate_local(task, SAMPLE_DIR / "data", source="sample"), verify=data.verify)
+    return assemble_task(task, locate_hub(task), verify=data.verify)

@@ -1,0 +1,281 @@
+"""`data=hub`: the pinned revisions through huggingface_hub, into its own cache; no loading script is run.
+
+`HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE` and `HF_HUB_OFFLINE` are read when a function is called.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from huggingface_hub import HfApi, constants, hf_hub_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+    XetDownloadError,
+)
+from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.utils.tqdm import tqdm
+
+from harness.benchmark import Repository, TaskSpec
+from harness.data.layout import Part, find_parts
+from harness.data.loading import TaskFiles
+from harness.data.tables import DataFile
+from harness.errors import InputError, MachineError
+
+RepositoryType = Literal["dataset", "model"]
+Parts = Mapping[str, tuple[Part, ...]]
+
+_MAIN = "main"
+_TIMEOUT = 10.0
+_PROBE = "C-MTEB/AFQMC"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_TRUE = {"1", "ON", "YES", "TRUE"}
+_SHOWN = 8
+_HTTP_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]  # the base of whatever HTTP library this huggingface_hub uses
+
+
+@dataclass(frozen=True)
+class HubSettings:
+    """What the environment says of the hub: the address, the cache folder, and whether the network may be used."""
+
+    endpoint: str
+    cache: Path
+    offline: bool
+
+
+@dataclass(frozen=True)
+class HubStatus:
+    """Whether the hub answers; `detail` says how, or why not."""
+
+    settings: HubSettings
+    reachable: bool
+    detail: str
+
+
+class _QuietBar(tqdm):
+    """The library's progress bar, on a terminal only."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["disable"] = kwargs.get("disable") or not sys.stderr.isatty()
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+
+def hub_settings() -> HubSettings:
+    """The hub as the environment of this moment has it."""
+    environment = os.environ
+    home = environment.get("HF_HOME")
+    cache = environment.get("HF_HUB_CACHE") or (str(Path(home) / "hub") if home else constants.HF_HUB_CACHE)
+    offline = environment.get("HF_HUB_OFFLINE") or environment.get("TRANSFORMERS_OFFLINE") or ""
+    return HubSettings(
+        endpoint=(environment.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/"),
+        cache=Path(os.path.expandvars(cache)).expanduser().resolve(),
+        offline=offline.upper() in _TRUE or constants.HF_HUB_OFFLINE,
+    )
+
+
+def hub_status(timeout: float = 3.0) -> HubStatus:
+    """Whether the hub answers within `timeout` seconds; never raises for a hub that doesn't."""
+    settings = hub_settings()
+    if settings.offline:
+        return HubStatus(settings, False, "offline mode (HF_HUB_OFFLINE)")
+    try:
+        HfApi(endpoint=settings.endpoint).dataset_info(_PROBE, timeout=timeout)
+    except RepositoryNotFoundError:
+        return HubStatus(settings, True, f"answers, but does not know {_PROBE}")
+    except (_HTTP_ERROR, OSError, ValueError, KeyError, TypeError) as error:
+        return HubStatus(settings, False, _reason(error))
+    return HubStatus(settings, True, "answers")
+
+
+def resolve_commit(repository: str, revision: str | None = None, *, kind: RepositoryType = "dataset") -> str:
+    """The commit that a branch, tag or (None) the default branch points at; in offline mode, the one that the cache has for it.
+
+    Raises:
+        InputError: the hub has no such repository or revision.
+        MachineError: the hub does not answer, or offline mode is on and the cache does not know.
+    """
+    settings = hub_settings()
+    if not settings.offline:
+        return _list_repository(repository, revision or _MAIN, kind, settings)[0]
+    if revision is not None and _COMMIT.fullmatch(revision):
+        return revision
+    reference = _cache_folder(repository, kind, settings) / "refs" / (revision or _MAIN)
+    if not reference.is_file():
+        raise _offline(f"which commit {repository} is at", settings)
+    return reference.read_text(encoding="utf-8").strip()
+
+
+def locate_hub(task: TaskSpec) -> TaskFiles:
+    """The task's files in the cache, downloaded where they are not there yet, always at a known commit.
+
+    The pinned revision is read where it holds the tables in files that can be read, else the task's substitute, and that is told.
+    A pinned commit never changes, so files of it that the cache has are used without asking the hub.
+
+    Raises:
+        InputError: the hub has no such repository or revision, or no readable file in it.
+        MachineError: the hub can't be reached or broke off, or offline mode is on and the cache lacks a file.
+    """
+    settings = hub_settings()
+    splits = {table: table for table in task.tables if table != "qrels"}
+    pinned = Repository(task.hub, task.revision)
+    read = pinned
+    notes: tuple[str, ...] = ()
+    parts, names = _find(task, task.hub, task.revision, splits, settings)
+    if parts is None and task.substitute is not None:
+        substitute = task.substitute
+        read = substitute
+        notes = (f"read {substitute.hub}@{substitute.revision} in place of {task.hub}@{task.revision}, which has no file that can be read",)
+        parts, names = _find(task, substitute.hub, _pinned(substitute), splits, settings)
+    if parts is None:
+        if settings.offline:
+            raise _offline(f"{task.hub}@{task.revision} ({task.name})", settings)
+        listed = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+        raise InputError(
+            f"{task.name}: no readable file for {', '.join(splits)} in {read.hub}@{read.revision} (found {listed or 'nothing'}); "
+            "loading scripts are never run. Put the tables into a folder as JSON lines or Parquet: data=local data.root=DIR"
+        )
+    commit = _pinned(read)
+    tables = {table: tuple(_download(read.hub, commit, commit, part, settings) for part in parts[table]) for table in splits}
+    qrels_commit = None
+    if task.qrels is not None:
+        qrels_commit, tables["qrels"] = _locate_qrels(task, task.qrels, settings)
+    return TaskFiles(
+        source="hub",
+        tables=tables,
+        repository=read.hub,
+        revision=commit,
+        qrels_revision=qrels_commit,
+        substituted=read is not pinned,
+        notes=notes,
+        remedy=f"If the file is damaged, delete {_cache_folder(read.hub, 'dataset', settings)} and run again",
+    )
+
+
+def _locate_qrels(task: TaskSpec, qrels: Repository, settings: HubSettings) -> tuple[str, tuple[DataFile, ...]]:
+    """The commit of the judgements and their files. Asked for by branch where nobody pinned a commit, so that the cache remembers which."""
+    commit = qrels.revision or resolve_commit(qrels.hub)
+    parts, names = _find(task, qrels.hub, commit, {"qrels": task.split}, settings)
+    if parts is None:
+        if settings.offline:
+            raise _offline(f"{qrels.hub}@{commit} (the judgements of {task.name})", settings)
+        listed = ", ".join(names[:_SHOWN]) or "nothing"
+        raise InputError(f"{task.name}: no readable file for {task.split} in {qrels.hub}@{commit} (found {listed})")
+    return commit, tuple(_download(qrels.hub, qrels.revision or _MAIN, commit, part, settings) for part in parts["qrels"])
+
+
+def _pinned(repository: Repository) -> str:
+    if repository.revision is None:
+        raise InputError(f"{repository.hub} has no pinned revision: name one in the benchmark table")
+    return repository.revision
+
+
+def _find(task: TaskSpec, repository: str, commit: str, splits: Mapping[str, str], settings: HubSettings) -> tuple[Parts | None, list[str]]:
+    """The parts of the tables, first among what the cache has; None when the commit does not have them all. And the names looked at."""
+    snapshot = _cache_folder(repository, "dataset", settings) / "snapshots" / commit
+    cached = sorted(path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()) if snapshot.is_dir() else []
+    place = f"{repository}@{commit[:8]}"
+    try:
+        parts = {table: find_parts(task, split, cached, place=place) for table, split in splits.items()}
+    except InputError:  # the cache has some shards of a table
+        parts = dict.fromkeys(splits, ())
+    if all(parts.values()):
+        return parts, cached
+    if settings.offline:
+        return None, cached
+    _, names = _list_repository(repository, commit, "dataset", settings)
+    parts = {table: find_parts(task, split, names, place=place) for table, split in splits.items()}
+    return (parts if all(parts.values()) else None), names
+
+
+def _list_repository(repository: str, revision: str, kind: RepositoryType, settings: HubSettings) -> tuple[str, list[str]]:
+    """The commit of a revision and the names of its files, from the hub."""
+    api = HfApi(endpoint=settings.endpoint)
+    with _hub_errors(repository, revision, settings):
+        ask = api.dataset_info if kind == "dataset" else api.model_info
+        info = ask(repository, revision=revision, timeout=_TIMEOUT)
+        if not info.sha:
+            raise ValueError("the answer names no commit")
+        return info.sha, sorted(sibling.rfilename for sibling in info.siblings or ())
+
+
+def _download(repository: str, revision: str, commit: str, part: Part, settings: HubSettings) -> DataFile:
+    with _hub_errors(repository, revision, settings):
+        found = hf_hub_download(
+            repository,
+            part.name,
+            repo_type="dataset",
+            revision=revision,
+            cache_dir=settings.cache,
+            endpoint=settings.endpoint,
+            local_files_only=settings.offline,
+            tqdm_class=_QuietBar,
+        )
+    path = Path(found)
+    expected = _cache_folder(repository, "dataset", settings) / "snapshots" / commit / part.name
+    if path != expected:
+        raise MachineError(f"{repository} moved away from commit {commit} while it was read: run again")
+    return DataFile(part, path, f"{repository}@{commit[:8]}/{part.name}", _stated_sha256(path))
+
+
+def _stated_sha256(path: Path) -> str | None:
+    """What the hub said of the bytes: the cache links to `blobs/<sha256>` for large files (which may be a link into a store of its own)."""
+    blob = path.readlink().name if path.is_symlink() else ""
+    return blob if _SHA256.fullmatch(blob) else None
+
+
+def _cache_folder(repository: str, kind: RepositoryType, settings: HubSettings) -> Path:
+    return settings.cache / repo_folder_name(repo_id=repository, repo_type=kind)
+
+
+@contextmanager
+def _hub_errors(repository: str, revision: str, settings: HubSettings) -> Iterator[None]:
+    """The library's errors, told as whose they are to mend."""
+    at = f"{repository}@{revision}"
+    try:
+        yield
+    except RevisionNotFoundError as error:
+        raise InputError(f"the hub at {settings.endpoint} has {repository}, but no revision {revision} of it. {_ways_out()}") from error
+    except RepositoryNotFoundError as error:
+        found = f"no repository {repository} (or not for you: HF_TOKEN)"
+        raise InputError(f"the hub at {settings.endpoint} has {found}. {_ways_out()}") from error
+    except (OfflineModeIsEnabled, LocalEntryNotFoundError) as error:
+        if settings.offline or isinstance(error, OfflineModeIsEnabled):
+            raise _offline(at, settings) from error
+        raise MachineError(f"can't get {at} from {settings.endpoint} ({_reason(error.__cause__ or error)}). {_ways_out()}") from error
+    except EntryNotFoundError as error:
+        raise InputError(f"the hub at {settings.endpoint} has no such file in {at} ({_reason(error)}). {_ways_out()}") from error
+    except (_HTTP_ERROR, OSError, XetDownloadError, RuntimeError) as error:
+        raise MachineError(f"can't get {at} from {settings.endpoint} ({_reason(error)}). {_ways_out()}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise MachineError(f"{settings.endpoint} does not answer as a hub does ({_reason(error)}). {_ways_out()}") from error
+
+
+def _offline(what: str, settings: HubSettings) -> MachineError:
+    return MachineError(
+        f"offline mode is on (HF_HUB_OFFLINE) and the cache {settings.cache} does not have {what}. Unset HF_HUB_OFFLINE, or name the cache "
+        f"that has it (HF_HOME). {_ways_out()}"
+    )
+
+
+def _ways_out() -> str:
+    return (
+        "Ways out: run again (what was downloaded is kept), HF_ENDPOINT=URL for another hub, or fetch where there is network "
+        "(python -m harness fetch data.root=DIR) and read that here with data=local data.root=DIR"
+    )
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split()).split(" For more information")[0]
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

@@ -1,0 +1,108 @@
+"""Which files of a repository or a folder hold a table: a pure function of their names.
+
+C-MTEB keeps `data/<split>-00000-of-00001-<hash>.parquet`; mteb's older multilingual repositories `<config>/<split>.jsonl`, its converted
+ones `<split>/<config>.json.gz` or `<config>/<split>-00000-of-00001.parquet`; folders made by hand `<split>.jsonl.gz`. The two MASSIVE
+repositories have, at the revision the card names, nothing but a loading script and the archive it reads: the archive is read here the way
+that script did. No loading script is ever run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from harness.benchmark import TaskSpec
+from harness.errors import InputError
+
+FORMATS = (".jsonl", ".jsonl.gz", ".json.gz", ".parquet")
+"""What a table file may end in; `.json.gz` holds JSON lines too."""
+
+_ONE_FILE = re.compile(rf"({'|'.join(map(re.escape, FORMATS))})")
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?\.parquet")
+_MASSIVE = "amazon-massive-dataset-1.0.tar.gz"
+_MASSIVE_LABEL = {"mteb/amazon_massive_intent": "intent", "mteb/amazon_massive_scenario": "scenario"}
+_MASSIVE_PARTITION = {"train": "train", "validation": "dev", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file that holds a table or a shard of it, by its path within the repository or folder, and how to read the table out of it.
+
+    `member`: the file inside, where `name` is a tar archive. `columns` maps a column to what this file calls it, where that differs.
+    `only`: a column and the value that a row of this table has in it; without `member`, it counts only where the file has the column.
+    """
+
+    name: str
+    member: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    only: tuple[str, str] | None = None
+
+    @property
+    def suffix(self) -> str:
+        """What the name ends in, one of `FORMATS` or `.tar.gz`."""
+        return next((suffix for suffix in (".tar.gz", *FORMATS) if self.name.endswith(suffix)), "")
+
+
+def find_parts(task: TaskSpec, split: str, names: Iterable[str], *, place: str) -> tuple[Part, ...]:
+    """The files that hold a split of the task, among `names` (paths within `place`), shards in order; empty when there are none.
+
+    Files of the task's own config (its language) go before files of all configs, whose rows are told apart by a `lang` column.
+
+    Raises:
+        InputError: several files claim the split, or a shard is missing.
+    """
+    known = sorted(names)
+    only = None if task.config == "default" else ("lang", task.config)
+    own = (f"{task.config}/{split}", f"{split}/{task.config}", f"data/{task.config}/{split}")
+    for bases in (own, (split, f"data/{split}")):
+        groups = _groups(bases, known)
+        if len(groups) > 1:
+            raise InputError(
+                f"{place} has several files for {split!r} of {task.name}: {', '.join(name for group in groups for name in group)}. "
+                "Keep one of them."
+            )
+        if groups:
+            return tuple(Part(name, only=only) for name in groups[0])
+    label = _MASSIVE_LABEL.get(task.hub)
+    if label is not None and _MASSIVE in known and split in _MASSIVE_PARTITION:
+        columns = {"text": "utt", "label": label}
+        partition = ("partition", _MASSIVE_PARTITION[split])
+        return (Part(_MASSIVE, member=f"1.0/data/{task.config}.jsonl", columns=columns, only=partition),)
+    return ()
+
+
+def mirror_name(table: str, part: Part) -> str:
+    """The name under which a folder made by `fetch` keeps the part, so that `find_parts` finds it there."""
+    if part.member is not None:
+        return part.name
+    shard = _SHARD.search(part.name)
+    if shard is not None and shard[2] != "00001":
+        return f"{table}-{shard[1]}-of-{shard[2]}.parquet"
+    return table + (".jsonl.gz" if part.suffix == ".json.gz" else part.suffix)
+
+
+def _groups(bases: Iterable[str], names: list[str]) -> list[list[str]]:
+    """The names that are a base with a known ending; each single file is a group, so is each set of shards."""
+    singles: list[list[str]] = []
+    shards: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for base in bases:
+        for name in names:
+            if not name.startswith(base):
+                continue
+            ending = name[len(base) :]
+            if _ONE_FILE.fullmatch(ending):
+                singles.append([name])
+            elif shard := _SHARD.fullmatch(ending):
+                shards.setdefault((base, shard[2]), []).append((shard[1], name))
+    for (base, total), found in shards.items():
+        wanted = [f"{index:05d}" for index in range(int(total))]
+        indexes = [index for index, _ in found]
+        if set(indexes) != set(wanted):
+            missing = ", ".join(sorted(set(wanted) - set(indexes)))
+            raise InputError(f"{base}-*: shards {missing} of {total} are missing (found {', '.join(indexes)}). Fetch them too.")
+        if len(indexes) > len(wanted):  # the same shard twice, under two hashes
+            singles += [[name] for _, name in found]
+        else:
+            singles.append([name for _, name in sorted(found)])
+    return singles

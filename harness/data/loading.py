@@ -1,0 +1,113 @@
+"""From the files of a task to its checked data: hash, read, parse, compare with the known figures. The same for every source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness.benchmark import TaskSpec
+from harness.data.identity import compare_figures
+from harness.data.parsing import parse_task, table_schema
+from harness.data.tables import DataFile, read_table
+from harness.data.types import LoadedTask, Provenance, TaskData, Verdict
+from harness.errors import InputError
+from harness.files import sha256_file
+
+Source = Literal["hub", "local", "sample"]
+Verify = Literal["error", "label", "off"]
+
+_SAMPLE = "embedded sample: made up for this package, not the benchmark's data"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFiles:
+    """The files of a task on this disk and where they came from; the fields are those of `Provenance`.
+
+    `remedy`: the command or setting that mends a damaged file of this source.
+    """
+
+    source: Source
+    tables: Mapping[str, tuple[DataFile, ...]]
+    repository: str | None = None
+    revision: str | None = None
+    qrels_revision: str | None = None
+    substituted: bool = False
+    notes: tuple[str, ...] = ()
+    remedy: str
+
+
+def assemble_task(task: TaskSpec, files: TaskFiles, *, verify: Verify) -> LoadedTask:
+    """The task's data from its files, with its provenance and verdict.
+
+    Raises:
+        InputError: a file is damaged or not what it should be; or the data has something that the original passes over in silence
+            (judgements of unknown passages, ids given twice) and is not the pinned data; or, under `verify="error"`, a figure differs.
+    """
+    try:
+        hashes = _hash_files(files)
+        tables = {table: read_table(parts, table_schema(task, table)) for table, parts in files.tables.items()}
+        parsed = parse_task(task, tables)
+    except InputError as error:
+        raise InputError(f"{task.name}: {error}. {files.remedy}") from error
+    verdict, mismatches = _judge(task, parsed.data, files.source, verify)
+    pinned = {task.revision, task.substitute.revision if task.substitute else task.revision}
+    if parsed.doubts and verdict != "verified" and files.revision not in pinned:
+        doubts = "; ".join(parsed.doubts)
+        raise InputError(
+            f"{task.name}: {doubts}. The original packages pass over this in silence, and score something else. {files.remedy}"
+        )
+    provenance = Provenance(
+        source=files.source,
+        verdict=verdict,
+        repository=files.repository,
+        revision=files.revision,
+        pinned_revision=task.revision,
+        qrels_revision=files.qrels_revision,
+        substituted=files.substituted,
+        sha256=hashes,
+        mismatches=mismatches,
+        notes=(*files.notes, *(f"as in the pinned data: {doubt}" for doubt in parsed.doubts)),
+    )
+    return LoadedTask(parsed.data, provenance)
+
+
+def _hash_files(files: TaskFiles) -> dict[str, str]:
+    hashes: dict[str, str] = {}
+    seen: dict[Path, str] = {}
+    for file in (file for parts in files.tables.values() for file in parts):
+        if file.path not in seen:
+            try:
+                seen[file.path] = sha256_file(file.path)
+            except OSError as error:
+                raise InputError(f"{file.origin}: can't be read ({error.strerror or error})") from error
+        if file.sha256 is not None and seen[file.path] != file.sha256:
+            raise InputError(f"{file.origin}: damaged: its sha256 is {seen[file.path]}, expected {file.sha256}")
+        hashes[file.part.name] = seen[file.path]
+    return hashes
+
+
+def _judge(task: TaskSpec, data: TaskData, source: Source, verify: Verify) -> tuple[Verdict, tuple[str, ...]]:
+    if source == "sample":
+        return "not C-MTEB", (_SAMPLE,)
+    if verify == "off" or not task.statistics:
+        return "unverified", ()
+    mismatches = compare_figures(task, data)
+    if not mismatches:
+        return "verified", ()
+    if verify == "error":
+        raise InputError(_mismatch_message(task, mismatches))
+    return "not C-MTEB", mismatches
+
+
+def _mismatch_message(task: TaskSpec, mismatches: tuple[str, ...]) -> str:
+    lines = [f"{task.name}: this is not the data of C-MTEB, {len(mismatches)} known figures differ:", *(f"  {line}" for line in mismatches)]
+    if task.statistics_of:
+        pinned = f"{task.hub}@{task.revision[:8]}"
+        lines.append(f"The known figures were counted on {task.statistics_of}, a copy of {pinned}: a small difference may be theirs.")
+    lines.append(
+        "Give the pinned data (data=hub, or a folder made by `python -m harness fetch data.root=DIR` with data=local), or run on this data "
+        "with data.verify=label, which records it as not C-MTEB, or with data.verify=off, which records it as unverified."
+    )
+    return "\n".join(lines)

@@ -1,0 +1,152 @@
+"""`data=local`: a folder with one folder per task, made by hand or by `python -m harness fetch`; `data=sample` reads the same form."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.benchmark import TaskSpec
+from harness.data.layout import FORMATS, find_parts
+from harness.data.loading import Source, TaskFiles
+from harness.data.tables import DataFile
+from harness.errors import InputError, RequestError
+
+ENVIRONMENT = "CMTEB_DATA"
+"""Where `data.root` comes from when it is not given."""
+
+MIRROR = "mirror.json"
+"""What `fetch` leaves in each task's folder; a folder without it is taken as it is, of unknown origin."""
+
+_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class MirrorFile:
+    """A file of a mirror. `origin`: where its bytes came from, `repository@commit/path`; `size` in bytes."""
+
+    sha256: str
+    size: int
+    origin: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """Where the files of a mirrored task came from, as `Provenance` has it; `files` by name."""
+
+    task: str
+    repository: str
+    revision: str
+    pinned_revision: str
+    qrels_repository: str | None
+    qrels_revision: str | None
+    substituted: bool
+    notes: tuple[str, ...]
+    files: Mapping[str, MirrorFile]
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of `mirror.json`."""
+        files = {name: vars(file) for name, file in self.files.items()}
+        return {"schema": _SCHEMA, **vars(self), "notes": list(self.notes), "files": files}
+
+
+def data_root(root: str | None) -> Path:
+    """The folder that `data.root` or the environment names.
+
+    Raises:
+        RequestError: neither names one, or it is no folder.
+    """
+    named = root or os.environ.get(ENVIRONMENT)
+    if not named:
+        raise RequestError(f"data=local needs a folder: give data.root=DIR, or set the environment variable {ENVIRONMENT}")
+    path = Path(named).expanduser()
+    if not path.is_dir():
+        where = "data.root" if root else ENVIRONMENT
+        raise RequestError(f"{where}={named}: no such folder. Make one with `python -m harness fetch data.root={named}`, or name another")
+    return path
+
+
+def locate_local(task: TaskSpec, root: Path, *, source: Source = "local") -> TaskFiles:
+    """The task's files below `root`.
+
+    Raises:
+        InputError: the folder or a table is missing, two folders or two files claim to be the same thing, or the folder is a mirror of
+            another revision than the one that is pinned.
+    """
+    folder = find_folder(task, root)
+    fetch = f"python -m harness fetch data.root={root} tasks=[{task.name}]"
+    manifest = read_manifest(folder)
+    remedy = f"Mend the file, or fetch the pinned data: {fetch}" if manifest is None else f"Fetch it again: {fetch}"
+    if manifest is not None and manifest.pinned_revision != task.revision:
+        raise InputError(f"{folder} mirrors {manifest.repository}@{manifest.pinned_revision}, the benchmark pins {task.revision}. {remedy}")
+    names = _names(folder) if manifest is None else list(manifest.files)
+    tables = {}
+    for table in task.tables:
+        parts = find_parts(task, table, names, place=str(folder))
+        if not parts:
+            raise InputError(
+                f"{task.name}: no file of table {table!r} in {folder} (found {', '.join(names) or 'no data file'}), expected one of "
+                f"{', '.join(table + suffix for suffix in FORMATS)} there or in data/. {remedy}"
+            )
+        known = manifest.files if manifest is not None else {}
+        tables[table] = tuple(
+            DataFile(part, folder / part.name, str(folder / part.name), known[part.name].sha256 if part.name in known else None)
+            for part in parts
+        )
+    if manifest is None:
+        return TaskFiles(source=source, tables=tables, remedy=remedy)
+    return TaskFiles(
+        source=source,
+        tables=tables,
+        repository=manifest.repository,
+        revision=manifest.revision,
+        qrels_revision=manifest.qrels_revision,
+        substituted=manifest.substituted,
+        notes=manifest.notes,
+        remedy=remedy,
+    )
+
+
+def find_folder(task: TaskSpec, root: Path) -> Path:
+    """The folder of the task below `root`: its name on the card, or the one that mteb 2 uses.
+
+    Raises:
+        InputError: there is none, or there are both.
+    """
+    folders = [root / name for name in task.names if (root / name).is_dir()]
+    if len(folders) > 1:
+        raise InputError(f"{task.name} has two folders, {folders[0]} and {folders[1]}: keep one of them")
+    if not folders:
+        present = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+        raise InputError(
+            f"{task.name}: no folder {' or '.join(task.names)} in {root} (found {', '.join(present) or 'no folder'}). "
+            f"Fetch it: python -m harness fetch data.root={root} tasks=[{task.name}]"
+        )
+    return folders[0]
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """What `fetch` wrote into the folder; None where it did not make the folder.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = folder / MIRROR
+    if not path.exists():
+        return None
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        if raw.pop("schema") != _SCHEMA:
+            raise ValueError("another schema")
+        files = {name: MirrorFile(**file) for name, file in raw.pop("files").items()}
+        return Manifest(**{**raw, "notes": tuple(raw["notes"]), "files": files})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is damaged ({error!r}): delete the folder {folder} and fetch the task again") from error
+
+
+def _names(folder: Path) -> list[str]:
+    endings = (*FORMATS, ".tar.gz")
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.name.endswith(endings) and path.is_file())

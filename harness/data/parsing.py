@@ -1,0 +1,161 @@
+"""Tables into a task's typed data, with what no metric is defined on refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.benchmark import TaskSpec
+from harness.data.tables import Kind, Schema
+from harness.data.types import (
+    ClassificationData,
+    ClusteringData,
+    LabelledTexts,
+    PairData,
+    RerankingData,
+    RerankingSample,
+    RetrievalData,
+    Table,
+    TaskData,
+)
+from harness.errors import InputError
+
+_KINDS: dict[str, Kind] = {
+    "text": "text",
+    "label": "label",
+    "sentences": "texts",
+    "labels": "labels",
+    "sent1": "texts",
+    "sent2": "texts",
+    "sentence1": "text",
+    "sentence2": "text",
+    "query": "text",
+    "positive": "texts",
+    "negative": "texts",
+    "id": "id",
+    "qid": "id",
+    "pid": "id",
+    "title": "text",
+}
+_SCORE: dict[str, Kind] = {"STS": "number", "Retrieval": "grade"}
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A task's data. `doubts`: what the original packages pass over in silence, a sentence each: only the pinned data may have any."""
+
+    data: TaskData
+    doubts: tuple[str, ...] = ()
+
+
+def table_schema(task: TaskSpec, table: str) -> Schema:
+    """What the columns of the task's table must hold; a corpus may have titles."""
+    columns = {name: _SCORE[task.type] if name == "score" else _KINDS[name] for name in task.table_columns(table)}
+    optional = frozenset({"title"} if table == "corpus" else ())
+    columns |= dict.fromkeys(optional, _KINDS["title"])
+    return Schema(columns, optional, parallel=task.type in ("Clustering", "PairClassification"))
+
+
+def parse_task(task: TaskSpec, tables: Mapping[str, Table]) -> Parsed:
+    """The task's data from its tables (`task.tables`), which have been read under `table_schema`. Empty texts are data like others.
+
+    Raises:
+        InputError: no metric is defined on it: one class only, pairs in more than one row, labels of a pair task other than 0 and 1,
+            scores that are all equal, labels of another type than those trained on, no reranking sample with both kinds of candidates.
+    """
+    if task.type == "Classification":
+        return Parsed(_classification(tables["train"], tables[task.split]))
+    if task.type == "Clustering":
+        return Parsed(_clustering(tables[task.split]))
+    if task.type == "PairClassification":
+        return Parsed(_pairs(tables[task.split]))
+    if task.type == "STS":
+        return Parsed(_sts(tables[task.split]))
+    if task.type == "Reranking":
+        return Parsed(_reranking(tables[task.split]))
+    return _retrieval(tables["corpus"], tables["queries"], tables["qrels"])
+
+
+def _classification(train: Table, test: Table) -> ClassificationData:
+    for table in (train, test):
+        _check_classes(table, table.columns["label"], "column 'label'")
+    kinds = {type(table.columns["label"][0]).__name__: table.origin for table in (train, test)}
+    if len(kinds) > 1:
+        found = ", ".join(f"{kind} in {origin}" for kind, origin in kinds.items())
+        raise InputError(f"column 'label': found {found}, expected one type: a label is never equal to one of another type")
+    return ClassificationData(
+        LabelledTexts(train.columns["text"], train.columns["label"]), LabelledTexts(test.columns["text"], test.columns["label"])
+    )
+
+
+def _clustering(table: Table) -> ClusteringData:
+    for index, labels in enumerate(table.columns["labels"]):
+        _check_classes(table, labels, f"labels of set {index + 1}")
+    return ClusteringData([LabelledTexts(*pair) for pair in zip(table.columns["sentences"], table.columns["labels"], strict=True)])
+
+
+def _pairs(table: Table) -> PairData:
+    if len(table) != 1:
+        raise InputError(f"{table.origin}: found {len(table)} rows, expected one row of lists: mteb scores the first row and no other")
+    first, second, labels = (table.columns[name][0] for name in ("sent1", "sent2", "labels"))
+    wrong = next((position for position, label in enumerate(labels) if type(label) is not int or label not in (0, 1)), None)
+    if wrong is not None:
+        raise InputError(f"{table.origin}, column 'labels': found {labels[wrong]!r} as item {wrong + 1}, expected 0 or 1")
+    _check_classes(table, labels, "column 'labels'")
+    return PairData(first, second, labels)
+
+
+def _sts(table: Table) -> PairData:
+    _check_classes(table, table.columns["score"], "column 'score'")
+    return PairData(table.columns["sentence1"], table.columns["sentence2"], table.columns["score"])
+
+
+def _check_classes(table: Table, values: list[Any], name: str) -> None:
+    distinct = set(values)
+    if len(distinct) < 2:
+        found = f"only {values[0]!r} in {len(values)} items" if values else "none"
+        raise InputError(f"{table.origin}, {name}: found {found}, expected at least two different values: no metric is defined on one")
+
+
+def _reranking(table: Table) -> RerankingData:
+    columns = (table.columns[name] for name in ("query", "positive", "negative"))
+    samples = [RerankingSample(*row) for row in zip(*columns, strict=True)]
+    if not any(sample.positive and sample.negative for sample in samples):
+        raise InputError(
+            f"{table.origin}: no sample has both positive and negative candidates; mteb drops the others, so nothing is left to rank"
+        )
+    return RerankingData(samples)
+
+
+def _retrieval(corpus: Table, queries: Table, qrels: Table) -> Parsed:
+    texts = dict(zip(corpus.columns["id"], corpus.columns["text"], strict=True))
+    titles = dict(zip(corpus.columns["id"], corpus.columns["title"], strict=True)) if "title" in corpus.columns else {}
+    questions = dict(zip(queries.columns["id"], queries.columns["text"], strict=True))
+    judged: dict[str, dict[str, int]] = {}
+    for query, passage, grade in zip(*(qrels.columns[name] for name in ("qid", "pid", "score")), strict=True):
+        judged.setdefault(query, {})[passage] = grade
+    passages = {passage for grades in judged.values() for passage in grades}
+    pairs = list(zip(qrels.columns["qid"], qrels.columns["pid"], strict=True))
+    doubts = (
+        *_doubt(corpus, "passage ids are given twice (the last one counts)", _repeated(corpus.columns["id"])),
+        *_doubt(queries, "query ids are given twice (the last one counts)", _repeated(queries.columns["id"])),
+        *_doubt(qrels, "pairs are judged twice (the last judgement counts)", _repeated(pairs)),
+        *_doubt(qrels, "queries are not in the queries table", judged.keys() - questions.keys()),
+        *_doubt(qrels, "passages are not in the corpus table", passages - texts.keys()),
+        *_doubt(qrels, "queries have no judgement", questions.keys() - judged.keys()),
+    )
+    return Parsed(RetrievalData(texts, questions, judged, {key: title for key, title in titles.items() if title}), doubts)
+
+
+def _repeated(keys: list[Any]) -> set[Any]:
+    return {key for key, count in Counter(keys).items() if count > 1}
+
+
+def _doubt(table: Table, what: str, keys: Iterable[Any]) -> tuple[str, ...]:
+    found = sorted(map(str, keys))
+    if not found:
+        return ()
+    return (f"{table.origin}: {len(found)} {what}: {', '.join(found[:_SHOWN])}{', ...' if len(found) > _SHOWN else ''}",)

@@ -1,0 +1,281 @@
+"""Files into typed columns: Parquet by pyarrow, JSON lines by the standard library. A wrong cell is named by file, line and column."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any, Literal, cast
+
+import pyarrow
+import pyarrow.parquet
+
+from harness.data.layout import Part
+from harness.data.types import Table
+from harness.errors import InputError
+
+Kind = Literal["text", "id", "label", "number", "grade", "texts", "labels"]
+"""What a cell must be. `label`: integer or text, one of the two in the whole column; `grade`: integer; `texts`, `labels`: lists."""
+
+_EXPECTED: dict[Kind, str] = {
+    "text": "text",
+    "id": "text (an identifier)",
+    "label": "an integer or text, the same in every row",
+    "number": "a finite number",
+    "grade": "an integer",
+    "texts": "a list of texts",
+    "labels": "a list of integers or of texts",
+}
+_TYPES: dict[Kind, tuple[frozenset[type], ...]] = {
+    "text": (frozenset({str}),),
+    "id": (frozenset({str}),),
+    "label": (frozenset({int}), frozenset({str})),
+    "number": (frozenset({int, float}),),
+    "grade": (frozenset({int}),),
+    "texts": (frozenset({str}),),
+    "labels": (frozenset({int}), frozenset({str})),
+}
+_LISTS: frozenset[Kind] = frozenset({"texts", "labels"})
+_SHOWN = 60
+_LFS_POINTER = b"version https://git-lfs"
+_DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of a table. `optional` ones may be absent; with `parallel`, the lists of a row have equal length."""
+
+    columns: Mapping[str, Kind]
+    optional: frozenset[str] = frozenset()
+    parallel: bool = False
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A part of a table on this disk. `origin` is what messages and records call it; `sha256` what its bytes must hash to, where known."""
+
+    part: Part
+    path: Path
+    origin: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What one file gave: cells by column, and the line (or row) number that each row has in the file."""
+
+    columns: dict[str, list[Any]]
+    numbers: Sequence[int]
+    unit: Literal["line", "row"]
+
+
+def read_table(files: Sequence[DataFile], schema: Schema) -> Table:
+    """The table that the files hold, its columns as plain lists of the schema's kinds, rows in the order of the files.
+
+    Raises:
+        InputError: a file is missing, truncated, not what its name says, empty, lacks a column, or has a cell of another type; the
+            message has file, line (or row) and column, what was found and what is expected.
+    """
+    tables = [_read_file(file, schema) for file in files]
+    if len(tables) == 1:
+        return tables[0]
+    present = [name for name in schema.columns if all(name in table.columns for table in tables)]
+    columns = {name: [cell for table in tables for cell in table.columns[name]] for name in present}
+    return Table(columns, " + ".join(table.origin for table in tables))
+
+
+def _read_file(file: DataFile, schema: Schema) -> Table:
+    _check_is_content(file)
+    rows = _read_parquet(file, schema) if file.part.suffix == ".parquet" else _read_jsonl(file, schema)
+    if not rows.numbers:
+        value = f" with {file.part.only[0]} {file.part.only[1]!r}" if file.part.only else ""
+        raise InputError(f"{file.origin}: no row{value}, expected at least one")
+    for name, cells in rows.columns.items():
+        _check_cells(file, rows, name, cells, schema.columns[name])
+    if schema.parallel:
+        _check_parallel(file, rows)
+    return Table(rows.columns, file.origin)
+
+
+def _check_is_content(file: DataFile) -> None:
+    with _no_damage(file, lambda: "at its beginning"), file.path.open("rb") as stream:
+        if stream.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            raise InputError(f"{file.origin}: a Git LFS pointer, expected the file itself. In the clone it lies in, run: git lfs pull")
+
+
+def _read_jsonl(file: DataFile, schema: Schema) -> _Rows:
+    columns: dict[str, list[Any]] = {}
+    appenders: list[tuple[str, Callable[[Any], None]]] = []
+    only = file.part.only
+    numbers: list[int] = []
+    escaped = False
+    line = 0
+    with _open_lines(file) as stream, _no_damage(file, lambda: f"after line {line}"):
+        for line, raw in enumerate(stream, 1):
+            row = _parse_line(file, line, raw)
+            if row is None:
+                continue
+            if not columns:
+                columns = {name: [] for name in _present(file, schema, row, f", line {line}")}
+                appenders = [(file.part.columns.get(name, name), cells.append) for name, cells in columns.items()]
+                if only and only[0] not in row and file.part.member is None:
+                    only = None
+            if only and row.get(only[0]) != only[1]:
+                continue
+            try:
+                for key, append in appenders:
+                    append(row[key])
+            except KeyError as error:
+                raise _missing_column(file, [str(error.args[0])], row, f", line {line}") from error
+            numbers.append(line)
+            escaped = escaped or b"\\u" in raw
+    rows = _Rows(columns, numbers, "line")
+    if escaped:
+        _check_surrogates(file, rows)
+    return rows
+
+
+def _parse_line(file: DataFile, line: int, raw: bytes) -> dict[str, Any] | None:
+    """The object on the line, None for a blank one."""
+    try:
+        text = raw.decode("utf-8-sig" if line == 1 else "utf-8")
+        row = json.loads(text) if not text.isspace() else None
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
+        raise InputError(f"{file.origin}, line {line}: not a line of JSON in UTF-8 ({error})") from error
+    if row is not None and type(row) is not dict:
+        raise InputError(f"{file.origin}, line {line}: found {_shown(row)}, expected a JSON object, one a line")
+    return row
+
+
+def _read_parquet(file: DataFile, schema: Schema) -> _Rows:
+    try:
+        with pyarrow.parquet.ParquetFile(file.path) as parquet:
+            present = _present(file, schema, parquet.schema_arrow.names, "")
+            names = [file.part.columns.get(name, name) for name in present]
+            only = file.part.only if file.part.only and file.part.only[0] in parquet.schema_arrow.names else None
+            table = parquet.read(columns=list(dict.fromkeys([*names, *([only[0]] if only else [])])))
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"{file.origin}: truncated or damaged Parquet ({error})") from error
+    numbers: Sequence[int] = range(1, table.num_rows + 1)
+    columns = {ours: table.column(theirs).to_pylist() for ours, theirs in zip(present, names, strict=True)}
+    if only:
+        keep = [index for index, value in enumerate(table.column(only[0]).to_pylist()) if value == only[1]]
+        columns = {name: [cells[index] for index in keep] for name, cells in columns.items()}
+        numbers = [index + 1 for index in keep]
+    return _Rows(columns, numbers, "row")
+
+
+def _present(file: DataFile, schema: Schema, found: Mapping[str, Any] | Sequence[str], where: str) -> list[str]:
+    """The schema's columns that the file has.
+
+    Raises:
+        InputError: one that is not optional is missing.
+    """
+    names = {name: file.part.columns.get(name, name) for name in schema.columns}
+    missing = [theirs for ours, theirs in names.items() if theirs not in found and ours not in schema.optional]
+    if missing:
+        raise _missing_column(file, missing, found, where)
+    return [ours for ours, theirs in names.items() if theirs in found]
+
+
+def _missing_column(file: DataFile, missing: list[str], found: Mapping[str, Any] | Sequence[str], where: str) -> InputError:
+    names = ", ".join(repr(name) for name in missing)
+    return InputError(f"{file.origin}{where}: column {names} is missing (found {', '.join(map(repr, found)) or 'none'})")
+
+
+def _check_cells(file: DataFile, rows: _Rows, name: str, cells: list[Any], kind: Kind) -> None:
+    allowed = _TYPES[kind]
+    if kind in _LISTS:
+        ok = set(map(type, cells)) == {list} and any({type(item) for cell in cells for item in cell} <= types for types in allowed)
+    else:
+        found = set(map(type, cells))
+        ok = any(found <= types for types in allowed)
+        if ok and kind == "number" and float in found:
+            ok = all(map(math.isfinite, cells))
+    if ok:
+        return
+    first = next(chain.from_iterable(cell for cell in cells if type(cell) is list) if kind in _LISTS else iter(cells), None)
+    reference = next((types for types in allowed if type(first) in types), allowed[0])
+    index = next(index for index, cell in enumerate(cells) if not _fits(cell, kind, reference))
+    where = f"{file.origin}, {rows.unit} {rows.numbers[index]}, column {file.part.columns.get(name, name)!r}"
+    raise InputError(f"{where}: found {_wrong_item(cells[index], kind, reference)}, expected {_EXPECTED[kind]}")
+
+
+def _fits(cell: Any, kind: Kind, types: frozenset[type]) -> bool:
+    if kind in _LISTS:
+        return type(cell) is list and all(type(item) in types for item in cell)
+    return type(cell) in types and (kind != "number" or math.isfinite(cell))
+
+
+def _wrong_item(cell: Any, kind: Kind, types: frozenset[type]) -> str:
+    if kind in _LISTS and type(cell) is list:
+        position = next(position for position, item in enumerate(cell) if type(item) not in types)
+        return f"{_shown(cell[position])} as item {position + 1} of the list"
+    return _shown(cell)
+
+
+def _check_parallel(file: DataFile, rows: _Rows) -> None:
+    names = list(rows.columns)
+    for index, lists in enumerate(zip(*rows.columns.values(), strict=True)):
+        lengths = [len(cells) for cells in lists]
+        if len(set(lengths)) > 1:
+            found = ", ".join(f"{length} {name}" for name, length in zip(names, lengths, strict=True))
+            where = f"{file.origin}, {rows.unit} {rows.numbers[index]}"
+            raise InputError(f"{where}: lists of unequal length ({found}), expected one label for each text")
+
+
+def _check_surrogates(file: DataFile, rows: _Rows) -> None:
+    """JSON's escapes can spell half a surrogate pair, which is no character: no tokenizer and no hash takes it."""
+    for name, cells in rows.columns.items():
+        for number, cell in zip(rows.numbers, cells, strict=True):
+            for item in cell if type(cell) is list else [cell]:
+                if type(item) is str and not _is_unicode(item):
+                    raise InputError(f"{file.origin}, line {number}, column {name!r}: found half a surrogate pair, expected text")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(value: Any) -> str:
+    """The value as JSON, cut: `null`, `3.5`, `"..."`."""
+    text = json.dumps(value, ensure_ascii=True, default=repr)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
+@contextmanager
+def _no_damage(file: DataFile, where: Callable[[], str]) -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGED as error:
+        raise InputError(f"{file.origin}: truncated or damaged {where()} ({error})") from error
+    except OSError as error:
+        raise InputError(f"{file.origin}: can't be read ({error.strerror or error})") from error
+
+
+@contextmanager
+def _open_lines(file: DataFile) -> Iterator[IO[bytes]]:
+    """The file's lines as bytes, whatever they are wrapped in."""
+    with _no_damage(file, lambda: "at its beginning"):
+        if file.part.member is None:
+            with file.path.open("rb") as raw:
+                yield cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if file.part.suffix.endswith(".gz") else raw
+            return
+        with tarfile.open(file.path, "r:gz") as archive:
+            member = next((entry for entry in archive if entry.name.removeprefix("./") == file.part.member), None)
+            lines = archive.extractfile(member) if member is not None else None
+            if lines is None:
+                raise InputError(f"{file.origin}: the archive has no file {file.part.member}")
+            with lines:
+                yield lines

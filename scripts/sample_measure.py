@@ -1,0 +1,80 @@
+"""How similar the sample's texts are to the sample's encoder, and the margins that every score of the sample is built on.
+
+Kernels of another CPU or another dtype move a cosine by up to 0.01 (bfloat16; measured in tests/test_sample.py). So a pair, a
+candidate or a passage is kept only where no score hangs on a difference below `GAP`, seen with every `VIEW`. The
+measuring is done in float64, where machines agree to 1e-14: the same texts are kept everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+
+GAP = 0.024
+VIEWS = tuple((max_len, dim) for max_len in (512, 768, 1024) for dim in (1792, 1024))
+"""The settings (max_len, dim) under which every margin holds."""
+WHOLE = VIEWS.index((1024, 1792))
+"""The view that sees most of a text."""
+
+Array = NDArray[np.float64]
+
+
+class Measure:
+    """Unit vectors of texts in float64, one per view, computed once per text."""
+
+    def __init__(self, model: Path) -> None:
+        self._encoder = SentenceTransformer(str(model), device="cpu", local_files_only=True).double()
+        self._raw: dict[tuple[str, int], Array] = {}
+
+    def vectors(self, texts: Sequence[str]) -> Array:
+        """Unit vectors (views, texts, 1792), zero beyond a view's dim."""
+        stacked = np.zeros((len(VIEWS), len(texts), 1792))
+        for number, (max_len, dim) in enumerate(VIEWS):
+            stacked[number, :, :dim] = self._raw_vectors(texts, max_len)[:, :dim]
+        return stacked / np.linalg.norm(stacked, axis=2, keepdims=True)
+
+    def cosines(self, first: Sequence[str], second: Sequence[str]) -> Array:
+        """Cosines of every `first` with every `second` (views, first, second)."""
+        return cosines(self.vectors(first), self.vectors(second))
+
+    def cosine(self, first: str, second: str) -> Array:
+        """The cosine of one pair, per view."""
+        return self.cosines([first], [second])[:, 0, 0]
+
+    def _raw_vectors(self, texts: Sequence[str], max_len: int) -> Array:
+        keys = [(text, max_len if len(text) > VIEWS[0][0] - 2 else VIEWS[0][0]) for text in texts]
+        new = sorted({key for key in keys if key not in self._raw})
+        if new:
+            self._encoder.max_seq_length = max_len
+            with torch.inference_mode():
+                encoded = self._encoder.encode([text for text, _ in new], batch_size=32, show_progress_bar=False)
+            self._raw |= dict(zip(new, encoded, strict=True))
+        return np.stack([self._raw[key] for key in keys])
+
+
+def cosines(first: Array, second: Array) -> Array:
+    """Products of unit vectors, per view, to nine decimals: what ties in truth ties on every machine."""
+    return np.round(np.stack([one @ two.T for one, two in zip(first, second, strict=True)]), 9)
+
+
+def clear(scores: Array, grades: Sequence[int], texts: Sequence[str], *, depth: int | None = None) -> bool:
+    """Whether rounding can't change how `scores` (views, items) rank items of unequal grade, grade 0 being irrelevant.
+
+    Two such items are `GAP` apart or have the same text (they tie exactly). With `depth`, what lies `GAP` below the `depth`-th best score
+    may be in any order.
+    """
+    grade = np.asarray(grades)
+    for view in scores:
+        floor = -np.inf if depth is None else np.sort(view)[::-1][min(depth, len(view)) - 1] - GAP
+        for item in np.flatnonzero(grade):
+            rivals = (np.abs(view - view[item]) < GAP) & (grade != grade[item])
+            if view[item] < floor:
+                rivals &= view >= floor
+            if any(texts[rival] != texts[item] for rival in np.flatnonzero(rivals)):
+                return False
+    return True
