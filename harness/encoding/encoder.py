@@ -1,0 +1,379 @@
+"""Texts to vectors, each a pure function of the model, its dtype, the kernel setting and the text's token ids.
+
+A text runs in the batch shape of its own token count (`shapes`), so that no neighbour, order, subset or earlier call can change a bit of
+its vector. Texts may therefore run in any order: a batch starts as soon as enough texts of one shape have been tokenised.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.attention import sdpa_kernel
+
+from harness.encoding.batches import BatchQueue, check_memory
+from harness.encoding.device import TORCH_DTYPE, attention_kernel
+from harness.encoding.fingerprint import take_fingerprint
+from harness.encoding.locate import find_model
+from harness.encoding.model import LoadedModel, load_model
+from harness.encoding.shapes import BatchShape, Plan, ShapeLadder
+from harness.encoding.shards import Keys
+from harness.encoding.store import StoredVectors, VectorStore
+from harness.encoding.tokens import TextTokenizer, TokenIds
+from harness.errors import EncodingError, InputError, RequestError
+from harness.spec import Dtype, EncodingSpec, ModelSpec
+
+_CHUNK = 2048  # texts tokenised at a time
+_AHEAD = 2  # chunks tokenised before the model asks for them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counters:
+    """What encoding has cost; subtract an earlier value to know what lay between.
+
+    `distinct`: different token id sequences, counted per call; `real_tokens`: theirs. `found`: of these, in the store. `tokens`: through
+    the model, padding and dummy rows among them. `cut`: texts that `max_len` shortened. Seconds of tokenising overlap those of encoding.
+    """
+
+    texts: int = 0
+    distinct: int = 0
+    found: int = 0
+    forwards: int = 0
+    tokens: int = 0
+    real_tokens: int = 0
+    cut: int = 0
+    tokenize_seconds: float = 0.0
+    encode_seconds: float = 0.0
+    store_seconds: float = 0.0
+
+    def __add__(self, other: Counters) -> Counters:
+        return self._with(other, 1)
+
+    def __sub__(self, other: Counters) -> Counters:
+        return self._with(other, -1)
+
+    def _with(self, other: Counters, sign: int) -> Counters:
+        names = [field.name for field in dataclasses.fields(self)]
+        return Counters(**{name: getattr(self, name) + sign * getattr(other, name) for name in names})
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Tokens of the texts encoded so far, of those planned; the latter is an estimate by characters until all are tokenised."""
+
+    done: int
+    planned: int
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Texts as vectors, with what became of each text on the way.
+
+    `vectors`: [n, embedding_dim] on the CPU, raw, in the model's dtype. `tokens`: [n], specials included, after cutting.
+    `cut`: [n], whether `max_len` shortened it.
+    """
+
+    vectors: torch.Tensor
+    tokens: npt.NDArray[np.int64]
+    cut: npt.NDArray[np.bool_]
+
+
+class Encoder:
+    """One model in one dtype under one `max_len`; made by `load_encoder`. Not for several threads at once."""
+
+    def __init__(
+        self, model: LoadedModel, *, max_len: int, encoding: EncodingSpec, device: torch.device, store: VectorStore | None = None
+    ) -> None:
+        if max_len > model.max_positions:
+            raise RequestError(
+                f"max_len={max_len} is more than {model.spec.name} carries: its position table has {model.max_positions}. "
+                f"Set max_len={model.max_positions} or less."
+            )
+        self._model = model
+        self._device = device
+        self._encoding = encoding
+        self._kernel = attention_kernel(device, model.dtype, encoding.ladder)
+        self._tokenizer = TextTokenizer(model.tokenizer, max_len)
+        self._ladder = ShapeLadder(encoding, model.max_positions)
+        self.fingerprint = take_fingerprint(
+            model, max_len=max_len, encoding=encoding, device=device, tokenizer_sha256=self._tokenizer.digest
+        )
+        self.counters = Counters()
+        self._namer = _Namer(self.fingerprint.digest)
+        self._store = store
+        self._stored: StoredVectors | None = None
+        if store is not None:
+            about = self.fingerprint.about()
+            self._stored = store.open(self.fingerprint.digest, dim=model.embedding_dim, dtype=model.dtype, about=about)
+        with sdpa_kernel(self._kernel):
+            check_memory(model, device, self._ladder, max_len)
+
+    @property
+    def embedding_dim(self) -> int:
+        """Numbers in a raw vector."""
+        return self._model.embedding_dim
+
+    @property
+    def vector_bytes(self) -> int:
+        """Bytes of a raw vector."""
+        return self._model.embedding_dim * TORCH_DTYPE[self._model.dtype].itemsize
+
+    @property
+    def max_len(self) -> int:
+        """The most tokens of a text that are encoded, specials included."""
+        return self._tokenizer.max_len
+
+    def with_max_len(self, max_len: int) -> Encoder:
+        """The same loaded weights under another `max_len`, with counters of its own.
+
+        Raises:
+            RequestError: the model does not carry so many tokens.
+        """
+        return Encoder(self._model, max_len=max_len, encoding=self._encoding, device=self._device, store=self._store)
+
+    def plan(self, texts: Sequence[str]) -> Plan:
+        """What encoding the texts in one call would cost if nothing were stored; tokenises, and runs no model."""
+        rows: set[bytes] = set()
+        for chunk in _tokenize_ahead(self._tokenizer, list(dict.fromkeys(texts))):
+            rows.update(ids.tobytes() for ids in chunk.tokens.rows())
+        return self._ladder.plan(np.array([len(row) // 4 for row in rows], dtype=np.int64))
+
+    def encode(self, texts: Sequence[str], *, progress: ProgressCallback | None = None) -> torch.Tensor:
+        """Raw vectors [len(texts), embedding_dim] on the CPU in the model's dtype: the module chain's output, not normalised by us.
+
+        Equal texts, and texts of equal token ids, are run once. Raises as `encode_counted` does.
+        """
+        return self.encode_counted(texts, progress=progress).vectors
+
+    def encode_counted(self, texts: Sequence[str], *, progress: ProgressCallback | None = None) -> Encoded:
+        """The vectors that `encode` gives, with the token counts of the texts.
+
+        Raises:
+            EncodingError: a vector holds NaN or infinity; the message has the text's index and beginning.
+            InputError: an item is no text, or holds a lone surrogate.
+            MachineError: the device has not the memory for a batch, or the store can't be written.
+        """
+        call = _Call(texts, self._model, self._stored, progress)
+        with sdpa_kernel(self._kernel):
+            call.run(self._tokenizer, self._ladder, self._namer, self._device)
+        self.counters += call.counters()
+        return call.result()
+
+
+def load_encoder(
+    model: ModelSpec, *, dtype: Dtype, max_len: int, encoding: EncodingSpec, device: torch.device, store: VectorStore | None = None
+) -> Encoder:
+    """The encoder of a model in `dtype` on `device`, its weights checked against the spec (`find_model`, `load_model`).
+
+    With a `store`, vectors found there are not computed, and those computed are kept there; their bits are the same either way.
+
+    Raises:
+        RequestError: the model can't be run as a pure function, or carries fewer than `max_len` tokens.
+        InputError: its files are missing, damaged or not the pinned ones.
+        MachineError: the hub is out of reach, the dtype is not what was loaded, or the memory does not suffice.
+    """
+    loaded = load_model(find_model(model), model, dtype=dtype, device=device)
+    return Encoder(loaded, max_len=max_len, encoding=encoding, device=device, store=store)
+
+
+class _Namer:
+    """Names a vector by all that decides its bits: the fingerprint, the batch shape, the token ids (BLAKE2b, 128 bits)."""
+
+    def __init__(self, digest: str) -> None:
+        self._digest = digest
+        self._of_shape: dict[BatchShape, hashlib.blake2b] = {}
+
+    def name(self, shape: BatchShape, ids: npt.NDArray[np.int32]) -> bytes:
+        start = self._of_shape.get(shape)
+        if start is None:
+            start = self._of_shape[shape] = hashlib.blake2b(f"{self._digest} {shape}".encode(), digest_size=16)
+        hasher = start.copy()
+        hasher.update(ids.tobytes())
+        return hasher.digest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A distinct token id sequence of a call: its row in the result, its name, its batch shape."""
+
+    slot: int
+    name: bytes
+    shape: BatchShape
+    ids: npt.NDArray[np.int32]
+
+
+class _Call:
+    """One call of `encode`: distinct texts have numbers, their distinct token id sequences have slots."""
+
+    def __init__(self, texts: Sequence[str], model: LoadedModel, stored: StoredVectors | None, progress: ProgressCallback | None) -> None:
+        strange = next((index for index, text in enumerate(texts) if not isinstance(text, str)), None)
+        if strange is not None:
+            raise InputError(f"text {strange} is {type(texts[strange]).__name__}, expected str: {texts[strange]!r}. Mend the data file.")
+        numbers: dict[str, int] = {}
+        self._text_of = np.fromiter((numbers.setdefault(text, len(numbers)) for text in texts), dtype=np.int64, count=len(texts))
+        self._all_texts = texts
+        self._texts = list(numbers)
+        self._model = model
+        self._stored = stored
+        self._progress = progress
+        self._vectors = torch.empty(len(numbers), model.embedding_dim, dtype=TORCH_DTYPE[model.dtype])
+        self._slots = np.empty(len(numbers), dtype=np.int64)
+        self._cut = np.zeros(len(numbers), dtype=bool)
+        self._tokens = np.zeros(len(numbers), dtype=np.int64)
+        self._slot_of: dict[bytes, int] = {}
+        self._name_of: list[bytes] = []
+        self._hits: list[_Item] = []
+        self._found = self._real_tokens = self._planned = self._hit_tokens = 0
+        self._tokenize_seconds = self._encode_seconds = self._store_seconds = 0.0
+
+    def run(self, tokenizer: TextTokenizer, ladder: ShapeLadder, namer: _Namer, device: torch.device) -> None:
+        """Fills `_vectors`, one row per distinct token id sequence."""
+        started = time.perf_counter()
+        if self._stored is not None:
+            self._stored.refresh()
+        with BatchQueue(self._model, device, self._deliver) as self._queue:
+            self._run_all(tokenizer, ladder, namer)
+        self._report()
+        if self._stored is not None:
+            with self._timed_store():
+                self._stored.flush()
+        self._encode_seconds = time.perf_counter() - started - self._store_seconds
+
+    def counters(self) -> Counters:
+        """What the call has cost."""
+        return Counters(
+            texts=len(self._text_of),
+            distinct=len(self._slot_of),
+            found=self._found,
+            forwards=self._queue.forwards,
+            tokens=self._queue.tokens,
+            real_tokens=self._real_tokens,
+            cut=int(self._cut[self._text_of].sum()),
+            tokenize_seconds=self._tokenize_seconds,
+            encode_seconds=self._encode_seconds,
+            store_seconds=self._store_seconds,
+        )
+
+    def result(self) -> Encoded:
+        """One vector per text of the call."""
+        rows = self._slots[self._text_of]
+        in_order = len(rows) == len(self._vectors) and bool((rows == np.arange(len(rows))).all())
+        vectors = self._vectors if in_order else self._vectors.index_select(0, torch.from_numpy(rows))
+        return Encoded(vectors, self._tokens[self._text_of], self._cut[self._text_of])
+
+    def _run_all(self, tokenizer: TextTokenizer, ladder: ShapeLadder, namer: _Namer) -> None:
+        all_characters, characters = sum(map(len, self._texts)), 0
+        for chunk in _tokenize_ahead(tokenizer, self._texts):
+            characters += chunk.characters
+            self._tokenize_seconds += chunk.seconds
+            items = self._new_items(chunk, ladder, namer)
+            self._planned = round(self._real_tokens * all_characters / max(1, characters))
+            self._enqueue(self._without_stored(items))
+        self._enqueue(self._read_hits())
+        self._queue.finish()
+
+    def _new_items(self, chunk: _Chunk, ladder: ShapeLadder, namer: _Namer) -> list[_Item]:
+        """The sequences of a chunk that no earlier text of the call has."""
+        items = []
+        self._cut[chunk.start : chunk.start + len(chunk.tokens)] = chunk.tokens.cut
+        for number, ids in enumerate(chunk.tokens.rows(), start=chunk.start):
+            shape = ladder.shape(len(ids))
+            name = namer.name(shape, ids)
+            slot = self._slot_of.setdefault(name, len(self._slot_of))
+            if slot == len(self._name_of):
+                self._name_of.append(name)
+                self._real_tokens += len(ids)
+                items.append(_Item(slot, name, shape, ids))
+            self._slots[number] = slot
+            self._tokens[number] = len(ids)
+        return items
+
+    def _without_stored(self, items: list[_Item]) -> list[_Item]:
+        if self._stored is None or not items:
+            return items
+        with self._timed_store():
+            known = self._stored.contains(_keys([item.name for item in items])).tolist()
+        self._hit_tokens += sum(len(item.ids) for item, hit in zip(items, known, strict=True) if hit)
+        self._hits += [item for item, hit in zip(items, known, strict=True) if hit]
+        return [item for item, hit in zip(items, known, strict=True) if not hit]
+
+    def _read_hits(self) -> list[_Item]:
+        """Reads what the store has, all at once so that each shard is visited once; the items it turned out not to have."""
+        if self._stored is None or not self._hits:
+            return []
+        with self._timed_store():
+            found, vectors = self._stored.get(_keys([item.name for item in self._hits]))
+        slots = np.array([item.slot for item in self._hits], dtype=np.int64)[found]
+        self._vectors[torch.from_numpy(slots)] = vectors
+        self._found = len(slots)
+        return [item for item, hit in zip(self._hits, found.tolist(), strict=True) if not hit]
+
+    def _enqueue(self, items: list[_Item]) -> None:
+        for item in items:
+            if self._queue.add(item.shape, item.slot, item.ids):
+                self._report()
+
+    def _deliver(self, slots: npt.NDArray[np.int64], vectors: torch.Tensor, finite: bool) -> None:
+        if not finite:
+            bad = slots[~torch.isfinite(vectors).all(dim=1).numpy()]
+            first = int(np.flatnonzero(np.isin(self._slots[self._text_of], bad))[0])
+            raise EncodingError(
+                f"text {first} ({self._all_texts[first][:60]!r}) has a vector with NaN or infinity in {self._model.dtype}. "
+                "The usual cause is an overflow of fp16 inside the model: run with dtype=bf16 or dtype=fp32."
+            )
+        self._vectors[torch.from_numpy(slots)] = vectors
+        if self._stored is not None:
+            with self._timed_store():
+                self._stored.put(_keys([self._name_of[slot] for slot in slots.tolist()]), vectors)
+
+    def _report(self) -> None:
+        if self._progress is not None:
+            self._progress(Progress(min(self._queue.done + self._hit_tokens, self._planned), self._planned))
+
+    @contextlib.contextmanager
+    def _timed_store(self) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self._store_seconds += time.perf_counter() - started
+
+
+def _keys(names: list[bytes]) -> Keys:
+    return np.frombuffer(b"".join(names), dtype=np.uint8).reshape(-1, 16)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    start: int
+    tokens: TokenIds
+    characters: int
+    seconds: float
+
+
+def _tokenize_ahead(tokenizer: TextTokenizer, texts: list[str]) -> Iterator[_Chunk]:
+    """The texts' ids in chunks, in order, made by a thread while the caller is busy with earlier ones."""
+
+    def work(start: int) -> _Chunk:
+        began = time.perf_counter()
+        part = texts[start : start + _CHUNK]
+        return _Chunk(start, tokenizer.tokenize(part), sum(map(len, part)), time.perf_counter() - began)
+
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenize") as pool:
+        waiting: deque[Future[_Chunk]] = deque()
+        for start in range(0, len(texts), _CHUNK):
+            waiting.append(pool.submit(work, start))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
