@@ -1,0 +1,1 @@
+"""Scores: the adapter around the encoder, the task objects of mteb and C_MTEB, the search, the seeds."""

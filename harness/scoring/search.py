@@ -1,0 +1,190 @@
+"""Exact search in bounded memory, with the results of BEIR 2.2.0's `DenseRetrievalExactSearch` down to its ties.
+
+BEIR multiplies all queries with 50,000 passages at a time, and merges with a Python heap per query. Here queries come in blocks too, and a
+block's results are kept as sorted integers. What BEIR's results depend on beyond the similarities is kept: passages sorted by length
+(longest first), `torch.topk` of 1,001 per chunk (which of several equal similarities at its edge it takes is its own affair, a function of
+the row), the heap's order by (similarity, id), the passage called as the query dropped.
+
+A similarity is a pure function of its two vectors (on one kind of CPU): every matrix product has one shape, runs on one thread, and zero
+rows fill the last one. In BEIR's the last bit depends on the number of queries, of passages, and of cores.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from harness.scoring.adapter import RetrievalModel
+from harness.scoring.ranking import CUTOFFS, Ranks, metrics_from_ranks
+from harness.scoring.threads import one_thread
+
+KEPT = CUTOFFS[-1]
+"""Passages kept per query."""
+CHUNK = 50_000
+"""Passages per `torch.topk`: BEIR's `corpus_chunk_size` as mteb 1.1.1 sets it."""
+TILE = (256, 2000)
+"""Queries and passages per matrix product."""
+ENCODED = 8192
+"""Passages encoded and normalised at a time."""
+DROPPED = np.iinfo(np.int64).min
+
+
+def search_metrics(
+    corpus: Mapping[str, Mapping[str, str]],
+    queries: Mapping[str, str],
+    qrels: Mapping[str, Mapping[str, int]],
+    model: RetrievalModel,
+    *,
+    chunk: int = CHUNK,
+) -> dict[str, float]:
+    """What `AbsTaskRetrieval.evaluate` of mteb 1.1.1 returns: five metrics at six cut-offs, rounded to 5 digits.
+
+    Memory beyond the vectors of the corpus and the queries: per thread of torch 256 similarities for each of `chunk` passages (51 MB in
+    float32), and about as much again while selecting.
+    """
+    ids = sorted(corpus, key=lambda key: len(corpus[key].get("title", "") + corpus[key].get("text", "")), reverse=True)
+    position = {key: index for index, key in enumerate(ids)}
+    by_id = np.empty(len(ids), dtype=np.int64)
+    by_id[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
+    passages = _corpus_matrix([corpus[key] for key in ids], model)
+    names = list(queries)
+    vectors = _normalised(model.encode_queries([queries[name] for name in names]))
+
+    def search_block(start: int) -> Ranks:
+        block = names[start : start + TILE[0]]
+        own = np.array([by_id[position[name]] if name in position else -1 for name in block])
+        grades = [
+            {int(by_id[position[key]]): grade for key, grade in qrels.get(name, {}).items() if grade > 0 and key in position}
+            for name in block
+        ]
+        return _ranks(_offered(vectors[start : start + TILE[0]], passages, by_id, own, chunk), grades)
+
+    with one_thread() as threads, ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        found = list(pool.map(search_block, range(0, len(names), TILE[0])))
+    judged = [qrels.get(name, {}) for name in names]
+    return metrics_from_ranks(_joined(found), judged, mrr_divisor=len(qrels.keys() | queries.keys()))
+
+
+def similarities(queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
+    """The dot products of at most 256 queries with all passages, [queries, passages], in the dtype of the vectors.
+
+    Call it on one thread (`one_thread`): then an element's bits depend on its two vectors alone, not on their places or neighbours.
+    """
+    rows = _filled(queries, TILE[0])
+    products = torch.empty((TILE[0], math.ceil(len(passages) / TILE[1]) * TILE[1]), dtype=queries.dtype)
+    for start in range(0, len(passages), TILE[1]):
+        torch.mm(rows, _filled(passages[start : start + TILE[1]], TILE[1]).T, out=products[:, start : start + TILE[1]])
+    return products[: len(queries), : len(passages)]
+
+
+def _filled(vectors: torch.Tensor, rows: int) -> torch.Tensor:
+    return vectors if len(vectors) == rows else functional.pad(vectors, (0, 0, 0, rows - len(vectors)))
+
+
+def _corpus_matrix(passages: Sequence[Mapping[str, str]], model: RetrievalModel) -> torch.Tensor:
+    parts = (_normalised(model.encode_corpus(passages[start : start + ENCODED])) for start in range(0, len(passages), ENCODED))
+    first = next(parts)
+    matrix = torch.empty((len(passages), first.shape[1]), dtype=first.dtype)
+    matrix[: len(first)] = first
+    row = len(first)
+    for part in parts:
+        matrix[row : row + len(part)] = part
+        row += len(part)
+    return matrix
+
+
+def _normalised(vectors: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """As BEIR's `cos_sim` does once more, in the dtype of the vectors."""
+    return functional.normalize(torch.as_tensor(vectors), p=2, dim=1)
+
+
+def _offered(
+    queries: torch.Tensor, passages: torch.Tensor, by_id: NDArray[np.int64], own: NDArray[np.int64], chunk: int
+) -> NDArray[np.int64]:
+    """[queries, offered] keys of the passages that BEIR puts on each query's heap, in its order; `DROPPED` for the query's namesake.
+
+    A key is the similarity (as an integer of the same order) in the upper half and the passage's place among the sorted ids in
+    the lower: keys compare as BEIR's (similarity, id) and, descending, are in trec_eval's order.
+    """
+    keys = []
+    for start in range(0, len(passages), chunk):
+        scores = similarities(queries, passages[start : start + chunk])
+        values, columns = torch.topk(scores, min(KEPT + 1, scores.shape[1]), dim=1, largest=True, sorted=False)
+        lower = by_id[start + columns.numpy()]
+        keys.append(np.where(lower == own[:, None], DROPPED, (_ordered(values) << 32) | lower))
+    return np.concatenate(keys, axis=1)
+
+
+def _ordered(values: torch.Tensor) -> NDArray[np.int64]:
+    """Integers that compare as the floats do (-0.0 as 0.0)."""
+    bits = (values.float() + 0.0).numpy().view(np.int32)
+    return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
+
+
+def _ranks(offered: NDArray[np.int64], relevant: Sequence[Mapping[int, int]]) -> Ranks:
+    best = np.sort(offered, axis=1)[:, ::-1][:, :KEPT]
+    pairs = [(query, passage, grade) for query, grades in enumerate(relevant) for passage, grade in grades.items()]
+    query, passage, grade = np.array(pairs, dtype=np.int64).reshape(-1, 3).T
+    same = ((best[query] & 0xFFFFFFFF) == passage[:, None]) & (best[query] != DROPPED)
+    kept = same.any(axis=1)
+    query, grade, rank = query[kept], grade[kept], same[kept].argmax(axis=1) + 1
+    order = np.lexsort((rank, query))
+    query, grade, rank = query[order], grade[order], rank[order]
+    column = np.arange(len(query)) - np.searchsorted(query, query)
+    ranks, grades = (np.zeros((len(best), int(column.max(initial=-1)) + 1), dtype=np.int64) for _ in range(2))
+    ranks[query, column], grades[query, column] = rank, grade
+    return Ranks(ranks, grades, _first_ranks(offered, best, ranks))
+
+
+def _first_ranks(offered: NDArray[np.int64], best: NDArray[np.int64], ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Each query's first relevant rank in a stable sort by similarity of BEIR's heap, as mteb's MRR has it; 0 where none was kept.
+
+    Only where a relevant passage shares the similarity of irrelevant ones does the heap's order matter; there it is replayed.
+    """
+    if not ranks.shape[1]:
+        return np.zeros(len(best), dtype=np.int64)
+    rows = np.flatnonzero(ranks[:, 0])
+    level = best[rows, ranks[rows, 0] - 1] >> 32
+    above = ((best[rows] >> 32) > level[:, None]).sum(axis=1)
+    equal = ((best[rows] >> 32) == level[:, None]).sum(axis=1)
+    hits = ((ranks[rows] > above[:, None]) & (ranks[rows] <= (above + equal)[:, None])).sum(axis=1)
+    first = np.zeros(len(best), dtype=np.int64)
+    first[rows] = above + 1
+    for index in np.flatnonzero(hits < equal):
+        row = rows[index]
+        wanted = set(best[row, ranks[row][ranks[row] > 0] - 1].tolist())
+        tied = [key for key in _heap(offered[row].tolist()) if key >> 32 == level[index]]
+        first[row] += next(place for place, key in enumerate(tied) if key in wanted)
+    return first
+
+
+def _heap(offered: list[int]) -> list[int]:
+    """BEIR's heap at the end of its search, in the order of its list."""
+    heap: list[int] = []
+    for key in offered:
+        if key != DROPPED:
+            if len(heap) < KEPT:
+                heapq.heappush(heap, key)
+            else:
+                heapq.heappushpop(heap, key)
+    return heap
+
+
+def _joined(parts: Sequence[Ranks]) -> Ranks:
+    width = max(part.ranks.shape[1] for part in parts)
+
+    def widened(table: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.pad(table, ((0, 0), (0, width - table.shape[1])))
+
+    return Ranks(
+        np.concatenate([widened(part.ranks) for part in parts]),
+        np.concatenate([widened(part.grades) for part in parts]),
+        np.concatenate([part.first for part in parts]),
+    )
