@@ -1,0 +1,1 @@
+"""What a model card claims, checked against itself and against a run."""
