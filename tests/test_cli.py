@@ -1,0 +1,93 @@
+"""The command line as a user meets it: what is printed where, exit codes, one clear error each."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main
+
+PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published"
+
+
+def harness(*arguments: str, cwd: Path | None = None, limit_bytes: int | None = None) -> subprocess.CompletedProcess[str]:
+    """`python -m harness` in a process of its own, in any working directory; files longer than `limit_bytes` can't be written."""
+    code = "import runpy, sys; sys.argv[0] = 'harness'; runpy.run_module('harness', run_name='__main__', alter_sys=True)"
+    if limit_bytes is not None:
+        code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit_bytes}, {limit_bytes})); {code}"
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, cwd=cwd)
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    told = capsys.readouterr().out
+    for command in ("run", "sweep", "tasks", "table", "fetch", "lock", "doctor", "reproduce"):
+        assert f"\n    {command}" in told
+
+
+def test_tasks_prints_the_pinned_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tasks"]) == 0
+    told = capsys.readouterr().out
+    assert "cmteb35: 35 tasks" in told
+    assert "C-MTEB/AFQMC" in told
+    assert "b44c3b01" in told
+    assert main(["tasks", "--format", "json"]) == 0
+    tasks = json.loads(capsys.readouterr().out)["tasks"]
+    assert len(tasks) == 35
+    assert tasks[0]["statistics"]
+
+
+def test_the_published_table_is_the_cards_row(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["table", str(PUBLISHED), "--format", "csv"]) == 0
+    row = capsys.readouterr().out.splitlines()[1]
+    assert "69.07,72.75,58.7,87.84,67.99,72.93,62.09" in row
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run", "model=acg", "dtyp=fp16"], ["did you mean acge", "did you mean dtype"]),
+        (["run", "gpu=a100"], ["gpu=auto", "gpu.mismatch=warn"]),
+        (["run", "model=sample", "data=sample", "tasks=[TNew]"], ["did you mean TNews"]),
+        (["sweep", "dtype=fp16,fp8"], ["fp8"]),
+        (["sweep", "gpu=auto,a1000"], ["did you mean a100"]),
+        (["table", "nowhere"], ["no run at nowhere"]),
+        (["table", str(PUBLISHED), "--convention", "mean"], ["unknown convention"]),
+        (["fetch"], ["data.root=DIR"]),
+        (["lock"], ["lock needs a model"]),
+    ],
+)
+def test_a_bad_request_is_one_error_on_stderr_with_the_way_out(
+    arguments: list[str], told: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(arguments)
+    captured = capsys.readouterr()
+    assert code in (1, 2)
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert "Traceback" not in captured.err
+    for part in told:
+        assert part in captured.err
+
+
+def test_a_wrong_name_is_a_bad_request_and_another_device_a_failure() -> None:
+    assert main(["run", "model=acg"]) == 2
+    assert main(["run", "gpu=a100"]) == 1
+
+
+def test_the_command_works_from_any_directory(tmp_path: Path) -> None:
+    done = harness("tasks", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_reader_that_closes_the_pipe_is_no_error() -> None:
+    pipe = f"{sys.executable} -m harness tasks --format json | head -1"
+    done = subprocess.run(pipe, shell=True, capture_output=True, text=True, check=True)
+    assert done.stdout == "{\n"
+    assert done.stderr == ""

@@ -1,0 +1,163 @@
+"""Overrides -> RunSpec: what is composed, what is refused, and that everything wrong is told at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from harness.config import known_choices, resolve_run
+from harness.errors import MachineError, RequestError
+from harness.spec import RunSpec
+
+CPU = {"device_name": "CPU (any)", "device_memory_gib": 16.0}
+SAMPLE = ["model=sample", "data=sample"]
+
+
+def refused(overrides: list[str], device: dict[str, object] | None = None) -> str:
+    with pytest.raises((RequestError, MachineError)) as caught:
+        resolve_run(overrides, **(device or CPU))
+    return str(caught.value)
+
+
+def test_defaults_name_the_benchmark_and_all_35_tasks() -> None:
+    spec = resolve_run(SAMPLE, **CPU)
+    assert (spec.benchmark, len(spec.tasks), spec.dtype, spec.max_len, spec.dim) == ("cmteb35", 35, "fp32", 512, None)
+    assert spec.scoring.dtype == "float32"
+
+
+def test_the_command_of_the_design_card_resolves_on_an_a100() -> None:
+    spec = resolve_run(["gpu=a100", "dtype=fp16", "max_len=512"], device_name="NVIDIA A100-SXM4-80GB", device_memory_gib=79.2)
+    assert spec.model.hub == "aspire/acge_text_embedding"
+    assert spec.folder.parent == Path("results/acge_text_embedding")
+    assert spec.folder.name.startswith("a100_fp16_len512_dimfull-")
+    assert spec.gpu.encoding.ladder == "exact"
+
+
+def test_every_wrong_override_is_told_at_once_with_the_known_choices() -> None:
+    message = refused(["model=acg", "dtyp=fp16", "gpu=v100", "nonsense"])
+    assert "did you mean acge" in message
+    assert "did you mean dtype" in message
+    assert "a100" in message
+    assert "'nonsense' is not KEY=VALUE" in message
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("~dtype", "can't be taken away"),
+        ("gpu.pattern='['", "no regular expression"),
+        ("benchmark=cmteb31", "Known: cmteb35"),
+        ("tasks=STSB", "tasks=[STSB]"),
+        ("hydra.run.dir=x", "unknown key"),
+        ("results_dir=", "results_dir=DIR"),
+        ("store=/dev/null", "store=null"),
+        ("data.root=x", "leave it out"),
+    ],
+)
+def test_what_can_be_known_to_be_wrong_is_refused_before_a_model_is_loaded(override: str, told: str) -> None:
+    assert told in refused([*SAMPLE, override])
+
+
+def test_a_folder_of_data_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CMTEB_DATA", raising=False)
+    assert "data.root=DIR" in refused(["model=sample", "data=local"])
+    assert "no such folder" in refused(["model=sample", "data=local", f"data.root={tmp_path / 'gone'}"])
+
+
+def test_a_benchmark_is_chosen_by_name() -> None:
+    assert resolve_run([*SAMPLE, "benchmark=cmteb35"], **CPU) == resolve_run(SAMPLE, **CPU)
+
+
+def test_a_slice_of_a_gpu_goes_by_its_own_name() -> None:
+    spec = resolve_run([*SAMPLE, "gpu=auto"], device_name="NVIDIA A100-SXM4-80GB MIG 1g.10gb", device_memory_gib=9.5)
+    assert spec.gpu.name == "nvidia-a100-sxm4-80gb-mig-1g-10gb"
+
+
+def test_wrong_values_are_told_at_once() -> None:
+    message = refused(["dtype=fp8", "max_len=many"])
+    assert "fp32, fp16, bf16" in message
+    assert "many" in message
+
+
+def test_impossible_values_are_told_at_once() -> None:
+    message = refused([*SAMPLE, "max_len=2", "dim=0", "tasks=[TNew]", "gpu.batch_tokens=0"])
+    for part in ("max_len=2", "dim=0", "did you mean TNews", "gpu.batch_tokens=0"):
+        assert part in message
+
+
+def test_a_model_folder_gives_its_name_to_the_results(tmp_path: Path) -> None:
+    folder = tmp_path / "my-model"
+    spec = resolve_run(["model=folder", f"model.path={folder}"], **CPU)
+    assert (spec.model.name, spec.model.path) == ("my-model", str(folder))
+    assert "model.path=DIR" in refused(["model=folder"])
+    assert "names a results folder" in refused(["model=folder", f"model.path={folder}", "model.name=../up"])
+
+
+def test_a_device_is_an_expectation_that_can_be_relaxed_but_not_silently() -> None:
+    message = refused(["gpu=a100"])
+    assert "CPU (any)" in message
+    assert "gpu.mismatch=warn" in message
+    assert resolve_run(["gpu=a100", "gpu.mismatch=warn"], **CPU).gpu.name == "a100"
+    too_small = {"device_name": "NVIDIA A100", "device_memory_gib": 20.0}
+    assert "at least 38 GiB" in refused(["gpu=a100"], too_small)
+
+
+@pytest.mark.parametrize(
+    ("device_name", "name"),
+    [
+        ("CPU (any)", "cpu"),
+        ("NVIDIA A10", "a10"),
+        ("NVIDIA A100-SXM4-40GB", "a100"),
+        ("NVIDIA H200", "h200"),
+        ("NVIDIA GeForce RTX 4090", "nvidia-geforce-rtx-4090"),
+    ],
+)
+def test_auto_takes_what_is_there_and_names_it(device_name: str, name: str) -> None:
+    assert resolve_run([*SAMPLE, "gpu=auto"], device_name=device_name, device_memory_gib=200.0).gpu.name == name
+
+
+def test_auto_and_the_named_device_are_the_same_run() -> None:
+    assert resolve_run([*SAMPLE, "gpu=auto"], **CPU) == resolve_run([*SAMPLE, "gpu=cpu"], **CPU)
+
+
+def test_tasks_take_names_aliases_and_types_in_any_case() -> None:
+    spec = resolve_run([*SAMPLE, "tasks=[tnews,CMedQAv2-reranking,pairclassification]"], **CPU)
+    assert spec.tasks == ("TNews", "Cmnli", "Ocnli", "CMedQAv2")
+
+
+def test_identity_is_what_can_change_a_score() -> None:
+    spec = resolve_run(SAMPLE, **CPU)
+    same = dataclasses.replace(spec, tasks=("TNews",), results_dir=Path("elsewhere"), overwrite=True)
+    assert same.digest == spec.digest
+    others = [
+        resolve_run([*SAMPLE, change], **CPU)
+        for change in ("dtype=bf16", "max_len=511", "dim=1024", "scoring.dtype=model", "gpu.batch_tokens=256", "scoring.search=reference")
+    ]
+    assert len({spec.digest, *(other.digest for other in others)}) == len(others) + 1
+
+
+def test_identity_of_a_model_folder_is_not_where_it_lies(tmp_path: Path) -> None:
+    """The weights' hash is compared on resume instead: a folder that moved is still the same model."""
+    specs: list[RunSpec] = [
+        resolve_run(["model=folder", f"model.path={tmp_path / place / 'encoder'}"], **CPU) for place in ("here", "there")
+    ]
+    assert specs[0].digest == specs[1].digest
+
+
+def test_every_config_opens_with_a_comment_and_its_command() -> None:
+    for group in ("model", "gpu", "data", "row", "experiment", "benchmark"):
+        for choice in known_choices(group):
+            path = Path(__file__).parent.parent / "configs" / group / f"{choice}.yaml"
+            lines = path.read_text(encoding="utf-8").splitlines()
+            first = next(line for line in lines if line != "# @package _global_")
+            assert first.startswith("# "), path
+            assert "python -m harness" in first, path
+
+
+def test_a_row_of_the_card_is_one_word_and_the_experiment_scores_as_its_script() -> None:
+    row = resolve_run([*SAMPLE, "row=fp16_768"], **CPU)
+    assert (row.dtype, row.max_len, row.dim, row.scoring.dtype) == ("fp16", 768, 1792, "float32")
+    card = resolve_run([*SAMPLE, "experiment=card", "row=bf16_1024"], **CPU)
+    assert (card.dtype, card.max_len, card.scoring.dtype) == ("bf16", 1024, "model")

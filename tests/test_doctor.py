@@ -1,0 +1,50 @@
+"""What doctor finds on this machine, and what it says of inputs that are out of reach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.config import resolve_run
+from harness.doctor import diagnose, missing_inputs
+
+CPU = {"device_name": "CPU (any)", "device_memory_gib": 16.0}
+
+
+@pytest.fixture(autouse=True)
+def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing listens at port 9 of loopback, and the cache is empty."""
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+
+
+def test_a_sound_installation_is_healthy_and_the_plan_is_told() -> None:
+    report, healthy = diagnose([])
+    assert healthy
+    for part in ("python", "device", "packages", "hub", "model acge", "data sample", "free for results", "1. rebuilds", "3. "):
+        assert part in report
+    assert "out of reach" in report
+
+
+def test_the_sample_is_never_missing() -> None:
+    assert missing_inputs(resolve_run(["model=sample", "data=sample"], **CPU)) == []
+
+
+def test_an_empty_cache_without_a_hub_is_told_for_model_and_data() -> None:
+    model, data = missing_inputs(resolve_run(["model=acge", "data=hub"], **CPU))
+    assert "aspire/acge_text_embedding" in model
+    assert "35 of 35 tasks" in data
+
+
+def test_folders_that_are_not_there_are_named(tmp_path: Path) -> None:
+    (tmp_path / "AFQMC").mkdir()
+    (tmp_path / "AFQMC" / "validation.jsonl").write_text('{"sentence1": "a", "sentence2": "b", "score": 1}\n', encoding="utf-8")
+    overrides = ["model=sample", "data=local", f"data.root={tmp_path}", "tasks=[AFQMC,TNews]"]
+    (told,) = missing_inputs(resolve_run(overrides, **CPU))
+    assert "1 of 2 tasks: TNews" in told
+
+
+def test_a_model_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    told = missing_inputs(resolve_run(["model=folder", f"model.path={tmp_path / 'gone'}", "data=sample"], **CPU))
+    assert "is missing" in told[0]

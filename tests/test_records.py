@@ -1,0 +1,147 @@
+"""Result files: written whole, read with suspicion."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.benchmark import load_benchmark
+from harness.errors import InputError, MachineError
+from harness.files import atomic_write, write_json
+from harness.records import RowHeader, TaskRecord, find_runs, read_record, read_run, write_failure, write_manifest, write_record
+
+BENCHMARK = load_benchmark()
+AFQMC = BENCHMARK.task("AFQMC")
+STS22 = BENCHMARK.task("STS22")
+STS_METRICS = {"cos_sim": {"pearson": 0.5, "spearman": 0.25}}
+HEADER = RowHeader(model="m", gpu="CPU (x)", dtype="float32", size_gb=0.65, dim=1792, max_len=512, notes=("a note",))
+
+
+def record(task: str = "AFQMC", split: str = "validation", **changes: object) -> TaskRecord:
+    values = {"metrics": STS_METRICS, "dataset_revision": "b44c", "evaluation_time": 1.5, "harness": {"run": "d"}} | changes
+    return TaskRecord(task=task, split=split, **values)  # type: ignore[arg-type]
+
+
+def test_a_record_is_what_mteb_1_1_1_writes_plus_one_key(tmp_path: Path) -> None:
+    raw = json.loads(write_record(tmp_path, record()).read_text(encoding="utf-8"))
+    assert raw.pop("harness") == {"schema": 1, "run": "d"}
+    assert raw == {
+        "mteb_version": "1.1.1",
+        "mteb_dataset_name": "AFQMC",
+        "dataset_revision": "b44c",
+        "validation": {**STS_METRICS, "evaluation_time": 1.5},
+    }
+
+
+def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
+    path = write_record(tmp_path, record())
+    assert read_record(path, AFQMC) == record()
+    assert read_record(path, AFQMC).main_score(AFQMC) == 0.25
+
+
+def test_metrics_of_a_multilingual_task_are_found_under_its_language(tmp_path: Path) -> None:
+    path = write_record(tmp_path, record("STS22", "test", metrics={"zh": STS_METRICS}))
+    assert read_record(path, STS22).main_score(STS22) == 0.25
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('{"mteb_dataset_name": "AFQMC", "valid', "can't be read as JSON"),
+        ("[]", "no record of AFQMC"),
+        ('{"mteb_dataset_name": "ATEC"}', "'ATEC'"),
+        ('{"mteb_dataset_name": "AFQMC", "test": {}}', "no split 'validation'"),
+        ('{"mteb_dataset_name": "AFQMC", "validation": {"cos_sim": {"pearson": 1}}}', "cos_sim.spearman"),
+        ('{"mteb_dataset_name": "AFQMC", "validation": {"cos_sim": {"spearman": NaN}}}', "found nan"),
+        ('{"mteb_dataset_name": "AFQMC", "validation": {"cos_sim": {"spearman": true}}}', "found True"),
+        ('{"mteb_dataset_name": "AFQMC", "harness": {"schema": 99}}', "newer harness"),
+    ],
+)
+def test_a_damaged_or_foreign_file_is_refused_with_the_reason(tmp_path: Path, content: str, told: str) -> None:
+    path = tmp_path / "AFQMC.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=r"AFQMC\.json") as caught:
+        read_record(path, AFQMC)
+    assert told in str(caught.value)
+
+
+def test_no_record_is_written_with_a_number_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_record(tmp_path, record(metrics={"cos_sim": {"spearman": float("nan")}}))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_tells_its_failed_and_its_broken_tasks(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    write_manifest(folder, HEADER, {})
+    write_record(folder, record())
+    write_failure(folder, "ATEC", kind="InputError", message="no such file", traceback="...")
+    (folder / "BQ.json").write_text("{", encoding="utf-8")
+    run = read_run(folder, BENCHMARK)
+    assert run.header == HEADER
+    assert (set(run.records), run.failed, set(run.broken)) == ({"AFQMC"}, {"ATEC": "no such file"}, {"BQ"})
+    assert find_runs(tmp_path) == [folder]
+
+
+def test_a_success_forgets_the_failure_before_it(tmp_path: Path) -> None:
+    write_manifest(tmp_path, HEADER, {})
+    write_failure(tmp_path, "AFQMC", kind="InputError", message="no such file", traceback="...")
+    write_record(tmp_path, record())
+    assert read_run(tmp_path, BENCHMARK).failed == {}
+
+
+def test_a_folder_without_a_manifest_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="overwrite=true"):
+        read_run(tmp_path, BENCHMARK)
+    (tmp_path / "manifest.json").write_text('{"header": {"model": "m"}}', encoding="utf-8")
+    with pytest.raises(InputError, match="no manifest"):
+        read_run(tmp_path, BENCHMARK)
+
+
+def test_a_writer_killed_in_the_middle_leaves_the_old_file_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_json(path, {"old": 1})
+    code = (
+        "import os, signal, sys; from pathlib import Path; from harness.files import atomic_write\n"
+        "with atomic_write(Path(sys.argv[1])) as stream:\n"
+        "    stream.write(b'{\"new\": '); stream.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    assert done.returncode == -9
+    assert json.loads(path.read_text(encoding="utf-8")) == {"old": 1}
+
+
+def test_a_block_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    def fail_halfway() -> None:
+        with atomic_write(tmp_path / "x") as stream:
+            stream.write(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["/proc/x", "/dev/null/x"])
+def test_a_folder_that_cannot_be_written_is_one_clear_error(place: str) -> None:
+    with pytest.raises(MachineError, match=r"can't write .*another folder"), atomic_write(Path(place)) as stream:
+        stream.write(b"x")
+
+
+def test_a_disk_that_fills_up_leaves_the_old_file_whole_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_json(path, {"old": 1})
+    code = (
+        "import resource, sys; from pathlib import Path; from harness.errors import MachineError; from harness.files import write_json\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "try: write_json(Path(sys.argv[1]), 'x' * 100000)\n"
+        "except MachineError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert "can't write" in done.stdout
+    assert json.loads(path.read_text(encoding="utf-8")) == {"old": 1}
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,94 @@
+"""`make reproduce` end to end, and the self-check's verdicts."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness import selfcheck
+from harness.benchmark import load_benchmark
+from harness.console import published_run
+from harness.errors import DriftError, InputError, MachineError
+from harness.records import RowHeader, Run, TaskRecord
+from harness.reproduce import reproduce
+
+BENCHMARK = load_benchmark()
+
+
+def sample_run(setting: str = "float16_len512_dim1792", **changed: float) -> Run:
+    """A run whose scores are the committed ones, but for the main scores in `changed`."""
+    expected = json.loads((selfcheck.expected_file()).read_text(encoding="utf-8"))[setting]
+    dtype, max_len, dim = re.fullmatch(r"(\w+)_len(\d+)_dim(\d+)", setting).groups()  # type: ignore[union-attr]
+    header = RowHeader(model="sample", gpu="CPU (x)", dtype=dtype, size_gb=0.0, dim=int(dim), max_len=int(max_len))
+    records = {}
+    for name, flat in expected.items():
+        task = BENCHMARK.task(name)
+        metrics: dict[str, object] = {}
+        for path, value in flat.items():
+            node = metrics
+            *parents, leaf = path.split(".")
+            for key in parents:
+                node = node.setdefault(key, {})  # type: ignore[assignment]
+            is_main = path in (task.main, f"{task.language}.{task.main}")
+            node[leaf] = value + (changed.get(name, 0.0) if is_main else 0.0)
+        records[name] = TaskRecord(task=name, split=task.split, metrics=metrics, dataset_revision=None, evaluation_time=None)
+    return Run(Path("x"), header, records, {}, {}, {})
+
+
+def test_the_committed_scores_are_as_expected_and_of_all_tasks() -> None:
+    run = sample_run()
+    assert len(run.records) == 35
+    assert selfcheck.deviations(run, BENCHMARK) == []
+
+
+def test_a_main_score_that_moved_by_a_hundredth_of_a_point_is_told() -> None:
+    (deviation,) = selfcheck.deviations(sample_run(STSB=1e-4), BENCHMARK)
+    assert (deviation.task, deviation.metric) == ("STSB", "cos_sim.spearman")
+    assert "+0.000100" in str(deviation)
+
+
+def test_a_missing_task_is_told() -> None:
+    run = sample_run()
+    without = replace(run, records={name: record for name, record in run.records.items() if name != "TNews"})
+    assert {deviation.task for deviation in selfcheck.deviations(without, BENCHMARK)} == {"TNews"}
+    assert "no score" in str(selfcheck.deviations(without, BENCHMARK)[0])
+
+
+def test_a_setting_without_expected_scores_is_refused() -> None:
+    run = sample_run()
+    with pytest.raises(InputError, match="float16_len512_dim1792"):
+        selfcheck.deviations(replace(run, header=replace(run.header, max_len=99)), BENCHMARK)
+
+
+@pytest.mark.slow
+def test_reproduce_rebuilds_the_table_checks_the_sample_and_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    arguments = [f"results_dir={tmp_path / 'results'}"]
+    assert reproduce(arguments) == 0
+    told = capsys.readouterr().out
+    assert "69.07 72.75  58.7 87.84 67.99 72.93 62.09" in told
+    assert len(re.findall(r"35/35 tasks, average [\d.]+: as expected", told)) == 5
+    assert "model.path=DIR data=local data.root=DIR" in told
+    monkeypatch.setattr("harness.reproduce._self_check", lambda *_: 0)
+    monkeypatch.setenv("REQUIRE_REAL", "1")
+    with pytest.raises(MachineError, match="REQUIRE_REAL=1"):
+        reproduce(arguments)
+
+
+def test_a_published_folder_that_was_changed_is_drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = published_run("acge_text_embedding", BENCHMARK)
+    assert published is not None
+    record = published.records["STSB"]
+    moved = replace(record, metrics={"cos_sim": {"pearson": 0.5, "spearman": 0.5}})
+    changed = replace(published, records={**published.records, "STSB": moved})
+    monkeypatch.setattr("harness.reproduce.published_run", lambda *_: changed)
+    monkeypatch.setattr("harness.reproduce._self_check", lambda *_: 0)
+    with pytest.raises(DriftError, match="stage 1"):
+        reproduce([f"results_dir={tmp_path}"])

@@ -1,0 +1,328 @@
+"""Runs from end to end on a tiny model and small folders: what is written, resumed, refused, and what survives."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_models import build_model
+
+from harness.benchmark import load_benchmark
+from harness.config import resolve_run
+from harness.encoding.device import describe_device, find_device
+from harness.errors import InputError, MachineError, RequestError
+from harness.progress import Silent
+from harness.records import read_run
+from harness.runner import EncoderPool, Outcome, device_label, execute
+from harness.spec import RunSpec
+
+BENCHMARK = load_benchmark()
+WORDS = ["今天天气", "明日火星", "中文句子", "你好模型", "山水小大", "上下左右", "东西南北", "木金土水"]
+TASKS = ["STSB", "Ocnli", "JDReview"]
+
+Run = Callable[..., Outcome]
+Spec = Callable[..., RunSpec]
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_model(tmp_path_factory.mktemp("model") / "tiny", dense=48)
+
+
+@pytest.fixture(scope="module")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    pairs = [(WORDS[i % 8], WORDS[(i + i // 8) % 8] + WORDS[i % 3]) for i in range(24)]
+    write_table(root, "STSB", "test", [{"sentence1": a, "sentence2": b, "score": i % 6} for i, (a, b) in enumerate(pairs)])
+    lists = {"sent1": [a for a, _ in pairs], "sent2": [b for _, b in pairs], "labels": [i % 2 for i in range(24)]}
+    write_table(root, "Ocnli", "validation", [lists])
+    reviews = [{"text": WORDS[i % 8] + WORDS[i % 5], "label": int(i % 8 > 3)} for i in range(80)]
+    write_table(root, "JDReview", "train", reviews)
+    write_table(root, "JDReview", "test", reviews[:20])
+    return root
+
+
+def write_table(root: Path, task: str, table: str, rows: list[dict[str, Any]]) -> None:
+    path = root / task / f"{table}.jsonl"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+@pytest.fixture
+def spec_of(model_folder: Path, data_folder: Path, tmp_path: Path) -> Spec:
+    """A function: overrides -> the spec of a run on the tiny model and data; later overrides win."""
+
+    def resolve(*overrides: str) -> RunSpec:
+        info = describe_device(find_device("cpu"))
+        basic = [
+            *("model=folder", f"model.path={model_folder}", "data=local", f"data.root={data_folder}", "data.verify=label", "gpu=cpu"),
+            *("max_len=32", f"tasks=[{','.join(TASKS)}]", f"results_dir={tmp_path / 'results'}", "store=null"),
+        ]
+        return resolve_run([*basic, *overrides], device_name=device_label(info), device_memory_gib=info.memory_gib)
+
+    return resolve
+
+
+@pytest.fixture
+def run(spec_of: Spec) -> Run:
+    def go(*overrides: str, **keywords: Any) -> Outcome:
+        return execute(spec_of(*overrides), torch.device("cpu"), keywords.pop("progress", Silent()), **keywords)
+
+    return go
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    """The records of a run without the one number that may differ."""
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        if path.name != "manifest.json":
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            for value in raw.values():
+                if isinstance(value, dict):
+                    value.pop("evaluation_time", None)
+            found[path.name] = raw
+    return found
+
+
+def test_a_run_leaves_a_record_per_task_and_a_manifest_that_tells_its_origin(run: Run) -> None:
+    outcome = run()
+    assert (outcome.computed, outcome.reused, outcome.failed) == (("JDReview", "Ocnli", "STSB"), (), {})
+    told = read_run(outcome.folder, BENCHMARK)
+    assert set(told.records) == set(TASKS)
+    manifest = told.manifest
+    assert manifest["model"]["weights_sha256"]
+    assert manifest["model"]["dtype"] == "fp32"
+    assert manifest["versions"]["scikit-learn"] == "1.8.0"
+    assert manifest["source"]["version"]
+    assert "flags" in manifest["model"]
+    assert told.header.gpu.startswith("CPU (")
+    record = told.records["STSB"]
+    assert record.harness["data"]["verdict"] == "not C-MTEB"
+    assert record.harness["data"]["sha256"]
+    assert (outcome.folder / "spec.yaml").read_text(encoding="utf-8").startswith("benchmark: cmteb35")
+
+
+def test_two_runs_write_the_same_records(run: Run, tmp_path: Path) -> None:
+    first = run(f"results_dir={tmp_path / 'one'}")
+    np.random.seed(7)  # noqa: NPY002  another state of the world
+    second = run(f"results_dir={tmp_path / 'two'}")
+    assert contents(first.folder) == contents(second.folder)
+
+
+def test_scores_depend_neither_on_order_nor_on_which_tasks_run(run: Run, tmp_path: Path) -> None:
+    together = contents(run(f"results_dir={tmp_path / 'together'}").folder)
+    for task in reversed(TASKS):
+        outcome = run(f"results_dir={tmp_path / 'apart'}", f"tasks=[{task}]")
+    assert contents(outcome.folder) == together
+
+
+def test_a_resumed_run_computes_only_what_has_no_valid_record(run: Run) -> None:
+    folder = run().folder
+    (folder / "STSB.json").write_text('{"mteb_dataset_name": "STSB", "te', encoding="utf-8")
+    (folder / "Ocnli.json").unlink()
+    before = (folder / "JDReview.json").stat()
+    outcome = run()
+    assert (outcome.computed, outcome.reused) == (("Ocnli", "STSB"), ("JDReview",))
+    assert (folder / "JDReview.json").stat().st_mtime_ns == before.st_mtime_ns
+    assert run().computed == ()
+
+
+def test_overwrite_runs_everything_again(run: Run) -> None:
+    run()
+    assert run("overwrite=true").computed == ("JDReview", "Ocnli", "STSB")
+
+
+def test_a_record_of_another_run_is_not_taken_for_this_one(run: Run) -> None:
+    outcome = run("tasks=[STSB]")
+    raw = json.loads((outcome.folder / "STSB.json").read_text(encoding="utf-8"))
+    raw["harness"]["run"] = "0" * 64
+    (outcome.folder / "STSB.json").write_text(json.dumps(raw), encoding="utf-8")
+    assert run("tasks=[STSB]").computed == ("STSB",)
+
+
+def test_a_store_and_a_second_dimension_cost_no_forward_pass(run: Run, tmp_path: Path) -> None:
+    store = f"store={tmp_path / 'store'}"
+    full = run(store)
+    again = run(store, f"results_dir={tmp_path / 'again'}")
+    half = run(store, "dim=24")
+    assert contents(full.folder) == contents(again.folder) == contents(run(f"results_dir={tmp_path / 'bare'}").folder)
+
+    assert full.cost.encoding.forwards > 0
+    assert (again.cost.encoding.forwards, half.cost.encoding.forwards) == (0, 0)
+    last = json.loads((again.folder / "costs.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    assert last["run"]["encoding"]["found"] == full.cost.encoding.distinct
+    assert read_run(half.folder, BENCHMARK).header.dim == 24
+
+
+def test_a_pool_loads_weights_once_and_gives_the_same_records(run: Run, tmp_path: Path) -> None:
+    pool = EncoderPool()
+    for max_len in (8, 32):
+        pooled = run(f"max_len={max_len}", f"results_dir={tmp_path / 'pooled'}", encoders=pool)
+        alone = run(f"max_len={max_len}", f"results_dir={tmp_path / 'alone'}")
+        assert contents(pooled.folder) == contents(alone.folder)
+
+
+def test_scoring_processes_give_the_same_records(run: Run, tmp_path: Path) -> None:
+    apart = run("workers=2", f"results_dir={tmp_path / 'apart'}")
+    assert apart.failed == {}
+    assert contents(apart.folder) == contents(run("workers=0").folder)
+
+
+def test_tasks_without_a_cut_text_share_their_score_across_max_len(run: Run, tmp_path: Path) -> None:
+    long = run("max_len=32")
+    shared = run("max_len=24")
+    lines = [json.loads(line) for line in (shared.folder / "costs.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["shared_with"] for line in lines if "shared_with" in line] == [long.folder.name] * len(TASKS)
+    assert shared.cost.encoding.forwards == 0
+    alone = run("max_len=24", f"results_dir={tmp_path / 'alone'}")
+    assert contents(shared.folder) == contents(alone.folder)
+    record = read_run(shared.folder, BENCHMARK).records["STSB"]
+    assert record.harness["encoding"]["cut"] == 0
+    assert record.harness["encoding"]["longest"] <= 24
+
+
+def test_a_max_len_that_cuts_texts_is_computed_for_itself(run: Run) -> None:
+    run("max_len=32")
+    cut = run("max_len=5", "tasks=[STSB]")
+    assert read_run(cut.folder, BENCHMARK).records["STSB"].harness["encoding"]["cut"] > 0
+    assert "shared_with" not in (cut.folder / "costs.jsonl").read_text(encoding="utf-8")
+
+
+def test_a_task_that_fails_becomes_an_error_and_the_others_go_on(run: Run, data_folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "broken"
+    root.mkdir()
+    for task in TASKS:
+        (root / task).symlink_to(data_folder / task)
+    (root / "Ocnli").unlink()
+    write_table(root, "Ocnli", "validation", [{"sent1": ["一"], "labels": [1]}])
+    outcome = run(f"data.root={root}")
+    assert set(outcome.failed) == {"Ocnli"}
+    assert "sent2" in outcome.failed["Ocnli"]
+    assert outcome.computed == ("JDReview", "STSB")
+    told = read_run(outcome.folder, BENCHMARK)
+    assert (told.failed.keys(), set(told.records)) == ({"Ocnli"}, {"JDReview", "STSB"})
+
+
+def test_weights_that_overflow_name_the_task_and_the_text_and_write_no_score(run: Run, model_folder: Path, tmp_path: Path) -> None:
+    hot = copy_model(model_folder, tmp_path / "hot", lambda weights: weights.mul_(1e4))
+    outcome = run(f"model.path={hot}", "dtype=fp16")
+    assert set(outcome.failed) == set(TASKS)
+    assert all("text 0" in message and "dtype=bf16" in message for message in outcome.failed.values())
+    assert list(outcome.folder.glob("[A-Z]*.json")) == []
+
+
+def copy_model(source: Path, target: Path, change: Callable[[torch.Tensor], Any]) -> Path:
+    shutil.copytree(source, target)
+    for path in target.rglob("*.safetensors"):
+        tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}
+        for tensor in tensors.values():
+            if tensor.is_floating_point():
+                change(tensor)
+        save_file(tensors, path, metadata={"format": "pt"})
+    return target
+
+
+def test_records_of_other_weights_are_not_mixed_in(run: Run, model_folder: Path, tmp_path: Path) -> None:
+    run("tasks=[STSB]")
+    other = copy_model(model_folder, tmp_path / model_folder.name, lambda weights: weights.mul_(1.5))
+    with pytest.raises(RequestError, match=r"(?s)another origin.*overwrite=true") as caught:
+        run(f"model.path={other}")
+    assert "model.weights_digest" in str(caught.value)
+    assert run(f"model.path={other}", "overwrite=true", "tasks=[STSB]").failed == {}
+
+
+def test_a_finished_run_is_not_handed_out_for_other_weights(run: Run, model_folder: Path, tmp_path: Path) -> None:
+    run("tasks=[STSB,Ocnli]")
+    other = copy_model(model_folder, tmp_path / model_folder.name, lambda weights: weights.mul_(1.5))
+    with pytest.raises(RequestError, match="another origin"):
+        run(f"model.path={other}", "tasks=[STSB,Ocnli]")
+    with pytest.raises(InputError, match="is missing"):
+        run(f"model.path={tmp_path / 'gone' / model_folder.name}", "tasks=[STSB]")
+
+
+def test_records_of_two_weights_never_stand_in_one_row(run: Run, model_folder: Path, tmp_path: Path) -> None:
+    run("tasks=[STSB,Ocnli]")
+    other = copy_model(model_folder, tmp_path / model_folder.name, lambda weights: weights.mul_(1.5))
+    outcome = run(f"model.path={other}", "tasks=[STSB]", "overwrite=true")
+    told = read_run(outcome.folder, BENCHMARK)
+    assert set(told.records) == {"STSB"}
+    assert "other weights" in told.broken["Ocnli"]
+    assert run(f"model.path={other}", "tasks=[STSB,Ocnli]").computed == ("Ocnli",)
+
+
+def test_more_dimensions_than_the_model_has_are_refused_before_anything_is_written(run: Run, spec_of: Spec) -> None:
+    with pytest.raises(RequestError, match="48 dimensions"):
+        run("dim=49")
+    assert not (spec_of("dim=49").folder / "manifest.json").exists()
+
+
+def test_a_model_without_its_vocabulary_is_refused(run: Run, model_folder: Path, tmp_path: Path) -> None:
+    bare = copy_model(model_folder, tmp_path / "bare", lambda weights: weights)
+    for name in ("tokenizer.json", "vocab.txt"):
+        (bare / name).unlink(missing_ok=True)
+    with pytest.raises(InputError, match=r"tokenizer|vocabulary"):
+        run(f"model.path={bare}")
+
+
+def test_two_runs_do_not_write_one_folder_at_once(run: Run, spec_of: Spec) -> None:
+    folder = spec_of().folder
+    folder.mkdir(parents=True)
+    with (folder / ".lock").open("ab") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(RequestError, match="another run is writing"):
+            run()
+    assert run().failed == {}
+
+
+def test_a_killed_run_keeps_its_finished_tasks_and_leaves_no_lock(spec_of: Spec, run: Run) -> None:
+    spec = spec_of()
+    code = (
+        "import os, pickle, signal, sys, torch; from harness.progress import Silent; from harness.runner import execute\n"
+        "class Deadly(Silent):\n"
+        "    def finished(self, task, **_):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "execute(pickle.loads(sys.stdin.buffer.read()), torch.device('cpu'), Deadly())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(spec), check=False)
+    assert done.returncode == -signal.SIGKILL
+    outcome = run()
+    assert (outcome.computed, outcome.reused) == (("Ocnli", "STSB"), ("JDReview",))
+
+
+@pytest.mark.parametrize("place", ["/proc/results", "/dev/null/results"])
+def test_results_that_cannot_be_written_are_one_clear_error(run: Run, place: str) -> None:
+    with pytest.raises(MachineError, match="results_dir=DIR"):
+        run(f"results_dir={place}")
+
+
+def test_a_longer_max_len_than_the_model_carries_is_refused_before_anything_is_written(run: Run, spec_of: Spec) -> None:
+    with pytest.raises(RequestError, match="64"):
+        run("max_len=65")
+    assert not (spec_of("max_len=65").folder / "manifest.json").exists()
+
+
+def test_pickled_weights_are_refused(run: Run, model_folder: Path, tmp_path: Path) -> None:
+    pickled = copy_model(model_folder, tmp_path / "pickled", lambda weights: weights)
+    for path in pickled.rglob("*.safetensors"):
+        torch.save(load_file(path), path.with_name("pytorch_model.bin"))
+        path.unlink()
+    with pytest.raises(InputError, match="allow_pickle=true"):
+        run(f"model.path={pickled}")
+
+
+def test_a_mismatched_device_that_was_allowed_marks_the_table(spec_of: Spec) -> None:
+    outcome = execute(spec_of("gpu=a100", "gpu.mismatch=warn", "tasks=[STSB]"), torch.device("cpu"), Silent())
+    notes = read_run(outcome.folder, BENCHMARK).header.notes
+    assert any("gpu=a100 was expected" in note for note in notes)

@@ -1,0 +1,170 @@
+"""The exact search against BEIR 2.2.0 and mteb 1.1.1 on data full of ties."""
+
+from __future__ import annotations
+
+import warnings
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness.scoring import search
+from harness.scoring.threads import one_thread
+
+
+class TableModel:
+    """A RetrievalModel whose vectors are looked up: a text is the number of its row."""
+
+    def __init__(self, table: np.ndarray) -> None:
+        self.table = table
+
+    def encode_queries(self, queries: Sequence[str], **_: Any) -> np.ndarray:
+        return self.table[[int(query) for query in queries]]
+
+    def encode_corpus(self, corpus: Sequence[Mapping[str, str]], **_: Any) -> np.ndarray:
+        return self.table[[int(passage["text"]) for passage in corpus]]
+
+
+def reference_metrics(corpus, queries, qrels, model, *, chunk: int) -> dict[str, float]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from mteb import AbsTaskRetrieval
+
+    class Task(AbsTaskRetrieval):
+        description = {"name": "ties", "main_score": "ndcg_at_10"}  # noqa: RUF012
+
+    task = Task()
+    judged = defaultdict(dict, {query: dict(grades) for query, grades in qrels.items()})
+    task.corpus, task.queries, task.relevant_docs = {"dev": corpus}, {"dev": queries}, {"dev": judged}
+    task.data_loaded = True
+    return task.evaluate(model, "dev", corpus_chunk_size=chunk)
+
+
+def exact_metrics(corpus, queries, qrels, model, *, chunk: int, block: int) -> dict[str, float]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "TILE", (block, 10))
+        return search.search_metrics(corpus, queries, qrels, model, chunk=chunk)
+
+
+def half_vectors(rng: np.random.Generator, rows: int, dim: int, distinct: int) -> np.ndarray:
+    """Unit vectors with four entries of +-0.5: every similarity is a multiple of 0.25, exact in any order of addition."""
+    base = np.zeros((distinct, dim), dtype=np.float32)
+    for row in base:
+        row[rng.choice(dim, 4, replace=False)] = rng.choice([-0.5, 0.5], 4)
+    return base[rng.integers(distinct, size=rows)]
+
+
+def make_case(rng: np.random.Generator, *, passages: int, queries: int, namesakes: bool, grades: Sequence[int]):
+    """Ids that sort otherwise than they came, texts whose lengths tie, judgements of passages that are missing and of strangers."""
+    ids = [f"{rng.integers(10**6)}_{index}" for index in range(passages)]
+    query_ids = [ids[rng.integers(passages)] if namesakes and rng.random() < 0.5 else f"q{index}" for index in range(queries)]
+    query_ids = [*dict.fromkeys(query_ids), "q_a", "q_b"]
+    corpus = {key: {"text": str(row)} for row, key in enumerate(ids)}
+    for key in ids[::5]:
+        corpus[key]["title"] = "title"
+    wanted = {key: str(passages + row) for row, key in enumerate(query_ids)}
+    qrels = {}
+    for key in [*query_ids[:-1], "stranger"]:
+        judged = rng.choice(passages, min(passages, rng.integers(1, 8)), replace=False)
+        qrels[key] = {ids[row]: int(rng.choice(grades)) for row in judged}
+        if rng.random() < 0.2:
+            qrels[key]["missing"] = 1
+    return corpus, wanted, qrels
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    passages=st.integers(1, 120),
+    chunk=st.sampled_from([7, 50, 1000]),
+    block=st.sampled_from([1, 3, 256]),
+    distinct=st.integers(1, 40),
+    dtype=st.sampled_from([np.float32, np.float16]),
+    namesakes=st.booleans(),
+    grades=st.sampled_from([(1,), (0, 1), (0, 1, 2, 3), (0,), (-1, 0, 2)]),
+)
+def test_every_metric_equals_beir_and_mteb(seed, passages, chunk, block, distinct, dtype, namesakes, grades) -> None:
+    rng = np.random.default_rng(seed)
+    corpus, queries, qrels = make_case(rng, passages=passages, queries=12, namesakes=namesakes, grades=grades)
+    table = half_vectors(rng, passages + len(queries), 8, distinct).astype(dtype)
+    model = TableModel(table)
+    assert exact_metrics(corpus, queries, qrels, model, chunk=chunk, block=block) == reference_metrics(
+        corpus, queries, qrels, model, chunk=chunk
+    )
+
+
+@pytest.mark.parametrize(("chunk", "block"), [(1100, 5), (1500, 512), (50_000, 7)])
+@pytest.mark.parametrize(("dtype", "distinct"), [(np.float32, 60), (np.float32, 2500), (np.float16, 300)])
+def test_ties_at_the_thousandth_place_are_kept_as_beir_keeps_them(chunk, block, dtype, distinct) -> None:
+    """More passages than are kept, similarities of at most nine levels: which ones are kept is nothing but ties."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        corpus, queries, qrels = make_case(rng, passages=2500, queries=10, namesakes=True, grades=(0, 1, 2))
+        model = TableModel(half_vectors(rng, 2500 + len(queries), 16, distinct).astype(dtype))
+        exact = exact_metrics(corpus, queries, qrels, model, chunk=chunk, block=block)
+        assert exact == reference_metrics(corpus, queries, qrels, model, chunk=chunk)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_plain_random_vectors(dtype) -> None:
+    rng = np.random.default_rng(5)
+    corpus, queries, qrels = make_case(rng, passages=3000, queries=40, namesakes=False, grades=(0, 1, 2))
+    model = TableModel(rng.standard_normal((3000 + len(queries), 64)).astype(dtype))
+    assert search.search_metrics(corpus, queries, qrels, model) == reference_metrics(corpus, queries, qrels, model, chunk=50_000)
+
+
+def test_metrics_by_hand() -> None:
+    """Similarities to q: a 1, b and c 0.5, d 0; relevant: c (grade 1) and d (grade 2). trec_eval puts c before b (ids descending)."""
+    table = np.array(
+        [[1, 0, 0, 0], [0.5, 0.5, 0.5, 0.5], [0.5, -0.5, 0.5, 0.5], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], dtype=np.float32
+    )
+    corpus = {key: {"text": str(row)} for row, key in enumerate("abcd")}
+    metrics = search.search_metrics(corpus, {"q": "4", "r": "5"}, {"q": {"c": 1, "d": 2, "b": 0}}, TableModel(table))
+    assert metrics["precision_at_1"] == 0
+    assert metrics["precision_at_3"] == 0.33333
+    assert metrics["recall_at_3"] == 0.5
+    assert metrics["map_at_5"] == 0.5  # (1/2 + 2/4) / 2
+    assert metrics["ndcg_at_3"] == 0.23981  # (1 / log2 3) / (2 / log2 2 + 1 / log2 3)
+    assert metrics["ndcg_at_5"] == 0.56721  # (1 / log2 3 + 2 / log2 5) / the same
+    assert metrics["mrr_at_1"] == 0
+    assert metrics["mrr_at_3"] in {0.25, 0.16667}  # 1/2 or 1/3, whichever of b and c the heap holds first, over two queries
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("dim", [64, 1792])
+def test_a_similarity_depends_on_its_two_vectors_alone(dtype, dim) -> None:
+    generator = torch.Generator().manual_seed(0)
+    queries, passages = (
+        torch.nn.functional.normalize(torch.randn(rows, dim, generator=generator), dim=1).to(dtype) for rows in (256, 2300)
+    )
+    places, rows = torch.randperm(2300, generator=generator), torch.randperm(256, generator=generator)
+    before = torch.get_num_threads()
+    with one_thread() as threads:
+        assert threads == before
+        everything = search.similarities(queries, passages)
+        shuffled = search.similarities(queries[rows[:9]], passages[places[:777]])
+        alone = search.similarities(queries[5:6], passages[3:4])
+    assert torch.equal(shuffled, everything[rows[:9]][:, places[:777]])
+    assert torch.equal(alone, everything[5:6, 3:4])
+    assert torch.get_num_threads() == before
+    torch.testing.assert_close(everything, queries @ passages.T)
+
+
+def test_metrics_do_not_depend_on_the_thread_count() -> None:
+    rng = np.random.default_rng(6)
+    corpus, queries, qrels = make_case(rng, passages=1500, queries=600, namesakes=True, grades=(0, 1, 2))
+    model = TableModel(rng.standard_normal((1500 + len(queries), 48)).astype(np.float32))
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            results.append(search.search_metrics(corpus, queries, qrels, model))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert results[0] == results[1] == results[2]

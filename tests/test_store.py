@@ -1,0 +1,370 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from tiny_models import HAN, POSITIONS, build_model
+
+from harness.encoding.device import TORCH_DTYPE
+from harness.encoding.encoder import Encoder, load_encoder
+from harness.encoding.shards import Keys
+from harness.encoding.store import StoredVectors, VectorStore
+from harness.errors import InputError, MachineError
+from harness.spec import Dtype, EncodingSpec, ModelSpec
+
+CPU = torch.device("cpu")
+DIGEST = hashlib.sha256(b"setting").hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_model(tmp_path_factory.mktemp("bert"), dense=24)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> VectorStore:
+    return VectorStore(tmp_path / "store")
+
+
+def keys_of(*names: object) -> Keys:
+    digests = b"".join(hashlib.blake2b(str(name).encode(), digest_size=16).digest() for name in names)
+    return np.frombuffer(digests, dtype=np.uint8).reshape(-1, 16)
+
+
+def open_vectors(store: VectorStore, *, dtype: Dtype = "bf16", dim: int = 8) -> StoredVectors:
+    return store.open(DIGEST, dim=dim, dtype=dtype, about={"model": "tiny"})
+
+
+def numbers(count: int, *, dtype: Dtype = "bf16", dim: int = 8) -> torch.Tensor:
+    return torch.arange(count * dim).reshape(count, dim).sqrt().to(TORCH_DTYPE[dtype])
+
+
+def shards(store: VectorStore) -> list[Path]:
+    return sorted(store.path.rglob("*.safetensors"))
+
+
+def flip_bit(path: Path, place: int) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[place] ^= 1
+    path.write_bytes(raw)
+
+
+# --- get and put -----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
+def test_what_was_put_is_got_bit_by_bit_in_the_order_asked(store: VectorStore, dtype: Dtype) -> None:
+    vectors = numbers(40, dtype=dtype)
+    vectors[3, 0] = float("-0.0")
+    writer = open_vectors(store, dtype=dtype)
+    writer.put(keys_of(*range(25)), vectors[:25])
+    writer.flush()
+    writer.put(keys_of(*range(25, 40)), vectors[25:])
+    writer.flush()
+    for reader in (writer, open_vectors(store, dtype=dtype)):
+        asked = [39, 3, "absent", 3, 0, 24, "other", 25]
+        found, got = reader.get(keys_of(*asked))
+        assert found.tolist() == [True, True, False, True, True, True, False, True]
+        assert reader.contains(keys_of(*asked)).tolist() == found.tolist()
+        assert got.dtype == TORCH_DTYPE[dtype]
+        assert got.view(torch.uint8).equal(vectors[[39, 3, 3, 0, 24, 25]].view(torch.uint8))
+
+
+def test_nothing_is_found_in_a_store_that_is_not_there_and_nothing_is_made(store: VectorStore) -> None:
+    found, vectors = open_vectors(store).get(keys_of("a", "b"))
+    assert not found.any()
+    assert vectors.shape == (0, 8)
+    assert store.info() == []
+    assert store.verify() == []
+    assert not store.path.exists()
+
+
+def test_keys_that_share_their_first_half_are_told_apart(store: VectorStore) -> None:
+    keys = np.zeros((50, 16), dtype=np.uint8)
+    keys[:, 15] = np.arange(50)
+    keys[40:, 0] = 7
+    order = np.random.default_rng(0).permutation(50)
+    vectors = open_vectors(store)
+    for part in np.array_split(order, 4):
+        vectors.put(keys[part], numbers(50)[torch.from_numpy(part)])
+        vectors.flush()
+    absent = keys.copy()
+    absent[:, 14] = 1
+    found, got = vectors.get(np.concatenate([absent, keys]))
+    assert found.tolist() == [False] * 50 + [True] * 50
+    assert got.equal(numbers(50))
+
+
+def test_a_shard_is_a_safetensors_file_named_by_its_sha256(store: VectorStore) -> None:
+    vectors = open_vectors(store)
+    vectors.put(keys_of("a", "b"), numbers(2))
+    vectors.flush()
+    (path,) = shards(store)
+    assert path.stem == hashlib.sha256(path.read_bytes()).hexdigest()
+    with safe_open(path, framework="pt") as file:
+        assert file.get_tensor("vectors").equal(numbers(2))
+        assert file.get_tensor("keys").numpy().tobytes() == keys_of("a", "b").tobytes()
+
+
+def test_a_full_shard_is_written_without_being_asked(store: VectorStore) -> None:
+    vectors = open_vectors(store, dtype="fp32", dim=2**20)
+    for start in range(0, 40, 10):
+        vectors.put(keys_of(*range(start, start + 10)), torch.full((10, 2**20), float(start)))
+    deadline = time.monotonic() + 60
+    while not shards(store) and time.monotonic() < deadline:
+        pass
+    assert len(shards(store)) >= 1
+    vectors.flush()
+    assert vectors.get(keys_of(35))[1][0, 5] == 30.0
+
+
+# --- several processes, kills, damage --------------------------------------------------------------------------------------------------
+
+
+def test_what_others_write_is_found_after_a_refresh(store: VectorStore) -> None:
+    reader, writer = open_vectors(store), open_vectors(store)
+    writer.put(keys_of("a"), numbers(1))
+    writer.flush()
+    assert not reader.contains(keys_of("a")).any()
+    reader.refresh()
+    assert reader.contains(keys_of("a")).all()
+
+
+WRITE = """
+import sys, torch; sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from harness.encoding.store import VectorStore
+from test_store import keys_of, numbers, open_vectors
+vectors, mine = open_vectors(VectorStore(Path(sys.argv[2]))), int(sys.argv[3])
+for turn in range(10_000 if mine < 0 else 30):
+    names = [f"both {turn}", f"{mine} {turn}"]
+    vectors.put(keys_of(*names), numbers(2) + (turn % 2))
+    vectors.flush()
+    print(turn, flush=True)
+"""
+
+
+def start_writer(store: VectorStore, mine: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", WRITE, str(Path(__file__).parent), str(store.path), str(mine)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_two_processes_write_at_once(store: VectorStore) -> None:
+    writers = [start_writer(store, mine) for mine in (1, 2)]
+    for writer in writers:
+        assert writer.wait() == 0
+    names = [f"{who} {turn}" for turn in range(30) for who in ("both", 1, 2)]
+    assert open_vectors(store).get(keys_of(*names))[0].all()
+    assert store.verify() == []
+
+
+def test_a_kill_leaves_whole_shards_and_no_lock(store: VectorStore) -> None:
+    writer = start_writer(store, -1)
+    assert writer.stdout is not None
+    for line in writer.stdout:
+        if int(line) >= 20:
+            break
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    vectors = open_vectors(store)
+    assert vectors.get(keys_of(*(f"-1 {turn}" for turn in range(20))))[0].all()
+    assert store.verify() == []
+    vectors.put(keys_of("after"), numbers(1))
+    vectors.flush()
+    assert vectors.contains(keys_of("after")).all()
+
+
+@pytest.mark.parametrize("place", [2, 30, -1, 250])
+def test_a_damaged_shard_is_told_set_aside_and_never_read(store: VectorStore, caplog: pytest.LogCaptureFixture, place: int) -> None:
+    vectors = open_vectors(store)
+    for name in ("good", "bad"):
+        vectors.put(keys_of(*(f"{name} {i}" for i in range(9))), numbers(9))
+        vectors.flush()
+    path = next(path for path in shards(store) if keys_of("bad 0").tobytes() in path.read_bytes())
+    flip_bit(path, place)
+    reader = open_vectors(store)
+    found, got = reader.get(keys_of("bad 1", "good 1", "bad 2", "good 8"))
+    assert found.tolist() == [False, True, False, True]
+    assert got.equal(numbers(9)[[1, 8]])
+    assert "damaged shard" in caplog.text
+    assert not path.exists()
+    assert path.with_name(path.name + ".damaged").is_file()
+    # The same vectors, computed again, take the place of the damaged ones.
+    reader.put(keys_of(*(f"bad {i}" for i in range(9))), numbers(9))
+    reader.flush()
+    assert reader.get(keys_of("bad 1"))[1].equal(numbers(9)[[1]])
+    assert store.info()[0].damaged == 1
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -1])
+def test_a_shard_cut_short_is_set_aside_when_the_store_is_opened(store: VectorStore, keep: int) -> None:
+    vectors = open_vectors(store)
+    vectors.put(keys_of("a", "b"), numbers(2))
+    vectors.flush()
+    (path,) = shards(store)
+    path.write_bytes(path.read_bytes()[:keep])
+    assert not open_vectors(store).get(keys_of("a"))[0].any()
+    assert shards(store) == []
+
+
+def test_verify_finds_damage_that_nobody_read(store: VectorStore) -> None:
+    vectors = open_vectors(store)
+    for name in "abc":
+        vectors.put(keys_of(name), numbers(1))
+        vectors.flush()
+    path = shards(store)[1]
+    flip_bit(path, -1)
+    assert store.verify() == [path]
+    assert store.verify() == []
+    assert len(shards(store)) == 2
+
+
+def test_a_shard_that_another_process_deleted_is_computed_again(store: VectorStore) -> None:
+    vectors = open_vectors(store)
+    vectors.put(keys_of("a"), numbers(1))
+    vectors.flush()
+    store.prune(model="tiny")
+    assert not vectors.get(keys_of("a"))[0].any()
+    vectors.put(keys_of("a"), numbers(1))
+    vectors.flush()
+    assert open_vectors(store).get(keys_of("a"))[0].all()
+
+
+def test_a_folder_of_another_setting_is_refused(store: VectorStore) -> None:
+    vectors = open_vectors(store)
+    vectors.put(keys_of("a"), numbers(1))
+    vectors.flush()
+    with pytest.raises(InputError, match="of another setting"):
+        store.open(DIGEST[:32] + "0" * 32, dim=8, dtype="bf16", about={})
+    (store.path / DIGEST[:32] / "setting.json").write_text("{}")
+    with pytest.raises(InputError, match=r"setting\.json is damaged.*delete"):
+        open_vectors(store)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
+def test_a_read_only_store_is_an_error(store: VectorStore) -> None:
+    store.path.mkdir()
+    store.path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    vectors = open_vectors(store)
+    vectors.put(keys_of("a"), numbers(1))
+    with pytest.raises(MachineError, match="can't write"):
+        vectors.flush()
+
+
+def test_a_store_that_is_a_file_is_an_error(store: VectorStore) -> None:
+    store.path.write_text("")
+    vectors = open_vectors(store)
+    vectors.put(keys_of("a"), numbers(1))
+    with pytest.raises(MachineError, match="can't write"):
+        vectors.flush()
+
+
+# --- what the command line shows -------------------------------------------------------------------------------------------------------
+
+
+def test_info_and_prune(store: VectorStore) -> None:
+    for digest, model in (("a" * 64, "old"), ("b" * 64, "new")):
+        vectors = store.open(digest, dim=8, dtype="fp32", about={"model": model})
+        vectors.put(keys_of(1, 2, 3), numbers(3, dtype="fp32"))
+        vectors.flush()
+    long_ago = time.time() - 10 * 86400
+    os.utime(store.path / ("a" * 32) / "setting.json", (long_ago, long_ago))
+    leftover = store.path / ("b" * 32) / ".x.safetensors.1.tmp"
+    leftover.write_bytes(b"12345")
+    os.utime(leftover, (long_ago, long_ago))
+    (store.path / ("b" * 32) / ".y.safetensors.1.tmp").write_bytes(b"a writer is at it")
+    assert [(info.about["model"], info.vectors, info.shards, info.damaged) for info in store.info()] == [("new", 3, 1, 0), ("old", 3, 1, 0)]
+    assert store.info()[0].about["dtype"] == "fp32"
+    pruned = store.prune()
+    assert (pruned.settings, pruned.leftovers, pruned.bytes) == ((), 1, 5)
+    assert store.prune(model="new", unused_days=5).settings == ()
+    assert store.prune(unused_days=5).settings == ("a" * 32,)
+    assert [info.about["model"] for info in store.info()] == ["new"]
+    open_vectors(store).put(keys_of(1), numbers(1))
+    assert store.prune(model="new").settings == ("b" * 32,)
+
+
+# --- the encoder with a store ----------------------------------------------------------------------------------------------------------
+
+
+def load(folder: Path, store: VectorStore | None, *, dtype: Dtype = "fp32", max_len: int = POSITIONS, batch_tokens: int = 128) -> Encoder:
+    spec, encoding = ModelSpec(name="tiny", path=str(folder)), EncodingSpec(ladder="padded", batch_tokens=batch_tokens)
+    return load_encoder(spec, dtype=dtype, max_len=max_len, encoding=encoding, device=CPU, store=store)
+
+
+TEXTS = [HAN[start : start + length] for start in range(5) for length in (1, 3, 8, 20, 40)] + ["一二三" * 40]
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
+def test_a_store_changes_no_bit_and_a_second_run_runs_nothing(folder: Path, store: VectorStore, dtype: Dtype) -> None:
+    without = load(folder, None, dtype=dtype).encode(TEXTS)
+    first, second = load(folder, store, dtype=dtype), load(folder, store, dtype=dtype)
+    assert first.encode(TEXTS).equal(without)
+    assert second.encode(TEXTS[::-1]).equal(without.flip(0))
+    assert (second.counters.forwards, second.counters.tokens, second.counters.found) == (0, 0, len(TEXTS))
+    assert first.encode(TEXTS).equal(without)
+    assert (first.counters.found, first.counters.distinct) == (len(TEXTS), 2 * len(TEXTS))
+
+
+def test_another_max_len_costs_only_the_texts_it_cuts_otherwise(folder: Path, store: VectorStore) -> None:
+    load(folder, store, max_len=30).encode(TEXTS)
+    longer = load(folder, store)
+    vectors = longer.encode(TEXTS)
+    assert vectors.equal(load(folder, None).encode(TEXTS))
+    assert longer.counters.found == sum(len(text) + 2 <= 30 for text in TEXTS)
+    shorter = longer.with_max_len(30)
+    shorter.encode(TEXTS)
+    assert (shorter.counters.found, shorter.counters.forwards) == (len(TEXTS), 0)
+
+
+def test_vectors_of_another_setting_are_not_found(folder: Path, store: VectorStore, tmp_path: Path) -> None:
+    load(folder, store).encode(TEXTS)
+    other = build_model(tmp_path / "other", dense=24, seed=1)
+    same = Path(shutil.copytree(folder, tmp_path / "elsewhere"))
+    for encoder, expected in (
+        (load(other, store), 0),
+        (load(folder, store, dtype="bf16"), 0),
+        (load(same, store), len(TEXTS)),
+    ):
+        encoder.encode(TEXTS)
+        assert encoder.counters.found == expected
+    assert sorted(info.about["dtype"] for info in store.info()) == ["bf16", "fp32", "fp32"]
+
+
+def test_batches_of_another_size_share_only_texts_of_the_same_batch_shape(folder: Path, store: VectorStore) -> None:
+    load(folder, store, batch_tokens=128).encode(TEXTS)
+    larger = load(folder, store, batch_tokens=130)
+    assert larger.encode(TEXTS).equal(load(folder, None, batch_tokens=130).encode(TEXTS))
+    assert 0 < larger.counters.found < len(TEXTS)
+
+
+def test_damage_during_a_run_costs_time_and_no_bit(folder: Path, store: VectorStore) -> None:
+    encoder = load(folder, store)
+    vectors = encoder.encode(TEXTS)
+    for path in shards(store):
+        flip_bit(path, -5)
+    again = load(folder, store)
+    assert again.encode(TEXTS).equal(vectors)
+    assert (again.counters.found, again.counters.distinct) == (0, len(TEXTS))
+    assert again.encode(TEXTS).equal(vectors)
+    assert again.counters.found == len(TEXTS)

@@ -1,0 +1,84 @@
+"""The product of several values, on Hydra's launchers: every point a run, a failing one no obstacle, a second call no work."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_models import build_model
+
+from harness.benchmark import load_benchmark
+from harness.errors import RequestError
+from harness.records import find_runs, read_run
+from harness.sweep import sweep
+
+WORDS = ["今天天气", "明日火星", "中文句子", "你好模型", "山水小大"]
+
+
+@pytest.fixture(scope="module")
+def basics(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    root = tmp_path_factory.mktemp("sweep")
+    model = build_model(root / "tiny", dense=48)
+    rows = [{"sentence1": WORDS[i % 5], "sentence2": WORDS[i % 5] + WORDS[i % 3], "score": i % 6} for i in range(15)]
+    path = root / "data" / "STSB" / "test.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    given = ["model=folder", f"model.path={model}", "data=local", f"data.root={root / 'data'}", "data.verify=label", "gpu=cpu"]
+    return [*given, "tasks=[STSB]"]
+
+
+def places(tmp_path: Path) -> list[str]:
+    return [f"results_dir={tmp_path / 'results'}", f"store={tmp_path / 'store'}"]
+
+
+def forwards(folder: Path) -> int:
+    lines = (folder / "costs.jsonl").read_text(encoding="utf-8").splitlines()
+    return sum(json.loads(line).get("encoding", {}).get("forwards", 0) for line in lines)
+
+
+def test_every_point_of_the_product_is_a_run_and_dimensions_cost_nothing(basics: list[str], tmp_path: Path) -> None:
+    jobs = sweep([*basics, *places(tmp_path), "max_len=8,16", "dim=24,48"], quiet=True)
+    assert [(job.error, job.failed) for job in jobs] == [(None, {})] * 4
+    headers = [read_run(job.folder, load_benchmark()).header for job in jobs if job.folder]
+    assert [(header.max_len, header.dim) for header in headers] == [(8, 24), (8, 48), (16, 24), (16, 48)]
+    assert [forwards(job.folder) > 0 for job in jobs if job.folder] == [True, False, True, False]
+
+
+def test_a_second_sweep_does_nothing(basics: list[str], tmp_path: Path) -> None:
+    arguments = [*basics, *places(tmp_path), "max_len=8,16"]
+    sweep(arguments, quiet=True)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*.json*")}
+    sweep(arguments, quiet=True)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*.json*")} == before
+
+
+def test_a_job_that_fails_does_not_stop_the_others(basics: list[str], tmp_path: Path) -> None:
+    jobs = sweep([*basics, *places(tmp_path), "max_len=4096,8"], quiet=True)
+    assert jobs[0].error is not None
+    assert "max_len" in jobs[0].error
+    assert (jobs[1].error, jobs[1].failed) == (None, {})
+
+
+def test_all_wrong_values_are_told_before_the_first_job(basics: list[str], tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="fp8") as caught:
+        sweep([*basics, *places(tmp_path), "dtype=fp32,fp8", "gpu=cpu,tpu"], quiet=True)
+    assert "tpu" in str(caught.value)
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.slow
+def test_the_joblib_launcher_gives_the_same_runs(basics: list[str], tmp_path: Path) -> None:
+    arguments = [*basics, "max_len=8,16", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "--quiet"]
+    command = [sys.executable, "-m", "harness", "sweep", *arguments, *places(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "2 jobs, 0 of them with failures, 2 runs" in done.stdout
+    serial = sweep([*basics, "max_len=8,16", f"results_dir={tmp_path / 'serial'}", "store=null"], quiet=True)
+    for job in serial:
+        assert job.folder is not None
+        twin = next(folder for folder in find_runs(tmp_path / "results") if folder.name == job.folder.name)
+        one, other = (read_run(folder, load_benchmark()).records["STSB"] for folder in (job.folder, twin))
+        assert one.metrics == other.metrics

@@ -1,0 +1,97 @@
+"""Tables of strings for a terminal, Markdown and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.tables import (
+    TERMINAL_WIDTH,
+    Column,
+    csv_table,
+    display_width,
+    escape_markdown,
+    markdown_table,
+    one_line,
+    paragraph,
+    text_table,
+)
+
+NAME = Column(title="Model Name", short="Model", shrinks_to=8)
+GPU = Column(title="GPU", short="GPU", shrinks_to=4)
+SCORE = Column(title="Average (35)", short="Avg35", numeric=True)
+
+
+def test_numbers_stand_under_each_other_at_the_point() -> None:
+    rows = [["a", "69.07"], ["bb", "58.7"], ["c", "34/35"], ["d", "100.0"], ["e", "="]]
+    assert text_table([NAME, SCORE], rows).splitlines() == [
+        "Model   Avg35",
+        "a       69.07",
+        "bb      58.7",
+        "c       34/35",
+        "d      100.0",
+        "e           =",
+    ]
+
+
+def test_wide_characters_take_two_columns() -> None:
+    rows = [["向量模型", "1.5"], ["e\u0301t\u0301e\u0301", "2.5"], ["plain", "3.5"]]
+    lines = text_table([NAME, SCORE], rows).splitlines()
+    assert [display_width(line) for line in lines] == [15, 15, 15, 15]
+    assert lines[1] == "向量模型    1.5"
+    assert display_width("ｅ模e\u0301") == 5
+
+
+def test_names_are_cut_to_fit_and_numbers_never() -> None:
+    rows = [["m" * 90, "g" * 30, "69.07"], ["模" * 45, "A10", "1234567.89"]]
+    lines = text_table([NAME, GPU, SCORE], rows).splitlines()
+    assert {display_width(line) for line in lines} == {TERMINAL_WIDTH}
+    assert lines[1].split() == ["m" * (TERMINAL_WIDTH - 4 - 10 - 3) + "~", "ggg~", "69.07"]
+    assert lines[2].endswith("模~  A10  1234567.89")  # a wide character that would stick out is left out
+
+
+def test_a_terminal_obeys_nothing_in_a_cell() -> None:
+    assert one_line("a\x1b[31mb\nc\td\u202ee") == "a\N{REPLACEMENT CHARACTER}[31mb c d\N{REPLACEMENT CHARACTER}e"
+    assert text_table([NAME], [["a\nb\x07"]]).splitlines() == ["Model", "a b\N{REPLACEMENT CHARACTER}"]
+
+
+def test_markdown_shows_a_cell_literally() -> None:
+    table = markdown_table([NAME, SCORE], [["a|b <script>alert(1)</script> [x](y) `z` *w* & \\", "1\n2"]])
+    assert table.splitlines() == [
+        "| Model Name | Average (35) |",
+        "|:---|---:|",
+        r"| a\|b &lt;script&gt;alert(1)&lt;/script&gt; \[x\](y) \`z\` \*w\* &amp; \\ | 1 2 |",
+    ]
+
+
+@given(st.lists(st.lists(st.text(max_size=20), min_size=2, max_size=2), max_size=5))
+def test_csv_gives_back_every_cell_and_has_a_line_per_row(rows: list[list[str]]) -> None:
+    table = csv_table([NAME, SCORE], rows)
+    assert list(csv.reader(io.StringIO(table))) == [["Model Name", "Average (35)"], *([one_line(cell) for cell in row] for row in rows)]
+    assert len(table.split("\n")) == len(rows) + 1
+
+
+@given(st.lists(st.lists(st.text(max_size=120), min_size=3, max_size=3), max_size=4))
+def test_no_cell_breaks_a_line_or_the_width(rows: list[list[str]]) -> None:
+    cells = [[name, gpu, str(len(number))] for name, gpu, number in rows]
+    lines = text_table([NAME, GPU, SCORE], cells).split("\n")
+    assert len(lines) == len(rows) + 1
+    assert all(display_width(line) <= TERMINAL_WIDTH for line in lines)
+    assert len(markdown_table([NAME, GPU, SCORE], rows).splitlines()) == len(rows) + 2
+
+
+@pytest.mark.parametrize(("text", "lines"), [("", 1), ("a b", 1), ("word " * 30, 2), ("模型 " * 30, 2), ("x" * 150 + " y", 2)])
+def test_a_paragraph_is_as_wide_as_the_terminal(text: str, lines: int) -> None:
+    wrapped = paragraph(text, indent=3).split("\n")
+    assert len(wrapped) == lines
+    assert all(display_width(line) <= TERMINAL_WIDTH or " " not in line.strip() for line in wrapped)
+    assert all(line.startswith("   ") for line in wrapped[1:])
+    assert "".join(wrapped).replace(" ", "") == text.replace(" ", "")
+
+
+def test_escaped_text_has_no_markup_left() -> None:
+    assert escape_markdown("<b>|`") == r"&lt;b&gt;\|\`"

@@ -1,0 +1,95 @@
+"""Small random SentenceTransformer folders, built in place: the real classes of transformers and sentence-transformers, saved by them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Dense, Normalize, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+
+HIDDEN = 32
+POSITIONS = 64
+HAN = "一二三四五六七八九十天地人你我他好中文本句子模型今明昨日月星山水火木金土大小多少上下左右前后东西南北"
+
+_AFTER_PADDING = ("camembert", "roberta", "xlm-roberta")  # their positions start after the padding index
+
+HOSTILE = [
+    "",
+    " ",
+    "\n\t  \u3000",
+    "你好",
+    "  你好  ",
+    "ABC abc Àé ß İ",
+    "😀👩\u200d👩\u200d👧 emoji 🏳️\u200d🌈",
+    "a" * 150,
+    "abc" * 3000,
+    "天" * 100_000,
+    "今 天 a1 " * 5000,
+    "[CLS] [SEP][PAD] [MASK] [UNK] [sep]",
+    "http://a.b/c.jpg",
+    "data:image/png;base64,AAAA",
+    "\x00\x01\ufffd\u200b\ufeff",
+    "e\u0301 一\u0301 一\ufe0f",
+    "“中文”，标点。！？…—《》",
+    "١٢٣ ४५६ 𠀀𠀁 ㍿ ｆｕｌｌ",
+]
+"""Texts at the edges of tokenisers: nothing, blanks, emoji, walls of ASCII, 100,000 characters, special tokens spelled out, marks."""
+
+
+def build_model(
+    folder: Path,
+    *,
+    model_type: str = "bert",
+    pooling: str = "mean",
+    dense: int | None = None,
+    normalize: bool = False,
+    scale: float = 0.3,
+    seed: int = 0,
+) -> Path:
+    """A SentenceTransformer of the kind, with fp32 weights drawn from `seed`, saved to `folder`."""
+    parts = folder / "parts"
+    tokenizer = _tokenizer(pad_id=1 if model_type in _AFTER_PADDING else 0)
+    tokenizer.save_pretrained(parts)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        _transformer(model_type, len(tokenizer), tokenizer.pad_token_id, scale).save_pretrained(parts)
+        modules = [Transformer(str(parts)), Pooling(HIDDEN, pooling)]
+        if dense is not None:
+            modules.append(Dense(HIDDEN, dense, activation_function=torch.nn.Identity()))
+        if normalize:
+            modules.append(Normalize())
+        SentenceTransformer(modules=modules, device="cpu").save(str(folder / "model"), create_model_card=False)
+    return folder / "model"
+
+
+def _transformer(model_type: str, vocabulary: int, pad_id: int, scale: float) -> torch.nn.Module:
+    sizes = {"hidden_size": HIDDEN, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+    if model_type == "distilbert":
+        sizes = {"dim": HIDDEN, "n_layers": 2, "n_heads": 4, "hidden_dim": 48}
+    if model_type == "electra":
+        sizes["embedding_size"] = 16
+    positions = POSITIONS + pad_id + 1 if model_type in _AFTER_PADDING else POSITIONS
+    config = AutoConfig.for_model(model_type, vocab_size=vocabulary, max_position_embeddings=positions, pad_token_id=pad_id, **sizes)
+    model = AutoModel.from_config(config)
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=scale)
+    return model
+
+
+def _tokenizer(pad_id: int) -> PreTrainedTokenizerFast:
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    words = [*letters, *(f"##{letter}" for letter in letters), *"0123456789", *"，。！？,.!?:/", *HAN]
+    specials = ["[PAD]", "[UNK]"] if pad_id == 0 else ["[UNK]", "[PAD]"]
+    vocabulary = {word: index for index, word in enumerate([*specials, "[CLS]", "[SEP]", "[MASK]", *words])}
+    backend = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    ends = [(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")]
+    backend.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+    return PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=POSITIONS, **names)
