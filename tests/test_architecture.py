@@ -19,16 +19,18 @@ ORDER = [
     ["harness.data"],
     ["harness.encoding"],
     ["harness.scoring"],
-    ["harness.records"],
+    ["harness.records", "harness.examples"],
     ["harness.environment", "harness.config", "harness.progress"],
-    ["harness.evaluation"],
+    ["harness.canary", "harness.evaluation"],
     ["harness.runner"],
-    ["harness.sweep"],
+    ["harness.sweep", "harness.plan"],
     ["harness.card"],
     ["harness.imports"],
-    ["harness.leaderboard", "harness.tables"],
+    ["harness.leaderboard", "harness.tables", "harness.noise", "harness.differences"],
+    ["harness.calibrate"],
     ["harness.rendering"],
-    ["harness.claims"],
+    ["harness.claims", "harness.drift", "harness.explain"],
+    ["harness.index", "harness.export", "harness.report"],
     ["harness.console", "harness.locking", "harness.selfcheck"],
     ["harness.doctor"],
     ["harness.reproduce"],
@@ -37,8 +39,14 @@ ORDER = [
 ]
 """Rooms from left to right; a room imports from rooms to its left, and within a package freely."""
 
-READ_SIDE = ["harness.card", "harness.claims", "harness.imports", "harness.leaderboard", "harness.rendering", "harness.tables"]
-READ_SIDE_SEES = {"harness.errors", "harness.resources", "harness.files", "harness.benchmark", "harness.records", *READ_SIDE}
+READ_SIDE = [
+    *("harness.card", "harness.imports", "harness.leaderboard", "harness.tables", "harness.noise", "harness.differences"),
+    *("harness.rendering", "harness.claims", "harness.drift", "harness.explain", "harness.index", "harness.export", "harness.report"),
+]
+READ_SIDE_SEES = {
+    *("harness.errors", "harness.resources", "harness.files", "harness.benchmark", "harness.records", "harness.examples"),
+    *READ_SIDE,
+}
 
 
 def room(module: str) -> str:

@@ -1,0 +1,74 @@
+"""The commands that only read: the benchmark's table, folders of results, model cards."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from harness.errors import RequestError
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Enter them into the parser."""
+    tasks = commands.add_parser("tasks", help="print the benchmark's tasks: repository, revision, split, metrics")
+    tasks.add_argument("--format", choices=("text", "json"), default="text")
+    tasks.add_argument("--benchmark", default="cmteb35")
+    tasks.set_defaults(command=_tasks)
+
+    table = commands.add_parser("table", help="the leaderboard table of run folders")
+    table.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a run folder, or a folder that holds some")
+    table.add_argument("--format", choices=("text", "md", "csv", "json"), default="text")
+    table.add_argument("--convention", default="cmteb", help="how scores are averaged")
+    table.add_argument("--tasks", action="store_true", help="every task, not only the averages")
+    table.add_argument("--against", type=Path, metavar="PATH", help="a run folder (a published one) to compare every row with")
+    table.add_argument("--benchmark", default="cmteb35")
+    table.set_defaults(command=_table)
+
+    claims = commands.add_parser("claims", help="check a model card against itself, and --against a run: claims README.md")
+    claims.add_argument("card", type=Path, metavar="CARD", help="the README.md of a model, or a folder of results")
+    claims.add_argument("--against", type=Path, metavar="RUN", help="a run folder, published records, or mteb's own result files")
+    claims.add_argument("--noise", type=Path, metavar="FILE", help="JSON {task: {metric: tolerance in points}}")
+    claims.add_argument("--format", choices=("text", "md", "json"), default="text")
+    claims.add_argument("--benchmark", default="cmteb35")
+    claims.set_defaults(command=_claims)
+
+
+def _tasks(arguments: argparse.Namespace) -> int:
+    from harness.benchmark import load_benchmark
+    from harness.listing import tasks_json, tasks_text
+
+    benchmark = load_benchmark(arguments.benchmark)
+    print(json.dumps(tasks_json(benchmark), ensure_ascii=False, indent=2) if arguments.format == "json" else tasks_text(benchmark))
+    return 0
+
+
+def _table(arguments: argparse.Namespace) -> int:
+    from harness.benchmark import load_benchmark
+    from harness.leaderboard import load_rows
+    from harness.rendering import table
+
+    benchmark = load_benchmark(arguments.benchmark)
+    runs = load_rows(arguments.paths, benchmark)
+    against = load_rows([arguments.against], benchmark) if arguments.against else []
+    if len(against) > 1:
+        raise RequestError(f"--against {arguments.against} holds {len(against)} runs: name one of them")
+    print(
+        table(
+            runs,
+            benchmark,
+            convention=arguments.convention,
+            format=arguments.format,
+            tasks=arguments.tasks,
+            against=against[0] if against else None,
+        )
+    )
+    return 0
+
+
+def _claims(arguments: argparse.Namespace) -> int:
+    from harness.claims.report import claims_report, render_claims
+
+    report = claims_report(arguments.card, against=arguments.against, noise=arguments.noise, benchmark=arguments.benchmark)
+    print(render_claims(report, arguments.format))
+    return report.exit_code
