@@ -1,0 +1,96 @@
+"""Settings in which two runs differ: which are told, and as what."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.differences import differences, same_vectors
+from harness.records import RowHeader, Run
+
+HEADER = RowHeader(model="m", gpu="CPU (a)", dtype="float32", size_gb=None, dim=8, max_len=16)
+MANIFEST: dict[str, Any] = {
+    "run": "r",
+    "seed": 42,
+    "benchmark": {"name": "cmteb35", "digest": "d"},
+    "spec": {
+        "dtype": "fp32",
+        "max_len": 16,
+        "model": {"name": "m"},
+        "gpu": {"name": "cpu", "encoding": {"ladder": "exact"}},
+        "scoring": {},
+    },
+    "model": {"digest": "k", "kernel": "cpu stepping 1", "weights_digest": "w", "weights_sha256": {"a": "1"}, "attention": "sdpa:math"},
+    "device": {"name": "a", "capability": "AVX2"},
+    "versions": {"torch": "2.13.0", "scikit-learn": "1.8.0"},
+    "source": {"commit": "c1", "dirty": False},
+    "notes_of_others": {"seconds": 3},
+}
+
+
+def run(**changes: Any) -> Run:
+    """The run above with values put in at dotted keys (`versions__torch=`)."""
+    manifest = deepcopy(MANIFEST)
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        inner = manifest
+        for key in parents:
+            inner = inner[key]
+        inner[last] = value
+    return Run(Path("a"), HEADER, {}, {}, {}, manifest)
+
+
+def test_equal_runs_differ_in_nothing() -> None:
+    assert differences(run(), run()) == ()
+    assert differences(run(), run(run="s", notes_of_others__seconds=4)) == (), "digests and costs follow from the rest"
+
+
+@pytest.mark.parametrize(
+    ("change", "value", "kind", "text"),
+    [
+        ("benchmark__digest", "e", "protocol", "benchmark.digest: d -> e"),
+        ("seed", 7, "protocol", "seed: 42 -> 7"),
+        ("spec__scoring", {"dtype": "model"}, "protocol", "spec.scoring.dtype: not told -> model"),
+        ("versions__scikit-learn", "1.9.1", "protocol", "versions.scikit-learn: 1.8.0 -> 1.9.1"),
+        ("versions__torch", "2.14.0", "packages", "versions.torch: 2.13.0 -> 2.14.0"),
+        ("model__weights_digest", "x", "model", "model.weights_digest: w -> x"),
+        ("spec__dtype", "fp16", "setting", "spec.dtype: fp32 -> fp16"),
+        ("device__name", "b", "device", "device.name: a -> b"),
+        ("spec__gpu__encoding__ladder", "padded", "kernel", "spec.gpu.encoding.ladder: exact -> padded"),
+        ("model__kernel", "cpu stepping 2", "kernel", "model.kernel: cpu stepping 1 -> cpu stepping 2"),
+        ("source__dirty", True, "source", "source.dirty: False -> True"),
+    ],
+)
+def test_a_difference_is_told_once_and_as_what_it_is(change: str, value: Any, kind: str, text: str) -> None:
+    found = differences(run(), run(**{change: value}))
+    assert [(each.kind, str(each)) for each in found] == [(kind, text)]
+
+
+def test_the_fingerprint_s_line_is_told_only_where_nothing_else_explains_it() -> None:
+    found = differences(run(), run(model__kernel="other", versions__torch="2.14.0"))
+    assert [each.key for each in found] == ["versions.torch"]
+
+
+def test_the_protocol_stands_first() -> None:
+    found = differences(run(), run(source__commit="c2", versions__mteb="1.1.2", device__name="b"))
+    assert [each.kind for each in found] == ["protocol", "device", "source"]
+
+
+def test_of_a_run_without_a_manifest_of_ours_the_header_is_compared() -> None:
+    other = Run(Path("b"), RowHeader(model="m", gpu="", dtype="", size_gb=None, dim=9, max_len=None), {}, {}, {}, {})
+    assert [str(each) for each in differences(run(), other)] == [
+        "gpu: CPU (a) -> not told",
+        "dtype: float32 -> not told",
+        "max_len: 16 -> not told",
+        "dim: 8 -> 9",
+    ]
+
+
+def test_equal_fingerprints_promise_equal_vectors() -> None:
+    assert same_vectors(run(), run())
+    assert not same_vectors(run(), run(model__digest="l"))
+    nothing = Run(Path("b"), HEADER, {}, {}, {}, {})
+    assert not same_vectors(nothing, nothing), "what nobody told is not equal"
