@@ -32,6 +32,7 @@ class TaskSpec:
     `statistics` maps a table (`train`, the split; `corpus`, `queries`, `qrels` for Retrieval) to known figures per column.
     `language` is the key under which mteb 1.1.1 nests the metrics of its multilingual tasks.
     `substitute` is a converted revision to read where `revision` holds no readable file.
+    `mteb2_name` and `mteb2_hub` are what mteb 2 calls the task and the repository it reads, which for some tasks is a copy.
     """
 
     name: str
@@ -44,6 +45,7 @@ class TaskSpec:
     qrels: Repository | None
     substitute: Repository | None
     mteb2_name: str
+    mteb2_hub: str
     statistics_of: str | None
     statistics: Mapping[str, Mapping[str, Any]]
     columns: tuple[str, ...]
@@ -155,6 +157,7 @@ def _task_spec(name: str, row: dict[str, Any], kind: dict[str, Any]) -> TaskSpec
         qrels=Repository(**qrels) if qrels else None,
         substitute=Repository(**substitute) if substitute else None,
         mteb2_name=row["mteb2"]["name"],
+        mteb2_hub=row["mteb2"]["hub"],
         statistics_of=row.get("statistics_of"),
         statistics=row["statistics"],
         columns=tuple(kind["columns"]),

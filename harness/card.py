@@ -34,6 +34,7 @@ _HEADER_WORDS = {
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*\r?$", re.DOTALL | re.MULTILINE)
 _CELL_BORDER = re.compile(r"(?<!\\)\|")
 _NOTHING = ("", "~", "null", "None")
+_LARGEST = 16 << 20  # bytes; the largest cards of the hub, with the results of hundreds of tasks, have a few
 _SIMILARITIES = ("cos_sim", "dot", "euclidean", "manhattan", "max")  # mteb 1.1.1 nests these, mteb_meta.py joins them with "_"
 
 
@@ -98,9 +99,11 @@ def read_card(path: Path) -> str:
     """The text of a card.
 
     Raises:
-        InputError: there is no such file, or it is no UTF-8 text.
+        InputError: there is no such file, or it is no UTF-8 text, or far larger than a card.
     """
     try:
+        if path.stat().st_size > _LARGEST:
+            raise InputError(f"{path} has {path.stat().st_size / 1e6:.0f} MB, more than any model card: name the README.md of a model")
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} can't be read as a model card ({error}): name the README.md of a model") from error
@@ -109,7 +112,8 @@ def read_card(path: Path) -> str:
 def card_claims(text: str, benchmark: Benchmark) -> CardClaims:
     """The claims of a card's front matter (`model-index`), in the benchmark's order.
 
-    An entry belongs to a task when repository and split are the task's and so is the config or the name.
+    An entry belongs to a task when repository and split are the task's and so is the config or the name. The copy that mteb 2 reads
+    instead of a repository stands for it, unless the card has the task from the repository itself, too.
 
     Raises:
         InputError: no front matter, damaged YAML, no `model-index` of one model, no task of the benchmark, a task claimed twice, or
@@ -119,13 +123,14 @@ def card_claims(text: str, benchmark: Benchmark) -> CardClaims:
     name = _get(index, "name", str, "the model-index")
     claims: dict[str, Claim] = {}
     foreign: list[str] = []
-    for position, entry in enumerate(_get(index, "results", list, f"model {name!r}"), start=1):
+    entries = _get(index, "results", list, f"model {name!r}")
+    datasets = [_get(entry, "dataset", dict, f"entry {position} of the model-index") for position, entry in enumerate(entries, start=1)]
+    matches = [matching_task(dataset, benchmark) for dataset in datasets]
+    pinned = {task.name for task, dataset in zip(matches, datasets, strict=True) if task and task.hub == dataset.get("type")}
+    for position, (entry, dataset, task) in enumerate(zip(entries, datasets, matches, strict=True), start=1):
         where = f"entry {position} of the model-index"
-        dataset = _get(entry, "dataset", dict, where)
-        found = {key: str(dataset.get(key, "")) for key in ("type", "name", "config", "split")}
-        task = _matching_task(found, benchmark)
-        if task is None:
-            foreign.append("{name} ({type}, {config}, {split})".format(**found))
+        if task is None or (task.name in pinned and task.hub != dataset.get("type")):
+            foreign.append("{} ({}, {}, {})".format(*(dataset.get(key, "") for key in ("name", "type", "config", "split"))))
             continue
         if task.name in claims:
             raise InputError(f"the card claims {task.name} twice (again in {where}): remove one of the two")
@@ -141,6 +146,15 @@ def card_claims(text: str, benchmark: Benchmark) -> CardClaims:
             "name the card of a model that was evaluated on this benchmark"
         )
     return CardClaims(name, tuple(claims[task.name] for task in benchmark.tasks if task.name in claims), tuple(foreign))
+
+
+def matching_task(dataset: Mapping[str, Any], benchmark: Benchmark) -> TaskSpec | None:
+    """The task that the `dataset` of an entry names; None where it is another task, another split or another language."""
+    for task in benchmark.tasks:
+        same_data = dataset.get("type") in (task.hub, task.mteb2_hub) and task.split == dataset.get("split")
+        if same_data and (task.config == dataset.get("config") or task.card_name == dataset.get("name")):
+            return task
+    return None
 
 
 def unit_metrics(claim: Claim, task: TaskSpec) -> dict[str, Any]:
@@ -268,21 +282,17 @@ def _get(mapping: Any, key: str, kind: type, where: str) -> Any:
     return value
 
 
-def _matching_task(found: Mapping[str, str], benchmark: Benchmark) -> TaskSpec | None:
-    for task in benchmark.tasks:
-        same_data = task.hub == found["type"] and task.split == found["split"]
-        if same_data and (task.config == found["config"] or task.card_name == found["name"]):
-            return task
-    return None
-
-
 def _metrics(entries: list[Any], where: str) -> dict[str, float]:
     metrics: dict[str, float] = {}
+    seen: set[str] = set()
     for entry in entries:
-        name = _get(entry, "type", str, where)
-        if name in metrics:
+        written = _get(entry, "type", str, where)
+        name = re.sub("^cosine_", "cos_sim_", written)  # mteb 1.12 and later; a card that was merged may have both
+        value = _score(_get(entry, "value", str, f"{written} in {where}"), f"{written} in {where}")
+        if written in seen or metrics.get(name, value) != value:
             raise InputError(f"{where} has {name} twice: remove one of the two")
-        metrics[name] = _score(_get(entry, "value", str, f"{name} in {where}"), f"{name} in {where}")
+        seen.add(written)
+        metrics[name] = value
     return metrics
 
 

@@ -6,17 +6,17 @@ A task without a score leaves a hole: the average of its type and the row's own 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.benchmark import Benchmark, TaskSpec
-from harness.card import ROWS, read_rows, score_titles
+from harness.benchmark import TASK_TYPES, Benchmark, TaskSpec
+from harness.card import ROWS, PrintedRow, read_rows, score_titles
 from harness.errors import InputError, RequestError, unknown
-from harness.imports import find_imports, read_import
+from harness.imports import find_imports, read_card_run, read_import
 from harness.records import MANIFEST, RowHeader, Run, TaskRecord, find_runs, read_run
 
 State = Literal["scored", "missing", "failed", "broken"]
@@ -168,20 +168,21 @@ def printed(value: float | None) -> str:
 
 
 def load_rows(paths: Iterable[Path], benchmark: Benchmark) -> list[Run]:
-    """The runs at or below the paths, each once, in the order of the paths; a folder of mteb's own result files is one, too.
+    """The runs at or below the paths, each once, in the order of the paths; a folder of mteb's own result files is one, too, and so is
+    a model card (a file that ends in .md).
 
     A run whose manifest is damaged stays in the list, without a score, as long as another run can be read.
 
     Raises:
-        RequestError: a path that is no folder, or has no run in it.
-        InputError: no run has a usable manifest.
+        RequestError: a path that is neither a folder nor a card, or has no run in it.
+        InputError: no run can be read.
     """
     runs: dict[Path, Run] = {}
     errors: dict[Path, InputError] = {}
     for path in paths:
-        readers = dict.fromkeys(find_imports(path), read_import) | dict.fromkeys(find_runs(path), read_run) if path.is_dir() else {}
+        readers = _readers(path)
         if not readers:
-            found = "no folder" if not path.is_dir() else f"no {MANIFEST} and no result file of mteb in it"
+            found = f"no {MANIFEST} and no result file of mteb in it" if path.is_dir() else "no folder, and no model card named .md"
             raise RequestError(f"no run at {path} ({found}): name a folder of results, such as results/published")
         for folder, read in sorted(readers.items(), key=lambda each: each[0]):
             key = folder.resolve()
@@ -196,6 +197,13 @@ def load_rows(paths: Iterable[Path], benchmark: Benchmark) -> list[Run]:
     if errors and len(errors) == len(runs):
         raise next(iter(errors.values()))
     return list(runs.values())
+
+
+def _readers(path: Path) -> dict[Path, Callable[[Path, Benchmark], Run]]:
+    """What is to be read at or below a path, and how."""
+    if path.is_dir():
+        return {**dict.fromkeys(find_imports(path), read_import), **dict.fromkeys(find_runs(path), read_run)}
+    return {path: read_card_run} if path.is_file() and path.suffix.lower() == ".md" else {}
 
 
 def leaderboard_row(run: Run, convention: str, benchmark: Benchmark) -> Row:
@@ -220,20 +228,19 @@ def printed_rows(folder: Path, benchmark: Benchmark) -> tuple[Row, ...]:
         InputError: the file is damaged or has other columns.
     """
     path = folder / ROWS
-    titles = score_titles(benchmark.tasks)
-    counts = {key: sum(key in ("Average", task.type) for task in benchmark.tasks) for key in titles}
+    titles = list(score_titles(benchmark.tasks).values())
     rows = read_rows(path) if path.is_file() else ()
-    if any(set(row.scores) != set(titles.values()) for row in rows):
-        raise InputError(f"{path} has other columns than {', '.join(titles.values())}: write it again with scripts/publish_card.py")
-    return tuple(
-        Row(
-            path=path,
-            header=row.header,
-            convention="cmteb",
-            cells=tuple(Cell(key=key, title=titles[key], value=row.scores[titles[key]], found=n, of=n) for key, n in counts.items()),
-        )
-        for row in rows
-    )
+    if any(set(row.scores) != set(titles) for row in rows):
+        raise InputError(f"{path} has other columns than {', '.join(titles)}: write it again with scripts/publish_card.py")
+    return tuple(printed_row(path, row, benchmark) for row in rows)
+
+
+def printed_row(path: Path, row: PrintedRow, benchmark: Benchmark) -> Row:
+    """The row of the table that a card prints, which `path` holds, with every score column of the benchmark."""
+    counts = {key: sum(key in ("Average", task.type) for task in benchmark.tasks) for key in ("Average", *TASK_TYPES)}
+    titles = score_titles(benchmark.tasks).items()
+    cells = tuple(Cell(key=key, title=title, value=row.scores[title], found=counts[key], of=counts[key]) for key, title in titles)
+    return Row(path=path, header=row.header, convention="cmteb", cells=cells)
 
 
 def compare(row: Row, published: Row) -> Comparison:

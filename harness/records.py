@@ -73,6 +73,16 @@ class TaskRecord:
         return self.metric(task, task.main)
 
 
+def flat_metrics(metrics: Mapping[str, Any], task: TaskSpec) -> dict[str, float]:
+    """The numbers of a record, 0 to 1, under their flat names (`cos_sim_spearman`)."""
+    inner = metrics.get(task.language, metrics) if task.language else metrics
+    flat: dict[str, float] = {}
+    for name, value in inner.items():
+        group = {f"{name}_{key}": each for key, each in value.items()} if isinstance(value, Mapping) else {name: value}
+        flat |= {key: float(each) for key, each in group.items() if isinstance(each, (int, float)) and not isinstance(each, bool)}
+    return flat
+
+
 @dataclass(frozen=True)
 class Run:
     """A folder of records, as the read side sees it. `broken`: files that are no usable record, and why."""

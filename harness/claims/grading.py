@@ -16,11 +16,11 @@ from harness.card import Claim, score_titles
 from harness.claims.averages import Averages
 from harness.claims.numbers import resolution
 from harness.claims.provenance import named_version
-from harness.claims.sheet import Sheet, flat_metrics
+from harness.claims.sheet import Sheet
 from harness.errors import InputError, RequestError, unknown
 from harness.imports import other_definition
 from harness.leaderboard import Row, TaskScore, leaderboard_row, rounded
-from harness.records import RowHeader, Run, TaskRecord
+from harness.records import RowHeader, Run, TaskRecord, flat_metrics
 
 Grade = Literal["reproduced", "within noise", "definition differs", "not reproduced", "not comparable"]
 GRADES: tuple[Grade, ...] = get_args(Grade)

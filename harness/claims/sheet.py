@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness.benchmark import Benchmark, TaskSpec
-from harness.card import ROWS, Claim, PrintedRow, card_claims, read_card, read_rows, score_table, unit_metrics
+from harness.card import ROWS, Claim, PrintedRow, card_claims, read_card, read_rows, score_table
 from harness.claims.document import Document, parse_document
 from harness.errors import RequestError
-from harness.imports import origin
+from harness.imports import card_records, origin
 from harness.leaderboard import load_rows
-from harness.records import RowHeader, Run, TaskRecord
+from harness.records import RowHeader, Run, flat_metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,33 +69,12 @@ def one_run(path: Path, benchmark: Benchmark) -> Run:
     return runs[0]
 
 
-def flat_metrics(metrics: Mapping[str, Any], task: TaskSpec) -> dict[str, float]:
-    """The metrics of a record, 0 to 1, under their flat names (`cos_sim_spearman`)."""
-    inner = metrics.get(task.language, metrics) if task.language else metrics
-    flat: dict[str, float] = {}
-    for name, value in inner.items():
-        group = {f"{name}_{key}": each for key, each in value.items()} if isinstance(value, Mapping) else {name: value}
-        flat |= {key: float(each) for key, each in group.items() if isinstance(each, (int, float)) and not isinstance(each, bool)}
-    return flat
-
-
 def _card_sheet(path: Path, benchmark: Benchmark) -> Sheet:
     text = read_card(path)
     found, table = card_claims(text, benchmark), score_table(text, benchmark)
     notes = [f"{len(found.foreign)} entries of the front matter are no task, or another split, of {benchmark.name}: {_few(found.foreign)}"]
     header = RowHeader(model=found.model, gpu="", dtype="", size_gb=None, dim=None, max_len=None)
-    records = {
-        claim.task: TaskRecord(
-            task=claim.task,
-            split=claim.split,
-            metrics=unit_metrics(claim, benchmark.task(claim.task)),
-            dataset_revision=claim.revision,
-            evaluation_time=None,
-            mteb_version=None,
-            harness={"source": "front matter of the model card"},
-        )
-        for claim in found.claims
-    }
+    records = card_records(found, benchmark)
     return Sheet(
         path=path,
         model=found.model,

@@ -4,10 +4,7 @@ mteb 1.1 writes `{mteb_dataset_name, dataset_revision, mteb_version, SPLIT: {met
 and the public results repository `{task_name, dataset_revision, mteb_version, scores: {SPLIT: [{hf_subset, metrics}]}}` with flat
 ones. Both come out as `records.TaskRecord`: the benchmark's split and subset, the metric names of mteb 1.1.1, 0 to 1. Nothing is
 averaged over splits, subsets or revisions. `main_score` is not used: in mteb 2 it is another metric for pairs (best accuracy) and
-rerankings.
-
-Who made a score stays in `TaskRecord.harness["origin"]`: `trust` is `self-reported` (taken from a model card: no mteb version),
-`re-run by others` or `ours` (the file has our own part).
+rerankings. No scale is guessed: what is not from 0 to 1, as mteb writes it, is refused.
 """
 
 from __future__ import annotations
@@ -25,15 +22,17 @@ from typing import Any, Literal
 from harness.benchmark import Benchmark, TaskSpec
 from harness.card import nested_metrics
 from harness.errors import InputError
+from harness.imports.trust import Trust, few, trust_in
 from harness.records import MANIFEST, RowHeader, Run, TaskRecord
 
-Trust = Literal["self-reported", "re-run by others", "ours"]
 Form = Literal["mteb 1", "mteb 2"]
 
 META = "model_meta.json"
 SELF_REPORTED = "external"  # how the results repository calls the revision of results that it took from a model card
 _REVISION = re.compile(rf"[0-9a-f]{{40}}|{SELF_REPORTED}|no_revision_available")
-_NO_REVISION = ("", "None", "null")  # the results repository writes the word None
+# The results repository writes the word None, mteb 2 the sentence.
+_NO_REVISION = ("", "None", "null", "dataset revision not available")
+_LARGEST = 16 << 20  # bytes; the largest files of the results repository, of tasks in hundreds of languages, have one or two
 
 # The metric that stands in for the benchmark's in newer files, and that is not the same number.
 _STAND_INS = {"Reranking": "map_at_1000", "PairClassification": "max_accuracy"}
@@ -63,6 +62,10 @@ class _Unusable(Exception):  # noqa: N818 (ends in this module: it becomes a lin
         self.other = other
 
 
+class _Percent(_Unusable):
+    """A file has a number that mteb's scale, 0 to 1, does not have."""
+
+
 class _Foreign(Exception):  # noqa: N818
     """A file holds another language's score: it belongs to another benchmark."""
 
@@ -84,7 +87,7 @@ def read_import(folder: Path, benchmark: Benchmark) -> Run:
     """The result files of a folder as a run.
 
     A damaged file, one without the benchmark's split or with its main metric missing or NaN is named under `broken`, never counted.
-    Files of other tasks or languages are named in a note.
+    So are all files beside one in percent: 0.8 may be 0.8 percent then. Files of other tasks or languages are named in a note.
 
     Raises:
         InputError: `folder` holds no result file.
@@ -94,8 +97,9 @@ def read_import(folder: Path, benchmark: Benchmark) -> Run:
         raise InputError(f"{folder} holds no result file of mteb: name the folder that holds <Task>.json files")
     records: dict[str, TaskRecord] = {}
     broken = {task.name: message for stem, message in damaged.items() for task in benchmark.tasks if stem in task.names}
-    foreign: list[str] = []
+    foreign = [f"{stem} (can't be read)" for stem in damaged if not any(stem in task.names for task in benchmark.tasks)]
     others: dict[str, Any] = {}
+    percent: list[str] = []
     revision = _model_revision(folder)
     for name, group in _by_task(files, benchmark).items():
         if name is None:
@@ -109,8 +113,13 @@ def read_import(folder: Path, benchmark: Benchmark) -> Run:
                 foreign.append(f"{group[0].task} ({other})")
             except _Unusable as error:
                 broken[name] = f"{group[0].path}: {error}"
+                percent += [group[0].path.name] if isinstance(error, _Percent) else []
                 if error.other:
                     others[name] = asdict(error.other)
+    if percent:
+        remedy = f"divide the numbers of {', '.join(percent[:3])}{', ...' if len(percent) > 3 else ''} by 100 where they are percentages"
+        broken |= dict.fromkeys(records, f"{folder} has percentages, so this task's numbers may be some, too: {remedy}")
+        records.clear()
     trusts = sorted({_trust(file, revision) for file in files})
     imported = {
         "trust": trusts,
@@ -128,16 +137,13 @@ def other_definition(run: Run, task: str) -> OtherDefinition | None:
     return OtherDefinition(**found) if found else None
 
 
-def origin(record: TaskRecord) -> Mapping[str, Any]:
-    """Who made an imported score with what: `trust`, `form`, `file`, `model_revision`; empty for a record that was not imported."""
-    found = record.harness.get("origin")
-    return found if isinstance(found, Mapping) else {}
-
-
 def _open(path: Path) -> _File | str | None:
     """The result file at a path; why it is damaged; None where it is another kind of JSON."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        size = path.stat().st_size
+        if size > _LARGEST:
+            return f"{path} has {size / 1e6:.0f} MB, more than any result file of mteb: fetch it again"
+        raw = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_no_duplicates)
     except (OSError, ValueError, RecursionError) as error:
         return f"{path} can't be read as JSON ({error}): fetch it again"
     if not isinstance(raw, dict) or "error" in raw:  # a failure of ours has the task's name, too
@@ -146,6 +152,13 @@ def _open(path: Path) -> _File | str | None:
         if isinstance(raw.get(key), str) and (form == "mteb 1" or isinstance(raw.get("scores"), dict)):
             return _File(path, raw, raw[key], form)  # type: ignore[arg-type]
     return None
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"one of the names {', '.join(sorted(found)[:4])} is there twice")
+    return found
 
 
 def _files(folder: Path) -> tuple[list[_File], dict[str, str]]:
@@ -164,21 +177,25 @@ def _by_task(files: Sequence[_File], benchmark: Benchmark) -> dict[str | None, l
 
 def _record(file: _File, task: TaskSpec, model_revision: str | None) -> TaskRecord:
     scores = _split_scores(file, task)
+    own = {_flat_name(metric) for metric in task.metrics}
+    for name, value in _leaves(scores):
+        if isinstance(value, str) and name in own:
+            raise _Unusable(f"{name} is the text {value!r}: expected a number, without quotes")
     flat = _canonical(scores)
-    wrong = [f"{name} {value}" for name, value in flat.items() if name in _flat_names(task) and abs(value) > 1 + 1e-9]
+    wrong = [f"{name} {value}" for name, value in flat.items() if name in own and abs(value) > 1 + 1e-9]
     if wrong:
-        raise _Unusable(f"{', '.join(wrong[:3])} is not in the scale of mteb, 0 to 1: divide by 100 if these are percentages")
-    main = task.main.replace(".", "_")
+        raise _Percent(f"{', '.join(wrong[:3])} is not in the scale of mteb, 0 to 1: divide by 100 if these are percentages")
+    main = _flat_name(task.main)
     if not math.isfinite(flat.get(main, math.nan)):
         raise _no_main(task, main, flat)
     metrics: dict[str, Any] = nested_metrics({name: value for name, value in flat.items() if math.isfinite(value)})
     revision = file.raw.get("dataset_revision")
     trust = _trust(file, model_revision)
-    ours = file.raw.get("harness") if trust == "ours" else None
+    ours = file.raw.get("harness")
     extra: dict[str, Any] = {key: value for key, value in ours.items() if key != "schema"} if isinstance(ours, dict) else {}
     extra["origin"] = {"trust": trust, "form": file.form, "file": file.path.name, "model_revision": model_revision}
     if trust == "self-reported":
-        extra["source"] = f"self-reported: {file.form} result file without an mteb version"
+        extra.setdefault("source", f"self-reported: {file.form} result file without an mteb version")
     told = isinstance(revision, str) and revision not in _NO_REVISION
     if told and revision != task.revision and "data" not in extra:
         extra["data"] = {"substituted": True}
@@ -229,25 +246,26 @@ def _language_scores(found: Mapping[str, Any], task: TaskSpec) -> Mapping[str, A
 def _canonical(scores: Mapping[str, Any]) -> dict[str, float]:
     """The scalar metrics under their flat names of mteb 1.1.1; NaN stays NaN. Lists (`scores_per_experiment`) are no metric of the task."""
     flat: dict[str, float] = {}
-    for raw_name, value in _scalars(scores):
-        name = re.sub("^cosine_", "cos_sim_", raw_name)
+    for name, value in _leaves(scores):
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or name in ("evaluation_time", "main_score"):
+            continue
         known = flat.get(name)
         if known is not None and known != value and not (math.isnan(known) and math.isnan(value)):
             raise _Unusable(f"{name} is there under its old and its new name with two values ({known}, {value}): not one result")
-        flat[name] = value
+        flat[name] = float(value)
     return flat
 
 
-def _scalars(scores: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+def _leaves(scores: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in scores.items():
         if isinstance(value, Mapping):
-            yield from _scalars(value, f"{prefix}{name}_")
-        elif isinstance(value, (int, float)) and not isinstance(value, bool) and name not in ("evaluation_time", "main_score"):
-            yield prefix + name, float(value)
+            yield from _leaves(value, f"{prefix}{name}_")
+        else:
+            yield re.sub("^cosine_", "cos_sim_", prefix + name), value
 
 
-def _flat_names(task: TaskSpec) -> set[str]:
-    return {metric.replace(".", "_") for metric in task.metrics}
+def _flat_name(metric: str) -> str:
+    return metric.replace(".", "_")
 
 
 def _no_main(task: TaskSpec, main: str, flat: Mapping[str, float]) -> _Unusable:
@@ -270,8 +288,9 @@ def _seconds(file: _File, task: TaskSpec) -> float | None:
 
 
 def _trust(file: _File, model_revision: str | None) -> Trust:
-    if isinstance(file.raw.get("harness"), dict):
-        return "ours"
+    ours = file.raw.get("harness")
+    if isinstance(ours, dict):
+        return trust_in(ours)
     return "re-run by others" if file.raw.get("mteb_version") and model_revision != SELF_REPORTED else "self-reported"
 
 
@@ -306,8 +325,9 @@ def _header(folder: Path, imported: Mapping[str, Any], records: Mapping[str, Tas
     if silent:
         notes.append(f"the revision of the data is not told for {silent} of {len(records)} tasks")
     if imported["foreign"]:
-        first = ", ".join(imported["foreign"][:3]) + (", ..." if len(imported["foreign"]) > 3 else "")
-        notes.append(f"no task of the benchmark, or of another language: {len(imported['foreign'])} of the files ({first})")
+        notes.append(f"no task of the benchmark, or of another language: {few(imported['foreign'])}")
+    if isinstance(meta.get("experiment_kwargs"), dict):
+        notes.append(f"run as an experiment of its own: {meta['experiment_kwargs']}")
     return RowHeader(model=str(name).replace("__", "/"), gpu="", dtype="", size_gb=None, dim=None, max_len=None, notes=tuple(notes))
 
 
