@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from harness.benchmark import known_benchmarks, load_benchmark
+from harness.benchmark import load_benchmark
 from harness.data.local import data_root
 from harness.errors import MachineError, RequestError, unknown
 from harness.resources import resource_dir
@@ -41,19 +41,19 @@ def resolve_run(overrides: Sequence[str], *, device_name: str, device_memory_gib
         RequestError: whatever is wrong with the overrides and the values, all of it in one message.
         MachineError: `gpu=` expects another device, and `gpu.mismatch` is `stop`.
     """
-    config = compose_config(overrides)
+    wrong = _wrong_overrides(overrides)
+    sound = [text for text in overrides if text not in wrong]
+    problems = [problem for text in wrong for problem in wrong[text]]
+    config = compose_config(sound)
     if config.gpu.name == "auto" and (known := _known_gpu(device_name, device_memory_gib)):
-        config = compose_config([*(text for text in overrides if not text.startswith("gpu=")), f"gpu={known}"])
-    problems: list[str] = []
-    if config.benchmark not in known_benchmarks():
-        raise RequestError(unknown("benchmark", config.benchmark, known_benchmarks()))
-    benchmark = load_benchmark(config.benchmark)
+        config = compose_config([*(text for text in sound if not text.startswith("gpu=")), f"gpu={known}"])
     tasks: tuple[str, ...] = ()
     try:
-        tasks = tuple(task.name for task in benchmark.select(config.tasks))
+        tasks = tuple(task.name for task in load_benchmark(config.benchmark).select(config.tasks))
     except RequestError as error:
         problems.append(str(error))
-    problems += _value_problems(config)
+    if not any(text.partition("=")[0] in GROUPS for text in wrong):  # a model or data that was not understood would be blamed twice
+        problems += _value_problems(config)
     if problems:
         raise RequestError("\n".join(problems))
     gpu = _gpu_spec(config.gpu, device_name)
@@ -77,6 +77,7 @@ def resolve_run(overrides: Sequence[str], *, device_name: str, device_memory_gib
         workers=config.workers,
         results_dir=Path(config.results_dir).expanduser(),
         overwrite=config.overwrite,
+        canary=config.canary,
     )
 
 
@@ -148,7 +149,23 @@ def _compose(overrides: Sequence[str]) -> RunConfig:
     return cast("RunConfig", OmegaConf.to_object(config))
 
 
+def _wrong_overrides(overrides: Sequence[str]) -> dict[str, list[str]]:
+    """The overrides that can't be part of a run, and what is wrong with each. Only where one is, the others are tried one by one."""
+    formal = {text: _override_problems(text, sweep=False) for text in overrides}
+    if not any(formal.values()):
+        try:
+            compose_config(overrides)
+        except RequestError:
+            pass
+        else:
+            return {}
+    found = {text: problems or _compose_problem(text) for text, problems in formal.items()}
+    return {text: problems for text, problems in found.items() if problems}
+
+
 def _compose_problem(text: str) -> list[str]:
+    if text.startswith("benchmark="):
+        return []  # no group of Hydra's: `load_benchmark` knows the choices
     try:
         _compose([text])
     except RequestError:
@@ -178,6 +195,8 @@ def _override_problems(text: str, *, sweep: bool) -> list[str]:
         return [f"{text}: one run takes one value of {key}; `python -m harness sweep` takes several"]
     if key.startswith("hydra") and sweep:
         return []
+    if key == "benchmark" and sweep:  # Hydra's multirun would look for a config group of that name
+        return [f"{text}: a sweep is over one benchmark, that of configs/config.yaml: leave benchmark= out, or use `run`"]
     if key in GROUPS:
         known = known_choices(key)
         return [unknown(key, choice, known) for choice in _choices(override) if choice not in known]

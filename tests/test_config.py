@@ -87,6 +87,17 @@ def test_impossible_values_are_told_at_once() -> None:
         assert part in message
 
 
+def test_wrong_keys_wrong_kinds_and_impossible_values_are_told_at_once() -> None:
+    message = refused([*SAMPLE, "foo=1", "dtype=fp8", "max_len=2", "tasks=[TNew]"])
+    assert len(message.splitlines()) == 4
+    for part in ("unknown key 'foo'", "fp32, fp16, bf16", "did you mean TNews", "max_len=2"):
+        assert part in message
+    message = refused(["data=locl", "data.root=DIR", "benchmark=x"])
+    assert "unknown data 'locl'" in message
+    assert "unknown benchmark 'x'" in message
+    assert "no meaning" not in message
+
+
 def test_a_model_folder_gives_its_name_to_the_results(tmp_path: Path) -> None:
     folder = tmp_path / "my-model"
     spec = resolve_run(["model=folder", f"model.path={folder}"], **CPU)

@@ -64,8 +64,9 @@ def test_a_job_that_fails_does_not_stop_the_others(basics: list[str], tmp_path: 
 
 def test_all_wrong_values_are_told_before_the_first_job(basics: list[str], tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="fp8") as caught:
-        sweep([*basics, *places(tmp_path), "dtype=fp32,fp8", "gpu=cpu,tpu"], quiet=True)
+        sweep([*basics, *places(tmp_path), "dtype=fp32,fp8", "gpu=cpu,tpu", "benchmark=cmteb35"], quiet=True)
     assert "tpu" in str(caught.value)
+    assert "a sweep is over one benchmark" in str(caught.value)
     assert not (tmp_path / "results").exists()
 
 
