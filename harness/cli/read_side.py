@@ -33,6 +33,20 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     claims.add_argument("--benchmark", default="cmteb35")
     claims.set_defaults(command=_claims)
 
+    report = commands.add_parser("report", help="one page on runs and published results: report PATH... -o report.html")
+    report.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a folder of results, or the README.md of a model")
+    report.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to write it; the page needs one, other forms are printed")
+    report.add_argument("--format", choices=("html", "latex", "csv", "markdown", "json"), default="html")
+    report.add_argument("--convention", default="cmteb", help="how scores are averaged")
+    report.add_argument("--reference", type=Path, metavar="RUN", help="the run that the others are compared with")
+    report.add_argument("--card", type=Path, metavar="CARD", help="the README.md of a model, to check and to grade against its runs")
+    report.add_argument("--calibration", type=Path, metavar="FILE", help="the noise bands (calibration.json) of the reference")
+    report.add_argument("--charts", type=Path, metavar="DIR", help="write every chart there, too, as SVG and PNG")
+    report.add_argument("--language", choices=("en", "zh"), default="en", help="in which the page opens; it speaks both")
+    report.add_argument("--tasks", action="store_true", help="every task, not only the averages; the page always has them")
+    report.add_argument("--benchmark", default="cmteb35")
+    report.set_defaults(command=_report)
+
 
 def _tasks(arguments: argparse.Namespace) -> int:
     from harness.benchmark import load_benchmark
@@ -72,3 +86,30 @@ def _claims(arguments: argparse.Namespace) -> int:
     report = claims_report(arguments.card, against=arguments.against, noise=arguments.noise, benchmark=arguments.benchmark)
     print(render_claims(report, arguments.format))
     return report.exit_code
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from harness.benchmark import load_benchmark
+    from harness.report.build import build_report
+    from harness.report.write import report_text, write_charts, write_text
+
+    if arguments.format == "html" and arguments.output is None:
+        raise RequestError("the page needs a file: report PATH... -o report.html (its links are relative to it)")
+    report = build_report(
+        arguments.paths,
+        load_benchmark(arguments.benchmark),
+        convention=arguments.convention,
+        reference=arguments.reference,
+        card=arguments.card,
+        calibration=arguments.calibration,
+    )
+    output = arguments.output or Path("report")
+    text = report_text(report, arguments.format, output=output, language=arguments.language, tasks=arguments.tasks)
+    if arguments.output is None:
+        print(text, end="")
+    else:
+        write_text(arguments.output, text)
+        print(arguments.output)
+    for path in write_charts(report, arguments.charts, language=arguments.language) if arguments.charts else ():
+        print(path)
+    return 0

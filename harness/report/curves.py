@@ -1,0 +1,73 @@
+"""Runs that differ in their dimension alone (the Matryoshka curve), or in their sequence length alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from harness.report.model import CurveSet, Entry, Line, Point
+
+Axis = Literal["dim", "max_len"]
+AXES: tuple[Axis, ...] = ("dim", "max_len")
+
+
+def curve_sets(entries: Sequence[Entry]) -> tuple[CurveSet, ...]:
+    """The curves that the entries make, an axis without any left out.
+
+    Two rows are on one line when all that is told of them is equal but for the axis: of runs of ours the spec, the weights, the
+    packages and the kernel; of others the header. A line has at least two values of its axis.
+    """
+    sets = []
+    for axis in AXES:
+        groups: dict[str, list[Entry]] = {}
+        for entry in entries:
+            if _x(entry, axis) is not None:
+                groups.setdefault(_recipe(entry, axis), []).append(entry)
+        lines = tuple(_line(group, axis, groups) for group in groups.values() if len({_x(entry, axis) for entry in group}) > 1)
+        if lines:
+            sets.append(CurveSet(axis, lines))
+    return tuple(sets)
+
+
+def _x(entry: Entry, axis: Axis) -> int | None:
+    return entry.row.header.dim if axis == "dim" else entry.row.header.max_len
+
+
+def _recipe(entry: Entry, axis: Axis) -> str:
+    """Everything that is told of an entry but its place on the axis, as text."""
+    header = entry.row.header
+    told: dict[str, Any] = {
+        "ours": entry.kind == "ours",
+        "model": header.model,
+        "gpu": header.gpu,
+        "dtype": header.dtype,
+        "data": entry.row.identity,
+    }
+    told |= {each: _x(entry, each) for each in AXES if each != axis}
+    if entry.kind == "ours" and entry.run is not None:
+        manifest = entry.run.manifest
+        spec, model = dict(manifest.get("spec") or {}), dict(manifest.get("model") or {})
+        spec.pop(axis, None)
+        told |= {"spec": spec, "weights": model.get("weights_digest"), "kernel": model.get("kernel"), "versions": manifest.get("versions")}
+    return json.dumps(told, sort_keys=True, default=str)
+
+
+def _line(group: Sequence[Entry], axis: Axis, groups: dict[str, list[Entry]]) -> Line:
+    ordered = sorted(group, key=lambda entry: (_x(entry, axis) or 0, entry.number))
+    points = tuple(Point(_x(entry, axis) or 0, entry, {cell.key: cell.value for cell in entry.row.cells}) for entry in ordered)
+    first = ordered[0].row.header
+    other = "max_len" if axis == "dim" else "dim"
+    fixed = first.max_len if axis == "dim" else first.dim
+    parts = [first.model, first.gpu, first.dtype, "" if fixed is None else f"{other} {fixed}"]
+    label = " · ".join(part for part in parts if part)
+    twins = [others for others in groups.values() if others is not group and _same_header(others[0], ordered[0], axis)]
+    return Line(f"{label} (#{ordered[0].number}…)" if twins else label, points)
+
+
+def _same_header(one: Entry, other: Entry, axis: Axis) -> bool:
+    def told(entry: Entry) -> tuple[object, ...]:
+        header = entry.row.header
+        return header.model, header.gpu, header.dtype, header.max_len if axis == "dim" else header.dim
+
+    return told(one) == told(other)
