@@ -19,7 +19,7 @@ SCORE_PACKAGES = ("mteb", "C_MTEB", "beir", "pytrec-eval-terrier", "scikit-learn
 
 _PROTOCOL = ("benchmark.", "spec.benchmark", "spec.scoring.", "spec.model.query_instruction", "seed")
 _MODEL = ("spec.model.", "model.repository", "model.commit", "model.weights_digest", "model.module_files", "model.modules")
-_KERNEL = ("model.attention", "model.ladder", "model.batch_tokens", "model.flags", "spec.gpu.encoding.")
+_KERNEL = ("model.attention", "model.linear", "model.ladder", "model.batch_tokens", "model.flags", "spec.gpu.encoding.")
 
 _SECTIONS = ("benchmark", "seed", "spec", "model", "device", "machine", "versions", "source")
 

@@ -65,6 +65,11 @@ def machine() -> dict[str, Any]:
     return {"platform": platform.platform(), "machine": platform.machine(), "python": platform.python_version()}
 
 
+def git_user() -> str | None:
+    """Who git says is at work in this folder; None where it does not know."""
+    return _git(Path.cwd(), "config", "user.name") or None
+
+
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20, check=True)  # noqa: S603, S607

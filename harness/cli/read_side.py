@@ -33,6 +33,33 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     claims.add_argument("--benchmark", default="cmteb35")
     claims.set_defaults(command=_claims)
 
+    check = commands.add_parser("check", help="did a score drift? check BASELINE CANDIDATE; exit code 3 if one did, 2 if they are unlike")
+    check.add_argument("baseline", type=Path, metavar="BASELINE", help="a run folder, such as one of results/baselines")
+    check.add_argument("candidate", type=Path, metavar="CANDIDATE", help="the run to be checked")
+    check.add_argument("--calibration", type=Path, metavar="FILE", help="the baseline's tolerances (BASELINE/calibration.json)")
+    check.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="check only these tasks or types, not all of the baseline")
+    check.add_argument("--main-only", action="store_true", help="only the metrics that the leaderboard averages close the gate")
+    check.add_argument("--allow-unlike", action="store_true", help="compare across protocol, data, model, dtype, length or dimension")
+    check.add_argument("--json", action="store_true", help="print JSON")
+    check.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit's XML, too")
+    check.add_argument("--benchmark", default="cmteb35")
+    check.set_defaults(command=_check)
+
+    baseline = commands.add_parser("baseline", help="the runs that others are checked against: accept RUN --why TEXT, list")
+    actions = baseline.add_subparsers(required=True, metavar="ACTION")
+    accept = actions.add_parser("accept", help="copy a complete run to results/baselines and log the reason")
+    accept.add_argument("run", type=Path, metavar="RUN", help="a run folder, calibrated at best")
+    accept.add_argument("--why", required=True, metavar="TEXT", help="the reason, for the log")
+    accept.add_argument("--name", metavar="NAME", help="the baseline's folder below the model's (that of the run)")
+    accept.add_argument("--to", type=Path, default=Path("results/baselines"), metavar="DIR")
+    accept.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="what it is to cover, not the whole benchmark")
+    accept.add_argument("--benchmark", default="cmteb35")
+    accept.set_defaults(command=_accept)
+    listing = actions.add_parser("list", help="the baselines, and who accepted them why")
+    listing.add_argument("--to", type=Path, default=Path("results/baselines"), metavar="DIR")
+    listing.add_argument("--benchmark", default="cmteb35")
+    listing.set_defaults(command=_baselines)
+
     report = commands.add_parser("report", help="one page on runs and published results: report PATH... -o report.html")
     report.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a folder of results, or the README.md of a model")
     report.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to write it; the page needs one, other forms are printed")
@@ -113,3 +140,65 @@ def _report(arguments: argparse.Namespace) -> int:
     for path in write_charts(report, arguments.charts, language=arguments.language) if arguments.charts else ():
         print(path)
     return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    import os
+    import sys
+
+    from harness.benchmark import load_benchmark
+    from harness.drift.check import check_folders
+    from harness.drift.outputs import append_summary, workflow_commands, write_junit
+    from harness.drift.report import drift_json, drift_text
+
+    report = check_folders(
+        arguments.baseline,
+        arguments.candidate,
+        load_benchmark(arguments.benchmark),
+        calibration=arguments.calibration,
+        tasks=arguments.tasks,
+        allow_unlike=arguments.allow_unlike,
+        main_only=arguments.main_only,
+    )
+    print(drift_json(report) if arguments.json else drift_text(report))
+    for line in workflow_commands(os.environ, report):
+        print(line, file=sys.stderr)
+    append_summary(os.environ, report)
+    if arguments.junit:
+        write_junit(arguments.junit, report)
+    return report.exit_code
+
+
+def _accept(arguments: argparse.Namespace) -> int:
+    from datetime import UTC, datetime
+
+    from harness.benchmark import load_benchmark
+    from harness.drift.baselines import accept_baseline, accepted_lines
+    from harness.drift.check import one_run
+    from harness.drift.report import drift_text
+    from harness.environment import git_user
+
+    benchmark = load_benchmark(arguments.benchmark)
+    accepted = accept_baseline(
+        one_run(arguments.run, benchmark),
+        benchmark,
+        to=arguments.to,
+        why=arguments.why,
+        who=git_user(),
+        when=datetime.now(tz=UTC),
+        name=arguments.name,
+        tasks=arguments.tasks,
+    )
+    if accepted.changes:
+        print(f"{drift_text(accepted.changes)}\n")
+    print("\n".join(accepted_lines(accepted)))
+    return 0
+
+
+def _baselines(arguments: argparse.Namespace) -> int:
+    from harness.benchmark import load_benchmark
+    from harness.drift.baselines import list_baselines, listed_lines
+
+    listed = list_baselines(arguments.to, load_benchmark(arguments.benchmark))
+    print("\n".join(listed_lines(listed)))
+    return 1 if any(each.problem for each in listed) else 0
