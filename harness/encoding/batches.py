@@ -42,7 +42,7 @@ class BatchQueue:
     and lose much where the machine is shared, and oneDNN's bf16 products come out in other bits on another number of them.
 
     `deliver(slots, vectors, finite)` gets the vectors on the CPU with the slots they were added under; `finite` is False where one of them
-    holds NaN or infinity. `forwards` and `tokens` count what went through the model, `done` the real tokens among them.
+    holds NaN or infinity. `forwards`, `tokens` and `flops` count what went through the model, `done` the real tokens among them.
     """
 
     def __init__(self, model: LoadedModel, device: torch.device, deliver: Deliver) -> None:
@@ -58,6 +58,7 @@ class BatchQueue:
         self._bytes = 0
         self.forwards = 0
         self.tokens = 0
+        self.flops = 0
         self.done = 0
 
     def __enter__(self) -> BatchQueue:
@@ -106,6 +107,7 @@ class BatchQueue:
         vectors = batch.vectors.result()
         self.forwards += 1
         self.tokens += batch.shape.tokens
+        self.flops += self._model.architecture.batch_flops(batch.shape)
         self.done += sum(len(row.ids) for row in batch.rows)
         self._slots.extend(row.slot for row in batch.rows)
         self._blocks.append(vectors)

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,15 +22,13 @@ from harness.encoding.device import TORCH_DTYPE, attention_kernel
 from harness.encoding.fingerprint import take_fingerprint
 from harness.encoding.locate import find_model
 from harness.encoding.model import LoadedModel, load_model
+from harness.encoding.names import Namer, keys_of
 from harness.encoding.shapes import BatchShape, Plan, ShapeLadder
-from harness.encoding.shards import Keys
 from harness.encoding.store import StoredVectors, VectorStore
-from harness.encoding.tokens import TextTokenizer, TokenIds
+from harness.encoding.tokens import Chunk, TextTokenizer
+from harness.encoding.work import Forecast
 from harness.errors import EncodingError, InputError, RequestError
 from harness.spec import Dtype, EncodingSpec, ModelSpec
-
-_CHUNK = 2048  # texts tokenised at a time
-_AHEAD = 2  # chunks tokenised before the model asks for them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +36,8 @@ class Counters:
     """What encoding has cost; subtract an earlier value to know what lay between.
 
     `distinct`: different token id sequences, counted per call; `real_tokens`: theirs. `found`: of these, in the store. `tokens`: through
-    the model, padding and dummy rows among them. `cut`: texts that `max_len` shortened. Seconds of tokenising overlap those of encoding.
+    the model, padding and dummy rows among them, and `flops` what they took (`work`). `cut`: texts that `max_len` shortened. Seconds of
+    tokenising overlap those of encoding.
     """
 
     texts: int = 0
@@ -49,6 +45,7 @@ class Counters:
     found: int = 0
     forwards: int = 0
     tokens: int = 0
+    flops: int = 0
     real_tokens: int = 0
     cut: int = 0
     tokenize_seconds: float = 0.0
@@ -66,10 +63,19 @@ class Counters:
         return Counters(**{name: getattr(self, name) + sign * getattr(other, name) for name in names})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Tokens of the texts encoded so far, of those planned; the latter is an estimate by characters until all are tokenised."""
+    """Where a call stands.
 
+    `read`: distinct texts that were tokenised and looked up, in the order of the call, of `texts`; `found`: of these, in the store.
+    `tokens`: real ones that went through the model. `done`: FLOP of the batches that ran, of those `planned`, which is an estimate by
+    characters until all texts are read.
+    """
+
+    texts: int
+    read: int
+    found: int
+    tokens: int
     done: int
     planned: int
 
@@ -91,7 +97,10 @@ class Encoded:
 
 
 class Encoder:
-    """One model in one dtype under one `max_len`; made by `load_encoder`. Not for several threads at once."""
+    """One model in one dtype under one `max_len`; made by `load_encoder`. Not for several threads at once.
+
+    `model`, `device`, `tokenizer` and `ladder` are what it runs with; to be read, not to be changed.
+    """
 
     def __init__(
         self, model: LoadedModel, *, max_len: int, encoding: EncodingSpec, device: torch.device, store: VectorStore | None = None
@@ -101,39 +110,39 @@ class Encoder:
                 f"max_len={max_len} is more than {model.spec.name} carries: its position table has {model.max_positions}. "
                 f"Set max_len={model.max_positions} or less."
             )
-        self._model = model
-        self._device = device
+        self.model = model
+        self.device = device
         self._encoding = encoding
         self._kernel = attention_kernel(device, model.dtype, encoding.ladder)
-        self._tokenizer = TextTokenizer(model.tokenizer, max_len)
-        self._ladder = ShapeLadder(encoding, model.max_positions)
+        self.tokenizer = TextTokenizer(model.tokenizer, max_len)
+        self.ladder = ShapeLadder(encoding, model.max_positions)
         self.fingerprint = take_fingerprint(
-            model, max_len=max_len, encoding=encoding, device=device, tokenizer_sha256=self._tokenizer.digest
+            model, max_len=max_len, encoding=encoding, device=device, tokenizer_sha256=self.tokenizer.digest
         )
         self.counters = Counters()
-        self._namer = _Namer(self.fingerprint.digest)
+        self._namer = Namer(self.fingerprint.digest)
         self._store = store
         self._stored: StoredVectors | None = None
         if store is not None:
             about = self.fingerprint.about()
             self._stored = store.open(self.fingerprint.digest, dim=model.embedding_dim, dtype=model.dtype, about=about)
         with sdpa_kernel(self._kernel):
-            check_memory(model, device, self._ladder, max_len)
+            check_memory(model, device, self.ladder, max_len)
 
     @property
     def embedding_dim(self) -> int:
         """Numbers in a raw vector."""
-        return self._model.embedding_dim
+        return self.model.embedding_dim
 
     @property
     def vector_bytes(self) -> int:
         """Bytes of a raw vector."""
-        return self._model.embedding_dim * TORCH_DTYPE[self._model.dtype].itemsize
+        return self.model.embedding_dim * TORCH_DTYPE[self.model.dtype].itemsize
 
     @property
     def max_len(self) -> int:
         """The most tokens of a text that are encoded, specials included."""
-        return self._tokenizer.max_len
+        return self.tokenizer.max_len
 
     def with_max_len(self, max_len: int) -> Encoder:
         """The same loaded weights under another `max_len`, with counters of its own.
@@ -141,14 +150,14 @@ class Encoder:
         Raises:
             RequestError: the model does not carry so many tokens.
         """
-        return Encoder(self._model, max_len=max_len, encoding=self._encoding, device=self._device, store=self._store)
+        return Encoder(self.model, max_len=max_len, encoding=self._encoding, device=self.device, store=self._store)
 
     def plan(self, texts: Sequence[str]) -> Plan:
         """What encoding the texts in one call would cost if nothing were stored; tokenises, and runs no model."""
         rows: set[bytes] = set()
-        for chunk in _tokenize_ahead(self._tokenizer, list(dict.fromkeys(texts))):
+        for chunk in self.tokenizer.tokenize_ahead(list(dict.fromkeys(texts))):
             rows.update(ids.tobytes() for ids in chunk.tokens.rows())
-        return self._ladder.plan(np.array([len(row) // 4 for row in rows], dtype=np.int64))
+        return self.ladder.plan(np.array([len(row) // 4 for row in rows], dtype=np.int64))
 
     def encode(self, texts: Sequence[str], *, progress: ProgressCallback | None = None) -> torch.Tensor:
         """Raw vectors [len(texts), embedding_dim] on the CPU in the model's dtype: the module chain's output, not normalised by us.
@@ -165,9 +174,9 @@ class Encoder:
             InputError: an item is no text, or holds a lone surrogate.
             MachineError: the device has not the memory for a batch, or the store can't be written.
         """
-        call = _Call(texts, self._model, self._stored, progress)
+        call = _Call(texts, self.model, self._stored, progress)
         with sdpa_kernel(self._kernel):
-            call.run(self._tokenizer, self._ladder, self._namer, self._device)
+            call.run(self.tokenizer, self.ladder, self._namer, self.device)
         self.counters += call.counters()
         return call.result()
 
@@ -186,22 +195,6 @@ def load_encoder(
     """
     loaded = load_model(find_model(model), model, dtype=dtype, device=device)
     return Encoder(loaded, max_len=max_len, encoding=encoding, device=device, store=store)
-
-
-class _Namer:
-    """Names a vector by all that decides its bits: the fingerprint, the batch shape, the token ids (BLAKE2b, 128 bits)."""
-
-    def __init__(self, digest: str) -> None:
-        self._digest = digest
-        self._of_shape: dict[BatchShape, hashlib.blake2b] = {}
-
-    def name(self, shape: BatchShape, ids: npt.NDArray[np.int32]) -> bytes:
-        start = self._of_shape.get(shape)
-        if start is None:
-            start = self._of_shape[shape] = hashlib.blake2b(f"{self._digest} {shape}".encode(), digest_size=16)
-        hasher = start.copy()
-        hasher.update(ids.tobytes())
-        return hasher.digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,10 +228,10 @@ class _Call:
         self._slot_of: dict[bytes, int] = {}
         self._name_of: list[bytes] = []
         self._hits: list[_Item] = []
-        self._found = self._real_tokens = self._planned = self._hit_tokens = 0
+        self._found = self._real_tokens = self._read = 0
         self._tokenize_seconds = self._encode_seconds = self._store_seconds = 0.0
 
-    def run(self, tokenizer: TextTokenizer, ladder: ShapeLadder, namer: _Namer, device: torch.device) -> None:
+    def run(self, tokenizer: TextTokenizer, ladder: ShapeLadder, namer: Namer, device: torch.device) -> None:
         """Fills `_vectors`, one row per distinct token id sequence."""
         started = time.perf_counter()
         if self._stored is not None:
@@ -259,6 +252,7 @@ class _Call:
             found=self._found,
             forwards=self._queue.forwards,
             tokens=self._queue.tokens,
+            flops=self._queue.flops,
             real_tokens=self._real_tokens,
             cut=int(self._cut[self._text_of].sum()),
             tokenize_seconds=self._tokenize_seconds,
@@ -273,18 +267,20 @@ class _Call:
         vectors = self._vectors if in_order else self._vectors.index_select(0, torch.from_numpy(rows))
         return Encoded(vectors, self._tokens[self._text_of], self._cut[self._text_of])
 
-    def _run_all(self, tokenizer: TextTokenizer, ladder: ShapeLadder, namer: _Namer) -> None:
-        all_characters, characters = sum(map(len, self._texts)), 0
-        for chunk in _tokenize_ahead(tokenizer, self._texts):
-            characters += chunk.characters
+    def _run_all(self, tokenizer: TextTokenizer, ladder: ShapeLadder, namer: Namer) -> None:
+        characters = np.fromiter(map(len, self._texts), dtype=np.int64, count=len(self._texts))
+        self._forecast = Forecast(self._model.architecture, characters, max_len=tokenizer.max_len)
+        for chunk in tokenizer.tokenize_ahead(self._texts):
             self._tokenize_seconds += chunk.seconds
             items = self._new_items(chunk, ladder, namer)
-            self._planned = round(self._real_tokens * all_characters / max(1, characters))
+            self._read = chunk.start + len(chunk.tokens)
+            self._forecast.read(self._read)
             self._enqueue(self._without_stored(items))
+            self._report()
         self._enqueue(self._read_hits())
         self._queue.finish()
 
-    def _new_items(self, chunk: _Chunk, ladder: ShapeLadder, namer: _Namer) -> list[_Item]:
+    def _new_items(self, chunk: Chunk, ladder: ShapeLadder, namer: Namer) -> list[_Item]:
         """The sequences of a chunk that no earlier text of the call has."""
         items = []
         self._cut[chunk.start : chunk.start + len(chunk.tokens)] = chunk.tokens.cut
@@ -304,8 +300,7 @@ class _Call:
         if self._stored is None or not items:
             return items
         with self._timed_store():
-            known = self._stored.contains(_keys([item.name for item in items])).tolist()
-        self._hit_tokens += sum(len(item.ids) for item, hit in zip(items, known, strict=True) if hit)
+            known = self._stored.contains(keys_of([item.name for item in items])).tolist()
         self._hits += [item for item, hit in zip(items, known, strict=True) if hit]
         return [item for item, hit in zip(items, known, strict=True) if not hit]
 
@@ -314,13 +309,15 @@ class _Call:
         if self._stored is None or not self._hits:
             return []
         with self._timed_store():
-            found, vectors = self._stored.get(_keys([item.name for item in self._hits]))
+            found, vectors = self._stored.get(keys_of([item.name for item in self._hits]))
         slots = np.array([item.slot for item in self._hits], dtype=np.int64)[found]
         self._vectors[torch.from_numpy(slots)] = vectors
         self._found = len(slots)
         return [item for item, hit in zip(self._hits, found.tolist(), strict=True) if not hit]
 
     def _enqueue(self, items: list[_Item]) -> None:
+        for item in items:
+            self._forecast.add(item.shape)
         for item in items:
             if self._queue.add(item.shape, item.slot, item.ids):
                 self._report()
@@ -336,44 +333,25 @@ class _Call:
         self._vectors[torch.from_numpy(slots)] = vectors
         if self._stored is not None:
             with self._timed_store():
-                self._stored.put(_keys([self._name_of[slot] for slot in slots.tolist()]), vectors)
+                self._stored.put(keys_of([self._name_of[slot] for slot in slots.tolist()]), vectors)
 
     def _report(self) -> None:
-        if self._progress is not None:
-            self._progress(Progress(min(self._queue.done + self._hit_tokens, self._planned), self._planned))
+        if self._progress is None:
+            return
+        done = self._queue.flops
+        self._progress(
+            Progress(
+                texts=len(self._texts),
+                read=self._read,
+                found=len(self._hits),
+                tokens=self._queue.done,
+                done=done,
+                planned=max(done, self._forecast.planned),
+            )
+        )
 
     @contextlib.contextmanager
     def _timed_store(self) -> Iterator[None]:
         started = time.perf_counter()
         yield
         self._store_seconds += time.perf_counter() - started
-
-
-def _keys(names: list[bytes]) -> Keys:
-    return np.frombuffer(b"".join(names), dtype=np.uint8).reshape(-1, 16)
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    start: int
-    tokens: TokenIds
-    characters: int
-    seconds: float
-
-
-def _tokenize_ahead(tokenizer: TextTokenizer, texts: list[str]) -> Iterator[_Chunk]:
-    """The texts' ids in chunks, in order, made by a thread while the caller is busy with earlier ones."""
-
-    def work(start: int) -> _Chunk:
-        began = time.perf_counter()
-        part = texts[start : start + _CHUNK]
-        return _Chunk(start, tokenizer.tokenize(part), sum(map(len, part)), time.perf_counter() - began)
-
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenize") as pool:
-        waiting: deque[Future[_Chunk]] = deque()
-        for start in range(0, len(texts), _CHUNK):
-            waiting.append(pool.submit(work, start))
-            if len(waiting) > _AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()

@@ -6,18 +6,21 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from harness.encoding.device import DeviceInfo, NumericFlags, attention_kernel, describe_device, kernel_identity, numeric_flags
+from harness.encoding.linear import linear_kernel
+from harness.encoding.locate import Weights
 from harness.encoding.model import LoadedModel
 from harness.spec import Dtype, EncodingSpec
 
 _NAMES_VECTORS = (
     *("model", "source", "repository", "commit", "weights_digest", "weights_sha256", "module_files", "modules"),
-    *("dtype", "attention", "kernel"),
+    *("dtype", "attention", "linear", "kernel"),
 )
 
 
@@ -27,7 +30,8 @@ class Fingerprint:
 
     `commit`: of the hub. `weights_sha256`: per file, `weights_digest` over them all. `module_files`: SHA-256 of the JSON files that put the
     modules together. `parameters`: as loaded; `stored_parameters`: in the transformer's weight file, as the hub counts them. `dtype`:
-    asserted on every parameter. `attention`: implementation and the one kernel it may use. `kernel`: device, libraries, switches.
+    asserted on every parameter. `attention`: implementation and the one kernel it may use. `linear`: kernel of the linear layers. `kernel`:
+    device, libraries, switches.
     `digest`: a SHA-256 over what can change a bit; a vector is named by it, by its batch shape and by its token ids.
     """
 
@@ -43,6 +47,7 @@ class Fingerprint:
     stored_parameters: int | None
     dtype: Dtype
     attention: str
+    linear: str
     max_len: int
     max_positions: int
     embedding_dim: int
@@ -67,10 +72,7 @@ def take_fingerprint(
     model: LoadedModel, *, max_len: int, encoding: EncodingSpec, device: torch.device, tokenizer_sha256: str
 ) -> Fingerprint:
     """The fingerprint of a loaded model under an encoding setting on a device."""
-    attention = f"sdpa:{attention_kernel(device, model.dtype, encoding.ladder).name.lower()}"
-    versions = " ".join(f"{name} {importlib.metadata.version(name)}" for name in ("transformers", "sentence-transformers"))
-    kernel = f"{kernel_identity(device)} | {versions}"
-    decides = [sorted(model.weights.sha256.items()), sorted(model.module_files.items()), model.dtype, attention, kernel]
+    attention, kernel = _attention(device, model.dtype, encoding), _kernel(device)
     return Fingerprint(
         model=model.spec.name,
         source=model.located.source,
@@ -84,6 +86,7 @@ def take_fingerprint(
         stored_parameters=model.weights.stored_parameters,
         dtype=model.dtype,
         attention=attention,
+        linear=linear_kernel(device, model.dtype),
         max_len=max_len,
         max_positions=model.max_positions,
         embedding_dim=model.embedding_dim,
@@ -93,5 +96,23 @@ def take_fingerprint(
         device=describe_device(device),
         flags=numeric_flags(),
         kernel=kernel,
-        digest=hashlib.sha256(json.dumps(decides).encode()).hexdigest(),
+        digest=vectors_digest(model.weights, model.module_files, dtype=model.dtype, encoding=encoding, device=device),
     )
+
+
+def vectors_digest(weights: Weights, module_files: Mapping[str, str], *, dtype: Dtype, encoding: EncodingSpec, device: torch.device) -> str:
+    """`Fingerprint.digest` from what it is made of; no weight needs to be loaded for it."""
+    decides = [
+        *(sorted(weights.sha256.items()), sorted(module_files.items())),
+        *(dtype, _attention(device, dtype, encoding), linear_kernel(device, dtype), _kernel(device)),
+    ]
+    return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
+
+
+def _attention(device: torch.device, dtype: Dtype, encoding: EncodingSpec) -> str:
+    return f"sdpa:{attention_kernel(device, dtype, encoding.ladder).name.lower()}"
+
+
+def _kernel(device: torch.device) -> str:
+    versions = " ".join(f"{name} {importlib.metadata.version(name)}" for name in ("transformers", "sentence-transformers"))
+    return f"{kernel_identity(device)} | {versions}"

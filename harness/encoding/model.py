@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -16,7 +17,9 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import nn
 
 from harness.encoding.device import TORCH_DTYPE
+from harness.encoding.linear import linear_kernel, pack_linear_layers
 from harness.encoding.locate import LocatedModel, Weights, hash_weights, read_json, stored_tensors
+from harness.encoding.work import Architecture, architecture_of
 from harness.errors import InputError, MachineError, RequestError
 from harness.spec import Dtype, ModelSpec
 
@@ -46,6 +49,7 @@ class LoadedModel:
     parameters: int
     max_positions: int
     embedding_dim: int
+    architecture: Architecture
 
     def token_embeddings(self, ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """Hidden states [rows, length, hidden] of token ids [rows, length]; `mask` [rows, length] is True on real tokens.
@@ -76,16 +80,16 @@ def load_model(located: LocatedModel, spec: ModelSpec, *, dtype: Dtype, device: 
         MachineError: a parameter has another dtype than the one asked for, or the device has not the memory.
     """
     weights = hash_weights(located.folder, allow_pickle=spec.allow_pickle)
-    _check_pinned(spec, "weights_sha256", weights.digest)
-    _check_pinned(spec, "parameters", weights.stored_parameters)
-    chain = _load_chain(located, spec, dtype)
+    check_pinned(spec, "weights_sha256", weights.digest)
+    check_pinned(spec, "parameters", weights.stored_parameters)
+    chain = load_chain(located, spec, dtype)
     transformer, tail = _check_chain(chain, located)
-    _check_weights(transformer.model, located.folder / _module_path(located))
+    _check_weights(transformer.model, located.folder / transformer_path(located))
     _check_vocabulary(transformer, located.folder)
     if getattr(transformer.model, "pooler", None) is not None:
         transformer.model.pooler = None  # BERT's own pooler is no part of the chain; many checkpoints leave it untrained
-    max_positions = _max_positions(transformer)
-    _check_pinned(spec, "max_positions", max_positions)
+    max_positions = max_positions_of(transformer.config)
+    check_pinned(spec, "max_positions", max_positions)
     chain.requires_grad_(False).eval()
     _check_numbers(chain, dtype)
     try:
@@ -95,7 +99,10 @@ def load_model(located: LocatedModel, spec: ModelSpec, *, dtype: Dtype, device: 
             f"{device} has not the memory for the weights of {spec.name} in {dtype}: free it, or use a smaller dtype"
         ) from error
     embedding_dim = int(chain.get_embedding_dimension() or 0)
-    _check_pinned(spec, "embedding_dim", embedding_dim)
+    check_pinned(spec, "embedding_dim", embedding_dim)
+    parameters = sum(parameter.numel() for parameter in chain.parameters())
+    if linear_kernel(device, dtype) == "onednn-packed":
+        pack_linear_layers(transformer.model)
     return LoadedModel(
         located=located,
         spec=spec,
@@ -104,11 +111,12 @@ def load_model(located: LocatedModel, spec: ModelSpec, *, dtype: Dtype, device: 
         tail=tail,
         tokenizer=transformer.tokenizer,
         weights=weights,
-        module_files=_hash_module_files(located.folder),
+        module_files=hash_module_files(located.folder),
         modules=(f"Transformer({transformer.model.config.model_type})", *(_describe(module) for module in tail)),
-        parameters=sum(parameter.numel() for parameter in chain.parameters()),
+        parameters=parameters,
         max_positions=max_positions,
         embedding_dim=embedding_dim,
+        architecture=architecture_of(transformer.config, [(one.in_features, one.out_features) for one in tail if isinstance(one, Dense)]),
     )
 
 
@@ -122,9 +130,14 @@ def _check_vocabulary(transformer: Transformer, folder: Path) -> None:
         )
 
 
-def _load_chain(located: LocatedModel, spec: ModelSpec, dtype: Dtype) -> SentenceTransformer:
+def load_chain(located: LocatedModel, spec: ModelSpec, dtype: Dtype) -> SentenceTransformer:
+    """The folder as sentence-transformers loads it, on the CPU, its numbers cast to `dtype`; nothing is checked yet.
+
+    Raises:
+        InputError: it does not load.
+    """
     # The layers draw initial weights before the stored ones replace them: those draws must not move anybody's random state.
-    with torch.random.fork_rng(devices=[]), _quiet_transformers():
+    with torch.random.fork_rng(devices=[]), quiet_transformers():
         try:
             chain = SentenceTransformer(
                 str(located.folder),
@@ -202,7 +215,12 @@ def _check_numbers(chain: nn.Module, dtype: Dtype) -> None:
             )
 
 
-def _check_pinned(spec: ModelSpec, field: str, found: object) -> None:
+def check_pinned(spec: ModelSpec, field: str, found: object) -> None:
+    """Does nothing where the spec leaves the field open.
+
+    Raises:
+        InputError: the spec pins another value.
+    """
     wanted = getattr(spec, field)
     if wanted is not None and found != wanted:
         raise InputError(
@@ -211,14 +229,18 @@ def _check_pinned(spec: ModelSpec, field: str, found: object) -> None:
         )
 
 
-def _max_positions(transformer: Transformer) -> int:
+def max_positions_of(config: Any) -> int:
     """The rows of the position table that a text can use; RoBERTa's start after the padding index."""
-    config = transformer.config
     offset = config.pad_token_id + 1 if config.model_type in ("camembert", "roberta", "xlm-roberta") else 0
     return int(config.max_position_embeddings) - offset
 
 
-def _module_path(located: LocatedModel) -> str:
+def transformer_path(located: LocatedModel) -> str:
+    """The folder of the first module within the model's own.
+
+    Raises:
+        InputError: modules.json lists none.
+    """
     modules = read_json(located.folder / "modules.json")
     first = modules[0] if isinstance(modules, list) and modules else None
     if not isinstance(first, dict):
@@ -226,7 +248,7 @@ def _module_path(located: LocatedModel) -> str:
     return str(first.get("path", ""))
 
 
-def _hash_module_files(folder: Path) -> dict[str, str]:
+def hash_module_files(folder: Path) -> dict[str, str]:
     """SHA-256 of what decides how the modules compute; not of what only tokenises or describes."""
     modules = read_json(folder / "modules.json")
     configs = [folder / str(module.get("path", "")) / "config.json" for module in modules if isinstance(module, dict)]
@@ -244,7 +266,7 @@ def _describe(module: nn.Module) -> str:
 
 
 @contextlib.contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """No report of ignored tensors, no progress bar: the checks here are stricter, and errors."""
     from transformers.utils import logging
 

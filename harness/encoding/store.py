@@ -25,6 +25,7 @@ import numpy.typing as npt
 import torch
 
 from harness.encoding.device import TORCH_DTYPE
+from harness.encoding.index import Index
 from harness.encoding.shards import DAMAGED, SUFFIX, DamagedShardError, Keys, Shard, open_shard, set_aside, write_shard
 from harness.errors import InputError, MachineError
 from harness.files import write_json
@@ -74,6 +75,17 @@ class VectorStore:
             InputError: the folder holds another setting under this name.
         """
         return StoredVectors(self.path / digest[:32], dim=dim, dtype=dtype, about={**about, "digest": digest, "dim": dim, "dtype": dtype})
+
+    def look(self, digest: str, *, dim: int, dtype: Dtype) -> StoredNames:
+        """What the setting has, for whoever only wants to know: nothing is written, renamed or touched.
+
+        Raises:
+            InputError: the folder holds another setting under this name, or its description is damaged.
+        """
+        folder = self.path / digest[:32]
+        if (folder / _SETTING).is_file():
+            _refuse_other_setting(folder, digest)
+        return StoredNames(folder, dim=dim, dtype=dtype)
 
     def info(self) -> list[SettingInfo]:
         """What is stored, by setting, the latest used first."""
@@ -132,7 +144,7 @@ class StoredVectors:
         self._shards: list[Shard] = []
         self._known: set[str] = set()
         self._verified: set[Path] = set()
-        self._index = _Index()
+        self._index = Index()
         self._pending: list[tuple[Keys, torch.Tensor]] = []
         self._pending_bytes = 0
         self._pending_since = 0.0
@@ -140,8 +152,7 @@ class StoredVectors:
         self._writes: list[Future[Path]] = []
         setting = folder / _SETTING
         if setting.is_file():
-            if _read_about(folder)["digest"] != about["digest"]:
-                raise InputError(f"{folder} is of another setting: name another store=DIR")
+            _refuse_other_setting(folder, about["digest"])
             with contextlib.suppress(OSError):
                 setting.touch()  # `info` and `prune` go by when a setting was last used
         self.refresh()
@@ -235,76 +246,43 @@ class StoredVectors:
         return shard.vectors()
 
 
-class _Index:
-    """Keys to (shard, row), as sorted arrays; a new shard's are merged so that a lookup visits few arrays."""
+class StoredNames:
+    """The names that a setting has vectors under; `damaged`: the shards that a run would set aside, as far as they were looked at."""
 
-    def __init__(self) -> None:
-        self._parts: list[_Part] = []
+    def __init__(self, folder: Path, *, dim: int, dtype: Dtype) -> None:
+        self.damaged: list[Path] = []
+        self._index = Index()
+        self._shards: list[Shard] = []
+        self._verified: set[int] = set()
+        for path in sorted(folder.glob(f"*{SUFFIX}")):
+            try:
+                shard, keys = open_shard(path, dim=dim, dtype=dtype)
+            except DamagedShardError:
+                self.damaged.append(path)
+                continue
+            self._index.add(keys, len(self._shards))
+            self._shards.append(shard)
 
-    def add(self, keys: Keys, shard: int) -> None:
-        part = _Part.of(keys, shard)
-        while self._parts and len(self._parts[-1].high) <= 2 * len(part.high):
-            part = _Part.merge(self._parts.pop(), part)
-        self._parts.append(part)
-
-    def forget(self, shard: int) -> None:
-        for part in self._parts:
-            part.shard[part.shard == shard] = -1
-
-    def find(self, keys: Keys) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Shard (-1 where there is none) and row of each key."""
-        shards = np.full(len(keys), -1, dtype=np.int64)
-        rows = np.zeros(len(keys), dtype=np.int64)
-        high, low = _halves(keys)
-        for part in self._parts:
-            part.find(high, low, shards, rows)
-        return shards, rows
-
-
-@dataclass(frozen=True)
-class _Part:
-    high: npt.NDArray[np.uint64]
-    low: npt.NDArray[np.uint64]
-    shard: npt.NDArray[np.int32]
-    row: npt.NDArray[np.int32]
-
-    @classmethod
-    def of(cls, keys: Keys, shard: int) -> _Part:
-        high, low = _halves(keys)
-        return cls(high, low, np.full(len(keys), shard, dtype=np.int32), np.arange(len(keys), dtype=np.int32))._sorted()
-
-    @classmethod
-    def merge(cls, one: _Part, other: _Part) -> _Part:
-        return cls(
-            np.concatenate([one.high, other.high]),
-            np.concatenate([one.low, other.low]),
-            np.concatenate([one.shard, other.shard]),
-            np.concatenate([one.row, other.row]),
-        )._sorted()
-
-    def _sorted(self) -> _Part:
-        order = np.argsort(self.high, kind="stable")
-        return _Part(self.high[order], self.low[order], self.shard[order], self.row[order])
-
-    def find(
-        self, high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64], shards: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
-    ) -> None:
-        place = np.searchsorted(self.high, high)
-        asked = np.arange(len(high))
-        while len(asked):  # more than one turn only where the first halves of several keys are equal
-            inside = place < len(self.high)
-            asked, place = asked[inside], place[inside]
-            same = self.high[place] == high[asked]
-            asked, place = asked[same], place[same]
-            hit = (self.low[place] == low[asked]) & (self.shard[place] >= 0)
-            shards[asked[hit]] = self.shard[place[hit]]
-            rows[asked[hit]] = self.row[place[hit]]
-            asked, place = asked[~hit], place[~hit] + 1
+    def contains(self, keys: Keys) -> npt.NDArray[np.bool_]:
+        """Which of the keys [n, 16] a run would find; the shards that have them are read and checked, as a run does."""
+        numbers, _ = self._index.find(keys)
+        for number in np.unique(numbers[numbers >= 0]).tolist():
+            if number in self._verified:
+                continue
+            try:
+                self._shards[number].verify()
+                self._verified.add(number)
+            except DamagedShardError:
+                self.damaged.append(self._shards[number].path)
+                self._index.forget(number)
+                numbers[numbers == number] = -1
+        found: npt.NDArray[np.bool_] = numbers >= 0
+        return found
 
 
-def _halves(keys: Keys) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-    halves = np.ascontiguousarray(keys).view(np.uint64)
-    return halves[:, 0].copy(), halves[:, 1].copy()
+def _refuse_other_setting(folder: Path, digest: str) -> None:
+    if _read_about(folder)["digest"] != digest:
+        raise InputError(f"{folder} is of another setting: name another store=DIR")
 
 
 def _info(folder: Path) -> SettingInfo:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import time
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +17,9 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from harness.errors import InputError, RequestError
+
+_CHUNK = 2048  # texts tokenised at a time
+_AHEAD = 2  # chunks tokenised before the caller asks for them
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,15 @@ class TokenIds:
     def counts(self) -> npt.NDArray[np.int64]:
         """Tokens of each text."""
         return np.diff(self.offsets)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The ids of the texts from number `start` on, and the seconds that they took."""
+
+    start: int
+    tokens: TokenIds
+    seconds: float
 
 
 class TextTokenizer:
@@ -83,6 +98,22 @@ class TextTokenizer:
             [len(row) == self.max_len and bool(encoding.overflowing) for row, encoding in zip(ids, encodings, strict=True)], dtype=bool
         )
         return TokenIds(flat, offsets, cut)
+
+    def tokenize_ahead(self, texts: Sequence[str]) -> Iterator[Chunk]:
+        """The texts' ids in chunks, in order, made by a thread while the caller is busy with earlier ones; raises as `tokenize` does."""
+
+        def work(start: int) -> Chunk:
+            began = time.perf_counter()
+            return Chunk(start, self.tokenize(texts[start : start + _CHUNK]), time.perf_counter() - began)
+
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenize") as pool:
+            waiting: deque[Future[Chunk]] = deque()
+            for start in range(0, len(texts), _CHUNK):
+                waiting.append(pool.submit(work, start))
+                if len(waiting) > _AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
 
 
 def _lone_surrogate(texts: Sequence[str]) -> str:
