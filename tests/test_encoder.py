@@ -242,10 +242,10 @@ def test_progress_ends_at_what_was_planned(folder: Path, texts: list[str]) -> No
 
 def test_the_padded_ladder_by_hand() -> None:
     ladder = ShapeLadder(EncodingSpec(ladder="padded", batch_tokens=512), positions=500)
-    lengths = [ladder.shape(count).length for count in (1, 2, 16, 17, 18, 19, 32, 33, 64, 65, 128, 129, 256, 257, 480, 481, 500)]
-    assert lengths == [1, 2, 16, 18, 18, 20, 32, 36, 64, 72, 128, 144, 256, 288, 480, 500, 500]
-    assert [ladder.shape(count).masked for count in (16, 17, 18, 500)] == [False, True, True, True]
-    assert [ladder.shape(count).rows for count in (1, 16, 17, 500)] == [512, 32, 28, 1]
+    lengths = [ladder.shape(count).length for count in (1, 2, 31, 32, 33, 34, 35, 64, 65, 128, 129, 256, 257, 480, 481, 500)]
+    assert lengths == [1, 2, 31, 32, 34, 34, 36, 64, 68, 128, 136, 256, 272, 480, 496, 500]
+    assert [ladder.shape(count).masked for count in (32, 33, 34, 500)] == [False, True, True, True]
+    assert [ladder.shape(count).rows for count in (1, 32, 33, 500)] == [512, 16, 15, 1]
 
 
 def test_the_exact_ladder_by_hand() -> None:
