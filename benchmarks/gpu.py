@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lengths import fields
 from measuring import NO_DEVICE, Cost, measure, report, say_machine
 from seed_path import load_seed_model
 from sentence_transformers import SentenceTransformer
@@ -26,6 +25,7 @@ from harness.benchmark import TaskType, load_benchmark
 from harness.config import resolve_run
 from harness.encoding.device import TORCH_DTYPE, describe_device
 from harness.encoding.encoder import Encoder, load_encoder
+from harness.lengths import fields
 from harness.runner import device_label
 
 BATCH_SIZE: dict[TaskType, int] = {

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lengths import fields
 from measuring import report, say_machine
 from synthetic import TINY, Shape, build_model, write_texts
 
@@ -23,6 +22,7 @@ from harness.benchmark import load_benchmark
 from harness.encoding.device import TORCH_DTYPE, find_device
 from harness.encoding.encoder import Encoder, load_encoder
 from harness.encoding.store import VectorStore
+from harness.lengths import fields
 from harness.spec import Dtype, EncodingSpec, ModelSpec
 
 MAX_LEN = 512

@@ -20,7 +20,6 @@ from unittest import mock
 
 import numpy as np
 import torch
-from lengths import fields
 from measuring import Cost, measure, report, say_machine, torch_threads
 from synthetic import SMALL, TINY, build_model, write_texts
 
@@ -31,6 +30,7 @@ from harness.encoding.batches import run_batch
 from harness.encoding.device import describe_device, find_device
 from harness.encoding.model import LoadedModel
 from harness.encoding.shapes import BatchShape
+from harness.lengths import fields
 from harness.progress import Silent
 from harness.runner import COSTS, EncoderPool, Outcome, device_label, execute
 

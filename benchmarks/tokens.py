@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import yaml
-from lengths import fields
 from measuring import real_data, report, say_machine
 
 from harness.benchmark import load_benchmark
@@ -24,6 +23,7 @@ from harness.data import load_task
 from harness.encoding.encoder import load_encoder
 from harness.encoding.shapes import ShapeLadder
 from harness.errors import InputError
+from harness.lengths import fields
 from harness.resources import resource_dir
 from harness.scoring.adapter import EmbeddingModel
 from harness.scoring.tasks import planned_texts

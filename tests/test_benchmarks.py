@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from runs import BENCHMARK, ROOT
+from runs import ROOT
 
 FOLDER = ROOT / "benchmarks"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if "__main__" in path.read_text(encoding="utf-8"))
@@ -115,22 +115,6 @@ def test_gpu_benchmark_runs_on_a_gpu() -> None:
     command = [sys.executable, str(FOLDER / "gpu.py"), "--tiny", "--share", "0.01", "--repeats", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert len(ratios(done.stdout)) == 3
-
-
-def test_modelled_lengths_keep_the_known_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    from lengths import fields
-
-    (corpus, queries) = fields(BENCHMARK.task("T2Retrieval"))
-    assert (corpus.texts, corpus.distinct, corpus.longest) == (118605, 118605, 42956)
-    assert queries.mean == pytest.approx(249537 / 22812)
-    tokens = corpus.tokens(np.random.default_rng(0))
-    assert len(tokens) == 118605
-    assert tokens.mean() == pytest.approx(0.88 * corpus.mean, rel=0.05)
-    assert (np.minimum(tokens, 512) == 512).mean() == pytest.approx(0.42, abs=0.08)  # more than a third is cut
-    train = next(field for field in fields(BENCHMARK.task("Waimai")) if field.name == "train.text")
-    assert train.texts == 10 * 2 * 32
-    assert train.distinct <= train.texts
 
 
 def test_flops_of_acge_are_those_of_its_shape(monkeypatch: pytest.MonkeyPatch) -> None:

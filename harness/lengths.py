@@ -3,7 +3,8 @@
 Characters of a field are log-normal, clipped to its shortest and longest text, with its mean; sigma is what makes the longest of so many
 draws likely, capped at 1.1 (a few outliers of 40,000 characters and more would decide it otherwise). Tokens are r * characters + 2, r
 normal around 0.88 (0.94 in fields of short texts) with deviation 0.08: a Chinese WordPiece makes one token of a Han character, and fewer
-of Latin words and numbers.
+of Latin words and numbers. Untruncated token counts so modelled are plans of what can't be read, weights of a progress bar, and the mix of
+lengths in the benchmarks.
 """
 
 from __future__ import annotations
@@ -59,6 +60,15 @@ def fields(task: TaskSpec) -> Iterator[Field]:
         for name, column in columns.items():
             if isinstance(column, Mapping) and "chars" in column:
                 yield _field(task, table, name, column, rows=column.get("rows", figures.get("rows", 0)), labels=figures.get("label", {}))
+
+
+def modelled_counts(task: TaskSpec) -> npt.NDArray[np.int64]:
+    """Untruncated token counts, specials included, of the distinct texts of each field; the same ones at every call.
+
+    Texts that several fields or tasks share are invisible in the statistics: they are counted in each.
+    """
+    draw = np.random.default_rng(list(task.name.encode()))
+    return np.concatenate([field.tokens(draw) for field in fields(task)])
 
 
 def _field(task: TaskSpec, table: str, name: str, column: Mapping[str, Any], *, rows: int, labels: Mapping[str, int]) -> Field:
