@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import altair as alt
 import vl_convert
 
-from harness.report.heat import STEPS, step
+from harness.report.heat import LABELS, step
 from harness.report.model import CurveSet, Entry, HeatMap, RunCost
 from harness.report.words import Words
 
@@ -27,7 +27,7 @@ HEAT = ("#d97a1f", "#ec9f4f", "#f5c48c", "#fbe0c1", "#fdf1e4", "#ffffff", "#e8f1
 """From far below the reference (orange) to far above it (blue), with black text legible on each."""
 
 _SVG = "http://www.w3.org/2000/svg"
-_TEXT, _QUIET, _GRID, _PAPER = "#1b1f24", "#59626d", "#dfe3e8", "#ffffff"
+_TEXT, _QUIET, _GRID, _PAPER, _EMPTY = "#1b1f24", "#59626d", "#dfe3e8", "#ffffff", "#f0f2f4"
 _PANEL = 232, 150
 _INLINE = {"text": "var(--ink)", "quiet": "var(--quiet)", "grid": "var(--grid)", "paper": "transparent"}
 _ALONE = {"text": _TEXT, "quiet": _QUIET, "grid": _GRID, "paper": _PAPER}
@@ -35,119 +35,140 @@ _ALONE = {"text": _TEXT, "quiet": _QUIET, "grid": _GRID, "paper": _PAPER}
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart. `name`: its file name without the ending; `parts`: it again, in pieces that a narrow page puts below each other."""
+    """A chart. `name`: its file name without the ending."""
 
     name: str
-    whole: alt.TopLevelMixin
-    parts: tuple[alt.TopLevelMixin, ...]
+    specification: Any
 
     def svg(self) -> str:
         """The chart as an SVG document of its own."""
-        return vl_convert.vegalite_to_svg(_json(self.whole))
+        return vl_convert.vegalite_to_svg(_json(self.specification))
 
     def png(self) -> bytes:
         """The chart at twice its size in CSS pixels."""
-        return bytes(vl_convert.vegalite_to_png(_json(self.whole), scale=2))
-
-    def inline(self) -> tuple[str, ...]:
-        """The pieces as SVG elements for a page: colours are the page's, sizes follow it, marks tell their values when pointed at."""
-        return tuple(_inline(vl_convert.vegalite_to_svg(_json(part))) for part in self.parts)
+        return bytes(vl_convert.vegalite_to_png(_json(self.specification), scale=2))
 
 
-def curve_chart(curves: CurveSet, titles: Mapping[str, str], words: Words, *, inline: bool = False) -> Chart:
-    """A panel per average (`titles` by `Cell.key`): scores over the axis, a line per recipe."""
-    panels = [_panel(curves, key, title, words, inline=inline) for key, title in titles.items()]
-    whole = alt.concat(*panels, columns=4, spacing=18).properties(title=words[f"{curves.axis}.heading"])
-    return Chart(curves.axis, _styled(whole, inline=inline), tuple(_styled(panel, inline=inline) for panel in panels))
+def curve_chart(curves: CurveSet, titles: Mapping[str, str], words: Words) -> Chart:
+    """A panel per average (`titles` by `Cell.key`): scores over the axis, a line per recipe, broken where a score is missing."""
+    legend = alt.Legend(orient="bottom", columns=1, labelLimit=900, title=None)
+    axis = words[f"{curves.axis}.axis"]
+    panels = [_panel(curves, key, _series(inline=False), legend=legend, axis=axis).properties(title=title) for key, title in titles.items()]
+    data = words["curve.data.on" if curves.on_benchmark else "curve.data.off"]
+    whole = alt.concat(*panels, columns=4, spacing=18).properties(title=f"{words[f'{curves.axis}.heading']} ({data})")
+    return Chart(curves.axis if curves.on_benchmark else f"{curves.axis}_other_data", _styled(whole, _ALONE))
 
 
-def heat_chart(heat: HeatMap, words: Words, *, inline: bool = False) -> Chart:
-    """Tasks by runs, coloured by the difference to the reference; the noise band is a hollow mark around the number."""
-    data, order = [], [label(entry) for entry in heat.entries]
+def curve_panel(curves: CurveSet, key: str) -> str:
+    """One panel as an SVG element of the page, without a word in it."""
+    frame = {"left": 40, "right": 14, "top": 8, "bottom": 22}  # the same for all: panels side by side stand on one line
+    panel = _panel(curves, key, _series(inline=True), legend=None, axis=None).properties(autosize="none", padding=frame)
+    return _inline(_styled(panel, _INLINE))
+
+
+def heat_chart(heat: HeatMap, words: Words) -> Chart:
+    """Tasks by runs, coloured by the difference to the reference; a dashed frame marks what is inside the noise band."""
+    data, order = [], [label(entry, words) for entry in heat.entries]
     for row in heat.rows:
-        for entry, cell in zip(heat.entries, row.cells, strict=True):
-            text = f"{cell.points:+.2f}" if cell.points else words[f"verdict.{cell.verdict}.short"]
-            points, noise = cell.points or 0.0, cell.verdict == "within noise"
-            data.append({"task": row.task, "run": label(entry), "step": step(points), "text": text, "noise": noise})
-    edges = [*(-edge for edge in reversed(STEPS)), 0, *STEPS]
+        for run, cell in zip(order, row.cells, strict=True):
+            text = signed(cell.points) if cell.points else words[f"verdict.{cell.verdict}.short"]
+            told, noise = cell.points is not None, cell.verdict == "within noise"
+            data.append({"task": row.task, "run": run, "step": step(cell.points or 0.0), "text": text, "told": told, "noise": noise})
+    place = alt.Axis(orient="top", labelAngle=-35, labelLimit=300, ticks=False, domain=False)
     base = alt.Chart(alt.InlineData(values=data), width=alt.Step(74), height=alt.Step(19)).encode(
-        x=alt.X("run:N", sort=order, title=None, axis=alt.Axis(orient="top", labelAngle=-35, labelLimit=220, ticks=False, domain=False)),
+        x=alt.X("run:N", sort=order, title=None, axis=place),
         y=alt.Y("task:N", sort=[row.task for row in heat.rows], title=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=220)),
     )
-    tiles = base.mark_rect(stroke=_PAPER, strokeWidth=1).encode(
-        color=alt.Color(
-            "step:O",
-            scale=alt.Scale(domain=list(range(-5, 6)), range=list(HEAT)),
-            legend=alt.Legend(title=words["heat.legend"], symbolType="square", labelExpr=f"{json.dumps(_bins(edges))}[datum.value + 5]"),
-        )
+    colours = alt.Color(
+        "step:O",
+        scale=alt.Scale(domain=list(range(-5, 6)), range=list(HEAT)),
+        legend=alt.Legend(title=words["heat.legend"], symbolType="square", labelExpr=f"{json.dumps(LABELS)}[datum.value + 5]"),
     )
-    numbers = base.mark_text(fontSize=10).encode(text="text:N")
+    tiles = base.transform_filter("datum.told").mark_rect(stroke=_PAPER, strokeWidth=1).encode(color=colours)
+    empty = base.transform_filter("!datum.told").mark_rect(stroke=_PAPER, strokeWidth=1, fill=_EMPTY)
     noise = base.transform_filter("datum.noise").mark_rect(fill=None, stroke=_TEXT, strokeDash=[2, 2], strokeWidth=1)
-    title = alt.Title(words["heat.heading"], subtitle=f"{words['heat.reference']}: {label(heat.reference)}")
-    whole = _styled(alt.layer(tiles, noise, numbers).properties(title=title), inline=inline)
-    return Chart("heatmap", whole, (whole,))
+    below = f"{words['heat.reference']}: {label(heat.reference, words)}" + (f". {words['heat.frame']}" if heat.calibration else "")
+    title = alt.Title(words["heat.heading"], subtitle=below)
+    whole = _styled(alt.layer(empty, tiles, noise, base.mark_text(fontSize=10).encode(text="text:N")).properties(title=title), _ALONE)
+    return Chart("heatmap", whole)
 
 
-def cost_chart(costs: Sequence[RunCost], words: Words, *, inline: bool = False) -> Chart:
+def cost_chart(costs: Sequence[RunCost], words: Words) -> Chart:
     """Seconds per run: of encoding, and of scoring."""
-    data = [
-        {"run": label(cost.entry), "stage": words[f"cost.{stage}"], "order": order, "seconds": seconds}
-        for cost in costs
-        for order, (stage, seconds) in enumerate((("encode", cost.encode_seconds), ("scoring", cost.scoring_seconds)))
-    ]
-    stages = [words["cost.encode"], words["cost.scoring"]]
-    bars = alt.Chart(alt.InlineData(values=data), width=420, height=alt.Step(22)).mark_bar(size=14)
-    whole = bars.encode(
-        x=alt.X("seconds:Q", title=words["cost.seconds"]),
-        y=alt.Y("run:N", sort=[label(cost.entry) for cost in costs], title=None, axis=alt.Axis(labelLimit=230)),
-        color=alt.Color("stage:N", scale=alt.Scale(domain=stages, range=_series(2, inline)), title=None, legend=alt.Legend(orient="top")),
-        order="order:Q",
-        description="seconds:Q",
-    )
-    whole = whole.properties(title=words["cost.heading"])
-    return Chart("cost", _styled(whole, inline=inline), (_styled(whole, inline=inline),))
+    bars = _bars(costs, words, _series(inline=False)).properties(title=words["cost.heading"])
+    return Chart("cost", _styled(bars, _ALONE))
 
 
-def label(entry: Entry) -> str:
-    """The entry in a chart: its number, its model and what tells it apart."""
-    return " ".join(part for part in (f"#{entry.number}", entry.model, entry.setting.replace(" · ", " ")) if part)
+def cost_bars(costs: Sequence[RunCost], words: Words) -> str:
+    """The chart of costs as an SVG element of the page."""
+    return _inline(_styled(_bars(costs, words, _series(inline=True)), _INLINE))
 
 
-def _panel(curves: CurveSet, key: str, title: str, words: Words, *, inline: bool) -> Any:
+def label(entry: Entry, words: Words) -> str:
+    """The entry in a chart: its number, its model, what tells it apart, and whether its data is another than the benchmark's."""
+    off = "" if entry.on_benchmark else f"({words['identity.not C-MTEB']})"
+    return " ".join(part for part in (f"#{entry.number}", entry.model, entry.setting.replace(" · ", " "), off) if part)
+
+
+def signed(points: float) -> str:
+    """A difference as it is shown: two decimals, a sign as wide as a plus."""
+    return f"{points:+.2f}".replace("-", "\N{MINUS SIGN}") if points else "0.00"
+
+
+def _panel(curves: CurveSet, key: str, colours: Sequence[str], *, legend: alt.Legend | None, axis: str | None) -> Any:
     names = [f"{number}. {line.label}" for number, line in enumerate(curves.lines, start=1)]
-    values = [
-        {"x": point.x, "y": point.values[key], "line": name, "told": f"{title}, {point.x}: {point.values[key]:.2f} (#{point.entry.number})"}
-        for name, line in zip(names, curves.lines, strict=True)
-        for point in line.points
-        if point.values[key] is not None
-    ]
-    ticks = sorted({point.x for line in curves.lines for point in line.points})
-    axis = alt.Axis(values=ticks, format="d", grid=False, labelOverlap=True, labelFlush=False, tickSize=4)
+    values: list[dict[str, Any]] = []
+    for name, line in zip(names, curves.lines, strict=True):
+        for point in line.points:
+            score = point.values[key]
+            told = "" if score is None else f"{point.x}: {score:.2f} (#{point.entry.number})"
+            values.append({"x": point.x, "y": score, "line": name, "told": told})
+    ticks, low, high = sorted({each["x"] for each in values}), *_range([each["y"] for each in values if each["y"] is not None])
+    steps = alt.Axis(values=ticks, format="d", grid=False, labelOverlap=True, labelFlush=False, tickSize=4)
+    x = alt.X("x:Q", scale=alt.Scale(type="log", base=2, nice=False, padding=12), axis=steps, title=axis)
     scores = alt.Axis(tickCount=4, format=".1f", domain=False)
-    count, legend = len(names), None if inline else alt.Legend(orient="bottom", columns=1, labelLimit=900, title=None)
-    base = alt.Chart(alt.InlineData(values=values), width=_PANEL[0], height=_PANEL[1]).encode(
-        x=alt.X("x:Q", scale=alt.Scale(type="log", base=2, nice=False, padding=12), axis=axis, title=words[f"{curves.axis}.axis"]),
-        y=alt.Y("y:Q", scale=alt.Scale(zero=False, nice=True, padding=6), axis=scores, title=None),
-        color=alt.Color("line:N", scale=alt.Scale(domain=names, range=_series(count, inline)), legend=legend),
-    )
-    lines = base.mark_line(strokeWidth=2)
-    shape = alt.Shape("line:N", scale=alt.Scale(domain=names, range=[SHAPES[n % len(SHAPES)] for n in range(count)]), legend=legend)
+    y = alt.Y("y:Q", scale=alt.Scale(domain=[low, high], nice=False), axis=scores, title=None)
+    colour = alt.Color("line:N", scale=alt.Scale(domain=names, range=_cycled(colours, len(names))), legend=legend)
+    shape = alt.Shape("line:N", scale=alt.Scale(domain=names, range=_cycled(SHAPES, len(names))), legend=legend)
+    base = alt.Chart(alt.InlineData(values=values), width=_PANEL[0], height=_PANEL[1]).encode(x=x, y=y, color=colour)
     points = base.mark_point(filled=True, size=46, opacity=1).encode(shape=shape, description="told:N")
-    return alt.layer(lines, points).properties(title=title)
+    return alt.layer(base.mark_line(strokeWidth=2), points)
 
 
-def _series(count: int, inline: bool) -> list[str]:
-    return [f"var(--series-{n % len(SERIES) + 1})" if inline else SERIES[n % len(SERIES)] for n in range(count)]
+def _bars(costs: Sequence[RunCost], words: Words, colours: Sequence[str]) -> Any:
+    order = [label(cost.entry, words) for cost in costs]
+    data = [
+        {"run": run, "stage": words[f"cost.{stage}"], "order": number, "seconds": seconds, "told": f"{seconds:.1f} s"}
+        for run, cost in zip(order, costs, strict=True)
+        for number, (stage, seconds) in enumerate((("encode", cost.encode_seconds), ("scoring", cost.scoring_seconds)))
+    ]
+    stages = alt.Scale(domain=[words["cost.encode"], words["cost.scoring"]], range=_cycled(colours, 2))
+    bars = alt.Chart(alt.InlineData(values=data), width=420, height=alt.Step(22)).mark_bar(size=14)
+    return bars.encode(
+        x=alt.X("seconds:Q", title=words["cost.seconds"]),
+        y=alt.Y("run:N", sort=order, title=None, axis=alt.Axis(labelLimit=300)),
+        color=alt.Color("stage:N", scale=stages, title=None, legend=alt.Legend(orient="top")),
+        order="order:Q",
+        description="told:N",
+    )
 
 
-def _bins(edges: Sequence[float]) -> list[str]:
-    """What the eleven colours stand for, strongest minus first."""
-    upper = [*(f"{low:g} to {high:g}" for low, high in zip((0.01, *STEPS[:-1]), STEPS, strict=True)), f"{STEPS[-1]:g} or more"]
-    return [*(f"−{text}" for text in reversed(upper)), "0", *(f"+{text}" for text in upper)]
+def _range(scores: Sequence[float]) -> tuple[float, float]:
+    """What the axis of scores shows: a point at least, so that a difference of hundredths does not look like a cliff."""
+    low, high = min(scores, default=0.0), max(scores, default=0.0)
+    margin = max(0.5, 0.6 * (high - low))
+    return (low + high) / 2 - margin, (low + high) / 2 + margin
 
 
-def _styled(chart: Any, *, inline: bool) -> Any:
-    colours = _INLINE if inline else _ALONE
+def _series(*, inline: bool) -> list[str]:
+    return [f"var(--series-{number})" for number in range(1, len(SERIES) + 1)] if inline else list(SERIES)
+
+
+def _cycled(values: Sequence[str], count: int) -> list[str]:
+    return [values[number % len(values)] for number in range(count)]
+
+
+def _styled(chart: Any, colours: Mapping[str, str]) -> Any:
     axis: dict[str, Any] = {
         "labelColor": colours["quiet"],
         "titleColor": colours["quiet"],
@@ -170,10 +191,10 @@ def _json(chart: Any) -> str:
     return str(chart.to_json(indent=None))
 
 
-def _inline(svg: str) -> str:
-    """The SVG for a page: no size of its own but its shape, nothing for a screen reader (a table stands beside it), titles on marks."""
+def _inline(chart: Any) -> str:
+    """The chart for the page: no size of its own but its shape, nothing for a screen reader (a table stands beside it), titles on marks."""
     ElementTree.register_namespace("", _SVG)
-    root = ElementTree.fromstring(svg)  # noqa: S314 (vl-convert has just written it)
+    root = ElementTree.fromstring(vl_convert.vegalite_to_svg(_json(chart)))  # noqa: S314 (vl-convert writes it)
     del root.attrib["width"], root.attrib["height"]
     root.attrib |= {"aria-hidden": "true", "focusable": "false"}
     for element in root.iter():

@@ -25,8 +25,9 @@ def curve_sets(entries: Sequence[Entry]) -> tuple[CurveSet, ...]:
             if _x(entry, axis) is not None:
                 groups.setdefault(_recipe(entry, axis), []).append(entry)
         lines = tuple(_line(group, axis, groups) for group in groups.values() if len({_x(entry, axis) for entry in group}) > 1)
-        if lines:
-            sets.append(CurveSet(axis, lines))
+        for on_benchmark in (True, False):
+            own = tuple(line for line in lines if line.points[0].entry.on_benchmark == on_benchmark)
+            sets += [CurveSet(axis, on_benchmark, own)] if own else []
     return tuple(sets)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.benchmark import Benchmark
-from harness.claims.sheet import read_sheet
+from harness.card import read_card, score_table
 from harness.imports import origin
 from harness.leaderboard import Row, leaderboard_row, load_rows, printed_row, printed_rows
 from harness.records import RowHeader, Run
@@ -29,14 +29,10 @@ def read_entries(paths: Iterable[Path], benchmark: Benchmark, *, convention: str
     runs: dict[Path, Run] = {}
     printed: list[Row] = []
     for path in paths:
-        if path.is_file():
-            sheet = read_sheet(path, benchmark)
-            found, rows = [sheet.run], [printed_row(path, row, benchmark) for row in sheet.rows]
-        else:
-            found = load_rows([path], benchmark)
-            rows = [row for run in found for row in printed_rows(run.path, benchmark)]
-        runs = {run.path.resolve(): run for run in found} | runs
-        printed += rows
+        for run in load_rows([path], benchmark):
+            if run.path.resolve() not in runs:
+                runs[run.path.resolve()] = run
+                printed += _printed_rows(run.path, benchmark)
     stand_for = {_bare(run.header) for run in runs.values()}
     others = {_bare(row.header): row for row in printed if _bare(row.header) not in stand_for} if convention == "cmteb" else {}
     rows_of = [(leaderboard_row(run, convention, benchmark), run) for run in runs.values()]
@@ -55,6 +51,14 @@ def same_model(entry: Entry, name: str) -> bool:
     if isinstance(model, Mapping):
         names += [str(model[key]) for key in ("hub", "name") if model.get(key)]
     return _last(name) in {_last(each) for each in names}
+
+
+def _printed_rows(path: Path, benchmark: Benchmark) -> tuple[Row, ...]:
+    """The rows of the table in a card, or of the one that was kept beside published records."""
+    if path.is_dir():
+        return printed_rows(path, benchmark)
+    table = score_table(read_card(path), benchmark)
+    return tuple(printed_row(path, row, benchmark) for row in table.rows) if table else ()
 
 
 def _last(name: str) -> str:

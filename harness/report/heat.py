@@ -12,6 +12,9 @@ from harness.report.model import Entry, HeatCell, HeatMap, HeatRow
 
 STEPS = (0.1, 0.5, 2.0, 5.0)
 """Points at which the colour of a cell gets stronger: absolute, so that two reports can be laid side by side."""
+_RANGES = [*(f"{low:g}…{high:g}" for low, high in zip((0.01, *STEPS), STEPS, strict=False))]
+LABELS = (f"≤ −{STEPS[-1]:g}", *(f"−{each}" for each in reversed(_RANGES)), "0", *(f"+{each}" for each in _RANGES), f"≥ +{STEPS[-1]:g}")
+"""What the eleven colours stand for, from far below the reference to far above it."""
 
 
 def heat_map(

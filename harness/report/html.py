@@ -8,7 +8,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,9 +20,9 @@ from markupsafe import Markup
 from harness.claims.findings import VERDICTS
 from harness.claims.grading import GRADES, Graded
 from harness.leaderboard import Cell, printed, rounded
-from harness.report.charts import Chart, cost_chart, curve_chart
-from harness.report.heat import STEPS, step
-from harness.report.model import CurveSet, Entry, Report
+from harness.report.charts import cost_bars, curve_panel, signed
+from harness.report.heat import LABELS, step
+from harness.report.model import Entry, Report
 from harness.report.words import LANGUAGES, PAGE, Words, words
 
 
@@ -33,7 +34,16 @@ def render_html(report: Report, *, output: Path, language: str = "en") -> str:
     spoken: dict[str, Words] = {each: words(each) for each in LANGUAGES}
     loader = FileSystemLoader(PAGE)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"score": _score, "signed": _signed, "gap": _gap, "step": _step_class, "seconds": _seconds, "count": _count}
+    environment.filters |= {
+        "score": _score,
+        "signed": _signed,
+        "gap": _gap,
+        "step": _step_class,
+        "seconds": _seconds,
+        "count": _count,
+        "breakable": _breakable,
+        "best_first": _best_first,
+    }
     style, script = ((PAGE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     return environment.get_template("report.html.jinja").render(
         report=report,
@@ -43,9 +53,9 @@ def render_html(report: Report, *, output: Path, language: str = "en") -> str:
         href=_linker(output),
         state_counts=_state_counts,
         cell_identity=_cell_identity,
-        curve_svgs=lambda curves: _curves(curves, report, spoken),
-        cost_svgs={each: cost_chart(report.costs, spoken[each], inline=True).inline() for each in LANGUAGES} if report.costs else {},
-        steps=STEPS,
+        curve_panel=curve_panel,
+        cost_bars={each: cost_bars(report.costs, own) for each, own in spoken.items()} if report.costs else {},
+        heat_labels=tuple(zip(_STEP_CLASSES, LABELS, strict=True)),
         grades=GRADES,
         verdicts=VERDICTS,
         style=Markup(style),  # noqa: S704 (our own files, whole)
@@ -89,14 +99,9 @@ def _linker(output: Path) -> Callable[[Path], Markup]:
     return href
 
 
-def _curves(curves: CurveSet, report: Report, spoken: Mapping[str, Words]) -> list[tuple[str, dict[str, str]]]:
-    """Per average of the table: its key and the panel in each language."""
-    keys = [cell.key for cell in report.entries[0].row.cells]
-    drawn: dict[str, Chart] = {
-        each: curve_chart(curves, {key: spoken[each][f"type.{key}"] for key in keys}, spoken[each], inline=True) for each in LANGUAGES
-    }
-    svgs = {each: chart.inline() for each, chart in drawn.items()}
-    return [(key, {each: svgs[each][index] for each in LANGUAGES}) for index, key in enumerate(keys)]
+def _best_first(entries: Iterable[Entry]) -> list[Entry]:
+    """By their average, holes last: the order in which the page opens."""
+    return sorted(entries, key=lambda entry: (entry.row.cells[0].value is None, -(entry.row.cells[0].value or 0.0), entry.number))
 
 
 def _state_counts(entry: Entry) -> list[tuple[str, int]]:
@@ -118,7 +123,12 @@ def _score(value: float | None) -> str:
 
 
 def _signed(value: float | None) -> str:
-    return "" if value is None else f"{value:+.2f}".replace("-", "\N{MINUS SIGN}") if value else "0.00"
+    return "" if value is None else signed(value)
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may be broken after its separators, and nowhere else as long as there is room."""
+    return Markup("<wbr>").join(re.split("(?<=[-_/.])", name))
 
 
 def _gap(cell: Graded) -> str:
@@ -128,9 +138,11 @@ def _gap(cell: Graded) -> str:
     return _signed(rounded(rounded(cell.found) - rounded(cell.claimed)))
 
 
+_STEP_CLASSES = (*(f"down{n}" for n in range(5, 0, -1)), "zero", *(f"up{n}" for n in range(1, 6)))
+
+
 def _step_class(points: float | None) -> str:
-    size = step(points or 0.0)
-    return f"{'up' if size > 0 else 'down'}{abs(size)}" if size else "zero"
+    return _STEP_CLASSES[step(points or 0.0) + 5]
 
 
 def _seconds(value: float) -> str:

@@ -100,9 +100,10 @@ class Line:
 
 @dataclass(frozen=True)
 class CurveSet:
-    """All curves over one setting."""
+    """All curves over one setting, on the benchmark's data or on other data: their scores share no axis."""
 
     axis: Literal["dim", "max_len"]
+    on_benchmark: bool
     lines: tuple[Line, ...]
 
 
