@@ -24,6 +24,7 @@ from harness.data import load_task
 from harness.data.types import LoadedTask
 from harness.encoding.encoder import Counters, Encoded, Encoder
 from harness.errors import EncodingError, HarnessError
+from harness.examples import Examples
 from harness.scoring.adapter import EmbeddingModel
 from harness.scoring.tasks import planned_texts
 from harness.scoring.workers import Scored, ScoringJob, ScoringPool, dead_worker
@@ -58,6 +59,7 @@ class Evaluated:
     task: TaskSpec
     loaded: LoadedTask
     metrics: dict[str, Any]
+    examples: Examples
     encoding: dict[str, int]
     seconds: dict[str, float]
 
@@ -211,7 +213,12 @@ class Evaluation:
                 continue
             seconds = {"loading": prepared.seconds, "encoding": scoring.seconds, "scoring": scored.seconds}
             result = Evaluated(
-                task=prepared.task, loaded=prepared.loaded, metrics=scored.metrics, encoding=scoring.encoding, seconds=seconds
+                task=prepared.task,
+                loaded=prepared.loaded,
+                metrics=scored.metrics,
+                examples=scored.examples,
+                encoding=scoring.encoding,
+                seconds=seconds,
             )
             self._sink.succeeded(result)
 

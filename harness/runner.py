@@ -25,6 +25,7 @@ from harness.encoding.locate import find_model, hash_weights
 from harness.encoding.store import VectorStore
 from harness.errors import InputError, MachineError, RequestError
 from harness.evaluation import Evaluated, Evaluation, Progress
+from harness.examples import Examples, fold, read_examples, write_examples
 from harness.files import atomic_write
 from harness.records import (
     MANIFEST,
@@ -127,11 +128,14 @@ def device_label(device: DeviceInfo) -> str:
 
 
 def _done(spec: RunSpec, tasks: Sequence[TaskSpec]) -> list[TaskSpec]:
-    """The tasks with a valid record of this very run, these weights and these packages; a damaged or foreign file is none."""
+    """The tasks with a valid record of this very run, these weights and these packages; a damaged or foreign file is none.
+
+    Nor is a record whose examples are gone, or are not those that it was made of: what can't be explained later is computed again.
+    """
     found: list[tuple[TaskSpec, TaskRecord]] = []
     for task in tasks:
         try:
-            record = read_record(spec.folder / f"{task.name}.json", task)
+            record, _ = _read_scores(spec.folder, task)
         except InputError:
             continue
         if record.harness.get("run") == spec.digest and record.harness.get("versions") == environment.scoring_versions():
@@ -140,6 +144,19 @@ def _done(spec: RunSpec, tasks: Sequence[TaskSpec]) -> list[TaskSpec]:
         return []
     weights = hash_weights(find_model(spec.model).folder, allow_pickle=spec.model.allow_pickle).digest
     return [task for task, record in found if record.harness.get("model", {}).get("weights_digest") == weights]
+
+
+def _read_scores(folder: Path, task: TaskSpec) -> tuple[TaskRecord, Examples]:
+    """A task's record and its examples.
+
+    Raises:
+        InputError: one of them is missing or damaged, or they are of two computations.
+    """
+    record, examples = read_record(folder / f"{task.name}.json", task), read_examples(folder, task)
+    folded, told = fold(task, examples), record.main_score(task)
+    if not abs(folded - told) < 1e-5:  # BEIR rounds to 5 digits
+        raise InputError(f"{folder}: the examples of {task.name} come to {folded:.6f}, the record says {told:.6f}: run the task again")
+    return record, examples
 
 
 class _Records:
@@ -159,14 +176,14 @@ class _Records:
         """Take the scores of a run that differs in `max_len` alone, where neither cuts a text of the task: the vectors are the same."""
         for folder in self._siblings:
             try:
-                record = read_record(folder / f"{task.name}.json", task)
+                record, examples = _read_scores(folder, task)
             except InputError:
                 continue
             encoding = record.harness.get("encoding", {})
             uncut = encoding.get("cut") == 0 and encoding.get("longest", math.inf) <= self._spec.max_len
             same_data = record.harness.get("data") == _plain(asdict(loaded.provenance))
             if uncut and same_data and record.harness.get("versions") == environment.scoring_versions():
-                self._write(task, replace(record, harness={**record.harness, "run": self._spec.digest}))
+                self._write(task, replace(record, harness={**record.harness, "run": self._spec.digest}), examples)
                 self._append_cost({"tasks": [task.name], "shared_with": folder.name})
                 return True
         return False
@@ -190,7 +207,7 @@ class _Records:
             evaluation_time=round(sum(result.seconds.values()), 2),
             harness=harness,
         )
-        self._write(result.task, record)
+        self._write(result.task, record, result.examples)
         self._append_cost({"tasks": [result.task.name], "seconds": {key: round(value, 3) for key, value in result.seconds.items()}})
         self._cost = replace(self._cost, scoring_seconds=self._cost.scoring_seconds + result.seconds["scoring"])
 
@@ -210,7 +227,9 @@ class _Records:
         self._append_cost({"run": asdict(self._cost)})
         return self._cost
 
-    def _write(self, task: TaskSpec, record: TaskRecord) -> None:
+    def _write(self, task: TaskSpec, record: TaskRecord, examples: Examples) -> None:
+        """Examples first: a record never stands without them."""
+        write_examples(self._spec.folder, task, examples)
         write_record(self._spec.folder, record)
         self._progress.finished(task, score=record.main_score(task), error=None)
 

@@ -15,11 +15,11 @@ PACKAGE = ROOT / "harness"
 ORDER = [
     ["harness.errors", "harness.resources"],
     ["harness.files", "harness.benchmark", "harness.schema", "harness.spec"],
-    ["harness.listing"],
+    ["harness.listing", "harness.examples"],
     ["harness.data"],
     ["harness.encoding"],
     ["harness.scoring"],
-    ["harness.records", "harness.examples"],
+    ["harness.records"],
     ["harness.environment", "harness.config", "harness.progress"],
     ["harness.canary", "harness.evaluation"],
     ["harness.runner"],

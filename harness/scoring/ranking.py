@@ -31,13 +31,11 @@ class Ranks:
     first: NDArray[np.int64]
 
 
-def metrics_from_ranks(found: Ranks, judged: Sequence[Mapping[str, int]], *, mrr_divisor: int) -> dict[str, float]:
-    """`ndcg_at_k`, `map_at_k`, `recall_at_k`, `precision_at_k`, `mrr_at_k`, each rounded to 5 digits as BEIR does.
+def query_values(found: Ranks, judged: Sequence[Mapping[str, int]]) -> dict[str, NDArray[np.float64]]:
+    """`ndcg_at_k`, `ap_at_k`, `recall_at_k`, `precision_at_k` of each query, [n], unrounded; then `rr_at_k`.
 
-    `judged`: the grades by passage of the same n queries; a query without any counts for MRR alone, as in BEIR.
-    `mrr_divisor`: the number of queries that mteb divides the sum of reciprocal ranks by.
+    `judged`: the grades by passage of the same n queries. A query without any has a reciprocal rank (0) alone, as in BEIR; else NaN.
     """
-    counted = np.array([bool(grades) for grades in judged])
     ideal_grades = _padded([sorted((grade for grade in grades.values() if grade > 0), reverse=True) for grades in judged])
     relevant = (ideal_grades > 0).sum(axis=1)
     ranks = np.where(found.ranks > 0, found.ranks, CUTOFFS[-1] + 1)
@@ -47,19 +45,36 @@ def metrics_from_ranks(found: Ranks, judged: Sequence[Mapping[str, int]], *, mrr
     precisions = _prefix_sums(np.where(found.ranks > 0, order / ranks, 0.0))
     ideal = _prefix_sums(ideal_grades / discount[1 : ideal_grades.shape[1] + 1])
     rows = np.arange(len(ranks))
-    metrics: dict[str, float] = {}
+    uncounted = np.array([not grades for grades in judged])
+    columns: dict[str, NDArray[np.float64]] = {}
     for k in CUTOFFS:
         hits = (ranks <= k).sum(axis=1)
         values = {
             "ndcg": _quotient(gains[rows, hits], ideal[rows, np.minimum(relevant, k)]),
-            "map": _quotient(precisions[rows, hits], relevant),
+            "ap": _quotient(precisions[rows, hits], relevant),
             "recall": _quotient(hits, relevant),
             "precision": hits / k,
         }
-        for name, value in values.items():
-            metrics[f"{name}_at_{k}"] = round(_sum_in_order(value[counted]) / int(counted.sum()), 5)
-        reached = (found.first > 0) & (found.first <= k)
-        metrics[f"mrr_at_{k}"] = round(_sum_in_order(1.0 / found.first[reached]) / mrr_divisor, 5)
+        columns |= {f"{name}_at_{k}": np.where(uncounted, np.nan, value) for name, value in values.items()}
+    return columns | reciprocal_ranks(found.first)
+
+
+def reciprocal_ranks(first: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    """`rr_at_k` of queries whose first relevant passage has these ranks (0: none kept)."""
+    return {f"rr_at_{k}": np.where((first > 0) & (first <= k), 1.0 / np.maximum(first, 1), 0.0) for k in CUTOFFS}
+
+
+def mean_metrics(columns: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+    """`ndcg_at_k`, `map_at_k`, `recall_at_k`, `precision_at_k`, `mrr_at_k`: the means of `query_values`, rounded to 5 digits as BEIR does.
+
+    The columns have a row for every query that is searched or judged: mteb divides the reciprocal ranks by their number.
+    """
+    metrics: dict[str, float] = {}
+    for k in CUTOFFS:
+        for name, column in {"ndcg": "ndcg", "map": "ap", "recall": "recall", "precision": "precision", "mrr": "rr"}.items():
+            values = columns[f"{column}_at_{k}"]
+            counted = values[~np.isnan(values)]
+            metrics[f"{name}_at_{k}"] = round(_sum_in_order(counted) / len(counted), 5)
     return metrics
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from harness.scoring.adapter import RetrievalModel
-from harness.scoring.ranking import CUTOFFS, Ranks, metrics_from_ranks
+from harness.scoring.ranking import CUTOFFS, Ranks, mean_metrics, query_values
 from harness.scoring.threads import one_thread
 
 KEPT = CUTOFFS[-1]
@@ -44,7 +44,19 @@ def search_metrics(
     *,
     chunk: int = CHUNK,
 ) -> dict[str, float]:
-    """What `AbsTaskRetrieval.evaluate` of mteb 1.1.1 returns: five metrics at six cut-offs, rounded to 5 digits.
+    """What `AbsTaskRetrieval.evaluate` of mteb 1.1.1 returns: five metrics at six cut-offs, rounded to 5 digits."""
+    return mean_metrics(search_queries(corpus, queries, qrels, model, chunk=chunk))
+
+
+def search_queries(
+    corpus: Mapping[str, Mapping[str, str]],
+    queries: Mapping[str, str],
+    qrels: Mapping[str, Mapping[str, int]],
+    model: RetrievalModel,
+    *,
+    chunk: int = CHUNK,
+) -> dict[str, NDArray[np.float64]]:
+    """The values of every query at six cut-offs, unrounded (`query_values`); after the queries, those that are judged but not among them.
 
     Memory beyond the vectors of the corpus and the queries: per thread of torch 256 similarities for each of `chunk` passages (51 MB in
     float32), and about as much again while selecting.
@@ -68,8 +80,9 @@ def search_metrics(
 
     with one_thread() as threads, ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         found = list(pool.map(search_block, range(0, len(names), TILE[0])))
-    judged = [qrels.get(name, {}) for name in names]
-    return metrics_from_ranks(_joined(found), judged, mrr_divisor=len(qrels.keys() | queries.keys()))
+    values = query_values(_joined(found), [qrels.get(name, {}) for name in names])
+    unasked = len(qrels.keys() - queries.keys())
+    return {name: np.append(column, np.full(unasked, 0.0 if name.startswith("rr_") else np.nan)) for name, column in values.items()}
 
 
 def similarities(queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:

@@ -1,32 +1,52 @@
-"""Scores of a task: its data in a fresh task object of mteb 1.1.1, its metrics as mteb nests them."""
+"""Scores of a task: its data in a fresh task object of mteb 1.1.1, its metrics as mteb nests them, the examples behind them."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness.benchmark import TaskSpec
+from harness.benchmark import TaskSpec, TaskType
 from harness.data.types import ClassificationData, ClusteringData, PairData, RerankingData, RetrievalData, TaskData
 from harness.errors import InputError
+from harness.examples import Examples
 from harness.scoring.adapter import EmbeddingModel, RetrievalModel, passage_text, query_text
 from harness.scoring.degenerate import refuse_degenerate
+from harness.scoring.observed import evaluate_observed, query_examples
+from harness.scoring.ranking import mean_metrics
 from harness.scoring.reference import check_scoring_packages, fresh_task, quiet_reference
-from harness.scoring.search import search_metrics
+from harness.scoring.search import search_queries
 from harness.scoring.seeding import SEED, preserved_random_state, seed_generators
 from harness.scoring.threads import one_thread
 
-__all__ = ["SEED", "Search", "planned_texts", "score_task"]
+__all__ = ["SEED", "SEEDED", "Search", "TaskScores", "planned_texts", "score_examples", "score_task"]
 
 Search = Literal["reference", "exact"]
 
+SEEDED: tuple[TaskType, ...] = ("Classification", "Clustering")
+"""The types whose scores hang on a seed: training samples, starts of k-means."""
+
+
+@dataclass(frozen=True)
+class TaskScores:
+    """A task's metrics, 0 to 1, nested as in mteb 1.1.1's JSON (under the language where it does), plain floats; and its examples."""
+
+    metrics: dict[str, Any]
+    examples: Examples
+
 
 def score_task(task: TaskSpec, data: TaskData, model: EmbeddingModel, *, search: Search) -> dict[str, Any]:
-    """All metrics of the task's split, 0 to 1, nested as in mteb 1.1.1's JSON (under the language where it does), plain floats.
+    """The metrics of `score_examples`; raises as it does."""
+    return score_examples(task, data, model, search=search).metrics
+
+
+def score_examples(task: TaskSpec, data: TaskData, model: EmbeddingModel, *, search: Search, seed: int = SEED) -> TaskScores:
+    """All metrics of the task's split, and what every example contributed to them.
 
     The result is a function of the arguments alone: every task starts from a fresh task object and from generators at 42, as in the card's
-    script, and the caller finds its generators as it left them.
+    script, and the caller finds its generators as it left them. Any other `seed` is another protocol: it tells how much hangs on 42.
 
     Raises:
         InputError: no score is defined on this data (labels of one class, constant scores, nothing to rank).
@@ -37,22 +57,23 @@ def score_task(task: TaskSpec, data: TaskData, model: EmbeddingModel, *, search:
     check_scoring_packages()
     refuse_degenerate(task, data)
     if search == "exact" and isinstance(data, RetrievalData):
-        return search_metrics(_corpus(data), data.queries, data.qrels, RetrievalModel(model))
+        columns = search_queries(_corpus(data), data.queries, data.qrels, RetrievalModel(model))
+        return TaskScores(mean_metrics(columns), query_examples(data, columns))
     with preserved_random_state(), quiet_reference(), one_thread():
-        metrics = _evaluate(task, data, model)
+        metrics, examples = _evaluate(task, data, model, seed=seed)
     plain: dict[str, Any] = _plain(metrics)
     _refuse_undefined(task, plain, "")
-    return plain
+    return TaskScores(plain, examples)
 
 
-def planned_texts(task: TaskSpec, data: TaskData, model: EmbeddingModel) -> list[str]:
-    """The distinct texts that `score_task` will ask the model for, in the order of the data.
+def planned_texts(task: TaskSpec, data: TaskData, model: EmbeddingModel, *, seed: int = SEED) -> list[str]:
+    """The distinct texts that `score_task` (`score_examples` with that seed) will ask the model for, in the order of the data.
 
     Of the training texts of a Classification task these are only the rows that its experiments sample.
     """
     match data:
         case ClassificationData():
-            texts = [*_sampled_texts(task, data), *data.test.texts]
+            texts = [*_sampled_texts(task, data, seed), *data.test.texts]
         case ClusteringData():
             texts = [text for one in data.sets for text in one.texts]
         case PairData():
@@ -66,7 +87,7 @@ def planned_texts(task: TaskSpec, data: TaskData, model: EmbeddingModel) -> list
     return list(dict.fromkeys(texts))
 
 
-def _evaluate(task: TaskSpec, data: TaskData, model: EmbeddingModel) -> Mapping[str, Any]:
+def _evaluate(task: TaskSpec, data: TaskData, model: EmbeddingModel, *, seed: int) -> tuple[Mapping[str, Any], Examples]:
     reference = fresh_task(task)
     if isinstance(data, RetrievalData):
         # C_MTEB's own defaultdict: mteb's MRR looks up queries without a judgement and divides by the number of keys afterwards.
@@ -76,10 +97,10 @@ def _evaluate(task: TaskSpec, data: TaskData, model: EmbeddingModel) -> Mapping[
         dataset = _dataset(task, data)
         reference.dataset = {task.language: dataset} if task.language else dataset
     reference.data_loaded = True
-    seed_generators()
+    seed_generators(seed)
     encoder = RetrievalModel(model) if isinstance(data, RetrievalData) else model
-    metrics: Mapping[str, Any] = reference.evaluate(encoder, task.split)
-    return metrics
+    evaluators: dict[str, Any] = {"seed": seed} if task.type in SEEDED else {}  # mteb hands it on to every evaluator it makes
+    return evaluate_observed(task, data, lambda: reference.evaluate(encoder, task.split, **evaluators))
 
 
 def _dataset(task: TaskSpec, data: TaskData) -> dict[str, Any]:
@@ -108,14 +129,14 @@ def _corpus(data: RetrievalData) -> dict[str, dict[str, str]]:
     return {key: {"title": data.titles[key], "text": text} if key in data.titles else {"text": text} for key, text in data.corpus.items()}
 
 
-def _sampled_texts(task: TaskSpec, data: ClassificationData) -> list[str]:
-    """The training rows of all experiments, drawn by mteb's own sampler; each evaluator sets the generators to 42 before the next draw."""
+def _sampled_texts(task: TaskSpec, data: ClassificationData, seed: int) -> list[str]:
+    """The training rows of all experiments, drawn by mteb's own sampler; each evaluator seeds the generators before the next draw."""
     with preserved_random_state():
         reference = fresh_task(task)
         texts: list[str] = []
         indices = None
         for _ in range(reference.n_experiments):
-            seed_generators()
+            seed_generators(seed)
             drawn, _, indices = reference._undersample_data(data.train.texts, data.train.labels, reference.samples_per_label, indices)
             texts += drawn
     return texts

@@ -1,6 +1,6 @@
 """Scoring beside encoding: tasks are scored in processes of their own while the model goes on with the next texts.
 
-A score is computed on one thread from generators at 42 (`score_task`), so it is the same digits in this process and in any other.
+A score is computed on one thread from generators at 42 (`score_examples`), so it is the same digits in this process and in any other.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from safetensors.torch import load_file, save_file
 from harness.benchmark import TaskSpec
 from harness.data.types import TaskData
 from harness.errors import MachineError
+from harness.examples import Examples
 from harness.scoring.adapter import EmbeddingModel
-from harness.scoring.tasks import score_task
+from harness.scoring.seeding import SEED
+from harness.scoring.tasks import score_examples
 from harness.spec import ScoringSpec
 
 _VECTORS = "vectors"
@@ -39,13 +41,15 @@ class ScoringJob:
     dim: int | None
     scoring: ScoringSpec
     query_instruction: str | None
+    seed: int = SEED
 
 
 @dataclass(frozen=True)
 class Scored:
-    """The metrics of a task as mteb nests them, and the wall seconds that scoring took."""
+    """The metrics of a task as mteb nests them, its examples, and the wall seconds that scoring took."""
 
     metrics: dict[str, Any]
+    examples: Examples
     seconds: float
 
 
@@ -68,7 +72,7 @@ class ScoringPool:
             self._scratch.cleanup()
 
     def submit(self, job: ScoringJob) -> Future[Scored]:
-        """The job's result, later; an error of `score_task` is the future's.
+        """The job's result, later; an error of `score_examples` is the future's.
 
         Raises:
             MachineError: the processes have died.
@@ -94,7 +98,7 @@ def dead_worker() -> MachineError:
 
 
 def score_job(job: ScoringJob) -> Scored:
-    """Score in this process; raises as `score_task` does."""
+    """Score in this process; raises as `score_examples` does."""
     started = time.perf_counter()
     row = {text: number for number, text in enumerate(job.texts)}
     model = EmbeddingModel(
@@ -103,8 +107,8 @@ def score_job(job: ScoringJob) -> Scored:
         dtype=job.scoring.dtype,
         query_instruction=job.query_instruction,
     )
-    metrics = score_task(job.task, job.data, model, search=job.scoring.search)
-    return Scored(metrics, time.perf_counter() - started)
+    scores = score_examples(job.task, job.data, model, search=job.scoring.search, seed=job.seed)
+    return Scored(scores.metrics, scores.examples, time.perf_counter() - started)
 
 
 def _score_file(job: ScoringJob, path: Path) -> Scored:
