@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from harness.benchmark import TaskSpec
-from harness.data.hub import locate_hub
-from harness.data.loading import assemble_task
+from harness.data.hub import locate_cached, locate_hub
+from harness.data.loading import TaskFiles, assemble_task
 from harness.data.local import data_root, locate_local
 from harness.data.types import LoadedTask
 from harness.errors import RequestError
 from harness.resources import SAMPLE_DIR
 from harness.spec import DataSpec
 
-__all__ = ["load_task"]
+__all__ = ["load_present_task", "load_task"]
 
 
 def load_task(task: TaskSpec, data: DataSpec) -> LoadedTask:
@@ -22,10 +24,19 @@ def load_task(task: TaskSpec, data: DataSpec) -> LoadedTask:
         InputError: data is missing, damaged, ambiguous, or (`data.verify=error`) not that of C-MTEB.
         MachineError: the hub is out of reach and the cache does not have the data.
     """
+    return assemble_task(task, _locate(task, data, locate_hub), verify=data.verify)
+
+
+def load_present_task(task: TaskSpec, data: DataSpec) -> LoadedTask:
+    """What `load_task` gives where it need not ask the hub; raises as that does, and a MachineError where the cache lacks a file."""
+    return assemble_task(task, _locate(task, data, locate_cached), verify=data.verify)
+
+
+def _locate(task: TaskSpec, data: DataSpec, from_hub: Callable[[TaskSpec], TaskFiles]) -> TaskFiles:
     if data.source == "local":
-        return assemble_task(task, locate_local(task, data_root(data.root)), verify=data.verify)
+        return locate_local(task, data_root(data.root))
     if data.root is not None:
         raise RequestError(f"data.root={data.root} has no meaning with data={data.source}: leave it out, or say data=local")
     if data.source == "sample":
-        return assemble_task(task, locate_local(task, SAMPLE_DIR / "data", source="sample"), verify=data.verify)
-    return assemble_task(task, locate_hub(task), verify=data.verify)
+        return locate_local(task, SAMPLE_DIR / "data", source="sample")
+    return from_hub(task)

@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,7 +106,10 @@ def resolve_commit(repository: str, revision: str | None = None, *, kind: Reposi
         InputError: the hub has no such repository or revision.
         MachineError: the hub does not answer, or offline mode is on and the cache does not know.
     """
-    settings = hub_settings()
+    return _resolve(repository, revision, kind, hub_settings())
+
+
+def _resolve(repository: str, revision: str | None, kind: RepositoryType, settings: HubSettings) -> str:
     if not settings.offline:
         return _list_repository(repository, revision or _MAIN, kind, settings)[0]
     if revision is not None and _COMMIT.fullmatch(revision):
@@ -127,7 +130,15 @@ def locate_hub(task: TaskSpec) -> TaskFiles:
         InputError: the hub has no such repository or revision, or no readable file in it.
         MachineError: the hub can't be reached or broke off, or offline mode is on and the cache lacks a file.
     """
-    settings = hub_settings()
+    return _locate(task, hub_settings())
+
+
+def locate_cached(task: TaskSpec) -> TaskFiles:
+    """The task's files where the cache has all of them; the hub is not asked. Raises as `locate_hub` does in offline mode."""
+    return _locate(task, replace(hub_settings(), offline=True))
+
+
+def _locate(task: TaskSpec, settings: HubSettings) -> TaskFiles:
     splits = {table: table for table in task.tables if table != "qrels"}
     pinned = Repository(task.hub, task.revision)
     read = pinned
@@ -165,7 +176,7 @@ def locate_hub(task: TaskSpec) -> TaskFiles:
 
 def _locate_qrels(task: TaskSpec, qrels: Repository, settings: HubSettings) -> tuple[str, tuple[DataFile, ...]]:
     """The commit of the judgements and their files. Asked for by branch where nobody pinned a commit, so that the cache remembers which."""
-    commit = qrels.revision or resolve_commit(qrels.hub)
+    commit = qrels.revision or _resolve(qrels.hub, None, "dataset", settings)
     parts, names = _find(task, qrels.hub, commit, {"qrels": task.split}, settings)
     if parts is None:
         if settings.offline:

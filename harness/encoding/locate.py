@@ -69,6 +69,13 @@ def find_model(model: ModelSpec) -> LocatedModel:
     raise RequestError(f"model {model.name!r} says not where it is: set model.path=DIR, model.package=NAME or model.hub=OWNER/NAME")
 
 
+def find_present_model(model: ModelSpec) -> LocatedModel:
+    """The folder that `find_model` gives where it need not download it; raises as that does, for what is not in the hub's cache too."""
+    if model.path is None and model.package is None and model.hub is not None:
+        return _checked(_hub_model(model, model.hub, download=False))
+    return find_model(model)
+
+
 def hash_weights(folder: Path, *, allow_pickle: bool = False) -> Weights:
     """Checksums and size of the weights in a folder.
 
@@ -152,7 +159,7 @@ def _package_model(model: ModelSpec, package: str) -> LocatedModel:
     return LocatedModel(name=model.name, folder=folder, source="package", repository=None, commit=None)
 
 
-def _hub_model(model: ModelSpec, repository: str) -> LocatedModel:
+def _hub_model(model: ModelSpec, repository: str, *, download: bool = True) -> LocatedModel:
     # Imported here: it reads HF_HUB_OFFLINE and HF_ENDPOINT when it is imported.
     from huggingface_hub import errors, snapshot_download
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of httpx; a proxy's errors are no other kind
@@ -160,7 +167,7 @@ def _hub_model(model: ModelSpec, repository: str) -> LocatedModel:
     patterns = [*_HUB_FILES, *(_HUB_PICKLES if model.allow_pickle else ()), *(("*.py",) if model.trust_remote_code else ())]
     at = f"{repository}@{model.revision}" if model.revision else repository
     try:
-        folder = Path(snapshot_download(repository, revision=model.revision, allow_patterns=patterns))
+        folder = Path(snapshot_download(repository, revision=model.revision, allow_patterns=patterns, local_files_only=not download))
     except errors.GatedRepoError as error:
         raise MachineError(f"{at} is gated: accept its terms on the hub and run `hf auth login`, or set model.path=DIR") from error
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
@@ -172,6 +179,8 @@ def _hub_model(model: ModelSpec, repository: str) -> LocatedModel:
         errors.RevisionResolutionError,
         OSError,
     ) as error:
+        if not download:
+            raise MachineError(f"model {at} is not in the hub's cache on this machine, nor is model.path=DIR given") from error
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
         raise MachineError(
             f"model {at}: the hub can't be reached{offline} and its cache does not hold it ({type(error).__name__}: {error}). "
