@@ -125,7 +125,7 @@ def card_claims(text: str, benchmark: Benchmark) -> CardClaims:
     foreign: list[str] = []
     entries = _get(index, "results", list, f"model {name!r}")
     datasets = [_get(entry, "dataset", dict, f"entry {position} of the model-index") for position, entry in enumerate(entries, start=1)]
-    matches = [matching_task(dataset, benchmark) for dataset in datasets]
+    matches = [_matching_task(dataset, benchmark) for dataset in datasets]
     pinned = {task.name for task, dataset in zip(matches, datasets, strict=True) if task and task.hub == dataset.get("type")}
     for position, (entry, dataset, task) in enumerate(zip(entries, datasets, matches, strict=True), start=1):
         where = f"entry {position} of the model-index"
@@ -148,7 +148,7 @@ def card_claims(text: str, benchmark: Benchmark) -> CardClaims:
     return CardClaims(name, tuple(claims[task.name] for task in benchmark.tasks if task.name in claims), tuple(foreign))
 
 
-def matching_task(dataset: Mapping[str, Any], benchmark: Benchmark) -> TaskSpec | None:
+def _matching_task(dataset: Mapping[str, Any], benchmark: Benchmark) -> TaskSpec | None:
     """The task that the `dataset` of an entry names; None where it is another task, another split or another language."""
     for task in benchmark.tasks:
         same_data = dataset.get("type") in (task.hub, task.mteb2_hub) and task.split == dataset.get("split")

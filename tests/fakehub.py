@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import pyarrow
 import pyarrow.parquet
+import yaml
 
 Files = Mapping[str, bytes]
 
@@ -41,7 +42,7 @@ def commit_of(name: str) -> str:
 
 @dataclass
 class FakeHub:
-    """`repositories`: name -> commit -> path -> bytes. `main`: name -> commit.
+    """`repositories`: name -> commit -> path -> bytes. `main`: name -> commit. `cards`: those that were asked to be validated.
 
     Faults: `broken[path] = n` closes the connection after n bytes, once (and answers `status_after_break` from then on, where set);
     `status[path]` answers with that status instead (`api`: listings);
@@ -57,6 +58,7 @@ class FakeHub:
     stalling: threading.Event = field(default_factory=threading.Event)
     release: threading.Event = field(default_factory=threading.Event)
     requests: list[tuple[str, str]] = field(default_factory=list)
+    cards: list[str] = field(default_factory=list)
     endpoint: str = ""
 
     def add(self, repository: str, commit: str, files: Files, *, main: bool = True) -> None:
@@ -67,6 +69,22 @@ class FakeHub:
     def downloads(self) -> list[str]:
         """The paths whose bytes were asked for, in order."""
         return [path for method, path in self.requests if method == "GET" and "/resolve/" in path]
+
+
+def card_problems(card: str) -> list[str]:
+    """What the hub's documentation of model cards asks of a model-index, and this card lacks. The real hub may ask for more."""
+    front = yaml.safe_load(card.split("---")[1])
+    problems = []
+    for model in front.get("model-index", []):
+        problems += [] if isinstance(model.get("name"), str) else ['"model-index[].name" is required']
+        for result in model["results"]:
+            required = {"task": ("type",), "dataset": ("type", "name")}
+            problems += [
+                f'"{part}.{key}" is required' for part, keys in required.items() for key in keys if not result.get(part, {}).get(key)
+            ]
+            metrics = result.get("metrics") or [{}]
+            problems += [f'"metrics.{key}" is required' for metric in metrics for key in ("type", "value") if metric.get(key) is None]
+    return problems
 
 
 @contextmanager
@@ -97,6 +115,17 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             self._answer()
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            hub.requests.append((self.command, self.path))
+            if self.path != "/api/validate-yaml":
+                self._error(404, "EntryNotFound")
+                return
+            card = json.loads(body)["content"]
+            hub.cards.append(card)
+            problems = card_problems(card)
+            self._send(400 if problems else 200, {"Content-Type": "text/plain"}, "\n".join(problems).encode())
 
         def _answer(self) -> None:
             path = unquote(urlsplit(self.path).path)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from harness.cli import read_side, write_side
+from harness.cli import exchange, read_side, write_side
 from harness.errors import HarnessError
 
 
@@ -44,4 +44,5 @@ def _parser() -> argparse.ArgumentParser:
 
     write_side.add_commands(commands)
     read_side.add_commands(commands)
+    exchange.add_commands(commands)
     return parser
