@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import resource
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -50,6 +52,14 @@ class DeviceInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PeakMemory:
+    """The most memory that was held at once, in GiB: by this process (not by those that score beside it), by torch on the GPU."""
+
+    process_gib: float
+    device_gib: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class NumericFlags:
     """torch's global switches that change what a matrix product computes."""
 
@@ -71,6 +81,14 @@ def find_device(kind: Literal["auto", "cpu", "cuda"] = "auto") -> torch.device:
     if kind == "cuda" and not present:
         raise RequestError(f"no CUDA device is visible to torch {torch.__version__}: run with gpu=cpu or gpu=auto, or mend the driver")
     return torch.device("cuda", torch.cuda.current_device()) if present and kind != "cpu" else torch.device("cpu")
+
+
+def peak_memory(device: torch.device) -> PeakMemory:
+    """The peak since the process started; of the GPU, since torch was last told to forget it. `device_gib` is None on a CPU."""
+    unit = 1 if sys.platform == "darwin" else 2**10  # getrusage(2): bytes on macOS, KiB elsewhere
+    process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+    held = torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None
+    return PeakMemory(process_gib=round(process, 3), device_gib=None if held is None else round(held, 3))
 
 
 def describe_device(device: torch.device) -> DeviceInfo:
