@@ -105,9 +105,10 @@ def cost_bars(costs: Sequence[RunCost], words: Words) -> str:
 
 
 def label(entry: Entry, words: Words) -> str:
-    """The entry in a chart: its number, its model, what tells it apart, and whether its data is another than the benchmark's."""
+    """The entry in a chart: its number, whether its data is another than the benchmark's (first, for long labels are cut), its model, and
+    what tells it apart."""
     off = "" if entry.on_benchmark else f"({words['identity.not C-MTEB']})"
-    return " ".join(part for part in (f"#{entry.number}", entry.model, entry.setting.replace(" · ", " "), off) if part)
+    return " ".join(part for part in (f"#{entry.number}", off, entry.model, entry.setting.replace(" · ", " ")) if part)
 
 
 def signed(points: float) -> str:

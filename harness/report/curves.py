@@ -24,7 +24,12 @@ def curve_sets(entries: Sequence[Entry]) -> tuple[CurveSet, ...]:
         for entry in entries:
             if _x(entry, axis) is not None:
                 groups.setdefault(_recipe(entry, axis), []).append(entry)
-        lines = tuple(_line(group, axis, groups) for group in groups.values() if len({_x(entry, axis) for entry in group}) > 1)
+        drawn = [group for group in groups.values() if len({_x(entry, axis) for entry in group}) > 1]
+        labels = [_label(group[0], axis) for group in drawn]
+        lines = [
+            _line(group, axis, f"{label} (#{group[0].number}…)" if labels.count(label) > 1 else label)
+            for group, label in zip(drawn, labels, strict=True)
+        ]
         for on_benchmark in (True, False):
             own = tuple(line for line in lines if line.points[0].entry.on_benchmark == on_benchmark)
             sets += [CurveSet(axis, on_benchmark, own)] if own else []
@@ -54,21 +59,14 @@ def _recipe(entry: Entry, axis: Axis) -> str:
     return json.dumps(told, sort_keys=True, default=str)
 
 
-def _line(group: Sequence[Entry], axis: Axis, groups: dict[str, list[Entry]]) -> Line:
+def _line(group: Sequence[Entry], axis: Axis, label: str) -> Line:
     ordered = sorted(group, key=lambda entry: (_x(entry, axis) or 0, entry.number))
-    points = tuple(Point(_x(entry, axis) or 0, entry, {cell.key: cell.value for cell in entry.row.cells}) for entry in ordered)
-    first = ordered[0].row.header
-    other = "max_len" if axis == "dim" else "dim"
-    fixed = first.max_len if axis == "dim" else first.dim
-    parts = [first.model, first.gpu, first.dtype, "" if fixed is None else f"{other} {fixed}"]
-    label = " · ".join(part for part in parts if part)
-    twins = [others for others in groups.values() if others is not group and _same_header(others[0], ordered[0], axis)]
-    return Line(f"{label} (#{ordered[0].number}…)" if twins else label, points)
+    return Line(label, tuple(Point(_x(entry, axis) or 0, entry, {cell.key: cell.value for cell in entry.row.cells}) for entry in ordered))
 
 
-def _same_header(one: Entry, other: Entry, axis: Axis) -> bool:
-    def told(entry: Entry) -> tuple[object, ...]:
-        header = entry.row.header
-        return header.model, header.gpu, header.dtype, header.max_len if axis == "dim" else header.dim
-
-    return told(one) == told(other)
+def _label(entry: Entry, axis: Axis) -> str:
+    """What the row of an entry tells of its line."""
+    header = entry.row.header
+    other, fixed = ("max_len", header.max_len) if axis == "dim" else ("dim", header.dim)
+    parts = [header.model, header.gpu, header.dtype, "" if fixed is None else f"{other} {fixed}"]
+    return " · ".join(part for part in parts if part)

@@ -1,0 +1,84 @@
+"""Runs for tests of the report, and its page as a browser would take it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+from harness.noise import Calibration, MetricNoise, Rounding, write_calibration
+from harness.records import write_manifest
+from harness.report.model import HeatCell, Report
+from harness.report.write import report_text
+from tests.runs import BENCHMARK, BY_HAND, HEADER, VERIFIED, write_run
+
+NAMES = [task.name for task in BENCHMARK.tasks]
+SAMPLE = {"data": {"verdict": "not C-MTEB", "sha256": {"test.jsonl": "aa"}}}
+HOSTILE = "</script><script>alert(1)</script>\"'onmouseover=alert(2) {{ 7*7 }} & <b>"
+
+
+def ours(
+    folder: Path,
+    *,
+    dim: int = 1792,
+    max_len: int = 512,
+    scores: Mapping[str, float] = BY_HAND,
+    harness: Mapping[str, Any] = VERIFIED,
+    model: str = "acge",
+    **content: Any,
+) -> Path:
+    """A run of this harness as far as the report reads one: with a spec, and whatever else its manifest is to tell."""
+    header = replace(HEADER, dim=dim, max_len=max_len, model=model)
+    write_run(folder, scores, header=header, harness=harness)
+    told = {"spec": {"dim": dim, "max_len": max_len, "dtype": "fp16"}, "run": folder.name, "model": {"weights_digest": "w"}}
+    write_manifest(folder, header, {**told, **content})
+    return folder
+
+
+def calibration(path: Path, *, run: str, tolerance: float, task: str = "STSB") -> Path:
+    rounding = Rounding(tolerance=tolerance, draws=9, moved=3, mean=0.0, sd=0.1, largest=tolerance, wide=tolerance)
+    noise = {task: {"cos_sim_spearman": MetricNoise(score=60.0, rounding=rounding)}}
+    write_calibration(path, Calibration(run=run, benchmark=BENCHMARK.digest, weights="w", tasks=noise, provenance={}))
+    return path
+
+
+def heat_cells(report: Report, task: str) -> list[HeatCell]:
+    assert report.heat is not None
+    return list(next(row for row in report.heat.rows if row.task == task).cells)
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page: its elements with their attributes, and the text in each."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str], list[str]]] = []
+        self._open: list[int] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}, []))
+        if tag not in ("meta", "link", "input", "br", "wbr"):
+            self._open.append(len(self.elements) - 1)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in {self.elements[index][0] for index in self._open}:
+            while self.elements[self._open.pop()][0] != tag:
+                pass
+
+    def handle_data(self, data: str) -> None:
+        for index in self._open:
+            self.elements[index][2].append(data)
+
+    def all(self, tag: str, **attributes: str) -> list[tuple[dict[str, str], str]]:
+        return [
+            (found, "".join(text))
+            for name, found, text in self.elements
+            if name == tag and all(value in found.get(key.rstrip("_").replace("_", "-"), "").split() for key, value in attributes.items())
+        ]
+
+
+def page_of(report: Report, output: Path) -> Page:
+    return Page(report_text(report, "html", output=output))
