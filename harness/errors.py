@@ -5,6 +5,7 @@ HarnessError            1  the base: a run that could not finish
 ├── InputError          1  the inputs are not the pinned ones: data, weights or result files missing, damaged, foreign
 ├── MachineError        1  the machine can't do what was asked: device, memory, disk, hub out of reach
 ├── EncodingError       1  the model gave vectors no score may be made of (NaN, inf)
+├── CanaryError         1  before a run: the model does not encode the canary's texts as it should
 └── DriftError          3  scores are not the expected ones
 
 Every message says what was found, what was expected, and the setting or command that mends it.
@@ -38,6 +39,10 @@ class MachineError(HarnessError):
 
 class EncodingError(HarnessError):
     """The model returned a vector that no score may be made of."""
+
+
+class CanaryError(HarnessError):
+    """The model, as loaded on this machine, does not encode as it should; no text of the benchmark was encoded."""
 
 
 class DriftError(HarnessError):

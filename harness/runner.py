@@ -17,6 +17,7 @@ import yaml
 
 from harness import environment
 from harness.benchmark import Benchmark, TaskSpec, load_benchmark
+from harness.canary import OFF, Canary, run_canary, setting_digest
 from harness.config import device_matches
 from harness.data.types import LoadedTask
 from harness.encoding.device import TORCH_DTYPE, DeviceInfo, describe_device
@@ -43,7 +44,7 @@ from harness.scoring.workers import ScoringPool
 from harness.spec import Dtype, RunSpec
 
 COSTS = "costs.jsonl"
-"""A line per window of tasks that were encoded together, per task that was scored, and per run: seconds, counters. Appended to."""
+"""A line per canary, per window of tasks that were encoded together, per task that was scored, and per run. Appended to."""
 
 CARD_DTYPES: dict[Dtype, str] = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 """How model cards spell what `dtype=` takes."""
@@ -70,10 +71,12 @@ class Outcome:
 
 
 class EncoderPool:
-    """The models that this process has loaded: one set of weights per model and dtype, whatever `max_len` and `dim` ask for."""
+    """The models that this process has loaded, one set of weights per model and dtype, whatever `max_len` and `dim` ask for; and what
+    the canary found with each setting of them."""
 
     def __init__(self) -> None:
         self._loaded: dict[Hashable, Encoder] = {}
+        self._canaries: dict[str, Canary] = {}
 
     def encoder(self, spec: RunSpec, device: torch.device) -> Encoder:
         """The run's encoder, with counters of its own; raises as `load_encoder` does."""
@@ -85,6 +88,16 @@ class EncoderPool:
             )
         return self._loaded[key].with_max_len(spec.max_len)
 
+    def canary(self, encoder: Encoder) -> Canary:
+        """What the canary found for the encoder's setting, run once in a process; raises as `run_canary` does.
+
+        It is not taken over from a manifest: it tells of this machine at this time.
+        """
+        setting = setting_digest(encoder)
+        if setting in self._canaries:
+            return replace(self._canaries[setting], seconds=0.0)
+        return self._canaries.setdefault(setting, run_canary(encoder))
+
 
 def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders: EncoderPool | None = None) -> Outcome:
     """Run what of `spec` has no valid record yet, and write the records. `encoders`: weights that are loaded already.
@@ -92,6 +105,7 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
     Raises:
         RequestError: another run is writing the folder, or the folder holds records of other weights or packages.
         InputError, MachineError: the model can't be loaded, or the folder can't be written. A task's own errors become its record.
+        CanaryError: the model does not encode as it should.
     """
     benchmark = load_benchmark(spec.benchmark)
     selected = benchmark.select(spec.tasks)
@@ -102,13 +116,19 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
     cost = Cost()
     if todo:
         with _exclusive(spec.folder):
-            encoder = (encoders or EncoderPool()).encoder(spec, device)
+            encoders = encoders or EncoderPool()
+            encoder = encoders.encoder(spec, device)
             if spec.dim is not None and spec.dim > encoder.embedding_dim:
                 raise RequestError(
                     f"dim={spec.dim}: {spec.model.name} has {encoder.embedding_dim} dimensions; give at most that, or dim=null"
                 )
-            _open_folder(spec, benchmark, encoder, describe_device(device))
+            header, content = _manifest(spec, benchmark, encoder, describe_device(device))
+            if not spec.overwrite and (spec.folder / MANIFEST).is_file():
+                _refuse_other_origin(spec.folder, content)
+            canary = encoders.canary(encoder) if spec.canary else None
+            _open_folder(spec, header, content | {"canary": _plain(canary.as_dict()) if canary else OFF})
             sink = _Records(spec, benchmark, encoder, progress)
+            sink.canary(canary)
             with ScoringPool(_workers(spec, device)) as pool:
                 evaluation = Evaluation(spec, encoder, pool, sink, progress)
                 evaluation.run(todo)
@@ -216,6 +236,11 @@ class _Records:
         self.errors[task.name] = message
         write_failure(self._spec.folder, task.name, kind=type(error).__name__, message=message, traceback=trace)
 
+    def canary(self, canary: Canary | None) -> None:
+        """Write the line of the canary's seconds."""
+        if canary is not None:
+            self._append_cost({"canary": {"seconds": canary.seconds}})
+
     def window(self, tasks: Sequence[TaskSpec], counters: Counters) -> None:
         """Write the line of what encoding has cost."""
         self._append_cost({"tasks": [task.name for task in tasks], "encoding": asdict(counters)})
@@ -268,8 +293,8 @@ def _workers(spec: RunSpec, device: torch.device) -> int:
     return 0 if device.type == "cpu" else max(1, (os.cpu_count() or 4) // 4)
 
 
-def _open_folder(spec: RunSpec, benchmark: Benchmark, encoder: Encoder, device: DeviceInfo) -> None:
-    """Write the manifest and `spec.yaml`, or find that those there are of the same model, packages and device."""
+def _manifest(spec: RunSpec, benchmark: Benchmark, encoder: Encoder, device: DeviceInfo) -> tuple[RowHeader, dict[str, Any]]:
+    """The row's header, and what a run is and runs with."""
     fingerprint = encoder.fingerprint
     header = RowHeader(
         model=spec.model.name or "",
@@ -292,9 +317,11 @@ def _open_folder(spec: RunSpec, benchmark: Benchmark, encoder: Encoder, device: 
         "machine": environment.machine(),
         "seed": SEED,
     }
-    content = _plain(content)
-    if not spec.overwrite and (spec.folder / MANIFEST).is_file():
-        _refuse_other_origin(spec.folder, content)
+    return header, _plain(content)
+
+
+def _open_folder(spec: RunSpec, header: RowHeader, content: dict[str, Any]) -> None:
+    """Write the manifest and `spec.yaml`."""
     write_manifest(spec.folder, header, content)
     with atomic_write(spec.folder / "spec.yaml") as stream:
         stream.write(yaml.safe_dump(_plain(spec.identity()), allow_unicode=True, sort_keys=True).encode())
@@ -332,6 +359,8 @@ def _notes(spec: RunSpec, device: DeviceInfo) -> tuple[str, ...]:
         notes.append("data identity not verified (data.verify=off)")
     if not device_matches(spec.gpu, device_label(device), device.memory_gib):
         notes.append(f"gpu={spec.gpu.name} was expected, {device_label(device)} was used (gpu.mismatch=warn)")
+    if not spec.canary:
+        notes.append("the model was not checked before the run (canary=off)")
     differences = environment.lock_differences()
     if differences:
         told = ", ".join(f"{name} {found or 'missing'} instead of {locked}" for name, (found, locked) in differences.items())

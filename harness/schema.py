@@ -125,3 +125,4 @@ class RunConfig:
     workers: int | None = None
     results_dir: str = MISSING
     overwrite: bool = False
+    canary: bool = True  # `on` and `off` are booleans to YAML and to OmegaConf alike

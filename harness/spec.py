@@ -88,7 +88,8 @@ class ScoringSpec:
 class RunSpec:
     """One run, resolved: nothing in it is looked up again. `tasks` are names in the benchmark's order.
 
-    `store`: where vectors are kept for other runs; `workers`: processes that score beside the encoding, None for what suits the device.
+    `store`: where vectors are kept for other runs; `workers`: processes that score beside the encoding, None for what suits the device;
+    `canary`: whether the model is checked before its first text.
     """
 
     benchmark: str
@@ -104,6 +105,7 @@ class RunSpec:
     workers: int | None
     results_dir: Path
     overwrite: bool = False
+    canary: bool = True
 
     def identity(self) -> dict[str, Any]:
         """The values that can change a score.
@@ -112,7 +114,7 @@ class RunSpec:
         the hash of its weights is compared when a run is resumed.
         """
         plain = asdict(self)
-        for key in ("tasks", "store", "workers", "results_dir", "overwrite"):
+        for key in ("tasks", "store", "workers", "results_dir", "overwrite", "canary"):
             del plain[key]
         del plain["model"]["path"]
         return plain

@@ -1,4 +1,4 @@
-"""Write the embedded sample, `harness/sample`: a tiny encoder and all 35 tasks in small, the same bytes every time.
+"""Write the embedded sample, `harness/sample`: a tiny encoder, all 35 tasks in small, the canary's texts; the same bytes every time.
 
 python scripts/make_sample.py            write it anew
 python scripts/make_sample.py --check    say what differs from it, write nothing; exit code 1 if anything does
@@ -23,8 +23,9 @@ SAMPLE = Path(__file__).resolve().parent.parent / "harness" / "sample"
 
 
 def write_sample(folder: Path) -> None:
-    """Writes `folder/model` and `folder/data/<Task>/<table>.jsonl.gz`, without a time or a file name in any of them."""
+    """Writes `model/`, `data/<Task>/<table>.jsonl.gz` and `canary.json` into the folder, without a time or a file name in any of them."""
     # Here and not above: the libraries below read the environment when they are imported.
+    from sample_canary import canary_texts
     from sample_classes import classification_tasks
     from sample_clusters import clustering_tasks
     from sample_measure import Measure
@@ -42,12 +43,13 @@ def write_sample(folder: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             path.write_bytes(gzip.compress(lines.encode(), compresslevel=9, mtime=0))
+    (folder / "canary.json").write_text(json.dumps(canary_texts(), ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of the model's and the data's files by relative path; of what is packed, since zlib's versions pack differently."""
+    """SHA-256 of the sample's files by relative path; of what is packed, since zlib's versions pack differently."""
     found = {}
-    for path in sorted([*folder.glob("model/**/*"), *folder.glob("data/**/*")]):
+    for path in sorted([*folder.glob("model/**/*"), *folder.glob("data/**/*"), *folder.glob("canary.json")]):
         if path.is_file():
             content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
             found[path.relative_to(folder).as_posix()] = hashlib.sha256(content).hexdigest()

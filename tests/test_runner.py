@@ -69,6 +69,7 @@ def spec_of(model_folder: Path, data_folder: Path, tmp_path: Path) -> Spec:
         basic = [
             *("model=folder", f"model.path={model_folder}", "data=local", f"data.root={data_folder}", "data.verify=label", "gpu=cpu"),
             *("max_len=32", f"tasks=[{','.join(TASKS)}]", f"results_dir={tmp_path / 'results'}", "store=null"),
+            "canary=off",  # tests/test_canary.py
         ]
         return resolve_run([*basic, *overrides], device_name=device_label(info), device_memory_gib=info.memory_gib)
 
