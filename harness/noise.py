@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.benchmark import Benchmark
+from harness.benchmark import Benchmark, TaskSpec
 from harness.errors import InputError, RequestError, unknown
-from harness.files import write_json
+from harness.files import atomic_write
 from harness.records import Run, TaskRecord, flat_metrics
 
 SCHEMA = 1
@@ -29,7 +29,7 @@ class Rounding:
     """How rounding moves a metric. `tolerance`: the largest difference from the run that it explains, whichever way.
 
     `draws`: re-scorings with vectors jittered at the measured scale; `moved`: how many of them gave another score; `mean` and `sd` of their
-    differences from the run, `largest` by size. `step`: the least the metric can move by, as far as the draws have shown it.
+    differences from the run, `largest` by size. `wide`: the largest under the multiple of that scale that the provenance tells.
     """
 
     tolerance: float
@@ -38,7 +38,7 @@ class Rounding:
     mean: float
     sd: float
     largest: float
-    step: float
+    wide: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,19 +123,27 @@ class Calibration:
 
 def points(record: TaskRecord, benchmark: Benchmark) -> dict[str, float]:
     """The metrics of a record that the benchmark names, by flat name, in points."""
-    task = benchmark.task(record.task)
+    return metric_points(record.metrics, benchmark.task(record.task))
+
+
+def metric_points(metrics: Mapping[str, Any], task: TaskSpec) -> dict[str, float]:
+    """The metrics that the benchmark names, by flat name, in points; `metrics` as mteb nests them, 0 to 1."""
     known = {metric.replace(".", "_") for metric in task.metrics}
-    return {name: 100 * value for name, value in flat_metrics(record.metrics, task).items() if name in known}
+    return {name: 100 * value for name, value in flat_metrics(metrics, task).items() if name in known}
 
 
 def write_calibration(path: Path, calibration: Calibration) -> None:
-    """Write the file, whole or not at all; raises MachineError where that can't be done."""
-    plain = asdict(calibration)
-    for metrics in plain["tasks"].values():
-        for noise in metrics.values():
-            for part in [key for key, value in noise.items() if value is None]:
-                del noise[part]
-    write_json(path, {"schema": SCHEMA, **plain})
+    """Write the file, a line per metric, whole or not at all; raises MachineError where that can't be done."""
+    head = {"schema": SCHEMA, "run": calibration.run, "benchmark": calibration.benchmark, "weights": calibration.weights}
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
+    lines.append(f'"provenance": {json.dumps(dict(calibration.provenance), indent=1, allow_nan=False)}')
+    tasks = []
+    for task, metrics in calibration.tasks.items():
+        told = ",\n".join(f"  {json.dumps(metric)}: {_noise_json(noise)}" for metric, noise in metrics.items())
+        tasks.append(f" {json.dumps(task)}: {{\n{told}\n }}")
+    lines.append('"tasks": {\n' + ",\n".join(tasks) + "\n}")
+    with atomic_write(path) as stream:
+        stream.write(("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
 def read_calibration(path: Path, benchmark: Benchmark) -> Calibration:
@@ -167,6 +175,10 @@ def read_calibration(path: Path, benchmark: Benchmark) -> Calibration:
         raise InputError(f"{path} is no calibration ({error if str(error) else repr(error)}): {remedy}") from error
     _refuse_unknown(path, calibration, benchmark)
     return calibration
+
+
+def _noise_json(noise: MetricNoise) -> str:
+    return json.dumps({key: value for key, value in asdict(noise).items() if value is not None}, allow_nan=False)
 
 
 def _refuse_unknown(path: Path, calibration: Calibration, benchmark: Benchmark) -> None:
@@ -201,7 +213,7 @@ def _rounding(raw: Mapping[str, Any], where: str) -> Rounding:
         mean=_number(raw["mean"], f"{where} mean"),
         sd=_size(raw["sd"], f"{where} sd"),
         largest=_size(raw["largest"], f"{where} largest"),
-        step=_size(raw["step"], f"{where} step"),
+        wide=_size(raw["wide"], f"{where} wide"),
     )
 
 

@@ -13,7 +13,7 @@ from harness.noise import Calibration, MetricNoise, Rounding, Spread, read_calib
 from harness.records import RowHeader, Run, TaskRecord
 from tests.runs import BENCHMARK
 
-ROUNDING = Rounding(tolerance=0.25, draws=20, moved=3, mean=-0.01, sd=0.04, largest=0.1, step=0.05)
+ROUNDING = Rounding(tolerance=0.25, draws=20, moved=3, mean=-0.01, sd=0.04, largest=0.1, wide=0.5)
 SPREAD = Spread(draws=30, sd=0.5, low=49.0, high=51.0)
 NOISE = {
     "TNews": {"accuracy": MetricNoise(score=50.0, rounding=ROUNDING, seeds=SPREAD), "f1": MetricNoise(score=48.0, sampling=SPREAD)},

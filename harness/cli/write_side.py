@@ -21,6 +21,15 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     sweep.add_argument("--quiet", action="store_true", help="no progress on stderr")
     sweep.set_defaults(command=_sweep)
 
+    calibrate = commands.add_parser("calibrate", help="measure by how much a run's scores move on their own: calibrate RUN [store=DIR ...]")
+    calibrate.add_argument("run", type=Path, metavar="RUN", help="a run folder; its vectors are taken from the store")
+    calibrate.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="store=DIR, model.path=DIR, data.root=DIR, workers=N")
+    calibrate.add_argument("--draws", type=int, default=20, metavar="N", help="re-scorings per task for rounding, and for seeds")
+    calibrate.add_argument("--parts", default="rounding,seeds,sampling", metavar="PART[,PART]", help="which floors to measure")
+    calibrate.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="tasks or types, not all of the run")
+    calibrate.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to write it (RUN/calibration.json)")
+    calibrate.set_defaults(command=_calibrate)
+
     fetch = commands.add_parser("fetch", help="mirror the pinned data for machines without network: fetch data.root=DIR [tasks=[...]]")
     fetch.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     fetch.set_defaults(command=_fetch)
@@ -42,6 +51,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     reproduce = commands.add_parser("reproduce", help="the published table, the self-check on the sample, the rows this device can do")
     reproduce.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="where the model and the data are")
+    reproduce.add_argument("--quiet", action="store_true", help="no progress on stderr")
     reproduce.set_defaults(command=_reproduce)
 
 
@@ -55,7 +65,7 @@ def _run(arguments: argparse.Namespace) -> int:
     device = find_device()
     info = describe_device(device)
     spec = resolve_run(arguments.overrides, device_name=device_label(info), device_memory_gib=info.memory_gib)
-    with show_progress(sample=spec.data.source == "sample", quiet=arguments.quiet) as progress:
+    with show_progress(quiet=arguments.quiet) as progress:
         outcome = execute(spec, device, progress)
     print(outcome_summary(spec, outcome))
     for name, message in outcome.failed.items():
@@ -70,6 +80,25 @@ def _sweep(arguments: argparse.Namespace) -> int:
     jobs = sweep(arguments.overrides, quiet=arguments.quiet)
     print(sweep_summary(jobs))
     return 1 if any(job.error or job.failed for job in jobs) else 0
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from harness.benchmark import load_benchmark
+    from harness.calibrate import calibrate, calibrated_summary, check_parts
+    from harness.noise import CALIBRATION, write_calibration
+
+    calibrated = calibrate(
+        arguments.run,
+        arguments.overrides,
+        draws=arguments.draws,
+        parts=check_parts(arguments.parts.split(",")),
+        tasks=arguments.tasks,
+        on_task=lambda task, noise: print(f"calibrated {task.name} ({len(noise)} metrics)", file=sys.stderr, flush=True),
+    )
+    output = arguments.output or arguments.run / CALIBRATION
+    write_calibration(output, calibrated.calibration)
+    print(f"{calibrated_summary(calibrated, load_benchmark(calibrated.benchmark))}\nwritten to {output}")
+    return 0
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
@@ -119,4 +148,4 @@ def _doctor(arguments: argparse.Namespace) -> int:
 def _reproduce(arguments: argparse.Namespace) -> int:
     from harness.reproduce import reproduce
 
-    return reproduce(arguments.overrides)
+    return reproduce(arguments.overrides, quiet=arguments.quiet)
