@@ -146,6 +146,8 @@ def test_the_harness_reads_its_export_back_to_the_last_bit(tmp_path: Path) -> No
         assert record.metrics == run.records[name].metrics
         assert (record.dataset_revision, record.mteb_version, trust_of(record)) == (BENCHMARK.task(name).revision, "1.1.1", "ours")
     row = leaderboard_row(again, "cmteb", BENCHMARK)
+    assert (again.header.gpu, again.header.dtype, again.header.max_len, again.header.dim) == (HEADER.gpu, "float16", 512, 1792)
+    assert again.header.notes == ("imported result files, ours with mteb 1.1.1", "model revision no_revision_available")
     assert (printed(row.cells[0].value), row.identity) == ("45.88", "verified")
 
 
@@ -324,6 +326,24 @@ def test_mteb_2_loads_all_35_and_its_scores_are_ours(
             record.mteb_version,
             record.evaluation_time,
         )
+
+
+@pytest.mark.parametrize(
+    ("change", "files"),
+    [({"max_len": 256}, ["STSB"]), (None, ["STSB"]), ({"dim": "many"}, ["STSB", "TNews"]), ({"surprise": 1}, ["STSB", "TNews"])],
+)
+def test_a_setting_that_is_not_told_by_all_files_alike_is_not_told(tmp_path: Path, change: dict[str, Any] | None, files: list[str]) -> None:
+    write_run(tmp_path / "run", {"STSB": 0.5, "TNews": 0.5})
+    assert export(tmp_path / "run", tmp_path / "out") == 0
+    for name in files:
+        (path,) = (tmp_path / "out").rglob(f"{name}.json")
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["harness"]["exported"] = change and content["harness"]["exported"] | change
+        path.write_text(json.dumps(content), encoding="utf-8")
+    (again,) = load_rows([tmp_path / "out"], BENCHMARK)
+    assert len(again.records) == 2
+    assert (again.header.gpu, again.header.max_len, again.header.dim) == ("", None, None)
+    assert "GPU, dtype, length and dimension are not told" in again.header.notes[0]
 
 
 def test_find_imports_names_the_folder_that_was_written(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def index_yaml(name: str, entries: Sequence[Entry]) -> str:
 
 def dump(value: Any, *, flow: bool = False) -> str:
     """YAML on unfolded lines, in the order of the keys; floats come back to the last bit from any YAML 1.1 parser."""
+
     def dumped(*, unicode: bool) -> str:
         return yaml.safe_dump(value, sort_keys=False, allow_unicode=unicode, width=_NEVER_FOLDED, default_flow_style=flow)
 

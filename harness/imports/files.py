@@ -15,7 +15,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ from harness.benchmark import Benchmark, TaskSpec
 from harness.card import nested_metrics
 from harness.errors import InputError
 from harness.imports.trust import Trust, few, trust_in
-from harness.records import MANIFEST, RowHeader, Run, TaskRecord
+from harness.records import MANIFEST, RowHeader, Run, TaskRecord, parse_header
 
 Form = Literal["mteb 1", "mteb 2"]
 
@@ -128,7 +128,14 @@ def read_import(folder: Path, benchmark: Benchmark) -> Run:
         "mteb_versions": sorted({str(file.raw["mteb_version"]) for file in files if file.raw.get("mteb_version")}),
         "foreign": foreign,
     }
-    return Run(folder, _header(folder, imported, records), records, {}, broken, {"imported": imported, "other_definitions": others})
+    return Run(
+        folder,
+        _header(folder, imported, records, _exported(files)),
+        records,
+        {},
+        broken,
+        {"imported": imported, "other_definitions": others},
+    )
 
 
 def other_definition(run: Run, task: str) -> OtherDefinition | None:
@@ -309,15 +316,27 @@ def _model_revision(folder: Path) -> str | None:
     return name if _REVISION.fullmatch(name) else None
 
 
-def _header(folder: Path, imported: Mapping[str, Any], records: Mapping[str, TaskRecord]) -> RowHeader:
-    """Nothing about the run itself: the files say neither GPU nor dtype, and the meta file's limits are the model's, not the run's."""
+def _exported(files: Sequence[_File]) -> RowHeader | None:
+    """The setting of the run that `harness.export` wrote the files from; None unless all of them tell the same."""
+    parts = [ours.get("exported") if isinstance(ours := file.raw.get("harness"), dict) else None for file in files]
+    if not isinstance(parts[0], dict) or any(part != parts[0] for part in parts):
+        return None
+    try:
+        return parse_header({key: value for key, value in parts[0].items() if key != "run"} | {"notes": []})
+    except (TypeError, ValueError):
+        return None
+
+
+def _header(folder: Path, imported: Mapping[str, Any], records: Mapping[str, TaskRecord], exported: RowHeader | None) -> RowHeader:
+    """The files of others say neither GPU nor dtype, and the meta file's limits are the model's, not the run's."""
     meta, place = _meta(folder), folder.resolve()
     name = meta.get("name") if isinstance(meta.get("name"), str) else (place.parent if _REVISION.fullmatch(place.name) else place).name
     versions = f" with mteb {', '.join(imported['mteb_versions'])}" if imported["mteb_versions"] else ""
-    notes = [f"imported result files, {' and '.join(imported['trust'])}{versions}; GPU, dtype, length and dimension are not told"]
+    untold = "" if exported else "; GPU, dtype, length and dimension are not told"
+    notes = [f"imported result files, {' and '.join(imported['trust'])}{versions}{untold}"]
     told = (("embed_dim", "dimensions"), ("max_tokens", "tokens"))
     limits = [f"{meta[key]:.0f} {what}" for key, what in told if _is_number(meta.get(key))]
-    if limits:
+    if limits and not exported:
         notes.append(f"{META} gives the model's own limits ({', '.join(limits)}), not what was run")
     if imported["model_revision"] not in (None, SELF_REPORTED):
         notes.append(f"model revision {imported['model_revision']}")
@@ -328,7 +347,8 @@ def _header(folder: Path, imported: Mapping[str, Any], records: Mapping[str, Tas
         notes.append(f"no task of the benchmark, or of another language: {few(imported['foreign'])}")
     if isinstance(meta.get("experiment_kwargs"), dict):
         notes.append(f"run as an experiment of its own: {meta['experiment_kwargs']}")
-    return RowHeader(model=str(name).replace("__", "/"), gpu="", dtype="", size_gb=None, dim=None, max_len=None, notes=tuple(notes))
+    unknown = RowHeader(model="", gpu="", dtype="", size_gb=None, dim=None, max_len=None)
+    return replace(exported or unknown, model=str(name).replace("__", "/"), notes=tuple(notes))
 
 
 def _is_number(value: object) -> bool:
