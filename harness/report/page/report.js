@@ -56,7 +56,7 @@ function speak(language) {
 }
 
 for (const button of document.querySelectorAll("button.sort")) button.addEventListener("click", () => sort(button.closest("th")));
-byId("filters").addEventListener("input", filter);
+for (const event of ["input", "change"]) byId("filters").addEventListener(event, filter);
 byId("filters").addEventListener("submit", (event) => event.preventDefault());
 byId("filters").addEventListener("reset", () => setTimeout(filter));
 byId("language").addEventListener("click", () => speak(root.lang === "en" ? "zh-Hans" : "en"));
