@@ -151,6 +151,16 @@ def test_the_harness_reads_its_export_back_to_the_last_bit(tmp_path: Path) -> No
     assert (printed(row.cells[0].value), row.identity) == ("45.88", "verified")
 
 
+def test_claims_takes_an_exported_run_for_one_of_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "run", BY_HAND)
+    assert export(tmp_path / "run", tmp_path / "out") == 0
+    capsys.readouterr()
+    assert main(["claims", str(tmp_path / "out"), "--against", str(tmp_path / "run"), "--format", "json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert "this harness pins revisions itself, whatever mteb does" in json.dumps(report)
+    assert "contradicts" not in {finding["verdict"] for check in report["checks"] for finding in check["findings"]}
+
+
 def test_published_records_stay_self_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert export(PUBLISHED, tmp_path, "--name", "aspire/acge_text_embedding") == 0
     out, err = capsys.readouterr()
