@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import Counter
@@ -17,18 +16,15 @@ from harness.claims.averages import Averages
 from harness.claims.numbers import resolution
 from harness.claims.provenance import named_version
 from harness.claims.sheet import Sheet
-from harness.errors import InputError, RequestError, unknown
 from harness.imports import other_definition
 from harness.leaderboard import Row, TaskScore, leaderboard_row, rounded
+from harness.noise import Calibration
 from harness.records import RowHeader, Run, TaskRecord, flat_metrics
 
 Grade = Literal["reproduced", "within noise", "definition differs", "not reproduced", "not comparable"]
 GRADES: tuple[Grade, ...] = get_args(Grade)
 COMPARED: tuple[Grade, ...] = ("reproduced", "within noise", "not reproduced")
 """The grades of numbers that mean the same on both sides."""
-
-Noise = Mapping[str, Mapping[str, float]]
-"""Task -> flat metric name -> by how many points it may move with nothing changed that matters."""
 
 _NOT_METRICS = ("main_score", "evaluation_time")  # main_score: mteb 1 and 2 mean different metrics by it
 
@@ -104,27 +100,8 @@ class Comparison:
         return Counter(cell.grade for cell in self.cells if cell.main == main)
 
 
-def read_noise(path: Path, benchmark: Benchmark) -> Noise:
-    """A calibration: `{task: {metric: tolerance in points}}`, metrics by flat or dotted name.
-
-    Raises:
-        InputError: the file is missing or damaged.
-        RequestError: it names tasks that the benchmark does not have.
-    """
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        noise = {str(t): {str(n).replace(".", "_"): _tolerance(value) for n, value in metrics.items()} for t, metrics in raw.items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is no calibration ({error}): expected {{task: {{metric: tolerance in points}}}}") from error
-    names = {alias: task.name for task in benchmark.tasks for alias in task.names}
-    wrong = [unknown("task", task, [each.name for each in benchmark.tasks]) for task in noise if task not in names]
-    if wrong:
-        raise RequestError("\n".join(f"{path}: {message}" for message in wrong))
-    return {names[task]: metrics for task, metrics in noise.items()}
-
-
-def grade(sheet: Sheet, averages: Averages, run: Run, benchmark: Benchmark, noise: Noise | None) -> Comparison:
-    """Every claimed number that the run could have, graded.
+def grade(sheet: Sheet, averages: Averages, run: Run, benchmark: Benchmark, noise: Calibration | None) -> Comparison:
+    """Every claimed number that the run could have, graded; `noise`: the run's calibration, of which the rounding counts.
 
     A number is reproduced when it is equal as the leaderboard prints it, to two decimals. Data that is not that of the claim makes a
     task not comparable; a metric that is computed in another way makes its difference one of definition.
@@ -136,7 +113,7 @@ def grade(sheet: Sheet, averages: Averages, run: Run, benchmark: Benchmark, nois
     cells = []
     for task, claim in sheet.by_task(benchmark):
         differs = (*shared, *_data_fields(claim, run.records.get(task.name), scores[task.name]))
-        graded = _task_cells(task, claim, sheet.run.records[task.name], run, scores[task.name], (noise or {}).get(task.name, {}))
+        graded = _task_cells(task, claim, sheet.run.records[task.name], run, scores[task.name], noise)
         cells += [replace(cell, differs=differs if cell.found is not None else ()) for cell in graded]
     claimed = {claim.task for claim in sheet.claims}
     return Comparison(
@@ -153,7 +130,7 @@ def grade(sheet: Sheet, averages: Averages, run: Run, benchmark: Benchmark, nois
 
 
 def _task_cells(
-    task: TaskSpec, claim: Claim, claimed: TaskRecord, run: Run, score: TaskScore, floors: Mapping[str, float]
+    task: TaskSpec, claim: Claim, claimed: TaskRecord, run: Run, score: TaskScore, noise: Calibration | None
 ) -> Iterator[Graded]:
     main, record = task.main.replace(".", "_"), run.records.get(task.name)
     if record is None:
@@ -163,8 +140,9 @@ def _task_cells(
     blocked = _other_data(task, claim, record, score)
     for name in (main, *sorted((claim.metrics.keys() & found.keys()) - {main, *_NOT_METRICS})):
         ours, theirs = found.get(name), claim.metrics.get(name)
+        floor = noise.tolerance(task.name, name) if noise else None
         unlike = [_definition(task, name, each, metrics) for each, metrics in ((claimed, claim.metrics), (record, found))]
-        verdict, why = _verdict(theirs, ours, floors.get(name), unlike) if not blocked else ("not comparable", blocked)
+        verdict, why = _verdict(theirs, ours, floor, unlike) if not blocked else ("not comparable", blocked)
         yield Graded(
             of=task.name,
             metric=name,
@@ -173,7 +151,7 @@ def _task_cells(
             found=ours,
             grade=verdict,
             why=why,
-            tolerance=floors.get(name),
+            tolerance=floor,
         )
 
 
@@ -326,9 +304,3 @@ def _plain(name: str) -> str:
 def _chips(gpu: str) -> set[str]:
     """The names of chips in a device's name: A100 in `NVIDIA TESLA A100` and in `NVIDIA A100-SXM4-80GB`."""
     return set(re.findall(r"\b[A-Z]{0,3}\d{1,4}[A-Z]?\b", gpu.upper())) or {gpu.upper()}
-
-
-def _tolerance(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{value!r} is no tolerance")
-    return float(value)

@@ -11,13 +11,14 @@ from typing import Any, Literal, get_args
 from harness.benchmark import Benchmark, load_benchmark
 from harness.claims.averages import Averages, Fit, average_checks, averages
 from harness.claims.findings import VERDICTS, Check
-from harness.claims.grading import COMPARED, GRADES, Comparison, Graded, grade, read_noise
+from harness.claims.grading import COMPARED, GRADES, Comparison, Graded, grade
 from harness.claims.numbers import number_checks
 from harness.claims.provenance import provenance_checks
 from harness.claims.sheet import Sheet, one_run, read_sheet
 from harness.claims.statements import statement_checks
 from harness.errors import RequestError, unknown
 from harness.leaderboard import CONVENTIONS, printed
+from harness.noise import read_calibration
 from harness.rendering import briefly
 from harness.tables import Column, escape_markdown, markdown_table, paragraph, text_table
 
@@ -47,7 +48,7 @@ def claims_report(card: Path, *, against: Path | None = None, noise: Path | None
 
     Raises:
         InputError: the card, the run or the calibration can't be read.
-        RequestError: an unknown benchmark, no run or several at a path, or a calibration without a run to use it on.
+        RequestError: an unknown benchmark, no run or several at a path, or a calibration that is not that of the run.
     """
     if noise is not None and against is None:
         raise RequestError("--noise has a meaning only with --against RUN: it says how far a run may be from the card")
@@ -56,7 +57,11 @@ def claims_report(card: Path, *, against: Path | None = None, noise: Path | None
     found = averages(sheet, table)
     comparison = None
     if against is not None:
-        comparison = grade(sheet, found, one_run(against, table), table, read_noise(noise, table) if noise else None)
+        run = one_run(against, table)
+        calibration = read_calibration(noise, table) if noise else None
+        if calibration is not None:
+            calibration.check_belongs(run, table)
+        comparison = grade(sheet, found, run, table, calibration)
     return Report(sheet, found, _checks(sheet, found, table), comparison)
 
 
