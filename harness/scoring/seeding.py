@@ -28,8 +28,8 @@ def preserved_random_state() -> Iterator[None]:
             torch.cuda.set_rng_state_all(cuda)
 
 
-def seed_generators() -> None:
+def seed_generators(seed: int = SEED) -> None:
     """All generators at 42: where the card's script starts every task, and where every evaluator of mteb starts again."""
-    random.seed(SEED)
-    np.random.seed(SEED)  # noqa: NPY002
-    torch.manual_seed(SEED)
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    torch.manual_seed(seed)
