@@ -37,9 +37,9 @@ def ours(
     return folder
 
 
-def calibration(path: Path, *, run: str, tolerance: float, task: str = "STSB") -> Path:
+def calibration(path: Path, *, run: str, tolerance: float, task: str = "STSB", score: float = 60.0) -> Path:
     rounding = Rounding(tolerance=tolerance, draws=9, moved=3, mean=0.0, sd=0.1, largest=tolerance, wide=tolerance)
-    noise = {task: {"cos_sim_spearman": MetricNoise(score=60.0, rounding=rounding)}}
+    noise = {task: {"cos_sim_spearman": MetricNoise(score=score, rounding=rounding)}}
     write_calibration(path, Calibration(run=run, benchmark=BENCHMARK.digest, weights="w", tasks=noise, provenance={}))
     return path
 

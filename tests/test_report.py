@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import RequestError
-from harness.records import write_failure
+from harness.records import read_run, write_failure
 from harness.report.build import build_report
 from harness.report.charts import HEAT
 from harness.report.heat import LABELS, STEPS, step
@@ -211,6 +211,7 @@ def test_costs_are_summed_over_sittings_and_a_torn_line_is_told(tmp_path: Path) 
         {"tasks": ["BQ"], "encoding": {"encode_seconds": 1.0, "texts": 5, "distinct": 5, "tokens": 30}},
         {"tasks": ["BQ"], "seconds": {"scoring": 0.5}},
         {"tasks": ["ATEC"], "shared_with": "other"},
+        {"canary": {"seconds": 0.75}},
         {"run": {"waiting_seconds": 0.5}, "memory": {"process_gib": 2.5, "device_gib": None}},
     ]
     (run / "costs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"tasks": ["AF', encoding="utf-8")
@@ -219,7 +220,7 @@ def test_costs_are_summed_over_sittings_and_a_torn_line_is_told(tmp_path: Path) 
     (cost,) = report.costs
     assert (cost.encode_seconds, cost.scoring_seconds, cost.waiting_seconds, cost.tokenize_seconds) == (3.0, 2.0, 0.75, 0.5)
     assert (cost.texts, cost.distinct, cost.found, cost.tokens, cost.shared, cost.damaged) == (15, 13, 3, 100, 1, 1)
-    assert (cost.memory_gib, cost.device_memory_gib) == (2.5, None)
+    assert (cost.canary_seconds, cost.memory_gib, cost.device_memory_gib) == (0.75, 2.5, None)
     assert [entry.number for entry in report.untold_costs] == [2]
 
 
@@ -250,6 +251,18 @@ def test_a_card_is_graded_against_the_runs_of_its_model_alone(tmp_path: Path) ->
     assert {each.comparison.path for each in report.claims if each.comparison} == {mine, by_hub}
     page = page_of(report, tmp_path / "report.html")
     assert any(text.startswith("not reproduced") for _, text in page.all("span", class_="not-reproduced"))
+
+
+def test_a_calibration_grades_the_claims_of_its_own_run_alone(tmp_path: Path) -> None:
+    published = read_run(PUBLISHED, BENCHMARK)
+    scores = {name: record.main_score(BENCHMARK.task(name)) for name, record in published.records.items()}
+    for name in ("a", "b"):
+        ours(tmp_path / name, model="acge_text_embedding", scores=scores | {"STSB": scores["STSB"] + 0.0005})
+    noise = calibration(tmp_path / "noise.json", run="b", tolerance=0.1, score=100 * (scores["STSB"] + 0.0005))
+    reports = build_report([tmp_path], BENCHMARK, card=PUBLISHED, calibration=noise).claims
+    graded = {each.comparison.path.name: each.comparison for each in reports if each.comparison}
+    grades = {name: next(cell.grade for cell in graded[name].cells if cell.of == "STSB" and cell.main) for name in graded}
+    assert grades == {"a": "not reproduced", "b": "within noise"}
 
 
 def test_a_card_without_a_run_of_its_model_is_checked_by_itself(tmp_path: Path) -> None:

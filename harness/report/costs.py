@@ -30,6 +30,7 @@ def run_cost(entry: Entry) -> RunCost | None:
         scoring_seconds=_sum((_part(line, "seconds") for line in lines), "scoring"),
         waiting_seconds=_sum((_part(line, "run") for line in lines), "waiting_seconds"),
         tokenize_seconds=_sum(encoding, "tokenize_seconds"),
+        canary_seconds=_sum((_part(line, "canary") for line in lines), "seconds"),
         texts=int(_sum(encoding, "texts")),
         distinct=int(_sum(encoding, "distinct")),
         found=int(_sum(encoding, "found")),

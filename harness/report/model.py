@@ -111,9 +111,9 @@ class CurveSet:
 class RunCost:
     """What a run has cost, over all its sittings; None where its `costs.jsonl` does not tell.
 
-    Seconds of tokenising overlap those of encoding. `tokens`: through the model, padding and dummy rows among them; `found`: distinct
-    texts whose vectors were in the store. `shared`: tasks whose scores came from a run that differs in `max_len` alone.
-    `memory_gib`, `device_memory_gib`: the peak of the process and of the device.
+    Seconds of tokenising overlap those of encoding; `canary_seconds` went into checking the model before the run. `tokens`: through the
+    model, padding and dummy rows among them; `found`: distinct texts whose vectors were in the store. `shared`: tasks whose scores came
+    from a run that differs in `max_len` alone. `memory_gib`, `device_memory_gib`: the peak of the process and of the device.
     """
 
     entry: Entry
@@ -122,6 +122,7 @@ class RunCost:
     scoring_seconds: float
     waiting_seconds: float
     tokenize_seconds: float
+    canary_seconds: float
     texts: int
     distinct: int
     found: int
