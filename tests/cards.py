@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 from runs import BENCHMARK, PUBLISHED
 
 from harness.card import HEADER_TITLES, read_rows, score_titles
-from harness.claims.sheet import flat_metrics
-from harness.records import read_run
+from harness.export.model_index import Entry
+from harness.records import flat_metrics, read_run
 
 TITLES = [*HEADER_TITLES, *score_titles(BENCHMARK.tasks).values()]
 METRICS = {
@@ -92,3 +94,18 @@ def mteb2_file(task: str, metrics: Mapping[str, float], **changes: object) -> st
     scores = {spec.split: [{"hf_subset": spec.language or "default", **metrics}]}
     result = {"task_name": spec.mteb2_name, "dataset_revision": spec.revision, "mteb_version": "2.1.0", "scores": scores}
     return json.dumps(result | changes)
+
+
+def index_entry(task: str = "STSB", value: float = 82.5) -> Entry:
+    spec = BENCHMARK.task(task)
+    dataset = {"type": spec.hub, "name": spec.card_name, "config": spec.config, "split": spec.split, "revision": spec.revision}
+    return {"task": {"type": spec.type}, "dataset": dataset, "metrics": [{"type": spec.main.replace(".", "_"), "value": value}]}
+
+
+def front_matter(text: str) -> dict[str, Any]:
+    """The front matter as any YAML parser has it."""
+    return yaml.safe_load(re.split(r"^---[ \t]*\r?$", text.lstrip("\ufeff"), maxsplit=2, flags=re.MULTILINE)[1])  # type: ignore[no-any-return]
+
+
+def index_results(text: str, model: int = 0) -> list[Any]:
+    return front_matter(text)["model-index"][model]["results"]  # type: ignore[no-any-return]

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from runs import BENCHMARK, BY_HAND, PUBLISHED, ROOT, write_run
 
-from harness.card import card_claims
 from harness.cli import main
 from harness.errors import InputError
 from harness.imports import find_imports, origin, other_definition, read_card_run, read_import, trust_of
@@ -287,128 +285,6 @@ def test_every_published_folder_stands_in_one_table(capsys: pytest.CaptureFixtur
     assert "32/35" in told
     table = told.split("\n\n")[0]  # below it stand paths, which are as long as the folder the checkout lies in, and are not broken
     assert max(map(len, table.splitlines())) <= 100
-
-
-def claimed(*results: tuple[str, dict[str, Any]], **changes: str) -> str:
-    """The text of a model card with these tasks and metrics, in percent; `changes` to the dataset of all of them."""
-    entries = []
-    for name, metrics in results:
-        task = BENCHMARK.task(name)
-        dataset = {"type": task.hub, "name": task.card_name, "config": task.config, "split": task.split, "revision": task.revision}
-        values = [{"type": metric, "value": value} for metric, value in metrics.items()]
-        entries.append({"task": {"type": task.type}, "dataset": dataset | changes, "metrics": values})
-    return f"---\n{yaml.safe_dump({'model-index': [{'name': 'm', 'results': entries}]}, allow_unicode=True)}---\n# m\n"
-
-
-def card_of(folder: Path, text: str) -> Path:
-    path = folder / "README.md"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def test_a_card_is_a_row_of_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    scores = [(task.name, {task.main.replace(".", "_"): 100 * BY_HAND[task.name]}) for task in BENCHMARK.tasks]
-    path = card_of(tmp_path, claimed(*scores))
-    assert main(["table", str(path), "--format", "json"]) == 0
-    (row,) = json.loads(capsys.readouterr().out)["rows"]
-    assert list(row["scores"].values()) == [45.88, 50.0, 25.0, 87.84, 50.0, 25.0, 60.0]
-    assert (row["header"]["model"], row["header"]["gpu"], row["data"]) == ("m", "", "self-reported")
-    assert row["header"]["notes"][0].startswith("self-reported: front matter of a model card, not run by this harness")
-    write_run(tmp_path / "ours")
-    assert main(["table", str(tmp_path / "ours"), "--against", str(path), "--format", "json"]) == 0
-    (row,) = json.loads(capsys.readouterr().out)["rows"]
-    assert [each["verdict"] for each in row["beside"][0]["difference"].values()] == ["="] * 7
-
-
-@pytest.mark.parametrize("form", ["README.MD", "README.md"])
-def test_cards_and_folders_stand_in_one_table_each_once(tmp_path: Path, form: str) -> None:
-    (tmp_path / form).write_text(claimed(("STSB", {"cosine_spearman": 40.5})), encoding="utf-8")
-    folder_of(tmp_path / "theirs", mteb2("STSB", {"cosine_spearman": 0.4}))
-    runs = load_rows([tmp_path / form, tmp_path, tmp_path / form], BENCHMARK)
-    assert [run.path for run in runs] == [tmp_path / form, tmp_path / "theirs"]
-    assert [trust_of(run.records["STSB"]) for run in runs] == ["self-reported", "re-run by others"]
-    assert runs[0].records["STSB"].metrics == {"cos_sim": {"spearman": 0.405}}
-
-
-def test_what_a_card_does_not_say_is_told(tmp_path: Path) -> None:
-    text = claimed(("STSB", {"cos_sim_spearman": 40.5}), ("Ocnli", {"max_accuracy": 80.0}), ("TNews", {"accuracy": 0.9}))
-    other = f"revision: {'a' * 40}"
-    text = text.replace(f"revision: {BENCHMARK.task('STSB').revision}", other).replace(f"revision: {BENCHMARK.task('TNews').revision}", "")
-    run = read_card_run(card_of(tmp_path, text), BENCHMARK)
-    assert list(run.broken) == ["Ocnli"]
-    assert "the front matter has no cos_sim_ap for Ocnli (there are: max_accuracy)" in run.broken["Ocnli"]
-    assert "taken for percentages as the rest of the card, though no number is above 1: TNews" in run.header.notes
-    assert "the revision of the data is not told for 1 of 2 tasks" in run.header.notes
-    row = leaderboard_row(run, "cmteb", BENCHMARK)
-    assert {task.task: task.state for task in row.tasks if task.state != "missing"} == {
-        "Ocnli": "broken",
-        "STSB": "scored",
-        "TNews": "scored",
-    }
-    assert [task.task for task in row.tasks if task.substituted] == ["STSB"]
-
-
-@pytest.mark.parametrize("command", ["table", "claims"])
-def test_a_card_from_0_to_1_is_refused_not_read_as_percent(tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    path = card_of(tmp_path, claimed(("STSB", {"cos_sim_spearman": 0.82}), ("TNews", {"accuracy": 0.51})))
-    assert main([command, str(path)]) == 1
-    told = capsys.readouterr().err
-    assert "no number that the card of m claims for cmteb35 is above 1 (the largest is 0.82)" in told
-    assert "multiply them by 100" in told
-
-
-def test_the_copy_that_mteb_2_reads_is_the_task_at_another_revision(tmp_path: Path) -> None:
-    task = BENCHMARK.task("PAWSX")
-    assert task.mteb2_hub != task.hub
-    copy = {"type": task.mteb2_hub, "name": "MTEB PAWSX (default)", "revision": "b" * 40}
-    run = read_card_run(card_of(tmp_path, claimed(("PAWSX", {"cosine_spearman": 12.5}), **copy)), BENCHMARK)
-    assert run.records["PAWSX"].harness["data"] == {"substituted": True}
-    both = card_claims(claimed(("PAWSX", {"cos_sim_spearman": 20.0})), BENCHMARK).claims
-    text = claimed(("PAWSX", {"cosine_spearman": 12.5}), **copy)
-    entries = claimed(("PAWSX", {"cos_sim_spearman": 20.0})).partition("  results:\n")[2].partition("---")[0]
-    found = card_claims(text.replace("  results:\n", f"  results:\n{entries}"), BENCHMARK)
-    assert (found.claims, found.foreign) == (both, ("MTEB PAWSX (default) (mteb/PAWSX, default, test)",))
-
-
-@pytest.mark.parametrize(
-    ("metrics", "told"),
-    [
-        ({"cos_sim_spearman": 40.0, "cosine_spearman": 41.0}, "has cos_sim_spearman twice"),
-        ({"cos_sim_spearman": "high"}, "expected a number"),
-        ({"cos_sim_spearman": float("nan")}, "expected a number"),
-        ({"cos_sim_spearman": 4000}, "from -100 to 100"),
-    ],
-)
-def test_a_card_that_contradicts_itself_is_one_error_of_the_table(
-    tmp_path: Path, metrics: dict[str, Any], told: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = card_of(tmp_path, claimed(("STSB", metrics)))
-    assert main(["table", str(path)]) == 1
-    assert told in capsys.readouterr().err
-
-
-def test_both_spellings_of_one_number_are_one_number(tmp_path: Path) -> None:
-    for metrics in ({"cos_sim_spearman": 40.0, "cosine_spearman": 40.0}, {"cosine_spearman": 40.0, "cos_sim_spearman": 40.0}):
-        run = read_card_run(card_of(tmp_path, claimed(("STSB", metrics))), BENCHMARK)
-        assert run.records["STSB"].metrics == {"cos_sim": {"spearman": 0.4}}
-
-
-@pytest.mark.parametrize(
-    ("content", "code", "told"),
-    [
-        (b"# no front matter\n", 1, "has no YAML front matter"),
-        (b"\x89PNG\r\n\x1a\n\x00\xff", 1, "can't be read as a model card"),
-        (None, 2, "no folder, and no model card named .md"),
-    ],
-)
-def test_a_card_that_is_none_is_one_error_of_the_table(
-    tmp_path: Path, content: bytes | None, code: int, told: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "README.md"
-    if content is not None:
-        path.write_bytes(content)
-    assert main(["table", str(path)]) == code
-    assert told in capsys.readouterr().err
 
 
 def test_a_file_of_100_mb_is_not_read(tmp_path: Path) -> None:
