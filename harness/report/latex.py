@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness.card import HEADER_TITLES
 from harness.leaderboard import CONVENTIONS, Row, TaskScore, rounded
-from harness.tables import one_line
+from harness.rendering import briefly
+from harness.tables import Column, one_line
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -15,17 +15,28 @@ _ESCAPES = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': r"{\char34}",  # \textquotedbl is unknown to fonts of the encoding OT1
     "`": r"\textasciigrave{}",
     "-": "{-}",  # or two of them make a dash
     **{character: f"\\{character}" for character in "&%$#_{}"},
+}
+_NAMES = [Column(title=title, short=title) for title in ("Model", "GPU", "tensor-type")]
+_HEAD = ("Model", "GPU", "dtype", "GB", "Dim", "Len")
+_SHORT = {
+    "Average": "Avg.",
+    "Classification": "Class.",
+    "Clustering": "Clust.",
+    "PairClassification": "Pair",
+    "Reranking": "Rerank.",
+    "Retrieval": "Retr.",
+    "STS": "STS",
 }
 _MARKS: Mapping[str, str] = {"not C-MTEB": r"$^{\dagger}$", "unverified": r"$^{?}$", "self-reported": r"$^{s}$", "verified": ""}
 _LEGEND = r"$^{\dagger}$ not C-MTEB's data; $^{?}$ data not verified; $^{s}$ self-reported; n/m: n of m tasks have a score"
 
 
 def render_latex(rows: Sequence[Row], *, tasks: bool = False) -> str:
-    """The rows as a `table*` in booktabs' style (`\\usepackage{booktabs}`), without a newline at the end.
+    """The rows as a `table*` in booktabs' style (`\\usepackage{booktabs}`), without a newline at the end. Chinese needs XeLaTeX.
 
     The best average of each column is bold, rows that are not of the benchmark's data aside. With `tasks` a second table has a line per
     task and a column per run. What a reader must know (holes, the data, the notes of the rows) stands below each table.
@@ -44,19 +55,20 @@ def escape_latex(text: str) -> str:
 
 def _board(rows: Sequence[Row]) -> str:
     cells = rows[0].cells
-    head = [escape_latex(title) for title in (*HEADER_TITLES, *(cell.title for cell in cells))]
+    head = [*_HEAD, *(f"{_SHORT[cell.key]} ({cell.of})" for cell in cells)]
     best = [_best([row.cells[index].value for row in rows if row.identity != "not C-MTEB"]) for index in range(len(cells))]
     lines = []
     for row in rows:
         header = row.header
         numbers = ["" if number is None else str(number) for number in (header.size_gb, header.dim, header.max_len)]
-        name = escape_latex(header.model) + _MARKS.get(row.identity or "", "")
+        name, gpu, dtype = (escape_latex(text) for text in briefly(_NAMES, [[header.model, header.gpu, header.dtype]])[0])
+        name += _MARKS.get(row.identity or "", "")
         values = []
         for cell, top in zip(row.cells, best, strict=True):
             text = f"{cell.found}/{cell.of}" if cell.value is None else f"{rounded(cell.value):.2f}"
             is_best = cell.value is not None and row.identity != "not C-MTEB" and rounded(cell.value) == top
             values.append(rf"\textbf{{{text}}}" if is_best else text)
-        lines.append([name, escape_latex(header.gpu), escape_latex(header.dtype), *numbers, *values])
+        lines.append([name, gpu, dtype, *numbers, *values])
     told = f"Convention {escape_latex(rows[0].convention)}: {escape_latex(CONVENTIONS[rows[0].convention].about)}."
     notes = [f"{escape_latex(row.header.model)}: {escape_latex(note)}" for row in rows for note in row.notes]
     return _table("lll" + "r" * (3 + len(cells)), head, lines, caption=f"{told} {_LEGEND}.", notes=dict.fromkeys(notes))
@@ -90,7 +102,7 @@ def _setting(row: Row) -> str:
 
 
 def _table(columns: str, head: Sequence[str], lines: Sequence[Sequence[str]], *, caption: str, notes: Mapping[str, None]) -> str:
-    below = [rf"\par\footnotesize {note}." for note in notes]
+    below = [r"\par\smallskip\raggedright\footnotesize", *(rf"{note}.\par" for note in notes)]
     return "\n".join(
         [
             r"\begin{table*}",
