@@ -11,11 +11,13 @@ from typing import Any, cast
 
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # the sweeper of `python -m harness sweep`
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -24,7 +26,7 @@ from harness.data.local import data_root
 from harness.errors import MachineError, RequestError, unknown
 from harness.resources import resource_dir
 from harness.schema import GpuConfig, ModelConfig, RunConfig, SourceName
-from harness.spec import DataSpec, EncodingSpec, GpuSpec, ModelSpec, RunSpec, ScoringSpec
+from harness.spec import DataSpec, EncodingSpec, GpuSpec, ModelSpec, PerDtype, RunSpec, ScoringSpec
 
 GROUPS = ("model", "gpu", "data", "row", "experiment")
 
@@ -40,6 +42,17 @@ def resolve_run(overrides: Sequence[str], *, device_name: str, device_memory_gib
     Raises:
         RequestError: whatever is wrong with the overrides and the values, all of it in one message.
         MachineError: `gpu=` expects another device, and `gpu.mismatch` is `stop`.
+    """
+    spec = resolve_request(overrides, device_name=device_name, device_memory_gib=device_memory_gib)
+    _check_device(spec.gpu, device_name, device_memory_gib)
+    return spec
+
+
+def resolve_request(overrides: Sequence[str], *, device_name: str, device_memory_gib: float) -> RunSpec:
+    """The run that `overrides` ask for, whatever device is here: `resolve_run` without its last check. `gpu=auto` takes the one here.
+
+    Raises:
+        RequestError: as `resolve_run` does.
     """
     wrong = _wrong_overrides(overrides)
     sound = [text for text in overrides if text not in wrong]
@@ -57,7 +70,6 @@ def resolve_run(overrides: Sequence[str], *, device_name: str, device_memory_gib
     if problems:
         raise RequestError("\n".join(problems))
     gpu = _gpu_spec(config.gpu, device_name)
-    _check_device(gpu, device_name, device_memory_gib)
     root = data_root(config.data.root).resolve() if config.data.source is SourceName.local else None
     return RunSpec(
         benchmark=config.benchmark,
@@ -79,6 +91,27 @@ def resolve_run(overrides: Sequence[str], *, device_name: str, device_memory_gib
         overwrite=config.overwrite,
         canary=config.canary,
     )
+
+
+def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
+    """The overrides of each job of the sweep, in the order in which Hydra's own sweeper runs them; one job where no key has several values.
+
+    Raises:
+        RequestError: wrong overrides, all of them in one message.
+    """
+    check_overrides(overrides, sweep=True)
+    ConfigStore.instance().store(name="run_schema", node=RunConfig)
+    plain = [text for text in overrides if not text.startswith(("benchmark=", "hydra"))]
+    try:
+        with initialize_config_dir(str(resource_dir("configs").resolve()), version_base="1.3"):
+            loader = GlobalHydra.instance().config_loader()
+            config = loader.load_configuration("config", overrides=plain, run_mode=RunMode.MULTIRUN, from_shell=False)
+            axes = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]  # of `experiment=card`: its rows
+            parsed = OverridesParser.create(config_loader=loader).parse_overrides([*axes, *plain])
+            jobs = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
+    except (HydraException, OmegaConfBaseException) as error:
+        raise RequestError(_first_line(error)) from error
+    return [[*job, *(text for text in overrides if text.startswith("benchmark="))] for job in jobs]
 
 
 def check_overrides(overrides: Sequence[str], *, sweep: bool) -> None:
@@ -280,6 +313,8 @@ def _gpu_spec(config: GpuConfig, device_name: str) -> GpuSpec:
         min_memory_gib=config.min_memory_gib,
         mismatch=config.mismatch.value,
         encoding=EncodingSpec(ladder=config.ladder.value, batch_tokens=config.batch_tokens),
+        tflops=PerDtype(**vars(config.tflops)),
+        efficiency=PerDtype(**vars(config.efficiency)),
     )
 
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -23,8 +22,11 @@ from harness.benchmark import TaskSpec
 from harness.data import load_task
 from harness.data.types import LoadedTask
 from harness.encoding.encoder import Counters, Encoded, Encoder
+from harness.encoding.encoder import Progress as Step
 from harness.errors import EncodingError, HarnessError
 from harness.examples import Examples
+from harness.lengths import modelled_counts
+from harness.progress import WindowPart
 from harness.scoring.adapter import EmbeddingModel
 from harness.scoring.tasks import planned_texts
 from harness.scoring.workers import Scored, ScoringJob, ScoringPool, dead_worker
@@ -32,7 +34,8 @@ from harness.spec import RunSpec
 
 T = TypeVar("T")
 
-_WINDOW_BYTES = min(8 * 2**30, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4)
+LARGEST_WINDOW = 8 * 2**30
+WINDOW_BYTES = min(LARGEST_WINDOW, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4)
 """Raw vectors that are kept in memory at once; C-MTEB has 6.4 GB of acge's in half precision. No bit of a vector depends on it."""
 
 
@@ -42,8 +45,17 @@ class Progress(Protocol):
     def plan(self, todo: Sequence[TaskSpec], done: Sequence[TaskSpec]) -> None:
         """What is left to do and what is not."""
 
-    def encoded(self, tasks: Sequence[TaskSpec], tokens: int, planned: int) -> None:
-        """So many tokens of the tasks' `planned` ones have gone through the model."""
+    def expected(self, flops: Mapping[str, float], rate: float | None) -> None:
+        """FLOP that the known statistics let expect of each task, and the FLOP per second that are expected of the device, if any are."""
+
+    def loading(self, task: TaskSpec) -> None:
+        """The task's data is being read."""
+
+    def encoded(self, window: Sequence[WindowPart], step: Step) -> None:
+        """So far has the encoding of the window come."""
+
+    def scoring(self, task: TaskSpec) -> None:
+        """The task's vectors are there, its scores are being computed."""
 
     def finished(self, task: TaskSpec, *, score: float | None, error: str | None) -> None:
         """A task has a record: its main score (0 to 1), or its error."""
@@ -110,13 +122,16 @@ class Evaluation:
 
     def run(self, tasks: Sequence[TaskSpec]) -> None:
         """Evaluate the tasks; whatever one of them dies of, the others go on."""
+        modelled = {task.name: self._modelled_flops(task) for task in tasks}
+        self._progress.expected(modelled, self._spec.gpu.flops_per_second(self._spec.dtype))
         window: list[_Prepared] = []
         for task in tasks:
+            self._progress.loading(task)
             prepared = self._guarded(task, lambda task=task: self._prepare(task))  # type: ignore[misc]
             if prepared is None:
                 continue
             window.append(prepared)
-            if self._vector_bytes(window) >= _WINDOW_BYTES:
+            if self._vector_bytes(window) >= WINDOW_BYTES:
                 self._encode(window)
                 window = []
         self._encode(window)
@@ -146,6 +161,10 @@ class Evaluation:
         texts = planned_texts(task, loaded.data, asks)
         return _Prepared(task=task, loaded=loaded, texts=texts, seconds=time.perf_counter() - started)
 
+    def _modelled_flops(self, task: TaskSpec) -> float:
+        counts = np.minimum(modelled_counts(task), self._encoder.max_len)
+        return float(self._encoder.model.architecture.text_flops(counts).sum())
+
     def _vector_bytes(self, window: Sequence[_Prepared]) -> int:
         return sum(len(prepared.texts) for prepared in window) * self._encoder.vector_bytes
 
@@ -155,9 +174,15 @@ class Evaluation:
             return
         started, before = time.perf_counter(), self._encoder.counters
         tasks = [prepared.task for prepared in window]
-        texts = list(dict.fromkeys(chain.from_iterable(prepared.texts for prepared in window)))
+        row: dict[str, int] = {}
+        parts = []
+        for prepared in window:
+            start = len(row)
+            for text in prepared.texts:
+                row.setdefault(text, len(row))
+            parts.append(WindowPart(prepared.task, start, len(row)))
         try:
-            encoded = self._encoder.encode_counted(texts, progress=lambda step: self._step(tasks, step.done, step.planned))
+            encoded = self._encoder.encode_counted(list(row), progress=lambda step: self._step(parts, step))
         except EncodingError as error:
             if len(window) == 1:
                 self._fail(window[0].task, error)
@@ -171,14 +196,13 @@ class Evaluation:
             return
         seconds = time.perf_counter() - started
         self._sink.window(tasks, self._encoder.counters - before)
-        row = {text: number for number, text in enumerate(texts)}
         for prepared in window:
             rows = np.fromiter((row[text] for text in prepared.texts), dtype=np.int64, count=len(prepared.texts))
             self._guarded(prepared.task, lambda prepared=prepared, rows=rows: self._score(prepared, encoded, rows, seconds))  # type: ignore[misc]
             self._collect(wait=False)
 
-    def _step(self, tasks: Sequence[TaskSpec], done: int, planned: int) -> None:
-        self._progress.encoded(tasks, done, planned)
+    def _step(self, parts: Sequence[WindowPart], step: Step) -> None:
+        self._progress.encoded(parts, step)
         self._collect(wait=False)
 
     def _score(self, prepared: _Prepared, encoded: Encoded, rows: np.ndarray[Any, np.dtype[np.int64]], seconds: float) -> None:
@@ -194,6 +218,7 @@ class Evaluation:
         tokens, cut = encoded.tokens[rows], encoded.cut[rows]
         share = seconds * int(tokens.sum()) / max(1, int(encoded.tokens.sum()))
         figures = {"texts": len(rows), "tokens": int(tokens.sum()), "longest": int(tokens.max(initial=0)), "cut": int(cut.sum())}
+        self._progress.scoring(prepared.task)
         future = self._pool.submit(job)
         self._scoring.append(_Scoring(prepared=prepared, encoding=figures, seconds=share, future=future))
 

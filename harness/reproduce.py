@@ -39,8 +39,8 @@ class Setting:
         return [f"dtype={self.dtype}", f"max_len={self.max_len}", f"dim={self.dim}"]
 
 
-def reproduce(overrides: Sequence[str]) -> int:
-    """Run the three stages and print what they found; `overrides` say where the real model and data are.
+def reproduce(overrides: Sequence[str], *, quiet: bool = False) -> int:
+    """Run the three stages and print what they found; `overrides` say where the real model and data are. `quiet`: no progress on stderr.
 
     Raises:
         DriftError: the rebuilt table is not the printed one, or the sample's scores are not the expected ones.
@@ -52,9 +52,9 @@ def reproduce(overrides: Sequence[str]) -> int:
     _print_stage(1, f"the published table of {PUBLISHED_MODEL}, rebuilt from its {len(published.records)} per-task scores")
     rebuilt = _rebuild(published, rows, benchmark)
     _print_stage(2, "the whole chain on the embedded sample (tiny model, generated text): a self-check, no C-MTEB scores")
-    wrong = _self_check(overrides, benchmark)
+    wrong = _self_check(overrides, benchmark, quiet=quiet)
     _print_stage(3, f"{PUBLISHED_MODEL} on C-MTEB, the card's rows on this device")
-    real = _real_rows(rows, overrides, benchmark, published)
+    real = _real_rows(rows, overrides, published, quiet=quiet)
     if not rebuilt:
         raise DriftError("stage 1: the table rebuilt from the per-task scores is not the card's: results/published has been changed")
     if wrong:
@@ -90,7 +90,7 @@ def _settings(rows: Sequence[Row]) -> list[Setting]:
     return list(dict.fromkeys(found))
 
 
-def run_sample(overrides: Sequence[str], benchmark: Benchmark) -> Iterator[Run]:
+def run_sample(overrides: Sequence[str], benchmark: Benchmark, *, quiet: bool = False) -> Iterator[Run]:
     """Run the embedded sample afresh under every setting of the card's rows. Of `overrides` only `results_dir=` is used.
 
     Raises:
@@ -98,13 +98,13 @@ def run_sample(overrides: Sequence[str], benchmark: Benchmark) -> Iterator[Run]:
     """
     place = [text for text in overrides if text.startswith("results_dir=")]
     for setting in _settings(printed_rows(_published(benchmark).path, benchmark)):
-        yield _run(["model=sample", "data=sample", "store=null", "overwrite=true", *setting.overrides, *place], benchmark)
+        yield _run(["model=sample", "data=sample", "store=null", "overwrite=true", *setting.overrides, *place], quiet=quiet)
 
 
-def _self_check(overrides: Sequence[str], benchmark: Benchmark) -> int:
+def _self_check(overrides: Sequence[str], benchmark: Benchmark, *, quiet: bool) -> int:
     """How many of the sample's scores are not the expected ones."""
     total, started = 0, time.perf_counter()
-    for run in run_sample(overrides, benchmark):
+    for run in run_sample(overrides, benchmark, quiet=quiet):
         wrong = deviations(run, benchmark)
         total += len(wrong)
         average = leaderboard_row(run, "cmteb", benchmark).cells[0].value
@@ -129,8 +129,9 @@ def _published(benchmark: Benchmark) -> Run:
     return published
 
 
-def _real_rows(rows: Sequence[Row], overrides: Sequence[str], benchmark: Benchmark, published: Run) -> bool:
+def _real_rows(rows: Sequence[Row], overrides: Sequence[str], published: Run, *, quiet: bool) -> bool:
     """Run the card's rows that this device can do; whether all of what it can do has been done."""
+    benchmark = load_benchmark()
     settings = _settings(rows)
     label = device_label(describe_device(find_device()))
     command = "make reproduce ARGS='model.path=DIR data=local data.root=DIR'"
@@ -145,7 +146,7 @@ def _real_rows(rows: Sequence[Row], overrides: Sequence[str], benchmark: Benchma
         print("\n".join(f"  not run: {problem}" for problem in problems))
         print(f"  On a machine that has them: {command}")
         return False
-    runs = [_run(["experiment=card", *setting.overrides, *overrides], benchmark) for setting in settings]
+    runs = [_run(["experiment=card", *setting.overrides, *overrides], quiet=quiet) for setting in settings]
     print(table(runs, benchmark, convention="cmteb", format="text", tasks=False, against=published))
     return all(len(run.records) == len(benchmark.tasks) for run in runs)
 
@@ -155,11 +156,11 @@ def _spec(overrides: Sequence[str]) -> RunSpec:
     return resolve_run(overrides, device_name=device_label(info), device_memory_gib=info.memory_gib)
 
 
-def _run(overrides: Sequence[str], benchmark: Benchmark) -> Run:
+def _run(overrides: Sequence[str], *, quiet: bool) -> Run:
     spec = _spec(overrides)
-    with show_progress(sample=spec.data.source == "sample", quiet=False) as progress:
+    with show_progress(quiet=quiet) as progress:
         execute(spec, find_device(), progress)
-    return read_run(spec.folder, benchmark)
+    return read_run(spec.folder, load_benchmark(spec.benchmark))
 
 
 def _print_stage(number: int, title: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import math
 import os
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,25 +19,24 @@ from harness.benchmark import Benchmark, TaskSpec, load_benchmark
 from harness.canary import OFF, Canary, run_canary, setting_digest
 from harness.config import device_matches
 from harness.data.types import LoadedTask
-from harness.encoding.device import TORCH_DTYPE, DeviceInfo, describe_device
+from harness.encoding.device import TORCH_DTYPE, DeviceInfo, PeakMemory, describe_device, peak_memory
 from harness.encoding.encoder import Counters, Encoder, load_encoder
 from harness.encoding.locate import find_model, hash_weights
 from harness.encoding.store import VectorStore
 from harness.errors import InputError, MachineError, RequestError
 from harness.evaluation import Evaluated, Evaluation, Progress
-from harness.examples import Examples, fold, read_examples, write_examples
+from harness.examples import Examples, write_examples
 from harness.files import atomic_write
 from harness.records import (
     MANIFEST,
     RowHeader,
     TaskRecord,
-    find_runs,
     read_manifest,
-    read_record,
     write_failure,
     write_manifest,
     write_record,
 )
+from harness.reuse import as_json, of_weights, runs_of_other_lengths, shared_scores, valid_records
 from harness.scoring.seeding import SEED
 from harness.scoring.workers import ScoringPool
 from harness.spec import Dtype, RunSpec
@@ -126,13 +124,13 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
             if not spec.overwrite and (spec.folder / MANIFEST).is_file():
                 _refuse_other_origin(spec.folder, content)
             canary = encoders.canary(encoder) if spec.canary else None
-            _open_folder(spec, header, content | {"canary": _plain(canary.as_dict()) if canary else OFF})
+            _open_folder(spec, header, content | {"canary": as_json(canary.as_dict()) if canary else OFF})
             sink = _Records(spec, benchmark, encoder, progress)
             sink.canary(canary)
             with ScoringPool(_workers(spec, device)) as pool:
                 evaluation = Evaluation(spec, encoder, pool, sink, progress)
                 evaluation.run(todo)
-            failed, cost = sink.errors, sink.finish(evaluation.waited)
+            failed, cost = sink.errors, sink.finish(evaluation.waited, peak_memory(device))
     return Outcome(
         folder=spec.folder,
         computed=tuple(task.name for task in todo if task.name not in failed),
@@ -148,35 +146,9 @@ def device_label(device: DeviceInfo) -> str:
 
 
 def _done(spec: RunSpec, tasks: Sequence[TaskSpec]) -> list[TaskSpec]:
-    """The tasks with a valid record of this very run, these weights and these packages; a damaged or foreign file is none.
-
-    Nor is a record whose examples are gone, or are not those that it was made of: what can't be explained later is computed again.
-    """
-    found: list[tuple[TaskSpec, TaskRecord]] = []
-    for task in tasks:
-        try:
-            record, _ = _read_scores(spec.folder, task)
-        except InputError:
-            continue
-        if record.harness.get("run") == spec.digest and record.harness.get("versions") == environment.scoring_versions():
-            found.append((task, record))
-    if not found:
-        return []
-    weights = hash_weights(find_model(spec.model).folder, allow_pickle=spec.model.allow_pickle).digest
-    return [task for task, record in found if record.harness.get("model", {}).get("weights_digest") == weights]
-
-
-def _read_scores(folder: Path, task: TaskSpec) -> tuple[TaskRecord, Examples]:
-    """A task's record and its examples.
-
-    Raises:
-        InputError: one of them is missing or damaged, or they are of two computations.
-    """
-    record, examples = read_record(folder / f"{task.name}.json", task), read_examples(folder, task)
-    folded, told = fold(task, examples), record.main_score(task)
-    if not abs(folded - told) < 1e-5:  # BEIR rounds to 5 digits
-        raise InputError(f"{folder}: the examples of {task.name} come to {folded:.6f}, the record says {told:.6f}: run the task again")
-    return record, examples
+    """The tasks with a valid record of this run and of these weights, which are hashed only where there is a record."""
+    records = valid_records(spec, tasks)
+    return of_weights(records, hash_weights(find_model(spec.model).folder, allow_pickle=spec.model.allow_pickle).digest) if records else []
 
 
 class _Records:
@@ -188,25 +160,19 @@ class _Records:
         self._progress = progress
         fingerprint = encoder.fingerprint
         self._model = {"commit": fingerprint.commit, "weights_digest": fingerprint.weights_digest}
-        self._siblings = _runs_of_other_lengths(spec, encoder.fingerprint.digest)
+        self._siblings = runs_of_other_lengths(spec, encoder.fingerprint.digest)
         self._cost = Cost()
         self.errors: dict[str, str] = {}
 
     def shared(self, task: TaskSpec, loaded: LoadedTask) -> bool:
         """Take the scores of a run that differs in `max_len` alone, where neither cuts a text of the task: the vectors are the same."""
-        for folder in self._siblings:
-            try:
-                record, examples = _read_scores(folder, task)
-            except InputError:
-                continue
-            encoding = record.harness.get("encoding", {})
-            uncut = encoding.get("cut") == 0 and encoding.get("longest", math.inf) <= self._spec.max_len
-            same_data = record.harness.get("data") == _plain(asdict(loaded.provenance))
-            if uncut and same_data and record.harness.get("versions") == environment.scoring_versions():
-                self._write(task, replace(record, harness={**record.harness, "run": self._spec.digest}), examples)
-                self._append_cost({"tasks": [task.name], "shared_with": folder.name})
-                return True
-        return False
+        found = shared_scores(self._spec, task, loaded, self._siblings)
+        if found is None:
+            return False
+        record, examples, folder = found
+        self._write(task, replace(record, harness={**record.harness, "run": self._spec.digest}), examples)
+        self._append_cost({"tasks": [task.name], "shared_with": folder.name})
+        return True
 
     def succeeded(self, result: Evaluated) -> None:
         """Write the record and the line of its costs."""
@@ -246,10 +212,10 @@ class _Records:
         self._append_cost({"tasks": [task.name for task in tasks], "encoding": asdict(counters)})
         self._cost = replace(self._cost, encoding=self._cost.encoding + counters)
 
-    def finish(self, waited: float) -> Cost:
+    def finish(self, waited: float, memory: PeakMemory) -> Cost:
         """What the run has cost in all, written too."""
         self._cost = replace(self._cost, waiting_seconds=waited)
-        self._append_cost({"run": asdict(self._cost)})
+        self._append_cost({"run": asdict(self._cost), "memory": asdict(memory)})
         return self._cost
 
     def _write(self, task: TaskSpec, record: TaskRecord, examples: Examples) -> None:
@@ -262,28 +228,6 @@ class _Records:
         """Costs differ from run to run, records must not: they go to a file of their own."""
         with (self._spec.folder / COSTS).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(cost) + "\n")
-
-
-def _runs_of_other_lengths(spec: RunSpec, digest: str) -> list[Path]:
-    """Run folders beside this one, of the same vectors and the same spec but for `max_len`."""
-    same = {key: value for key, value in _plain(spec.identity()).items() if key != "max_len"}
-    found = []
-    for folder in find_runs(spec.folder.parent):
-        try:
-            manifest = read_manifest(folder)
-        except InputError:
-            continue
-        other = manifest.get("spec")
-        if not isinstance(other, dict) or folder == spec.folder or manifest.get("model", {}).get("digest") != digest:
-            continue
-        if {key: value for key, value in other.items() if key != "max_len"} == same:
-            found.append(folder)
-    return found
-
-
-def _plain(value: Any) -> Any:
-    """The value as JSON gives it back: tuples as lists, paths as text."""
-    return json.loads(json.dumps(value, default=str))
 
 
 def _workers(spec: RunSpec, device: torch.device) -> int:
@@ -317,14 +261,14 @@ def _manifest(spec: RunSpec, benchmark: Benchmark, encoder: Encoder, device: Dev
         "machine": environment.machine(),
         "seed": SEED,
     }
-    return header, _plain(content)
+    return header, as_json(content)
 
 
 def _open_folder(spec: RunSpec, header: RowHeader, content: dict[str, Any]) -> None:
     """Write the manifest and `spec.yaml`."""
     write_manifest(spec.folder, header, content)
     with atomic_write(spec.folder / "spec.yaml") as stream:
-        stream.write(yaml.safe_dump(_plain(spec.identity()), allow_unicode=True, sort_keys=True).encode())
+        stream.write(yaml.safe_dump(as_json(spec.identity()), allow_unicode=True, sort_keys=True).encode())
 
 
 def _refuse_other_origin(folder: Path, content: dict[str, Any]) -> None:

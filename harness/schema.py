@@ -77,6 +77,18 @@ class ModelConfig:
     query_instruction: str | None = None
     trust_remote_code: bool = False
     allow_pickle: bool = False
+    layers: int | None = None
+    hidden_size: int | None = None
+    intermediate_size: int | None = None
+
+
+@dataclass
+class PerDtypeConfig:
+    """`harness.spec.PerDtype` as YAML spells it."""
+
+    fp32: float | None = None
+    fp16: float | None = None
+    bf16: float | None = None
 
 
 @dataclass
@@ -89,6 +101,8 @@ class GpuConfig:
     mismatch: MismatchName = MISSING
     ladder: LadderName = MISSING
     batch_tokens: int = MISSING
+    tflops: PerDtypeConfig = field(default_factory=PerDtypeConfig)
+    efficiency: PerDtypeConfig = field(default_factory=PerDtypeConfig)
 
 
 @dataclass

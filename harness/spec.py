@@ -20,6 +20,7 @@ class ModelSpec:
     `hub`: a hub repository at `revision` (None resolves once; the commit goes into every record).
     `weights_sha256`, `parameters`, `max_positions`, `embedding_dim`: checked against what is loaded where not None.
     `query_instruction`: put before every Retrieval query, nothing else.
+    `layers`, `hidden_size`, `intermediate_size`: of the transformer, for plans where its folder is not at hand.
     """
 
     name: str
@@ -35,6 +36,9 @@ class ModelSpec:
     query_instruction: str | None = None
     trust_remote_code: bool = False
     allow_pickle: bool = False
+    layers: int | None = None
+    hidden_size: int | None = None
+    intermediate_size: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +54,38 @@ class EncodingSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PerDtype:
+    """A number for each dtype; None where it is not known."""
+
+    fp32: float | None = None
+    fp16: float | None = None
+    bf16: float | None = None
+
+    def of(self, dtype: Dtype) -> float | None:
+        """The number of the dtype."""
+        found: float | None = getattr(self, dtype)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
 class GpuSpec:
-    """The device a run expects. `pattern`: a regular expression the device's name must match (`cpu` for none)."""
+    """The device a run expects. `pattern`: a regular expression the device's name must match (`cpu` for none).
+
+    `tflops`: its peak for dense matrix products, 10^12 per second; `efficiency`: the share of it that a plan expects encoding to reach.
+    """
 
     name: str
     pattern: str
     min_memory_gib: float
     mismatch: Literal["stop", "warn"]
     encoding: EncodingSpec
+    tflops: PerDtype = PerDtype()
+    efficiency: PerDtype = PerDtype()
+
+    def flops_per_second(self, dtype: Dtype) -> float | None:
+        """What is expected of encoding; None where no peak is known."""
+        peak, share = self.tflops.of(dtype), self.efficiency.of(dtype)
+        return None if peak is None or share is None else peak * share * 1e12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,13 +138,16 @@ class RunSpec:
     def identity(self) -> dict[str, Any]:
         """The values that can change a score.
 
-        Which tasks are asked for, where results go and vectors are kept are not among them, nor is where the model's folder lies:
-        the hash of its weights is compared when a run is resumed.
+        Which tasks are asked for, where results go and vectors are kept are not among them, nor is what only plans read, nor where the
+        model's folder lies: the hash of its weights is compared when a run is resumed.
         """
         plain = asdict(self)
         for key in ("tasks", "store", "workers", "results_dir", "overwrite", "canary"):
             del plain[key]
-        del plain["model"]["path"]
+        for key in ("path", "layers", "hidden_size", "intermediate_size"):
+            del plain["model"][key]
+        for key in ("tflops", "efficiency"):
+            del plain["gpu"][key]
         return plain
 
     @property

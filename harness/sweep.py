@@ -62,7 +62,7 @@ def sweep(overrides: Sequence[str], *, quiet: bool) -> list[Job]:
         return [_read_job(path) for path in outcomes]
 
 
-_show = {"quiet": False}
+_show = {"quiet": True}  # as a launcher's own processes leave it: several views would write over each other
 
 
 @hydra.main(version_base="1.3", config_path=None, config_name="config")
@@ -75,7 +75,7 @@ def _main(_: DictConfig) -> None:
         device = find_device()
         info = describe_device(device)
         spec = resolve_run(overrides, device_name=device_label(info), device_memory_gib=info.memory_gib)
-        with show_progress(sample=spec.data.source == "sample", quiet=_show["quiet"]) as progress:
+        with show_progress(quiet=_show["quiet"], title=" ".join(overrides)) as progress:
             done = execute(spec, device, progress, encoders=_POOL)
         outcome |= {"folder": str(done.folder.absolute()), "failed": done.failed}
     except HarnessError as error:
