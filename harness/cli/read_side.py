@@ -28,7 +28,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     claims = commands.add_parser("claims", help="check a model card against itself, and --against a run: claims README.md")
     claims.add_argument("card", type=Path, metavar="CARD", help="the README.md of a model, or a folder of results")
     claims.add_argument("--against", type=Path, metavar="RUN", help="a run folder, published records, or mteb's own result files")
-    claims.add_argument("--noise", type=Path, metavar="FILE", help="JSON {task: {metric: tolerance in points}}")
+    claims.add_argument("--noise", type=Path, metavar="FILE", help="the run's calibration.json (python -m harness calibrate RUN)")
     claims.add_argument("--format", choices=("text", "md", "json"), default="text")
     claims.add_argument("--benchmark", default="cmteb35")
     claims.set_defaults(command=_claims)
@@ -74,6 +74,13 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     report.add_argument("--benchmark", default="cmteb35")
     report.set_defaults(command=_report)
 
+    explain = commands.add_parser("explain", help="what changing one setting did, on the same examples: explain RUN RUN ...")
+    explain.add_argument("paths", nargs="+", type=Path, metavar="RUN", help="a run folder, a folder that holds some, or a card")
+    explain.add_argument("--format", choices=("text", "md", "json"), default="text")
+    explain.add_argument("--examples", type=int, default=3, metavar="N", help="list the N examples of each task that moved most (3)")
+    explain.add_argument("--benchmark", default="cmteb35")
+    explain.set_defaults(command=_explain)
+
 
 def _tasks(arguments: argparse.Namespace) -> int:
     from harness.benchmark import load_benchmark
@@ -104,6 +111,18 @@ def _table(arguments: argparse.Namespace) -> int:
             against=against[0] if against else None,
         )
     )
+    return 0
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from harness.benchmark import load_benchmark
+    from harness.explain.build import explain
+    from harness.explain.render import render
+
+    if arguments.examples < 0:
+        raise RequestError(f"--examples {arguments.examples}: expected 0 (none) or more")
+    told = explain(arguments.paths, load_benchmark(arguments.benchmark), examples=arguments.examples)
+    print(render(told, arguments.format))
     return 0
 
 

@@ -8,13 +8,14 @@ anything per pair; they are computed anew on each resample.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.benchmark import TaskSpec
-from harness.errors import RequestError, unknown
+from harness.errors import InputError, RequestError, unknown
 from harness.examples.table import SIMILARITIES, Examples, units
 
 Floats = NDArray[np.float64]
@@ -48,6 +49,36 @@ def folds(task: TaskSpec, examples: Examples, rows: NDArray[np.integer[Any]], me
         raise RequestError(unknown(f"metric of {task.name} with a value per example", wanted, known))
     step = max(1, _CELLS // count)
     return np.concatenate([known[wanted](_counts(rows[start : start + step], count)) for start in range(0, len(rows), step)])
+
+
+def refuse_foreign(task: TaskSpec, examples: Examples, score: float, *, where: Path) -> None:
+    """Pass examples that come to the main score (0 to 1) of the record that they stand beside, in the folder `where`.
+
+    Raises:
+        InputError: they come to another one: examples and record are of two computations.
+    """
+    folded = fold(task, examples)
+    if not abs(folded - score) < 1e-5:  # BEIR rounds to 5 digits
+        raise InputError(f"{where}: the examples of {task.name} come to {folded:.6f}, the record says {score:.6f}: run the task again")
+
+
+def example_values(task: TaskSpec, examples: Examples) -> Floats | None:
+    """What each example contributes to the main metric, [n], which is their mean (of those that are not NaN); None where it is no mean."""
+    units(task, examples)
+    match task.type:
+        case "Classification":
+            return _accuracies(examples)
+        case "Clustering" | "Reranking" | "Retrieval":
+            column = {"Clustering": "v_measure", "Reranking": "ap", "Retrieval": "ndcg_at_10"}[task.type]
+            return np.asarray(examples[column], dtype=np.float64)
+        case _:
+            return None
+
+
+def _accuracies(examples: Examples) -> Floats:
+    """The share of the experiments that were right about each text."""
+    experiments = [examples[name] for name in examples.columns if name.startswith("prediction_")]
+    return np.asarray(np.mean([examples["label"] == predicted for predicted in experiments], axis=0))
 
 
 def _counts(rows: NDArray[np.integer[Any]], count: int) -> Floats:
@@ -89,7 +120,7 @@ def _of_predictions(examples: Examples) -> dict[str, _Fold]:
     label = examples["label"]
     experiments = [examples[name] for name in examples.columns if name.startswith("prediction_")]
     known: dict[str, _Fold] = {
-        "accuracy": _mean(np.mean([label == predicted for predicted in experiments], axis=0)),
+        "accuracy": _mean(_accuracies(examples)),
         "f1": _mean_of([_macro_f1(label, predicted) for predicted in experiments]),
     }
     if set(np.unique(label)) <= {0, 1}:
