@@ -25,6 +25,8 @@ from harness.scoring.adapter import EmbeddingModel, RetrievalModel
 from harness.scoring.reference import fresh_task, quiet_reference
 
 DIM = 2  # of the stand-in vectors; the similarities do not come from them
+STEP = 1e-4  # radians from a query's stand-in to the next one's
+QUERY = "query"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -46,7 +48,7 @@ class _Case:
     def __init__(self, passages: int, queries: int) -> None:
         draw = np.random.default_rng(0)
         self.corpus = {f"p{number}": {"text": "字" * int(size)} for number, size in enumerate(draw.integers(10, 60, size=passages))}
-        self.queries = {f"q{number}": f"query {number}" for number in range(queries)}
+        self.queries = {f"q{number}": f"{QUERY} {number}" for number in range(queries)}
         generator = torch.Generator().manual_seed(0)
         self.similarities = torch.randn(queries, passages, generator=generator).mul_(0.1)
         self.qrels: dict[str, dict[str, int]] = {}
@@ -109,12 +111,15 @@ def _beir(case: _Case, on_product: Callable[[], None]) -> dict[str, float]:
 
 
 def _harness(case: _Case, on_product: Callable[[], None]) -> dict[str, float]:
-    model = RetrievalModel(EmbeddingModel(_constant, dim=None, dtype="float32", query_instruction=None))
+    model = RetrievalModel(EmbeddingModel(_numbered, dim=None, dtype="float32", query_instruction=None))
 
     def products(queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
         on_product()
-        row, column = queries.storage_offset() // DIM, passages.storage_offset() // DIM
-        return case.similarities[row : row + len(queries), column : column + len(passages)]
+        rows = torch.atan2(queries[:, 1], queries[:, 0]).div_(STEP).round_().to(torch.int64)
+        column = passages.storage_offset() // DIM
+        columns = case.similarities[:, column : column + len(passages)]
+        first, last = int(rows[0]), int(rows[-1])
+        return columns[first : last + 1] if last - first == len(rows) - 1 else columns[rows]
 
     with mock.patch.object(search, "similarities", products):
         return search.search_metrics(case.corpus, case.queries, case.qrels, model)
@@ -132,6 +137,13 @@ class _StandIn:
 
 def _constant(texts: Sequence[Any]) -> torch.Tensor:
     return torch.ones(len(texts), DIM)
+
+
+def _numbered(texts: Sequence[str]) -> torch.Tensor:
+    """Vectors at whose angles the queries' numbers can be read; those of passages are known by their place."""
+    numbers = [float(text.rpartition(" ")[2]) if text.startswith(QUERY) else 0.0 for text in texts]
+    angles = torch.tensor(numbers, dtype=torch.float64).mul_(STEP)
+    return torch.stack([angles.cos(), angles.sin()], dim=1).float()
 
 
 class _Topk(contextlib.AbstractContextManager["_Topk"]):

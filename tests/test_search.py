@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,19 +15,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.scoring import search
+from harness.scoring.candidates import Candidates
 from harness.scoring.threads import one_thread
 
 
 class TableModel:
     """A RetrievalModel whose vectors are looked up: a text is the number of its row."""
 
-    def __init__(self, table: np.ndarray) -> None:
+    def __init__(self, table: np.ndarray | torch.Tensor) -> None:
         self.table = table
 
-    def encode_queries(self, queries: Sequence[str], **_: Any) -> np.ndarray:
+    def encode_queries(self, queries: Sequence[str], **_: Any) -> np.ndarray | torch.Tensor:
         return self.table[[int(query) for query in queries]]
 
-    def encode_corpus(self, corpus: Sequence[Mapping[str, str]], **_: Any) -> np.ndarray:
+    def encode_corpus(self, corpus: Sequence[Mapping[str, str]], **_: Any) -> np.ndarray | torch.Tensor:
         return self.table[[int(passage["text"]) for passage in corpus]]
 
 
@@ -116,6 +118,84 @@ def test_plain_random_vectors(dtype) -> None:
     corpus, queries, qrels = make_case(rng, passages=3000, queries=40, namesakes=False, grades=(0, 1, 2))
     model = TableModel(rng.standard_normal((3000 + len(queries), 64)).astype(dtype))
     assert search.search_metrics(corpus, queries, qrels, model) == reference_metrics(corpus, queries, qrels, model, chunk=50_000)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    values=st.lists(st.sampled_from([-0.0, 0.0, 0.1, 0.25, 0.5, 0.7, 1.0]) | st.floats(-1, 1, width=32), min_size=1, max_size=60),
+    cuts=st.lists(st.integers(0, 60), max_size=3),
+    judged=st.sets(st.integers(0, 59), max_size=6),
+    without=st.integers(-1, 59),
+    count=st.integers(1, 20),
+    floor=st.sampled_from([-np.inf, -0.5, 0.0, 0.5, 2.0]),
+)
+def test_ranks_are_counted_or_left_to_ties_whatever_the_floor(values, cuts, judged, without, count, floor) -> None:
+    """Against counting everything; the passages come in parts of any size."""
+    row = np.array(values, dtype=np.float32)
+    places = [place for place in judged if place < len(row)]
+    candidates = Candidates(count, np.float32(floor))
+    bounds = sorted({0, len(row), *(cut for cut in cuts if cut < len(row))})
+    for start, end in itertools.pairwise(bounds):
+        candidates.offer(row[start:end], start, np.empty(end - start, dtype=np.bool_))
+    ranks = candidates.ranks(np.array(places, dtype=np.int64), without=without)
+    others = np.arange(len(row)) != without
+    above = {place: int((row[others] > row[place]).sum()) for place in places}
+    if ranks is None:
+        crowded = (row >= np.sort(row)[-count:][0]).sum() > count
+        assert crowded or any((row == row[place]).sum() > 1 for place in places)
+        return
+    for place, rank in zip(places, ranks.tolist(), strict=True):
+        if place == without:
+            assert rank == 0
+        elif above[place] < count - 1:
+            assert (row == row[place]).sum() == 1
+            assert rank == above[place] + 1
+        else:
+            assert rank == 0 or rank >= count
+
+
+@pytest.mark.parametrize(("distinct", "ranks"), [(1, None), (2, [0]), (3000, [0])])
+def test_a_crowd_of_equals_is_not_kept(distinct, ranks) -> None:
+    row = np.repeat(np.arange(distinct, dtype=np.float32), 6000 // distinct)
+    candidates = Candidates(1001, np.float32(0))
+    candidates.offer(row, 0, np.empty(len(row), dtype=np.bool_))
+    found = candidates.ranks(np.array([5]), without=-1)
+    assert (None if found is None else found.tolist()) == ranks
+    assert candidates.kept <= 4 * 1001
+
+
+@pytest.mark.parametrize("passages", [900, 1001, 1002, 2500])
+def test_without_ties_nothing_is_followed(monkeypatch: pytest.MonkeyPatch, passages) -> None:
+    """Fewer passages than are kept, just as many, more, in one chunk and in several: every rank is counted, and BEIR's."""
+    rng = np.random.default_rng(passages)
+    corpus, queries, qrels = make_case(rng, passages=passages, queries=30, namesakes=True, grades=(0, 1, 2))
+    model = TableModel(rng.standard_normal((passages + len(queries), 64)).astype(np.float32))
+    monkeypatch.setattr(search, "_offered", lambda *_: pytest.fail("a query was left to ties"))
+    for chunk in (1100, 50_000):
+        exact = search.search_metrics(corpus, queries, qrels, model, chunk=chunk)
+        assert exact == reference_metrics(corpus, queries, qrels, model, chunk=chunk)
+
+
+def test_counted_and_followed_queries_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter of the passages are there twice: some queries have a tie at a judged passage, and go BEIR's way; the others are counted."""
+    rng = np.random.default_rng(8)
+    corpus, queries, qrels = make_case(rng, passages=2400, queries=300, namesakes=True, grades=(1, 2))
+    table = rng.standard_normal((2400 + len(queries), 64)).astype(np.float32)
+    table[1800:2400] = table[:600]
+    followed = []
+    offered = search._offered
+    monkeypatch.setattr(search, "_offered", lambda rows, *rest: followed.append(len(rows)) or offered(rows, *rest))
+    model = TableModel(table)
+    assert search.search_metrics(corpus, queries, qrels, model, chunk=1100) == reference_metrics(corpus, queries, qrels, model, chunk=1100)
+    assert 30 < sum(followed) < 270
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_every_dtype_of_a_model_equals_beir_on_ties(dtype) -> None:
+    rng = np.random.default_rng(9)
+    corpus, queries, qrels = make_case(rng, passages=2500, queries=20, namesakes=True, grades=(0, 1, 2))
+    model = TableModel(torch.from_numpy(half_vectors(rng, 2500 + len(queries), 16, 300)).to(dtype))
+    assert search.search_metrics(corpus, queries, qrels, model, chunk=1500) == reference_metrics(corpus, queries, qrels, model, chunk=1500)
 
 
 def test_metrics_by_hand() -> None:

@@ -1,9 +1,10 @@
 """Exact search in bounded memory, with the results of BEIR 2.2.0's `DenseRetrievalExactSearch` down to its ties.
 
-BEIR multiplies all queries with 50,000 passages at a time, and merges with a Python heap per query. Here queries come in blocks too, and a
-block's results are kept as sorted integers. What BEIR's results depend on beyond the similarities is kept: passages sorted by length
-(longest first), `torch.topk` of 1,001 per chunk (which of several equal similarities at its edge it takes is its own affair, a function of
-the row), the heap's order by (similarity, id), the passage called as the query dropped.
+BEIR multiplies all queries with 50,000 passages at a time, and merges with a Python heap per query. Here queries come in blocks too, and
+where a judged passage stands is counted (`candidates`). That is BEIR's result wherever no other passage has a judged passage's similarity.
+For the other queries, and for all in half precision, where ties are the rule, BEIR's way is followed, with sorted integers instead of the
+heap: passages sorted by length (longest first), `torch.topk` of 1,001 per chunk (which of several equal similarities at its edge it takes
+is its own affair, a function of the row), the heap's order by (similarity, id), the passage called as the query dropped.
 
 A similarity is a pure function of its two vectors (on one kind of CPU): every matrix product has one shape, runs on one thread, and zero
 rows fill the last one. In BEIR's the last bit depends on the number of queries, of passages, and of cores.
@@ -12,9 +13,11 @@ rows fill the last one. In BEIR's the last bit depends on the number of queries,
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,8 +25,11 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from harness.scoring.adapter import RetrievalModel
+from harness.scoring.candidates import Candidates, sample_floors
 from harness.scoring.ranking import CUTOFFS, Ranks, mean_metrics, query_values
 from harness.scoring.threads import one_thread
+
+IntArray = NDArray[np.int64]
 
 KEPT = CUTOFFS[-1]
 """Passages kept per query."""
@@ -59,7 +65,7 @@ def search_queries(
     """The values of every query at six cut-offs, unrounded (`query_values`); after the queries, those that are judged but not among them.
 
     Memory beyond the vectors of the corpus and the queries: per thread of torch 256 similarities for each of `chunk` passages (51 MB in
-    float32), and about as much again while selecting.
+    float32), and about as much again where ties are followed.
     """
     ids = sorted(corpus, key=lambda key: len(corpus[key].get("title", "") + corpus[key].get("text", "")), reverse=True)
     position = {key: index for index, key in enumerate(ids)}
@@ -68,19 +74,25 @@ def search_queries(
     passages = _corpus_matrix([corpus[key] for key in ids], model)
     names = list(queries)
     vectors = _normalised(model.encode_queries([queries[name] for name in names]))
+    judged = _judged(names, position, qrels)
+    own = np.array([position.get(name, -1) for name in names])
 
-    def search_block(start: int) -> Ranks:
-        block = names[start : start + TILE[0]]
-        own = np.array([by_id[position[name]] if name in position else -1 for name in block])
-        grades = [
-            {int(by_id[position[key]]): grade for key, grade in qrels.get(name, {}).items() if grade > 0 and key in position}
-            for name in block
-        ]
-        return _ranks(_offered(vectors[start : start + TILE[0]], passages, by_id, own, chunk), grades)
+    def count_block(rows: IntArray) -> list[IntArray | None]:
+        return _counted(vectors[rows[0] : rows[-1] + 1], passages, [judged.places_of(row) for row in rows], own[rows], chunk)
 
+    def follow_block(rows: IntArray) -> tuple[list[IntArray], IntArray]:
+        namesakes = np.where(own[rows] < 0, -1, by_id[own[rows]])
+        offered = _offered(vectors[torch.from_numpy(rows)], passages, by_id, namesakes, chunk)
+        return _followed(offered, [by_id[judged.places_of(row)] for row in rows])
+
+    ranks: list[IntArray | None] = [None] * len(names)
     with one_thread() as threads, ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        found = list(pool.map(search_block, range(0, len(names), TILE[0])))
-    values = query_values(_joined(found), [qrels.get(name, {}) for name in names])
+        if vectors.dtype == torch.float32:
+            ranks = list(itertools.chain.from_iterable(pool.map(count_block, _blocks(np.arange(len(names))))))
+        tied = np.flatnonzero([rank is None for rank in ranks])
+        followed = list(pool.map(follow_block, _blocks(tied)))
+    found = judged.ranked(ranks, followed)
+    values = query_values(found, [qrels.get(name, {}) for name in names])
     unasked = len(qrels.keys() - queries.keys())
     return {name: np.append(column, np.full(unasked, 0.0 if name.startswith("rr_") else np.nan)) for name, column in values.items()}
 
@@ -95,6 +107,43 @@ def similarities(queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
     for start in range(0, len(passages), TILE[1]):
         torch.mm(rows, _filled(passages[start : start + TILE[1]], TILE[1]).T, out=products[:, start : start + TILE[1]])
     return products[: len(queries), : len(passages)]
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """The passages of the corpus that are relevant to a query: one entry each, ordered by the query's number."""
+
+    query: IntArray
+    place: IntArray
+    grade: IntArray
+    bounds: IntArray
+
+    def places_of(self, query: int) -> IntArray:
+        return self.place[self.bounds[query] : self.bounds[query + 1]]
+
+    def ranked(self, counted: Sequence[IntArray | None], followed: Sequence[tuple[list[IntArray], IntArray]]) -> Ranks:
+        """The ranks of all queries; those that were not counted are the rows of `followed`."""
+        replayed = itertools.chain.from_iterable(ranks for ranks, _ in followed)
+        rank = np.concatenate([next(replayed) if ranks is None else ranks for ranks in counted])
+        ranks, grades = _tabled(self.query, rank, self.grade, rows=len(counted))
+        first = ranks[:, :1].sum(axis=1)
+        first[[ranks is None for ranks in counted]] = np.concatenate([np.empty(0, dtype=np.int64), *(part for _, part in followed)])
+        return Ranks(ranks, grades, first)
+
+
+def _judged(names: Sequence[str], position: Mapping[str, int], qrels: Mapping[str, Mapping[str, int]]) -> _Judged:
+    entries = [
+        (query, position[key], grade)
+        for query, name in enumerate(names)
+        for key, grade in qrels.get(name, {}).items()
+        if grade > 0 and key in position
+    ]
+    query, place, grade = np.array(entries, dtype=np.int64).reshape(-1, 3).T.copy()
+    return _Judged(query, place, grade, np.searchsorted(query, np.arange(len(names) + 1)))
+
+
+def _blocks(rows: IntArray) -> list[IntArray]:
+    return [rows[start : start + TILE[0]] for start in range(0, len(rows), TILE[0])]
 
 
 def _filled(vectors: torch.Tensor, rows: int) -> torch.Tensor:
@@ -118,9 +167,20 @@ def _normalised(vectors: np.ndarray | torch.Tensor) -> torch.Tensor:
     return functional.normalize(torch.as_tensor(vectors), p=2, dim=1)
 
 
-def _offered(
-    queries: torch.Tensor, passages: torch.Tensor, by_id: NDArray[np.int64], own: NDArray[np.int64], chunk: int
-) -> NDArray[np.int64]:
+def _counted(queries: torch.Tensor, passages: torch.Tensor, judged: Sequence[IntArray], own: IntArray, chunk: int) -> list[IntArray | None]:
+    """Per query the ranks of its judged passages, 0 where one is not kept; None where ties have a say."""
+    found: list[Candidates] = []
+    reached = np.empty(min(chunk, len(passages)), dtype=np.bool_)
+    for start in range(0, len(passages), chunk):
+        scores = similarities(queries, passages[start : start + chunk]).numpy()
+        found = found or [Candidates(KEPT + 1, floor) for floor in sample_floors(scores, KEPT + 1)]
+        for candidates, row in zip(found, scores, strict=True):
+            candidates.offer(row, start, reached[: len(row)])
+    ranks = [candidates.ranks(places, without=namesake) for candidates, places, namesake in zip(found, judged, own.tolist(), strict=True)]
+    return [None if rank is None else np.where(rank <= KEPT, rank, 0) for rank in ranks]
+
+
+def _offered(queries: torch.Tensor, passages: torch.Tensor, by_id: IntArray, own: IntArray, chunk: int) -> IntArray:
     """[queries, offered] keys of the passages that BEIR puts on each query's heap, in its order; `DROPPED` for the query's namesake.
 
     A key is the similarity (as an integer of the same order) in the upper half and the passage's place among the sorted ids in
@@ -135,28 +195,36 @@ def _offered(
     return np.concatenate(keys, axis=1)
 
 
-def _ordered(values: torch.Tensor) -> NDArray[np.int64]:
+def _ordered(values: torch.Tensor) -> IntArray:
     """Integers that compare as the floats do (-0.0 as 0.0)."""
     bits = (values.float() + 0.0).numpy().view(np.int32)
     return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
 
 
-def _ranks(offered: NDArray[np.int64], relevant: Sequence[Mapping[int, int]]) -> Ranks:
+def _followed(offered: IntArray, judged: Sequence[IntArray]) -> tuple[list[IntArray], IntArray]:
+    """Per query the ranks of its judged passages (places among the sorted ids), 0 where one is not kept; and its `Ranks.first`."""
     best = np.sort(offered, axis=1)[:, ::-1][:, :KEPT]
-    pairs = [(query, passage, grade) for query, grades in enumerate(relevant) for passage, grade in grades.items()]
-    query, passage, grade = np.array(pairs, dtype=np.int64).reshape(-1, 3).T
+    query = np.repeat(np.arange(len(judged)), [len(passages) for passages in judged])
+    passage = np.concatenate(judged)
     same = ((best[query] & 0xFFFFFFFF) == passage[:, None]) & (best[query] != DROPPED)
-    kept = same.any(axis=1)
-    query, grade, rank = query[kept], grade[kept], same[kept].argmax(axis=1) + 1
+    rank = np.where(same.any(axis=1), same.argmax(axis=1) + 1, 0)
+    ranks, _ = _tabled(query, rank, rank, rows=len(judged))
+    return np.split(rank, np.searchsorted(query, np.arange(1, len(judged)))), _first_ranks(offered, best, ranks)
+
+
+def _tabled(query: IntArray, rank: IntArray, grade: IntArray, *, rows: int) -> tuple[IntArray, IntArray]:
+    """`Ranks.ranks` and `Ranks.grades` from lists with an entry per judged passage."""
+    kept = rank > 0
+    query, rank, grade = query[kept], rank[kept], grade[kept]
     order = np.lexsort((rank, query))
-    query, grade, rank = query[order], grade[order], rank[order]
+    query, rank, grade = query[order], rank[order], grade[order]
     column = np.arange(len(query)) - np.searchsorted(query, query)
-    ranks, grades = (np.zeros((len(best), int(column.max(initial=-1)) + 1), dtype=np.int64) for _ in range(2))
+    ranks, grades = (np.zeros((rows, int(column.max(initial=-1)) + 1), dtype=np.int64) for _ in range(2))
     ranks[query, column], grades[query, column] = rank, grade
-    return Ranks(ranks, grades, _first_ranks(offered, best, ranks))
+    return ranks, grades
 
 
-def _first_ranks(offered: NDArray[np.int64], best: NDArray[np.int64], ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+def _first_ranks(offered: IntArray, best: IntArray, ranks: IntArray) -> IntArray:
     """Each query's first relevant rank in a stable sort by similarity of BEIR's heap, as mteb's MRR has it; 0 where none was kept.
 
     Only where a relevant passage shares the similarity of irrelevant ones does the heap's order matter; there it is replayed.
@@ -188,16 +256,3 @@ def _heap(offered: list[int]) -> list[int]:
             else:
                 heapq.heappushpop(heap, key)
     return heap
-
-
-def _joined(parts: Sequence[Ranks]) -> Ranks:
-    width = max(part.ranks.shape[1] for part in parts)
-
-    def widened(table: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.pad(table, ((0, 0), (0, width - table.shape[1])))
-
-    return Ranks(
-        np.concatenate([widened(part.ranks) for part in parts]),
-        np.concatenate([widened(part.grades) for part in parts]),
-        np.concatenate([part.first for part in parts]),
-    )
