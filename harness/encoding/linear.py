@@ -18,7 +18,8 @@ LinearKernel = Literal["torch", "onednn-packed"]
 
 def linear_kernel(device: torch.device, dtype: Dtype) -> LinearKernel:
     """The kernel of the linear layers: oneDNN for fp32 on a CPU whose torch has it, else torch's choice by dtype and device."""
-    return "onednn-packed" if device.type == "cpu" and dtype == "fp32" and torch.backends.mkldnn.is_available() else "torch"
+    has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return "onednn-packed" if device.type == "cpu" and dtype == "fp32" and has_onednn else "torch"
 
 
 class PackedLinear(nn.Module):
