@@ -4,6 +4,9 @@ A small seeded model reads texts with the lengths that C-MTEB is modelled to hav
 of six STS tasks (scoring pairs costs next to nothing, so the figures are those of encoding). Every run is `runner.execute` with one
 store and one loaded model, as in `python -m harness sweep max_len=512,768,1024 dim=1024,1792`. FLOP are those of the batches that
 ran, dummy rows and padding among them. Then: another dimension, the same run again, and the same scores from the store into another folder.
+
+Before that, the same FLOP by arithmetic, for shares of the benchmark up to all of it: the batches of the plan, and the texts alone, without
+the dummy rows and the padding that a small share has more of.
 """
 
 from __future__ import annotations
@@ -19,9 +22,10 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from measuring import Cost, measure, report, say_machine, torch_threads
-from synthetic import SMALL, TINY, build_model, write_texts
+from synthetic import SMALL, TINY, Shape, build_model, write_texts
 
 from harness.benchmark import TASK_TYPES, load_benchmark
 from harness.config import resolve_run
@@ -29,7 +33,7 @@ from harness.encoding import batches
 from harness.encoding.batches import run_batch
 from harness.encoding.device import describe_device, find_device
 from harness.encoding.model import LoadedModel
-from harness.encoding.shapes import BatchShape
+from harness.encoding.shapes import BatchShape, ShapeLadder
 from harness.lengths import fields
 from harness.progress import Silent
 from harness.runner import COSTS, EncoderPool, Outcome, device_label, execute
@@ -48,10 +52,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tiny", action="store_true", help="a model that only shows that everything works")
     chosen = parser.parse_args(arguments)
     say_machine()
+    for share in sorted({chosen.share, 0.01, 0.1, 1.0}):
+        plan_flops(share, tiny=chosen.tiny)
     with tempfile.TemporaryDirectory() as folder, torch_threads(chosen.threads):
         bench = _Bench(Path(folder), chosen.share, tiny=chosen.tiny)
         bench.compare(chosen.repeats)
         bench.show_what_is_free()
+
+
+def plan_flops(share: float, *, tiny: bool) -> None:
+    """The ratio of FLOP that goes with a share of the modelled texts, by the plan of their batches."""
+    draw = np.random.default_rng(0)
+    counts = np.concatenate([field.tokens(draw, share=share) for task in load_benchmark().tasks for field in fields(task)])
+    device = describe_device(find_device())
+    spec = resolve_run(["model=sample", "data=sample"], device_name=device_label(device), device_memory_gib=device.memory_gib)
+    ladder, shape = ShapeLadder(spec.gpu.encoding, LENGTHS[-1]), TINY if tiny else SMALL
+    added = [np.minimum(counts[counts > before], length) for before, length in itertools.pairwise([0, *LENGTHS])]
+    single = np.minimum(counts, LENGTHS[-1])
+    planned = sum(_planned_flops(ladder, shape, part) for part in added) / _planned_flops(ladder, shape, single)
+    texts = sum(shape.flops(part) for part in added) / shape.flops(single)
+    told = f"{len(counts):,} modelled texts (share {share}), {ladder.spec.ladder} ladder, {ladder.spec.batch_tokens} tokens a batch"
+    print(
+        f"planned FLOP of 3 lengths x 2 dims / of one run at 1024: {planned:.4f} of batches, {texts:.4f} of the texts alone; {told}",
+        flush=True,
+    )
+
+
+def _planned_flops(ladder: ShapeLadder, shape: Shape, counts: npt.NDArray[np.int64]) -> int:
+    return sum(number * shape.flops(np.full(one.rows, one.length)) for one, number in ladder.batches(counts).items())
 
 
 class _Bench:
