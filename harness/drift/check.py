@@ -280,9 +280,10 @@ def _notes(
         yield f"not calibrated, so only identical scores pass: {', '.join(bare)}"
     moved = [task.task for task in tasks if any(cell.points for cell in (task.main, *task.others))]
     if moved and alike and same_vectors(baseline, candidate):
+        told = ", ".join(moved) if len(moved) < len(tasks) or len(moved) == 1 else f"all {len(moved)} tasks"
         yield (
-            f"weights, device, kernels and libraries are the same on both sides, so every vector is: {', '.join(moved)} moved, and no "
-            "rounding explains that. Look for a change of the code, the data or the store"
+            f"weights, device, kernels and libraries are the same on both sides, so every vector is: {told} moved, and no rounding "
+            "explains that. Look for a change of the code, the data or the store"
         )
     checked = {task.task for task in tasks}
     further = [task.name for task in benchmark.tasks if task.name in candidate.records and task.name not in checked]

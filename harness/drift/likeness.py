@@ -40,7 +40,7 @@ def unlike_data(task: TaskSpec, baseline: TaskRecord, candidate: TaskRecord) -> 
     if None not in revisions and revisions[0] != revisions[1]:
         return f"data revision {str(revisions[0])[:8]} against {str(revisions[1])[:8]}"
     verified = [_data(record).get("verdict") == "verified" for record in (baseline, candidate)]
-    if all(verified) or (revisions[0] is not None and not all(hashes)):
+    if all(verified) or (None not in revisions and not all(hashes)):
         return ""
     return "other data files" if all(hashes) else f"nothing tells that both had the same data of {task.name}"
 

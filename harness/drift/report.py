@@ -24,7 +24,7 @@ _COLUMNS = (
 )
 _OTHERS = Column(title="Other metrics", short="Others")
 _HASH = re.compile(r"\b[0-9a-f]{40,64}\b")
-_LEGEND = "= identical, ~ within the tolerance, + drifted up, - drifted down, ! missing or not comparable; points, 0 to 100"
+_LEGEND = "= identical, ~ within tolerance, + - drifted up, down, ! missing or not comparable; points (0-100)"
 
 
 def drift_text(report: DriftReport) -> str:
@@ -148,7 +148,7 @@ def _marker(cell: MetricDrift) -> str:
 
 def _others(task: TaskDrift) -> str:
     """How the other metrics fare: those that drifted, else that all are identical or some are within noise."""
-    if not task.others or task.verdict == "not comparable":
+    if not task.others or task.verdict in ("missing", "not comparable"):
         return ""
     wrong = sum(cell.verdict in ("drifted", "missing") for cell in task.others)
     if wrong:
