@@ -24,7 +24,7 @@ test: $(STAMP)   ## all tests that this machine can run
 	$(RUN) -m pytest $(ARGS)
 
 bench: $(STAMP)  ## speed and memory, both sides in one run; what docs/performance.md has (about an hour; one by one: benchmarks/*.py --help)
-	set -e; for name in tokens purity retrieval sweep t2retrieval whole_run gpu; do echo "== $$name"; $(RUN) benchmarks/$$name.py; done
+	set -e; for name in tokens purity retrieval sweep t2retrieval whole_run gpu power; do echo "== $$name"; $(RUN) benchmarks/$$name.py; done
 
 lint: $(STAMP)   ## style and format
 	$(RUN) -m ruff check .

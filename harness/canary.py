@@ -116,7 +116,7 @@ def run_canary(encoder: Encoder) -> Canary:
             [f"vectors: {empty} of {len(texts)} have no direction once normalised in {model.dtype} (length 0, or beyond its range)"]
         )
     differing = int((vectors.view(torch.uint8) != again.view(torch.uint8)).any(dim=1).sum())
-    expected = _fp32_vectors(model.located, model.spec, encoder.max_len, texts, encoder.device)
+    expected = _fp32_vectors(model.located, model.spec, encoder.fingerprint.max_len, texts, encoder.device)
     if expected.shape != vectors.shape:
         raise _stopped([f"dimension: {vectors.shape[1]} here, {expected.shape[1]} by sentence-transformers, from the same folder"])
     units = functional.normalize(vectors.double(), dim=1)

@@ -11,7 +11,7 @@ SEED = 256
 PROSE = {6: 60, 14: 96, 30: 24, 46: 6, 62: 4, 94: 2, 126: 2, 254: 1, 510: 1, 1100: 1}
 """Chinese texts by characters, which BERT's tokenizers make as many tokens of; the longest is cut by every `max_len` of the card."""
 CODES = {6: 29, 14: 20, 30: 4}
-"""Texts of single letters and digits, by tokens: a tokenizer that knows no Chinese character still gets texts that differ."""
+"""Texts of single letters, of either case, and digits, by tokens: a tokenizer that knows no Chinese character still tells them apart."""
 GENRES = ("abstract", "answer", "passage", "report")  # without numbers, of which tokenizers make one token or several
 
 
@@ -37,4 +37,4 @@ def _prose(rng: random.Random, characters: int) -> str:
 
 
 def _code(rng: random.Random, tokens: int) -> str:
-    return " ".join(rng.choice(string.ascii_lowercase + string.digits) for _ in range(tokens))
+    return " ".join(rng.choice(string.ascii_letters + string.digits) for _ in range(tokens))

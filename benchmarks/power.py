@@ -1,0 +1,368 @@
+"""What the checks catch: faults planted in the chain, and clean repeats that must pass: python benchmarks/power.py [--repeats 100]
+
+A run of a few tasks of every type is calibrated and becomes the baseline. Then each fault of `faults.py` is planted, and it is told which
+instrument notices: loading (an error before any text), the canary, the gate (`python -m harness check`), or nothing; and what its manifest
+tells beside the scores. A fault is beyond the floor where any metric moves by more than the calibration's tolerance. Afterwards the same
+run is repeated clean: tasks in another order, in parts, interrupted and resumed, on other threads, in other processes, with an empty, a
+half-filled, a full store or none. Every repeat must pass. Leaves with an error where a fault beyond the floor slips through, or a clean
+repeat does not pass.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gzip
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from faults import FAULTS, FILL, Fault
+from measuring import ROOT, real_data, say_machine, torch_threads
+
+from harness.benchmark import TaskSpec, load_benchmark
+from harness.calibrate.measure import calibrate
+from harness.canary import run_canary
+from harness.config import compose_config, model_spec, resolve_run
+from harness.drift.check import DriftReport, check_folders
+from harness.encoding.device import describe_device, find_device
+from harness.encoding.locate import find_model
+from harness.errors import CanaryError, HarnessError
+from harness.noise import CALIBRATION, write_calibration
+from harness.progress import Silent
+from harness.resources import SAMPLE_DIR
+from harness.runner import EncoderPool, device_label, execute
+from harness.scoring import reference
+from harness.spec import RunSpec
+
+BENCHMARK = load_benchmark()
+SAMPLE_TASKS = (
+    *("JDReview", "MassiveIntentClassification", "CLSClusteringP2P", "ThuNewsClusteringS2S", "Ocnli", "CMedQAv2", "T2Reranking"),
+    *("EcomRetrieval", "T2Retrieval", "QBQTC", "STS22"),
+)
+REAL_TASKS = ("STSB", "Ocnli")
+TITLED, CASED = "EcomRetrieval", "a-b,c."
+SCIKIT_LEARN = "1.9.1"
+INSTRUCTION = "检索相关文章"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table of faults and the count of false alarms; leaves with an error where the claim does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=100, help="clean repeats")
+    parser.add_argument("--faults", default="", metavar="WORD", help="only faults whose name has the word; `none` for none")
+    parser.add_argument("--dtype", choices=("fp32", "fp16", "bf16"), default="fp32")
+    parser.add_argument("--model", choices=("sample", "minilm"), default="sample", help="minilm: on real data (CMTEB_DATA)")
+    parser.add_argument("--tasks", nargs="+", help="instead of a few of every type")
+    parser.add_argument("--draws", type=int, default=20, help="of the calibration")
+    parser.add_argument("--into", metavar="FILE", help=argparse.SUPPRESS)  # the run of another environment, in a process of its own
+    chosen = parser.parse_args(arguments)
+    if chosen.into:
+        _run_elsewhere(json.loads(Path(chosen.into).read_text(encoding="utf-8")))
+        return
+    say_machine()
+    with tempfile.TemporaryDirectory() as folder:
+        bench = _Bench(Path(folder), chosen)
+        slipped = bench.show_faults(chosen.faults)
+        alarms = bench.show_repeats(chosen.repeats)
+    if slipped or alarms:
+        raise SystemExit(f"{slipped} faults beyond the floor slipped through, {alarms} clean repeats did not pass")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A fault and what noticed it. `main`: main scores that moved, by at most `largest` points; `cells`: metrics beyond the floor."""
+
+    fault: Fault
+    load: str
+    canary: str
+    gate: str
+    manifest: str
+    main: int
+    largest: float
+    cells: int
+
+    @property
+    def caught(self) -> bool:
+        return bool(self.load or self.canary or self.gate)
+
+    @property
+    def slipped(self) -> bool:
+        return self.cells > 0 and not self.gate
+
+
+class _Bench:
+    def __init__(self, folder: Path, chosen: argparse.Namespace) -> None:
+        self._folder = folder
+        self._device = find_device()
+        self._tasks = tuple(chosen.tasks or (SAMPLE_TASKS if chosen.model == "sample" else REAL_TASKS))
+        data = _sample_with_titles(folder / "data", self._tasks) if chosen.model == "sample" else real_data()
+        if data is None:
+            raise SystemExit("no real data: set CMTEB_DATA, or leave out --model minilm")
+        max_len, dim = (512, 1024) if chosen.model == "sample" else (256, 256)
+        model = find_model(
+            model_spec(compose_config([f"model={chosen.model}"]).model)
+        ).folder  # as a folder, since some faults alter a copy
+        self._basic = [
+            *(
+                f"model={chosen.model}",
+                f"model.path={model}",
+                "data=local",
+                f"data.root={data}",
+                "data.verify=label",
+                f"dtype={chosen.dtype}",
+            ),
+            *(f"max_len={max_len}", f"dim={dim}", f"model.query_instruction='{INSTRUCTION}'", "canary=off", "workers=0"),
+        ]
+        self._pool = EncoderPool()
+        self._baseline = self._run("baseline", [f"store={folder / 'full'}"])
+        started = time.perf_counter()
+        places = [f"store={folder / 'full'}", f"data.root={data}", f"model.path={model}"]
+        calibrated = calibrate(self._baseline, places, draws=chosen.draws, parts=["rounding"])
+        write_calibration(self._baseline / CALIBRATION, calibrated.calibration)
+        floors = [noise.rounding for metrics in calibrated.calibration.tasks.values() for noise in metrics.values() if noise.rounding]
+        widest = max(floor.tolerance for floor in floors)
+        print(
+            f"baseline: {chosen.model} in {chosen.dtype}, max_len {max_len}, dim {dim}, {len(self._tasks)} tasks, {len(floors)} metrics; "
+            f"calibrated with {chosen.draws} draws in {time.perf_counter() - started:.0f} s, tolerances up to {widest:.2g} points",
+            flush=True,
+        )
+
+    def show_faults(self, word: str) -> int:
+        """Plant them one by one; how many moved a metric beyond its floor and were passed by the gate."""
+        has_dense = "Dense" in " ".join(self._pool.encoder(self._spec([]), self._device).fingerprint.modules)
+        faults = [fault for fault in FAULTS if word in fault.name and (has_dense or "Dense" not in fault.name)]
+        if not faults:
+            return 0
+        rows = [self._judge(number, fault) for number, fault in enumerate(faults)]
+        if word in _SCIKIT.name:
+            rows.append(self._scikit_learn())
+        print("\n| fault | in | main scores moved | metrics beyond the floor | loading | canary | gate | the manifest tells |")
+        print("|---|---|---|---|---|---|---|---|")
+        for row in rows:
+            moved = f"{row.main} of {len(self._tasks)}, by up to {row.largest:.3g}" if row.main else "none"
+            gate = row.gate or ("**passes it**" if row.cells else row.fault.silent or "nothing moves here")
+            stopped = "stops: " if row.load else ""
+            print(
+                f"| {row.fault.name} | {row.fault.where} | {'' if row.load and not row.cells else moved} | "
+                f"{'' if row.load and not row.cells else row.cells} | {stopped}{row.load} | {row.canary} | "
+                f"{'' if row.load and not row.gate else gate} | {row.manifest} |"
+            )
+        beyond = [row for row in rows if row.cells]
+        print(
+            f"\n{len(rows)} faults, {sum(row.caught for row in rows)} caught. {len(beyond)} move a metric beyond its floor, the gate stops "
+            f"{sum(not row.slipped for row in beyond)} of these; {sum(bool(row.load) for row in rows)} end before the first text, and the "
+            f"canary stops {sum(bool(row.canary) for row in rows)}",
+            flush=True,
+        )
+        return sum(row.slipped for row in rows)
+
+    def show_repeats(self, repeats: int) -> int:
+        """Repeat the run clean; how many repeats the gate or the canary stopped."""
+        draw, alarms, ways = random.Random(0), 0, Counter[str]()
+        started = time.perf_counter()
+        for number in range(repeats):
+            way = _Way.drawn(draw, number, self._tasks)
+            told = self._repeat(number, way)
+            ways.update(way.words())
+            if told:
+                alarms += 1
+                print(f"FALSE ALARM in repeat {number} ({', '.join(way.words())}): {told}", flush=True)
+        if repeats:
+            counts = ", ".join(f"{count} {word}" for word, count in sorted(ways.items()))
+            print(f"\n{repeats} clean repeats ({counts}): {alarms} false alarms, {time.perf_counter() - started:.0f} s", flush=True)
+        return alarms
+
+    def _spec(self, overrides: Sequence[str], tasks: Sequence[str] = ()) -> RunSpec:
+        info = describe_device(self._device)
+        everything = [*self._basic, f"tasks=[{','.join(tasks or self._tasks)}]", "store=null", *overrides]
+        return resolve_run(everything, device_name=device_label(info), device_memory_gib=info.memory_gib)
+
+    def _run(self, name: str, overrides: Sequence[str], pool: EncoderPool | None = None, *, whole: bool = True) -> Path:
+        spec = self._spec([f"results_dir={self._folder / 'results' / name}", *overrides])
+        outcome = execute(spec, self._device, Silent(), encoders=pool)
+        if whole and outcome.failed:
+            raise SystemExit(f"{name}: {outcome.failed}")
+        return spec.folder
+
+    def _judge(self, number: int, fault: Fault) -> Judged:
+        scratch = self._folder / f"fault-{number}"
+        scratch.mkdir()
+        load = canary = ""
+        with contextlib.redirect_stderr(None), fault.plant(self._spec([]).model, scratch) as given:
+            overrides = [text for text in given if not text.startswith(FILL)]
+            for text in given:
+                if text.startswith(FILL):
+                    self._run(f"fill-{number}", [*overrides, f"model.path={text.removeprefix(FILL)}"])
+            try:
+                pool = EncoderPool()
+                try:
+                    run_canary(pool.encoder(self._spec(overrides), self._device))
+                except CanaryError as error:
+                    canary = _findings(error)
+                candidate = self._run(f"fault-{number}", overrides, pool, whole=False)
+            except HarnessError as error:
+                load, candidate = _short(str(error)), None
+        return _judged(fault, load, canary, self._check(candidate) if candidate else None)
+
+    def _check(self, candidate: Path, *, unlike: bool = False) -> DriftReport:
+        return check_folders(self._baseline, candidate, BENCHMARK, allow_unlike=unlike)
+
+    def _scikit_learn(self) -> Judged:
+        """The run under another scikit-learn, in a process that finds it first; loading refuses it until the pin is lifted there."""
+        packages = self._folder / "packages"
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(packages), f"scikit-learn=={SCIKIT_LEARN}"]
+        subprocess.run(pip, check=True)
+        told, folder = [], self._spec([f"results_dir={self._folder / 'results' / 'scikit-learn'}"]).folder
+        for lifted in (False, True):
+            order = self._folder / "elsewhere.json"
+            overrides = [*self._basic, f"tasks=[{','.join(self._tasks)}]", "store=null", f"results_dir={folder.parent.parent}"]
+            order.write_text(json.dumps({"overrides": overrides, "lifted": lifted}), encoding="utf-8")
+            environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(packages), str(ROOT)])}
+            command = [sys.executable, str(Path(__file__)), "--into", str(order)]
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+            told.append(done.stdout.strip().splitlines()[-1] if done.returncode == 0 else done.stderr[-300:])
+        judged = _judged(_SCIKIT, "", "", self._check(folder))
+        loose = _judged(_SCIKIT, told[0], "", self._check(folder, unlike=True))
+        return Judged(
+            fault=_SCIKIT, load=_short(told[0]), canary="", gate=judged.gate or loose.gate, manifest=judged.manifest,
+            main=loose.main, largest=loose.largest, cells=loose.cells,
+        )  # fmt: skip
+
+    def _repeat(self, number: int, way: _Way) -> str:
+        """Why the gate or the canary did not pass, or nothing."""
+        overrides = [f"results_dir={self._folder / 'results' / f'repeat-{number}'}", f"workers={way.workers}"]
+        store = self._folder / f"store-{number}"
+        if way.store == "half":
+            self._run(f"half-{number}", [f"store={store}", f"tasks=[{','.join(self._tasks[::2])}]"], self._pool)
+        if way.store != "none":
+            overrides.append(f"store={self._folder / 'full' if way.store == 'full' else store}")
+        pool = EncoderPool()
+        with torch_threads(way.threads):
+            for part in way.parts:
+                spec = self._spec([*overrides, f"canary={'on' if number % 5 == 0 else 'off'}"], part)
+                try:
+                    if way.interrupted:
+                        with contextlib.suppress(KeyboardInterrupt):
+                            execute(spec, self._device, _Interrupting(), encoders=pool)
+                    execute(spec, self._device, Silent(), encoders=pool)
+                except HarnessError as error:
+                    return _short(str(error))
+        report = self._check(spec.folder)
+        return _gate(report) or ("" if len(report.tasks) == len(self._tasks) else "tasks are missing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Way:
+    """How a clean repeat is run. `parts`: the tasks of each of several runs into one folder."""
+
+    parts: tuple[tuple[str, ...], ...]
+    store: str
+    threads: int
+    workers: int
+    interrupted: bool
+
+    @staticmethod
+    def drawn(draw: random.Random, number: int, tasks: Sequence[str]) -> _Way:
+        order = draw.sample(tasks, len(tasks))
+        cut = sorted(draw.sample(range(1, len(order)), draw.randrange(min(3, len(order)))))
+        return _Way(
+            parts=tuple(tuple(order[start:end]) for start, end in zip([0, *cut], [*cut, len(order)], strict=True)),
+            store=("none", "empty", "half", "full")[number % 4],
+            threads=draw.choice((1, 2, 3)),
+            workers=2 if number % 10 == 3 else 0,
+            interrupted=draw.random() < 0.3,
+        )
+
+    def words(self) -> list[str]:
+        return [
+            *(f"with a store: {self.store}", f"on {self.threads} threads"),
+            *(["in parts"] if len(self.parts) > 1 else []),
+            *(["scored in 2 processes"] if self.workers else []),
+            *(["interrupted"] if self.interrupted else []),
+        ]
+
+
+class _Interrupting(Silent):
+    """Somebody presses Ctrl-C when the first task is done."""
+
+    def finished(self, task: TaskSpec, *, score: float | None, error: str | None) -> None:
+        raise KeyboardInterrupt
+
+
+_SCIKIT = Fault(name=f"scikit-learn {SCIKIT_LEARN}", where="packages", plant=lambda _model, _scratch: contextlib.nullcontext([]))
+
+
+def _judged(fault: Fault, load: str, canary: str, report: DriftReport | None) -> Judged:
+    cells = [cell for task in report.tasks for cell in (task.main, *task.others)] if report else []
+    moved = [abs(cell.points) for cell in cells if cell.main and cell.points]
+    told = [*report.unlike, *report.environment] if report else []
+    keys = [each.key for each in told if each.key.partition(".")[0] in ("model", "versions", "spec")]
+    return Judged(
+        fault=fault,
+        load=load,
+        canary=canary,
+        gate=_gate(report) if report else "",
+        manifest=", ".join(keys),
+        main=len(moved),
+        largest=max(moved, default=0.0),
+        cells=sum(cell.verdict in ("drifted", "missing") for cell in cells),
+    )
+
+
+def _gate(report: DriftReport) -> str:
+    """What the gate says, or nothing where it lets the run pass."""
+    if report.exit_code == 0:
+        return ""
+    if report.unlike:
+        return "refuses to compare"
+    return f"{len(report.failing)} tasks"
+
+
+def _findings(error: CanaryError) -> str:
+    """The subjects of the canary's findings."""
+    return ", ".join(line.strip().partition(":")[0] for line in str(error).splitlines()[1:-1])
+
+
+def _short(message: str) -> str:
+    line = message.splitlines()[0]
+    return line if len(line) < 90 else f"{line[:87]}..."
+
+
+def _sample_with_titles(folder: Path, tasks: Sequence[str]) -> Path:
+    """A copy of the sample's data in which one corpus has titles and some letters are capitals, as real data has and the sample has not."""
+    for task in tasks:
+        for path in sorted((SAMPLE_DIR / "data" / task).glob("*.jsonl.gz")):
+            with gzip.open(path, "rt", encoding="utf-8") as stream:
+                rows = [json.loads(line.replace(CASED, CASED.upper())) for line in stream]
+            if (task, path.name) == (TITLED, "corpus.jsonl.gz"):
+                rows = [row | {"title": row["text"][: len(row["text"]) // 2], "text": row["text"][len(row["text"]) // 2 :]} for row in rows]
+            copy = folder / task / path.name.removesuffix(".gz")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return folder
+
+
+def _run_elsewhere(order: dict[str, Any]) -> None:
+    """The run in this process, whose packages are others; prints why it can't be, or where its records are."""
+    device = find_device()
+    info = describe_device(device)
+    spec = resolve_run(order["overrides"], device_name=device_label(info), device_memory_gib=info.memory_gib)
+    pins = {"scikit-learn": SCIKIT_LEARN} if order["lifted"] else {}
+    with mock.patch.dict(reference.SCORING_PINS, pins):
+        outcome = execute(spec, device, Silent())
+    print(next(iter(outcome.failed.values())) if outcome.failed else spec.folder)
+
+
+if __name__ == "__main__":
+    main()
