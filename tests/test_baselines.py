@@ -1,0 +1,162 @@
+"""Baselines: whole or not there, whatever fails on the way; the log of who accepted them why."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gates import calibration_of, gate_run, verdict
+from runs import BENCHMARK, HEADER
+
+from harness.cli import main
+from harness.drift import baselines
+from harness.drift.baselines import Accepted, accept_baseline, accepted_lines, list_baselines, listed_lines, read_log
+from harness.drift.check import check_folders
+from harness.errors import InputError, MachineError, RequestError
+from harness.noise import write_calibration
+from harness.records import Run, read_run, write_failure, write_manifest
+
+WHEN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def baseline(tmp_path: Path) -> Run:
+    return gate_run(tmp_path / "baseline")
+
+
+def accept(run: Run, to: Path, **options: Any) -> Accepted:
+    return accept_baseline(run, BENCHMARK, to=to, **{"why": "first", "who": "someone", "when": WHEN, **options})
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_promoted_run_is_a_baseline_with_a_line_in_the_log(baseline: Run, tmp_path: Path) -> None:
+    write_calibration(baseline.path / "calibration.json", calibration_of(baseline))
+    (baseline.path / "costs.jsonl").write_text("{}\n")
+    done = accept(baseline, tmp_path / "to", why=" torch 2.14, <reviewed> \n")
+    assert done.folder == tmp_path / "to" / "acge" / "baseline"
+    assert set(files(done.folder)) == {"manifest.json", "calibration.json", *(f"{task.name}.json" for task in BENCHMARK.tasks)}
+    assert all(content == (baseline.path / name).read_bytes() for name, content in files(done.folder).items())
+    [entry] = read_log(tmp_path / "to" / "log.jsonl")
+    assert entry == done.entry
+    assert (entry.date, entry.who, entry.why, entry.tasks) == ("2026-03-01T12:00:00+00:00", "someone", "torch 2.14, <reviewed>", 35)
+    assert (entry.calibrated, entry.replaces, done.changes) == (True, None, None)
+    assert check_folders(done.folder, gate_run(tmp_path / "new", {"TNews": 0.2}).path, BENCHMARK).exit_code == 0
+
+
+def test_a_replaced_baseline_shows_what_changed(baseline: Run, tmp_path: Path) -> None:
+    first = accept(baseline, tmp_path / "to")
+    moved = gate_run(tmp_path / "moved", {"TNews": 1.0}, manifest={"seed": 43})
+    done = accept(moved, tmp_path / "to", name="baseline", why="another seed")
+    assert done.changes is not None
+    assert verdict(done.changes, "TNews") == "drifted"
+    assert done.entry.replaces == first.entry.scores != done.entry.scores
+    assert [entry.why for entry in read_log(tmp_path / "to" / "log.jsonl")] == ["first", "another seed"]
+    assert sorted(path.name for path in (tmp_path / "to" / "acge").iterdir()) == ["baseline"]
+    assert "has no calibration.json" in "\n".join(accepted_lines(done))
+
+
+@pytest.mark.parametrize("broken", ["failed", "missing", "damaged"])
+def test_half_a_run_is_no_baseline(baseline: Run, tmp_path: Path, broken: str) -> None:
+    path = baseline.path / "TNews.json"
+    if broken == "damaged":
+        path.write_text("{")
+    else:
+        path.unlink()
+    if broken == "failed":
+        write_failure(baseline.path, "TNews", kind="InputError", message="no data", traceback="")
+    run = read_run(baseline.path, BENCHMARK)
+    with pytest.raises(InputError, match=r"no complete run[^~]*TNews"):
+        accept(run, tmp_path / "to")
+    assert not (tmp_path / "to").exists()
+    done = accept(run, tmp_path / "to", tasks=["STS"])
+    assert (done.entry.tasks, len(list(done.folder.glob("*.json")))) == (8, 9)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"why": " "}, "needs its reason"),
+        ({"name": "../elsewhere"}, "names a folder"),
+        ({"name": ".hidden"}, "names a folder"),
+        ({"tasks": ["TNewz"]}, "did you mean TNews"),
+    ],
+)
+def test_a_wrong_promotion_is_refused(baseline: Run, tmp_path: Path, options: dict[str, Any], told: str) -> None:
+    with pytest.raises(RequestError, match=told):
+        accept(baseline, tmp_path / "to", **options)
+    assert not (tmp_path / "to").exists()
+
+
+def test_a_foreign_calibration_or_run_is_not_promoted(baseline: Run, tmp_path: Path) -> None:
+    other = gate_run(tmp_path / "other", manifest={"run": "9" * 64})
+    write_calibration(other.path / "calibration.json", calibration_of(baseline))
+    with pytest.raises(RequestError, match="belongs to another run"):
+        accept(other, tmp_path / "to")
+    write_manifest(other.path, HEADER, {})
+    with pytest.raises(RequestError, match="not made by this harness"):
+        accept(read_run(other.path, BENCHMARK), tmp_path / "to")
+    done = accept(baseline, tmp_path / "to")
+    with pytest.raises(RequestError, match="is that baseline already"):
+        accept(read_run(done.folder, BENCHMARK), tmp_path / "to")
+
+
+@pytest.mark.parametrize("step", ["copyfile", "rename", "log"])
+def test_whatever_fails_the_earlier_baseline_stays_whole(baseline: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    accept(baseline, tmp_path / "to")
+    before = files(tmp_path / "to")
+    moved = gate_run(tmp_path / "moved", {"TNews": 1.0})
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    calls = iter(range(9))
+    original = Path.rename
+    if step == "copyfile":
+        monkeypatch.setattr(shutil, "copyfile", full)
+    elif step == "log":
+        monkeypatch.setattr(baselines, "_append_log", full)
+    else:  # the second of the two renames
+        monkeypatch.setattr(Path, "rename", lambda self, target: full() if next(calls) == 1 else original(self, target))
+    with pytest.raises(MachineError, match="No space left"):
+        accept(moved, tmp_path / "to", name="baseline")
+    monkeypatch.undo()
+    assert files(tmp_path / "to") == before
+
+
+def test_an_unwritable_place_is_told(baseline: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MachineError, match="can't write"):
+        accept(baseline, tmp_path / "file")
+
+
+def test_baselines_are_listed_with_their_reasons(
+    baseline: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to = tmp_path / "to"
+    with pytest.raises(RequestError, match="no baselines at"):
+        list_baselines(to, BENCHMARK)
+    assert main(["baseline", "accept", str(baseline.path), "--why", "first\nof all", "--to", str(to)]) == 0
+    capsys.readouterr()
+    shutil.copytree(to / "acge" / "baseline", to / "acge" / ".baseline.x.tmp")  # what a kill leaves
+    shutil.copytree(to / "acge" / "baseline", to / "acge" / "by_hand")
+    assert main(["baseline", "list", "--to", str(to)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert [line.partition(": ")[2] for line in told if not line.startswith(" ")] == ["35 tasks, NOT CALIBRATED"] * 2
+    assert any("first of all (first, " in line for line in told)
+    assert "no line in log.jsonl" in told[-1]
+    (to / "acge" / "by_hand" / "TNews.json").write_text("{")
+    assert main(["baseline", "list", "--to", str(to)]) == 1
+    assert "CAN'T SERVE" in capsys.readouterr().out
+    (to / "log.jsonl").write_text('{"date": ')
+    with pytest.raises(InputError, match="damaged"):
+        list_baselines(to, BENCHMARK)
+
+
+def test_an_empty_folder_of_baselines_says_how_to_make_one(tmp_path: Path) -> None:
+    assert listed_lines(list_baselines(tmp_path, BENCHMARK)) == ["no baseline yet: python -m harness baseline accept RUN --why TEXT"]
