@@ -13,7 +13,7 @@ from harness import environment
 from harness.benchmark import TaskSpec
 from harness.data.types import LoadedTask
 from harness.errors import InputError
-from harness.examples import Examples, fold, read_examples
+from harness.examples import Examples, read_examples, refuse_foreign
 from harness.records import TaskRecord, find_runs, read_manifest, read_record
 from harness.spec import RunSpec
 
@@ -46,9 +46,7 @@ def read_scores(folder: Path, task: TaskSpec) -> tuple[TaskRecord, Examples]:
         InputError: one of them is missing or damaged, or they are of two computations.
     """
     record, examples = read_record(folder / f"{task.name}.json", task), read_examples(folder, task)
-    folded, told = fold(task, examples), record.main_score(task)
-    if not abs(folded - told) < 1e-5:  # BEIR rounds to 5 digits
-        raise InputError(f"{folder}: the examples of {task.name} come to {folded:.6f}, the record says {told:.6f}: run the task again")
+    refuse_foreign(task, examples, record.main_score(task), where=folder)
     return record, examples
 
 
