@@ -40,7 +40,7 @@ class Field:
         """Untruncated token counts, specials included, of a share of the distinct texts."""
         count = max(1, round(self.distinct * share))
         chars = np.clip(draw.lognormal(*self._parameters(), size=count), max(1, self.shortest), self.longest)
-        rate = draw.normal(0.94 if self.mean < _SHORT else 0.88, 0.08, size=count)
+        rate = draw.normal(tokens_per_character(self.mean), 0.08, size=count)
         return np.maximum(3, np.rint(rate * chars).astype(np.int64) + 2)
 
     def _parameters(self) -> tuple[float, float]:
@@ -60,6 +60,18 @@ def fields(task: TaskSpec) -> Iterator[Field]:
         for name, column in columns.items():
             if isinstance(column, Mapping) and "chars" in column:
                 yield _field(task, table, name, column, rows=column.get("rows", figures.get("rows", 0)), labels=figures.get("label", {}))
+
+
+def tokens_per_character(mean: float) -> float:
+    """The rate in fields of so many characters on average, specials apart."""
+    return 0.94 if mean < _SHORT else 0.88
+
+
+def modelled_bytes(task: TaskSpec) -> int:
+    """Bytes of all texts of the task's tables at 3 a character, as UTF-8 has Han: an upper bound, of which Parquet takes about half."""
+    tables = [figures for table, figures in task.statistics.items() if table != "qrels"]
+    columns = [column for figures in tables for column in (figures, *figures.values()) if isinstance(column, Mapping)]
+    return 3 * sum(int(column["chars"]) for column in columns if "chars" in column)
 
 
 def modelled_counts(task: TaskSpec) -> npt.NDArray[np.int64]:

@@ -249,6 +249,17 @@ def show_progress(*, quiet: bool, title: str | None = None) -> Iterator[Silent |
         yield live
 
 
+@contextmanager
+def show_step(*, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """A function that shows what is being looked at, on one line of a terminal; it shows nothing where `show_progress` would not."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal or console.is_dumb_terminal:
+        yield lambda _: None
+        return
+    with console.status("looking around") as status:
+        yield lambda step: status.update(Text(step))
+
+
 def _duration(seconds: float) -> str:
     """`8 s`, `1:05`, `2 h 05 min`."""
     whole = round(seconds)

@@ -122,7 +122,7 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
                 )
             header, content = _manifest(spec, benchmark, encoder, describe_device(device))
             if not spec.overwrite and (spec.folder / MANIFEST).is_file():
-                _refuse_other_origin(spec.folder, content)
+                refuse_other_origin(spec.folder, content)
             canary = encoders.canary(encoder) if spec.canary else None
             _open_folder(spec, header, content | {"canary": as_json(canary.as_dict()) if canary else OFF})
             sink = _Records(spec, benchmark, encoder, progress)
@@ -271,7 +271,7 @@ def _open_folder(spec: RunSpec, header: RowHeader, content: dict[str, Any]) -> N
         stream.write(yaml.safe_dump(as_json(spec.identity()), allow_unicode=True, sort_keys=True).encode())
 
 
-def _refuse_other_origin(folder: Path, content: dict[str, Any]) -> None:
+def refuse_other_origin(folder: Path, content: dict[str, Any]) -> None:
     """Records in one folder are of one origin.
 
     Raises:

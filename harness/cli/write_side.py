@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -29,6 +30,12 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     calibrate.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="tasks or types, not all of the run")
     calibrate.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to write it (RUN/calibration.json)")
     calibrate.set_defaults(command=_calibrate)
+
+    plan = commands.add_parser("plan", help="what a run or a sweep will cost, before it does; takes what they take, and writes nothing")
+    plan.add_argument("overrides", nargs="*", metavar="KEY=VALUE[,VALUE...]", help="plan gpu=a100 dtype=fp16 max_len=512,1024")
+    plan.add_argument("--json", action="store_true", help="every figure, for programs")
+    plan.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    plan.set_defaults(command=_plan)
 
     fetch = commands.add_parser("fetch", help="mirror the pinned data for machines without network: fetch data.root=DIR [tasks=[...]]")
     fetch.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
@@ -98,6 +105,16 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     output = arguments.output or arguments.run / CALIBRATION
     write_calibration(output, calibrated.calibration)
     print(f"{calibrated_summary(calibrated, load_benchmark(calibrated.benchmark))}\nwritten to {output}")
+    return 0
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from harness.plan import make_plan, plan_json, plan_text
+    from harness.progress import show_step
+
+    with show_step(quiet=arguments.quiet) as on_step:
+        plan = make_plan(arguments.overrides, on_step=on_step)
+    print(json.dumps(plan_json(plan), indent=2, ensure_ascii=False, allow_nan=False) if arguments.json else plan_text(plan))
     return 0
 
 

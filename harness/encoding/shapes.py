@@ -66,18 +66,27 @@ class ShapeLadder:
 
     def plan(self, counts: IntArray) -> Plan:
         """The cost of running texts of these token counts, each once, in one go."""
-        texts_of: dict[BatchShape, int] = {}
-        values, numbers = np.unique(counts, return_counts=True)
-        for count, number in zip(values.tolist(), numbers.tolist(), strict=True):
-            shape = self.shape(count)
-            texts_of[shape] = texts_of.get(shape, 0) + number
-        forwards = {shape: -(-number // shape.rows) for shape, number in texts_of.items()}
+        forwards = self.batches(counts)
         return Plan(
             texts=len(counts),
             real_tokens=int(counts.sum()),
             forwards=sum(forwards.values()),
             tokens=sum(shape.tokens * number for shape, number in forwards.items()),
         )
+
+    def batches(self, counts: IntArray) -> dict[BatchShape, int]:
+        """How many batches of each shape run texts of these token counts, each once, in one go."""
+        texts_of: dict[BatchShape, int] = {}
+        values, numbers = np.unique(counts, return_counts=True)
+        for count, number in zip(values.tolist(), numbers.tolist(), strict=True):
+            shape = self.shape(count)
+            texts_of[shape] = texts_of.get(shape, 0) + number
+        return {shape: -(-number // shape.rows) for shape, number in texts_of.items()}
+
+    def lengths(self, counts: IntArray) -> IntArray:
+        """The length of the shape for each of the token counts."""
+        values, places = np.unique(counts, return_inverse=True)
+        return np.array([self.shape(count).length for count in values.tolist()], dtype=np.int64)[places]
 
     def _step(self, count: int) -> int:
         if self.spec.ladder == "exact":
