@@ -1,0 +1,143 @@
+"""Every command that a page shows is run: on the embedded sample where the page means a model, data or a GPU that is not at hand.
+
+`make` targets are asked for with `-n`, since this test is itself run by one of them; of benchmarks, which take up to an hour, the script
+and its options must be there (tests/test_benchmarks.py runs them in small).
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cards import card_text
+from runs import ROOT
+
+from harness.cli import main
+from harness.resources import SAMPLE_DIR
+
+PAGES = [
+    *(ROOT / name for name in ("README.md", "README_zh.md", "results/README.md", "harness/sample/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "results" / "published").rglob("README.md")),
+]
+PYTHON = r"(?:\.venv/bin/)?python "
+START = rf"(?:{PYTHON}-m harness|make|(?:{PYTHON})?(?:scripts|benchmarks)/\w|{PYTHON}-m pytest)\b"
+TARGETS_THAT_ARE_WORDS = ("make it", "make the", "make an", "make a", "make ...")
+SAMPLE = ("model=sample", "data=sample", "gpu=cpu")
+NEEDS_A_HUB = ("fetch", "lock")
+DRIFT_IS_AN_ANSWER = ("claims", "check")
+
+
+def shown_commands(page: Path) -> list[str]:
+    """The commands in code, whether in a block or in a line of text, each once; a line that ends in a backslash goes on in the next."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    blocks = re.findall(r"^```.*?^```", text, flags=re.MULTILINE | re.DOTALL) + re.findall(r"^(?: {4}.*\n)+", text, flags=re.MULTILINE)
+    lines = [line.strip().removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    inline = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+    found = [part.strip() for line in [*lines, *inline] for part in line.split(" && ") if re.match(START, part.strip())]
+    return list(dict.fromkeys(" ".join(command.split()) for command in found if not command.startswith(TARGETS_THAT_ARE_WORDS)))
+
+
+SHOWN = [(page.relative_to(ROOT).as_posix(), command) for page in PAGES for command in shown_commands(page)]
+
+
+def test_commands_are_found_in_blocks_and_in_text() -> None:
+    assert ("README.md", "make reproduce") in SHOWN
+    assert ("README.md", "python -m harness run gpu=a100 dtype=fp16 max_len=512") in SHOWN
+    assert len(SHOWN) > 40
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with what pages speak of: results (two runs, a calibrated baseline, published ones), a card, results of mteb."""
+    here = tmp_path_factory.mktemp("pages") / "work"
+    shutil.copytree(ROOT / "results" / "published", here / "results" / "published")
+    (here / "README.md").write_text(card_text(brief=True), encoding="utf-8")
+    shutil.copy(here / "README.md", here / "CARD.md")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(here)
+        for results, dim in (("results", 1792), ("results", 256), ("again", 1792)):
+            asked = [*SAMPLE, "tasks=[AFQMC,JDReview]", f"dim={dim}", f"results_dir={results}"]
+            assert main(["run", *asked, "--quiet"]) == 0
+        assert main(["calibrate", run_of(here, dim=1792), "--draws", "3"]) == 0
+        assert main(["export", "mteb", "results/published/acge_text_embedding", "-o", "exported"]) == 0
+    return here
+
+
+def run_of(place: Path, *, dim: int, results: str = "results") -> str:
+    """The folder of one of the three runs."""
+    return str(next((place / results / "sample").glob(f"*_dim{dim}-*")))
+
+
+def adapted(command: str, place: Path) -> list[str]:
+    """The arguments of `python -m harness`, with what is at hand in the place of what the page only names."""
+    words = shlex.split(re.sub(r"(?<= )\[([^\]]+)\]", r"\1", command), comments=True)  # [--tasks]: shown as optional
+    words = words[words.index("harness") + 1 :]
+    run = run_of(place, dim=1792) if words[0] != "claims" else "results/published/acge_text_embedding"
+    stand_ins = [
+        (r"^(model\.path=)DIR$", rf"\g<1>{SAMPLE_DIR / 'model'}"),
+        (r"^(data\.root=)DIR$", rf"\g<1>{SAMPLE_DIR / 'data'}"),
+        (r"^(RUN|BASELINE|results/RUN|results/(?!published)\w+/\w+_len\d+_dim\w+-\w+)$", run),
+        (r"^CANDIDATE$", run_of(place, dim=1792, results="again")),
+        (r"^OTHER$", run_of(place, dim=256)),
+        (r"^\.\./results/\S+$", str(next((place / "exported").rglob("TNews.json")).parent)),
+        (r"^PATH(\.\.\.)?$", "results"),
+        (r"^(DIR|FILE)$", "made"),
+        (r"^N$", "3"),
+        (r"^(\w+)\|[\w|]+$", r"\1"),  # text|md|json: the first
+        (r"^(\.\.\.|KEY=VALUE)$", ""),
+    ]
+    for pattern, instead in stand_ins:
+        words = [re.sub(pattern, instead, word) for word in words]
+    words = [word for word in words if word]
+    return [words[0], *_overrides(words)] if words[0] in ("run", "sweep", "plan", "reproduce", "doctor") else words
+
+
+def _overrides(words: list[str]) -> list[str]:
+    options = [word for word in words[1:] if word.startswith("--")]
+    pairs = dict(word.split("=", 1) for word in words[1:] if "=" in word and not word.startswith("--"))
+    if words[0] in ("run", "sweep") or pairs:
+        local = pairs.get("data") == "local"
+        pairs |= {"tasks": "[AFQMC]", "gpu.mismatch": "warn", "data": "local" if local else "sample"}
+        pairs |= {"data.verify": "label"} if local else {}
+        pairs["model"] = pairs.get("model", "sample") if pairs.get("model") in ("minilm", "folder") else "sample"
+    return [*(f"{key}={value}" for key, value in pairs.items()), *options]
+
+
+@pytest.mark.parametrize(("page", "command"), SHOWN, ids=lambda text: text)
+def test_the_command_runs(
+    page: str, command: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if command.startswith("make"):
+        done = subprocess.run(
+            ["make", "-n", *shlex.split(command, comments=True)[1:]], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return
+    if " -m harness" not in command:
+        _script_is_there(command)
+        return
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    arguments = adapted(command, place)
+    code = main(arguments)
+    told = capsys.readouterr()
+    if arguments[0] in NEEDS_A_HUB:
+        assert (code, "hub" in told.err + told.out) == (1, True), told.err
+    else:
+        assert code in ((0, 3) if arguments[0] in DRIFT_IS_AN_ANSWER else (0,)), f"{arguments}\n{told.err}"
+    assert told.out + told.err
+
+
+def _script_is_there(command: str) -> None:
+    script, *words = shlex.split(re.sub(rf"^{PYTHON}(-m pytest )?", "", command), comments=True)
+    assert (ROOT / script).is_file(), f"{command}: there is no {script}"
+    options = [word for word in words if word.startswith("-")]
+    if options and not script.startswith("tests/"):
+        usage = subprocess.run([sys.executable, str(ROOT / script), "--help"], capture_output=True, text=True, check=True).stdout
+        assert [option for option in options if option not in usage] == []
