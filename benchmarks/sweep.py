@@ -1,9 +1,10 @@
 """What a sweep costs: 3 lengths x 2 dimensions against one run at 1024: python benchmarks/sweep.py [--share 0.001]
 
-A small seeded model reads texts with the lengths that C-MTEB is modelled to have, a share of each field, gathered by type under the names
-of six STS tasks (scoring pairs costs next to nothing, so the figures are those of encoding). Every run is `runner.execute` with one
-store and one loaded model, as in `python -m harness sweep max_len=512,768,1024 dim=1024,1792`. FLOP are those of the batches that
-ran, dummy rows and padding among them. Then: another dimension, the same run again, and the same scores from the store into another folder.
+A small seeded model reads texts with the lengths that C-MTEB is modelled to have, every n-th of them in order: few texts hold much of the
+FLOP, and a share drawn at random has too many or too few of those. They are gathered by type under the names of six STS tasks, whose
+scoring costs next to nothing, so that the figures are those of encoding. Every run is `runner.execute` with one store and one loaded model, as in
+`python -m harness sweep max_len=512,768,1024 dim=1024,1792`. FLOP are those of the batches that ran, dummy rows and padding among them.
+Then: another dimension, the same run again, and the same scores from the store into another folder.
 
 Before that, the same FLOP by arithmetic, for shares of the benchmark up to all of it: the batches of the plan, and the texts alone, without
 the dummy rows and the padding that a small share has more of.
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def plan_flops(share: float, *, tiny: bool) -> None:
     """The ratio of FLOP that goes with a share of the modelled texts, by the plan of their batches."""
     draw = np.random.default_rng(0)
-    counts = np.concatenate([field.tokens(draw, share=share) for task in load_benchmark().tasks for field in fields(task)])
+    counts = np.concatenate([_lengths(kind, share, draw) for kind in TASK_TYPES])
     device = describe_device(find_device())
     spec = resolve_run(["model=sample", "data=sample"], device_name=device_label(device), device_memory_gib=device.memory_gib)
     ladder, shape = ShapeLadder(spec.gpu.encoding, LENGTHS[-1]), TINY if tiny else SMALL
@@ -174,8 +175,7 @@ def _write_tasks(root: Path, share: float) -> None:
     """The texts of a type, in pairs, as an STS task; targets are random."""
     draw = np.random.default_rng(0)
     for name, kind in zip(STS, TASK_TYPES, strict=True):
-        tasks = [task for task in load_benchmark().tasks if task.type == kind]
-        counts = np.concatenate([field.tokens(draw, share=share) for task in tasks for field in fields(task)])
+        counts = _lengths(kind, share, draw)
         counts = np.concatenate([counts, counts[: len(counts) % 2 + 2]])
         texts = write_texts(np.minimum(draw.permutation(counts), 1500), draw)
         pairs = zip(texts[0::2], texts[1::2], strict=False)
@@ -184,6 +184,14 @@ def _write_tasks(root: Path, share: float) -> None:
         folder.mkdir(parents=True)
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (folder / f"{load_benchmark().task(name).split}.jsonl").write_text(lines, encoding="utf-8")
+
+
+def _lengths(kind: str, share: float, draw: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Token counts of a share of the texts in the tasks of a type, spread evenly over all of them in order of length."""
+    tasks = [task for task in load_benchmark().tasks if task.type == kind]
+    counts = np.sort(np.concatenate([field.tokens(draw) for task in tasks for field in fields(task)]))
+    wanted = max(2, round(len(counts) * share))
+    return counts[((np.arange(wanted) + 0.5) * len(counts) / wanted).astype(np.int64)]
 
 
 def _without_seconds(path: Path) -> str:
