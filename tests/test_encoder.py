@@ -17,6 +17,7 @@ from tiny_models import HAN, HOSTILE, POSITIONS, build_model
 
 from harness.encoding.device import TORCH_DTYPE
 from harness.encoding.encoder import Counters, Encoder, Progress, load_encoder
+from harness.encoding.linear import PackedLinear
 from harness.encoding.locate import find_model
 from harness.encoding.shapes import ShapeLadder
 from harness.encoding.tokens import TextTokenizer
@@ -89,6 +90,30 @@ def test_a_full_batch_and_a_padded_one_of_the_same_shape_run_the_same_kernel(fol
     alone = encoder.encode([full])
     among = encoder.encode([full, HAN[:37], HAN[1:38], HAN[2:38]])
     assert torch.equal(alone[0], among[0])
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_packed_layer_gives_each_row_its_own_bits_wherever_it_stands(bias: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    linear = torch.nn.Linear(96, 200, bias=bias).requires_grad_(False)
+    inputs = torch.randn(5, 17, 96, generator=generator)
+    packed = PackedLinear(linear)
+    outputs = packed(inputs)
+    torch.testing.assert_close(outputs, linear(inputs))
+    order = torch.randperm(5, generator=generator)
+    assert torch.equal(packed(inputs[order]), outputs[order])
+    assert torch.equal(packed(torch.stack([inputs[3]] * 5)), torch.stack([outputs[3]] * 5))
+
+
+def test_the_kernel_of_linear_layers_names_the_vectors(folder: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = load(folder)
+    assert [load(folder, dtype=dtype).fingerprint.linear for dtype in DTYPES] == ["onednn-packed", "torch", "torch"]
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    plain = load(folder)
+    assert plain.fingerprint.linear == "torch"
+    assert plain.fingerprint.digest != packed.fingerprint.digest
+    assert plain.fingerprint.parameters == packed.fingerprint.parameters
+    assert (plain.encode(texts) - packed.encode(texts)).abs().max() < NOISE["fp32"]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
