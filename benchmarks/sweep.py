@@ -2,9 +2,9 @@
 
 A small seeded model reads texts with the lengths that C-MTEB is modelled to have, every n-th of them in order: few texts hold much of the
 FLOP, and a share drawn at random has too many or too few of those. They are gathered by type under the names of six STS tasks, whose
-scoring costs next to nothing, so that the figures are those of encoding. Every run is `runner.execute` with one store and one loaded model, as in
-`python -m harness sweep max_len=512,768,1024 dim=1024,1792`. FLOP are those of the batches that ran, dummy rows and padding among them.
-Then: another dimension, the same run again, and the same scores from the store into another folder.
+scoring costs next to nothing, so that the figures are those of encoding. Every run is `runner.execute` with one store and one loaded
+model, as in `python -m harness sweep max_len=512,768,1024 dim=1024,1792`. FLOP are those of the batches that ran, dummy rows and padding
+among them. Then: another dimension, the same run again, and the same scores from the store into another folder.
 
 Before that, the same FLOP by arithmetic, for shares of the benchmark up to all of it: the batches of the plan, and the texts alone, without
 the dummy rows and the padding that a small share has more of.
