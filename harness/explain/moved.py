@@ -31,12 +31,12 @@ def counted(count: int, kind: TaskType) -> str:
 
 
 _MEASURES: dict[TaskType, str] = {
-    "Classification": "accuracy over the experiments",
+    "Classification": "share right",
     "Clustering": "v_measure",
-    "PairClassification": "rank by cos_sim",
+    "PairClassification": "cos_sim rank",
     "Reranking": "ap",
     "Retrieval": "ndcg_at_10",
-    "STS": "rank by cos_sim",
+    "STS": "cos_sim rank",
 }
 
 
@@ -44,8 +44,9 @@ _MEASURES: dict[TaskType, str] = {
 class Move:
     """An example before and after. `index`: its place in the data, from 0; `key`: a query's id, else the digest of its texts.
 
-    `measure`: what `before` and `after` are: of pairs the rank of their similarity among all (1: the most alike), which is all that their
-    metrics see of it, else the example's own metric, 0 to 1. `about`: its label or gold score, its similarities.
+    `measure`: what `before` and `after` are. Of a pair the rank of its similarity among all (1: the most alike), which is all that its
+    metric sees of it; of a text the share of the experiments that were right; else the example's own metric, 0 to 1. `about`: its label
+    or gold score, its similarities.
     """
 
     index: int

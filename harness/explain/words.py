@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.explain.build import Comparison, Explanation
-from harness.explain.definitions import PLAIN
+from harness.explain.definitions import PLAIN, Defined
 from harness.explain.effects import LEVEL, MEAN, POWER, RESAMPLES, Effect
 from harness.explain.moved import UNITS, counted
 from harness.explain.pairs import Pair, Subject
@@ -25,6 +25,7 @@ _SHORT = {
     "Reranking": "Rank",
     "Retrieval": "Retr",
 }
+"""The averages as a terminal has room for them, as in the leaderboard's table."""
 """The averages as a terminal has room for them, as in the leaderboard's table."""
 
 
@@ -151,7 +152,7 @@ def _findings(pair: Pair, effects: Sequence[Effect]) -> Iterator[str]:
             low, high = (points(end, effect.error) for end in effect.interval)
             scores = [points(score, effect.error, sign=False) for score in (effect.before, effect.after)]
             yield (
-                f"{_name(effect)}: {what} takes {effect.metric} from {scores[0]} to {scores[1]}, "
+                f"{_name(effect)}: {what} takes {'the mean' if effect.metric == MEAN else effect.metric} from {scores[0]} to {scores[1]}, "
                 f"by {points(effect.difference, effect.error)} points (95 % interval {low} to {high})."
             )
     missed = [
@@ -179,7 +180,7 @@ def _moved(task: str, comparison: Comparison) -> list[tuple[str, ...]]:
 
 
 def _value(value: float) -> str:
-    return f"{value:g}" if value >= 1 else f"{value:.4f}"
+    return f"{value:g}" if value >= 1 else f"{value:.4g}"
 
 
 def _unattributed(pair: Pair) -> str:
@@ -205,16 +206,6 @@ def _printed(told: Explanation) -> Iterator[Block]:
     yield Sentences(tuple(_printed_findings(told)))
     low, high = span(subjects)
     yield Sentences(tuple(_printed_limits(told, low, high)))
-
-
-_SHORT = {
-    "Average": "Avg",
-    "Classification": "Cls",
-    "Clustering": "Clu",
-    "PairClassification": "Pair",
-    "Reranking": "Rer",
-    "Retrieval": "Ret",
-}
 
 
 def _printed_findings(told: Explanation) -> Iterator[str]:
@@ -266,36 +257,35 @@ def _printed_limits(told: Explanation, low: float, high: float) -> Iterator[str]
 
 def _definitions(told: Explanation) -> Iterator[Block]:
     yield Heading("Convention, the same scores averaged by other definitions")
-    keys = list(dict.fromkeys(key for defined in told.definitions for key in defined.values))
-    columns = [
-        Column(title="Run", short="Run"),
-        Column(title="Convention", short="Convention"),
-        Column(title="Tasks", short="Tasks", numeric=True),
-    ]
+    moves = [(defined, _moved_by(defined, told)) for defined in told.definitions]
+    shown = [defined for defined, moved in moves if moved or defined.convention == PLAIN]
+    keys = list(dict.fromkeys(key for defined in shown for key in defined.values))
+    columns = [Column(title=title, short=title, numeric=title == "Tasks") for title in ("Run", "Convention", "Tasks")]
     columns += [Column(title=key, short=_SHORT.get(key, key), numeric=True) for key in keys]
-    yield Grid(
-        tuple(columns),
-        tuple(
-            (
-                f"[{defined.subject.number}]",
-                defined.convention,
-                str(defined.tasks),
-                *(printed(defined.values.get(key)) for key in keys),
-            )
-            for defined in told.definitions
-        ),
-    )
+    yield Grid(tuple(columns), tuple(_defined_row(defined, keys) for defined in shown))
     lines = []
-    for defined in told.definitions:
-        plain = next(each for each in told.definitions if each.subject is defined.subject and each.convention == PLAIN)
-        moved = {key: value for key, value in defined.moved(plain).items() if abs(value) >= 0.005}
+    for defined, moved in moves:
         if moved:
             steps = " and ".join(f"{part} {points(value, None)}" for part, value in defined.parts.items())
-            parts = [f"{key} {points(value, None)}" for key, value in moved.items()]
             of_it = f"; of the average {steps}" if steps else ""
-            lines.append(f"[{defined.subject.number}] {PLAIN} -> {defined.convention}: {', '.join(parts)}{of_it}.")
-    lines += [f"{name}: {about}" for name, about in {each.convention: each.about for each in told.definitions}.items()]
+            parts = ", ".join(f"{key} {points(value, None)}" for key, value in moved.items())
+            lines.append(f"[{defined.subject.number}] {PLAIN} -> {defined.convention}: {parts}{of_it}.")
+    if len(shown) < len(moves):
+        same = ", ".join(f"[{defined.subject.number}] {defined.convention}" for defined, _ in moves if defined not in shown)
+        lines.append(f"No average moves under {same}.")
+    lines += [f"{name}: {about}" for name, about in {each.convention: each.about for each in shown}.items()]
     yield Sentences(tuple(lines))
+
+
+def _defined_row(defined: Defined, keys: Sequence[str]) -> tuple[str, ...]:
+    averages = (printed(defined.values.get(key)) for key in keys)
+    return (f"[{defined.subject.number}]", defined.convention, str(defined.tasks), *averages)
+
+
+def _moved_by(defined: Defined, told: Explanation) -> dict[str, float]:
+    """The averages that a convention moves as far as they are printed."""
+    plain = next(each for each in told.definitions if each.subject is defined.subject and each.convention == PLAIN)
+    return {key: value for key, value in defined.moved(plain).items() if abs(value) >= 0.005}
 
 
 def _legend(told: Explanation) -> Iterator[str]:
