@@ -26,7 +26,6 @@ _SHORT = {
     "Retrieval": "Retr",
 }
 """The averages as a terminal has room for them, as in the leaderboard's table."""
-"""The averages as a terminal has room for them, as in the leaderboard's table."""
 
 
 @dataclass(frozen=True)
