@@ -96,10 +96,14 @@ def resolve_request(overrides: Sequence[str], *, device_name: str, device_memory
 def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
     """The overrides of each job of the sweep, in the order in which Hydra's own sweeper runs them; one job where no key has several values.
 
+    Values of the wrong kind are found when a job is composed, or by `check_overrides`.
+
     Raises:
-        RequestError: wrong overrides, all of them in one message.
+        RequestError: overrides that do not parse, or name no key or choice, all of them in one message.
     """
-    check_overrides(overrides, sweep=True)
+    problems = [problem for text in overrides for problem in _override_problems(text, sweep=True)]
+    if problems:
+        check_overrides(overrides, sweep=True)
     ConfigStore.instance().store(name="run_schema", node=RunConfig)
     plain = [text for text in overrides if not text.startswith(("benchmark=", "hydra"))]
     try:

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from rich.console import Console
+from rich.text import Text
+
 from harness.benchmark import Benchmark, load_benchmark
 from harness.data.mirror import FetchResult
 from harness.encoding.store import Pruned, SettingInfo
@@ -15,6 +18,27 @@ from harness.resources import resource_dir
 from harness.runner import Cost, Outcome
 from harness.spec import RunSpec
 from harness.sweep import Job
+
+_HEADINGS = ("Model ", "Task ")
+
+
+def show(text: str, console: Console | None = None) -> None:
+    """Print a summary on stdout; on a terminal the headings of its tables are bold, what failed is red and what is missing dim.
+
+    `NO_COLOR` leaves the bold type.
+    """
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        print(text, file=console.file)
+        return
+    for line in text.splitlines():
+        console.print(Text(line, style=_style(line)), soft_wrap=True, highlight=False)
+
+
+def _style(line: str) -> str:
+    if "FAILED" in line or "failed: " in line:
+        return "red"
+    return "bold" if line.startswith(_HEADINGS) else "dim" if line.endswith("missing") else ""
 
 
 def outcome_summary(spec: RunSpec, outcome: Outcome) -> str:

@@ -64,7 +64,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _run(arguments: argparse.Namespace) -> int:
     from harness.config import resolve_run
-    from harness.console import outcome_summary
+    from harness.console import outcome_summary, show
     from harness.encoding.device import describe_device, find_device
     from harness.progress import show_progress
     from harness.runner import device_label, execute
@@ -74,18 +74,18 @@ def _run(arguments: argparse.Namespace) -> int:
     spec = resolve_run(arguments.overrides, device_name=device_label(info), device_memory_gib=info.memory_gib)
     with show_progress(quiet=arguments.quiet) as progress:
         outcome = execute(spec, device, progress)
-    print(outcome_summary(spec, outcome))
+    show(outcome_summary(spec, outcome))
     for name, message in outcome.failed.items():
         print(f"error: {name}: {message}", file=sys.stderr)
     return 1 if outcome.failed else 0
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
-    from harness.console import sweep_summary
+    from harness.console import show, sweep_summary
     from harness.sweep import sweep
 
     jobs = sweep(arguments.overrides, quiet=arguments.quiet)
-    print(sweep_summary(jobs))
+    show(sweep_summary(jobs))
     return 1 if any(job.error or job.failed for job in jobs) else 0
 
 

@@ -44,17 +44,26 @@ class Shelf:
 
     on_disk: StoredNames | None
     keeps: bool
-    _added: Keys = field(default_factory=lambda: np.zeros((0, 16), dtype=np.uint8))
+    _added: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))  # sorted
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing was added to what is on the disk."""
+        return not len(self._added)
 
     def contains(self, names: Keys) -> Mask:
         """Which of the names [n, 16] are found."""
-        found: Mask = np.isin(_as_one(names), _as_one(self._added))
+        found: Mask = np.zeros(len(names), dtype=bool)
+        if len(self._added):
+            wanted = _as_one(names)
+            place = np.minimum(np.searchsorted(self._added, wanted), len(self._added) - 1)
+            found = self._added[place] == wanted
         return found | self.on_disk.contains(names) if self.on_disk is not None else found
 
     def add(self, names: Keys) -> None:
         """Vectors of these names are put."""
         if self.keeps:
-            self._added = np.concatenate([self._added, names])
+            self._added = np.sort(np.concatenate([self._added, _as_one(names)]))
 
     def apart(self) -> Shelf:
         """The store as it is on the disk, for a run by itself."""

@@ -140,17 +140,19 @@ class Inputs:
             InputError: a text can't be tokenised.
             RequestError: `max_len` has no room for a token.
         """
+        key = (task.name, spec.benchmark, spec.data, spec.model.query_instruction, model.digest, spec.gpu.encoding, spec.max_len)
+        if key not in self._texts:
+            self._texts[key] = self._make_texts(task, spec, model, ladder)
+        return self._texts[key]
+
+    def _make_texts(self, task: TaskSpec, spec: RunSpec, model: Model, ladder: ShapeLadder) -> TaskTexts:
         found = self.task(task, spec)
         if found.loaded is None:
             return modelled_texts(task, spec.max_len)
+        self._on_step(f"tokenising {task.name}")
         if model.outline is None:
             return texts_by_characters(found.texts, spec.max_len)
-        key = (task.name, spec.benchmark, spec.data, spec.model.query_instruction, model.digest, spec.gpu.encoding, spec.max_len)
-        if key not in self._texts:
-            self._on_step(f"tokenising {task.name}")
-            tokenizer = TextTokenizer(model.outline.tokenizer, spec.max_len)
-            self._texts[key] = counted_texts(found.texts, tokenizer, ladder, model.digest)
-        return self._texts[key]
+        return counted_texts(found.texts, TextTokenizer(model.outline.tokenizer, spec.max_len), ladder, model.digest)
 
     def _outline(self, spec: ModelSpec) -> Outline | HarnessError:
         if spec not in self._outlines:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.benchmark import TaskSpec, load_benchmark
-from harness.config import device_matches, expand_sweep, resolve_request
+from harness.config import check_overrides, device_matches, expand_sweep, resolve_request
 from harness.encoding.device import TORCH_DTYPE, DeviceInfo, describe_device, find_device
 from harness.encoding.shapes import ShapeLadder
 from harness.encoding.work import Architecture
@@ -46,6 +46,7 @@ def make_plan(overrides: Sequence[str], *, on_step: Callable[[str], None] = lamb
         except RequestError as error:
             problems += str(error).splitlines()
     if problems:
+        check_overrides(overrides, sweep=True)  # tells every value of the wrong kind, of whatever job
         raise RequestError("\n".join(dict.fromkeys(problems)))
     planner = _Planner(info, Inputs(device, on_step))
     return Plan(runs=tuple(planner.plan_run(job, spec) for job, spec in jobs))
@@ -84,8 +85,9 @@ class _Planner:
         selected = load_benchmark(spec.benchmark).select(spec.tasks)
         plans, opened = self._look(spec, model, selected)
         store_problem, shelf = self._shelf(spec, model)
-        alone = self._tally(spec, model, opened, shelf.apart(), here=here)
         todo = [item for item in opened if not item.shared]
+        first = shelf.untouched and len(todo) == len(opened)
+        alone = None if first else self._tally(spec, model, opened, shelf.apart(), here=here)
         together = self._tally(spec, model, todo, shelf, here=here)
         for item, count in zip(todo, together.tasks, strict=True):
             plans[item.task.name] = replace(plans[item.task.name], stored=count.stored, left=count.left)
@@ -97,7 +99,7 @@ class _Planner:
             spec=spec,
             tasks=tuple(plans[task.name] for task in selected),
             cost=together.cost,
-            alone_flops=alone.cost.flops,
+            alone_flops=(alone or together).cost.flops,
             rate=encoding_rate(spec),
             vector_bytes=left * (16 + (model.embedding_dim or 0) * TORCH_DTYPE[spec.dtype].itemsize),
             data_bytes=sum(modelled_bytes(task) for task in fetched),

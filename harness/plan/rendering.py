@@ -12,8 +12,8 @@ from harness.tables import Column, paragraph, text_table
 _UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 _APPROXIMATE = ("modelled", "characters")
 _LEGEND = (
-    "texts and tokens: of the distinct texts, after cutting. stored: sequences found in the store, or put there before. left: what must run, "
-    "each sequence in the first task that has it. ~ estimated. filling: dummy rows of batches that are not full."
+    "texts and tokens: of the distinct texts, after cutting. stored: sequences found in the store, or put there before. left: what must "
+    "run, each sequence in the first task that has it. ~ estimated. filling: dummy rows of batches that are not full."
 )
 
 

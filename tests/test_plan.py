@@ -1,0 +1,353 @@
+"""Plans against what runs then do: counted ones to the last token, modelled ones against the known size of the job; and refusals."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_models import build_model
+
+from harness.benchmark import load_benchmark
+from harness.cli import main
+from harness.config import resolve_run
+from harness.encoding.device import describe_device, find_device
+from harness.encoding.locate import LocatedModel
+from harness.encoding.model import load_model
+from harness.encoding.outline import read_outline
+from harness.encoding.shapes import BatchShape
+from harness.encoding.tokens import TextTokenizer
+from harness.encoding.work import Architecture, Forecast
+from harness.errors import RequestError
+from harness.lengths import fields, modelled_counts
+from harness.plan import make_plan, plan_json, plan_text
+from harness.plan.values import Plan, RunPlan
+from harness.progress import Silent
+from harness.runner import COSTS, EncoderPool, Outcome, device_label, execute
+from harness.spec import ModelSpec
+from harness.tables import TERMINAL_WIDTH, display_width
+
+BENCHMARK = load_benchmark()
+WORDS = ["今天天气", "明日火星", "中文句子", "你好模型", "山水小大", "上下左右", "东西南北", "木金土水"]
+TASKS = ["JDReview", "Ocnli", "STSB"]
+ACGE = Architecture(layers=24, hidden=1024, intermediate=4096, dense=((1024, 1792),))
+
+
+@pytest.fixture(scope="module")
+def basics(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A tiny model, and three tasks that share texts, some of them longer than 8 and 16 tokens."""
+    root = tmp_path_factory.mktemp("plan")
+    model = build_model(root / "tiny", dense=48)
+    pairs = [(WORDS[i % 8] * (1 + i % 7), WORDS[(i + i // 8) % 8] + WORDS[i % 3]) for i in range(40)]
+    write_table(root, "STSB", "test", [{"sentence1": a, "sentence2": b, "score": i % 6} for i, (a, b) in enumerate(pairs)])
+    lists = {"sent1": [a for a, _ in pairs], "sent2": [b + "一" for _, b in pairs], "labels": [i % 2 for i in range(40)]}
+    write_table(root, "Ocnli", "validation", [lists])
+    reviews = [{"text": WORDS[i % 8] + WORDS[i % 5], "label": int(i % 8 > 3)} for i in range(80)]
+    write_table(root, "JDReview", "train", reviews)
+    write_table(root, "JDReview", "test", reviews[:20])
+    given = ["model=folder", f"model.path={model}", "model.name=tiny", "data=local", f"data.root={root / 'data'}", "data.verify=label"]
+    return [*given, "gpu=cpu", "gpu.batch_tokens=64", f"tasks=[{','.join(TASKS)}]", "workers=0", "canary=off"]
+
+
+def write_table(root: Path, task: str, table: str, rows: list[dict[str, Any]]) -> None:
+    path = root / "data" / task / f"{table}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+Request = Callable[..., list[str]]
+
+
+@pytest.fixture
+def request_of(basics: list[str], tmp_path: Path) -> Request:
+    """A function: overrides -> a request on the tiny model with places of this test; later overrides win."""
+
+    def request(*overrides: str) -> list[str]:
+        wanted = [*basics, "max_len=32", f"results_dir={tmp_path / 'results'}", f"store={tmp_path / 'store'}", *overrides]
+        return list({text.partition("=")[0]: text for text in wanted}.values())
+
+    return request
+
+
+def run(request: list[str], pool: EncoderPool | None = None) -> Outcome:
+    info = describe_device(find_device("cpu"))
+    spec = resolve_run(request, device_name=device_label(info), device_memory_gib=info.memory_gib)
+    return execute(spec, torch.device("cpu"), Silent(), encoders=pool)
+
+
+def counters(cost: Any) -> dict[str, int]:
+    return {key: value for key, value in asdict(cost).items() if not key.endswith("_seconds")}
+
+
+def plan_one(request: list[str]) -> RunPlan:
+    (one,) = make_plan(request).runs
+    return one
+
+
+def states(plan: RunPlan) -> list[str]:
+    return [task.state for task in plan.tasks]
+
+
+@pytest.mark.parametrize("ladder", ["padded", "exact"])
+def test_a_plan_is_what_the_run_then_does_before_and_after_a_part_of_it(request_of: Request, ladder: str) -> None:
+    request = request_of(f"gpu.ladder={ladder}")
+    first = plan_one(request_of(f"gpu.ladder={ladder}", "tasks=[STSB]"))
+    assert first.cost.forwards > 0
+    assert counters(first.cost) == counters(run(request_of(f"gpu.ladder={ladder}", "tasks=[STSB]")).cost.encoding)
+
+    rest = plan_one(request)
+    assert states(rest) == ["open", "open", "done"]
+    assert 0 < rest.tasks[1].stored < rest.tasks[1].texts  # half of Ocnli's texts are STSB's
+    assert sum(task.left.tokens for task in rest.tasks) == rest.left.tokens
+    assert counters(rest.cost) == counters(run(request).cost.encoding)
+
+    after = plan_one(request)
+    assert states(after) == ["done"] * 3
+    assert (after.cost.flops, after.left.texts, after.seconds, after.vector_bytes) == (0, 0, 0.0, 0)
+    assert "nothing is left to encode, nor to score" in plan_text(Plan(runs=(after,)))
+
+
+def test_a_lost_record_costs_no_forward_pass_where_there_is_a_store(request_of: Request) -> None:
+    folder = run(request_of()).folder
+    (folder / "STSB.json").unlink()
+    (folder / "Ocnli.json").write_text("{", encoding="utf-8")
+    plan = plan_one(request_of())
+    assert states(plan) == ["done", "open", "open"]
+    assert plan.left.texts == 0
+    assert plan.cost.found == plan.cost.distinct > 0
+    assert counters(plan.cost) == counters(run(request_of()).cost.encoding)
+
+
+@pytest.mark.parametrize("keep", ["on", "off"])
+def test_the_runs_of_a_sweep_are_planned_in_the_world_that_those_before_leave(request_of: Request, keep: str, tmp_path: Path) -> None:
+    axes = {"max_len": ("16", "8", "32"), "dim": ("24", "48")}
+    places = ["store=null"] if keep == "off" else []
+    sweep = make_plan(request_of(*places, *(f"{key}={','.join(values)}" for key, values in axes.items())))
+    pool = EncoderPool()
+    done = [run(request_of(*places, f"max_len={length}", f"dim={dim}"), pool) for length in axes["max_len"] for dim in axes["dim"]]
+    assert [planned.cost.forwards for planned in sweep.runs] == [outcome.cost.encoding.forwards for outcome in done]
+    assert [planned.cost.flops for planned in sweep.runs] == [outcome.cost.encoding.flops for outcome in done]
+    assert [counters(planned.cost) for planned in sweep.runs] == [counters(outcome.cost.encoding) for outcome in done]
+    assert sweep.alone_flops > sweep.flops
+    if keep == "on":
+        assert [planned.cost.flops == 0 for planned in sweep.runs][1::2] == [True] * 3  # another dim is free
+        assert sweep.runs[4].cost.flops < sweep.runs[4].alone_flops  # only what 16 tokens cut
+
+
+def test_a_record_of_another_max_len_is_shared_where_nothing_is_cut(request_of: Request) -> None:
+    run(request_of("store=null"))
+    plan = plan_one(request_of("store=null", "max_len=31"))
+    outcome = run(request_of("store=null", "max_len=31"))
+    assert states(plan) == ["shared"] * 3
+    assert counters(plan.cost) == counters(outcome.cost.encoding)
+
+
+def test_the_sample_is_planned_to_the_last_token(tmp_path: Path) -> None:
+    request = ["model=sample", "data=sample", "gpu=cpu", "tasks=[STSB,TNews,T2Retrieval,CMedQAv1]", "canary=off", "workers=0"]
+    request += [f"results_dir={tmp_path / 'results'}", f"store={tmp_path / 'store'}", "max_len=256"]
+    plan = plan_one(request)
+    assert counters(plan.cost) == counters(run(request).cost.encoding)
+    assert plan.cost.cut > 0
+
+
+def snapshot(root: Path) -> dict[str, tuple[int, bytes]]:
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def test_a_damaged_store_is_seen_and_left_alone_and_its_vectors_count_as_missing(request_of: Request, tmp_path: Path) -> None:
+    folder = run(request_of()).folder
+    shutil.rmtree(folder)
+    shard = next((tmp_path / "store").rglob("*.safetensors"))
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    before = snapshot(tmp_path)
+    plan = plan_one(request_of())
+    assert snapshot(tmp_path) == before
+    assert any("damaged" in note for note in plan.notes)
+    assert plan.cost.found == 0
+    assert counters(plan.cost) == counters(run(request_of()).cost.encoding)
+
+
+def test_a_damaged_setting_of_the_store_is_an_obstacle(request_of: Request, tmp_path: Path) -> None:
+    shutil.rmtree(run(request_of()).folder)
+    next((tmp_path / "store").rglob("setting.json")).write_text("{", encoding="utf-8")
+    plan = plan_one(request_of())
+    assert any("setting.json is damaged" in text for text in plan.obstacles)
+
+
+def test_a_plan_writes_nothing(request_of: Request, tmp_path: Path) -> None:
+    plan_one(request_of())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_records_of_another_run_or_of_other_weights_are_not_done(request_of: Request, basics: list[str], tmp_path: Path) -> None:
+    folder = run(request_of()).folder
+    raw = json.loads((folder / "STSB.json").read_text(encoding="utf-8"))
+    raw["harness"]["run"] = "0" * 64
+    (folder / "STSB.json").write_text(json.dumps(raw), encoding="utf-8")
+    assert states(plan_one(request_of())) == ["done", "done", "open"]
+
+    model = Path(next(text for text in basics if text.startswith("model.path=")).partition("=")[2])
+    other = tmp_path / "other"
+    shutil.copytree(model, other)
+    for path in other.rglob("*.safetensors"):
+        save_file({name: tensor * 1.5 for name, tensor in load_file(path).items()}, path, metadata={"format": "pt"})
+    plan = plan_one(request_of(f"model.path={other}"))
+    assert states(plan) == ["open"] * 3
+    assert plan.cost.found == 0
+    assert any("another origin" in text and "overwrite=true" in text for text in plan.obstacles)
+    assert plan_one(request_of(f"model.path={other}", "overwrite=true")).obstacles == ()
+
+
+def test_a_task_without_data_is_told_and_the_others_are_planned(request_of: Request) -> None:
+    plan = plan_one(request_of("tasks=[STSB,TNews]"))
+    assert {task.task: task.state for task in plan.tasks} == {"TNews": "no data", "STSB": "open"}
+    assert any("TNews" in text and "fetch" in text for text in plan.obstacles)
+    assert plan.left.texts > 0
+
+
+def test_a_wrong_request_is_told_whole(request_of: Request, tmp_path: Path) -> None:
+    with pytest.raises(RequestError) as caught:
+        make_plan(["dtyp=fp16,fp32", "gpu=a1000", "max_len=x", "model=acg"])
+    for part in ("did you mean dtype", "did you mean a100", "max_len=x", "did you mean acge"):
+        assert part in str(caught.value)
+    with pytest.raises(RequestError) as caught:
+        make_plan(["max_len=x,8", "dtype=fp32,fp8"])
+    assert "max_len=x" in str(caught.value)
+    assert "fp8" in str(caught.value)
+    with pytest.raises(RequestError, match="no such folder"):
+        make_plan(request_of(f"data.root={tmp_path / 'nowhere'}"))
+    with pytest.raises(RequestError, match="at least 3 tokens"):
+        make_plan(request_of("max_len=2,8", "dim=24"))
+
+
+def test_what_the_model_does_not_carry_is_an_obstacle(request_of: Request) -> None:
+    plan = plan_one(request_of("max_len=65", "dim=49"))
+    assert any("carries 64 tokens" in text for text in plan.obstacles)
+    assert any("48 dimensions" in text for text in plan.obstacles)
+
+
+def test_measured_rates_go_before_expected_ones(request_of: Request) -> None:
+    known = ["gpu.tflops.fp32=2", "gpu.efficiency.fp32=0.5"]
+    assert plan_one(request_of()).rate.source == "unknown"
+    assert plan_one(request_of()).seconds is None
+    expected = plan_one(request_of(*known))
+    assert (expected.rate.source, expected.rate.flops_per_second) == ("expected", 1e12)
+    assert expected.seconds == pytest.approx(expected.cost.flops / 1e12)
+
+    folder = run(request_of("tasks=[STSB]")).folder
+    (folder / COSTS).write_text(
+        '{"encoding": {"flops": 6000000000, "tokens": 900, "encode_seconds": 2}}\n'
+        '{"encoding": {"flops": 3000000000, "tokens": 300, "encode_seconds": 1}}\n'
+        '{"tasks": ["STSB"], "seconds": {"scoring": 9}}\n{"encod',
+        encoding="utf-8",
+    )
+    measured = plan_one(request_of(*known))
+    assert (measured.rate.source, measured.rate.flops_per_second) == ("measured", 3e9)
+    assert "400 tokens/s" in measured.rate.told
+    assert plan_one(request_of(*known, "dtype=bf16")).rate.source == "unknown"  # of another dtype nothing was measured
+
+
+@pytest.fixture
+def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+@pytest.mark.usefixtures("no_hub")
+def test_the_card_is_planned_for_a_gpu_that_is_not_here_from_statistics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """147 and 182 PF of distinct texts (the facts' own model: PERFORMANCE, section 1), and 1.5 runs for three lengths."""
+    monkeypatch.chdir(tmp_path)
+    sweep = make_plan(["gpu=a100", "dtype=fp16", "max_len=1024,768,512", "dim=1024,1792"])
+    long, short = sweep.runs[0], sweep.runs[4]
+    assert long.left.flops == pytest.approx(182e15, rel=0.02)
+    assert short.alone_flops == pytest.approx(147e15, rel=0.03)
+    assert long.rate.flops_per_second == pytest.approx(312e12 * 0.55)
+    assert 1.46 < sweep.flops / long.cost.flops < 1.55
+    assert sweep.alone_flops / sweep.flops == pytest.approx(3.7, abs=0.2)
+    assert [run.cost.flops for run in sweep.runs[1::2]] == [0, 0, 0]
+    assert {task.basis for task in long.tasks} == {"modelled"}
+    assert any("gpu=a100 is not here" in note for note in long.notes)
+    assert any("acge_text_embedding" in text and "cache" in text for text in long.obstacles)
+    assert any("35 of 35 tasks" in text and "HF_HUB_OFFLINE" in text for text in long.obstacles)
+    assert list(tmp_path.iterdir()) == []
+    for text in (plan_text(sweep), plan_text(Plan(runs=(long,)))):
+        assert max(map(display_width, text.splitlines())) <= TERMINAL_WIDTH
+    assert json.loads(json.dumps(plan_json(sweep), allow_nan=False))["runs"][1]["flops"] == 0
+
+
+@pytest.mark.usefixtures("no_hub")
+def test_without_the_tokenizer_local_data_is_estimated_from_its_characters(request_of: Request) -> None:
+    counted = plan_one(request_of())
+    request = [text for text in request_of("model=acge", "gpu=a100") if not text.startswith(("model.path", "model.name"))]
+    plan = plan_one(request)
+    assert {task.basis for task in plan.tasks} == {"characters"}
+    assert plan.cost.distinct == counted.cost.distinct
+    assert plan.cost.real_tokens == pytest.approx(counted.cost.real_tokens, rel=0.15)
+    assert any("estimated from characters" in note for note in plan.notes)
+
+
+@pytest.mark.usefixtures("no_hub")
+def test_experiment_card_is_a_sweep_of_the_cards_rows(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["plan", "experiment=card", "gpu=a10,a100", f"results_dir={tmp_path}", "tasks=[STS]", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert len(told["runs"]) == 10
+    assert {(run["gpu"], run["dtype"], run["max_len"]) for run in told["runs"]} >= {("a10", "bf16", 1024), ("a100", "fp16", 512)}
+    assert told["seconds"] == pytest.approx(sum(run["seconds"] for run in told["runs"]))
+    assert main(["plan", "experiment=card", "nonsense=1"]) == 2
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "electra", "xlm-roberta"])
+def test_an_outline_says_what_loading_the_model_says(kind: str, tmp_path: Path) -> None:
+    folder = build_model(tmp_path, model_type=kind, pooling="cls", dense=None if kind == "electra" else 48)
+    spec = ModelSpec(name=kind, path=str(folder))
+    located = LocatedModel(name=kind, folder=folder, source="path", repository=None, commit=None)
+    outline, model = read_outline(located, spec), load_model(located, spec, dtype="fp32", device=torch.device("cpu"))
+    assert TextTokenizer(outline.tokenizer, 16).digest == TextTokenizer(model.tokenizer, 16).digest
+    for field in ("weights", "module_files", "max_positions", "embedding_dim", "architecture"):
+        assert getattr(outline, field) == getattr(model, field), field
+
+
+def test_flop_by_hand() -> None:
+    per_token = ACGE.text_flops(np.array([1000]))[0] / 1000
+    assert per_token == pytest.approx(604e6 + 98.3e3 * 1000, rel=1e-3)  # the Dense layer adds 3.7 M a text
+    small = Architecture(layers=2, hidden=4, intermediate=8, dense=((4, 6),))
+    # 2 layers x (4 x 4 x 4 + 2 x 4 x 8) weights x 2, for 3 tokens; 4 x 2 x 4 for 9 pairs; 2 x 4 x 6
+    assert small.text_flops(np.array([3])).tolist() == [3 * 512 + 9 * 32 + 48]
+    assert small.batch_flops(BatchShape(rows=5, length=3, masked=False)) == 5 * (3 * 512 + 9 * 32 + 48)
+
+
+def test_a_forecast_is_exact_for_what_was_read_and_a_proportion_of_the_rest() -> None:
+    flat = Architecture(layers=1, hidden=1, intermediate=0)  # 8 a token, 4 a pair
+    shape = BatchShape(rows=2, length=2, masked=False)
+    forecast = Forecast(flat, np.array([0, 0, 0, 0]), max_len=10)  # every text is guessed to have 2 tokens: 32 FLOP
+    forecast.read(2)
+    assert forecast.planned == 0  # both were in the store, and so, it seems, is the rest
+    forecast.add(shape)
+    assert forecast.planned == 64 + 32  # a batch with a dummy row; one of two texts must run, so one of the next two
+    forecast.add(shape)
+    assert forecast.planned == 64 + 64
+    forecast.read(4)
+    assert forecast.planned == 64
+
+
+def test_modelled_lengths_keep_the_known_figures() -> None:
+    (corpus, queries) = fields(BENCHMARK.task("T2Retrieval"))
+    assert (corpus.texts, corpus.distinct, corpus.longest) == (118605, 118605, 42956)
+    assert queries.mean == pytest.approx(249537 / 22812)
+    tokens = corpus.tokens(np.random.default_rng(0))
+    assert len(tokens) == 118605
+    assert tokens.mean() == pytest.approx(0.88 * corpus.mean, rel=0.05)
+    assert (np.minimum(tokens, 512) == 512).mean() == pytest.approx(0.42, abs=0.08)  # more than a third is cut
+    train = next(field for field in fields(BENCHMARK.task("Waimai")) if field.name == "train.text")
+    assert train.texts == 10 * 2 * 32
+    assert train.distinct <= train.texts
+    assert (modelled_counts(BENCHMARK.task("STSB")) == modelled_counts(BENCHMARK.task("STSB"))).all()

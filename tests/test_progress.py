@@ -1,0 +1,194 @@
+"""What is shown while a run goes on: numbers by hand on a clock of the test's own, and what a terminal of 80 columns gets of a real run."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from tiny_models import build_model
+
+from harness.benchmark import TaskSpec, load_benchmark
+from harness.config import resolve_run
+from harness.console import show
+from harness.encoding.device import describe_device, find_device
+from harness.encoding.encoder import Progress as Step
+from harness.progress import Estimate, Live, Silent, WindowPart, show_progress
+from harness.runner import device_label, execute
+
+BENCHMARK = load_benchmark()
+STSB, AFQMC, TNEWS = (BENCHMARK.task(name) for name in ("STSB", "AFQMC", "TNews"))
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def step(done: int, planned: int, *, tokens: int = 0, read: int = 0, texts: int = 100, found: int = 0) -> Step:
+    return Step(texts=texts, read=read, found=found, tokens=tokens, done=done, planned=planned)
+
+
+def terminal(width: int = 80) -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, width=width, color_system="standard")
+
+
+def written(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def shown(live: Live, width: int = 80) -> list[str]:
+    """What the view shows at this moment, line by line, without its colours."""
+    console = terminal(width)
+    console.print(live.render())
+    return re.sub(r"\x1b\[[0-9;]*m", "", written(console)).splitlines()
+
+
+def test_the_share_of_a_part_by_hand() -> None:
+    part = WindowPart(STSB, 10, 30)
+    assert [part.share(read) for read in (0, 10, 20, 30, 99)] == [0.0, 0.0, 0.5, 1.0, 1.0]
+    nothing_of_its_own = WindowPart(AFQMC, 30, 30)
+    assert [nothing_of_its_own.share(read) for read in (29, 30)] == [0.0, 1.0]
+
+
+def test_the_estimate_is_the_modelled_one_until_something_is_measured() -> None:
+    clock = Clock()
+    estimate = Estimate(clock)
+    estimate.expect({"STSB": 300.0, "TNews": 100.0}, rate=10.0)
+    assert (estimate.done, estimate.total, estimate.seconds_left) == (0, 400, 40)
+    assert estimate.tokens_per_second is None
+
+
+def test_what_was_read_corrects_what_is_ahead_and_the_measured_rate_the_expected_one() -> None:
+    clock = Clock()
+    estimate = Estimate(clock)
+    estimate.expect({"STSB": 300.0, "TNews": 100.0}, rate=1000.0)
+    window = [WindowPart(STSB, 0, 100)]
+    estimate.update(window, step(0, 600))
+    assert estimate.total == 600 + 200  # STSB is twice what was modelled, so TNews will be
+    clock.now += 10
+    estimate.update(window, step(200, 600, tokens=50))
+    assert estimate.tokens_per_second == 5
+    assert estimate.seconds_left == (800 - 200) / 20
+    clock.now += 20
+    estimate.update(window, step(600, 600, tokens=150))
+    estimate.update([WindowPart(TNEWS, 0, 100)], step(0, 150))
+    assert (estimate.done, estimate.total) == (600, 750)
+
+
+def test_an_estimate_of_nothing_known_is_none_and_a_dropped_task_is_not_waited_for() -> None:
+    estimate = Estimate(Clock())
+    estimate.expect({"STSB": 300.0, "TNews": 100.0}, rate=None)
+    assert estimate.seconds_left is None
+    estimate.drop("TNews")
+    assert estimate.total == 300
+
+
+def test_the_view_fits_80_columns_and_tells_tasks_rate_eta_and_hits() -> None:
+    clock = Clock()
+    live = Live(terminal(), clock=clock)
+    tasks: list[TaskSpec] = list(BENCHMARK.tasks)
+    live.plan(tasks[1:], tasks[:1])
+    live.expected({task.name: 1e15 for task in tasks[1:]}, None)
+    assert "1/35 tasks" in "\n".join(shown(live))
+    window = [WindowPart(task, 100 * number, 100 * number + 100) for number, task in enumerate(tasks[1:])]
+    live.encoded(window, step(0, 34 * 10**15, texts=3400))
+    clock.now += 5000
+    live.encoded(window, step(17 * 10**15, 34 * 10**15, tokens=123_456_789, read=250, texts=3400, found=77))
+    live.scoring(tasks[1])
+    clock.now += 3
+    told = shown(live)
+    assert max(map(len, told)) <= 80
+    assert told[0].split()[0] == tasks[1].name
+    assert "scoring 3 s" in told[0]
+    assert any("50 % read" in line for line in told)
+    assert "and 26 more" in told[-3]
+    assert "24,691 tokens/s" in told[-2]
+    assert "eta 1 h 23 min" in told[-2]
+    assert "50 %" in told[-2]
+    assert told[-1] == "250 of 3,400 texts read, 77 of them found in the store"
+
+
+def test_a_finished_task_is_a_line_and_a_failed_one_is_red_unless_no_colour_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, red in ((None, True), ("NO_COLOR", False)):
+        if variable:
+            monkeypatch.setenv(variable, "1")
+        console = terminal()
+        live = Live(console)
+        live.plan([STSB, AFQMC], [])
+        live.finished(STSB, score=0.378, error=None)
+        live.finished(AFQMC, score=None, error="[bold]no data[/bold]")
+        first, second = written(console).splitlines()
+        assert first == f"{'STSB':<30}   37.80"
+        assert ("\x1b[31m" in second) is red
+        assert "failed: [bold]no data[/bold]" in second
+
+
+def test_nothing_is_shown_where_stderr_is_no_terminal_or_quiet_is_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    with show_progress(quiet=False, title="a title") as progress:
+        assert isinstance(progress, Silent)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes such a stream for a terminal
+    with show_progress(quiet=True, title="a title") as progress:
+        assert isinstance(progress, Silent)
+    monkeypatch.setenv("TERM", "dumb")
+    with show_progress(quiet=False) as progress:
+        assert isinstance(progress, Silent)
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+def test_a_summary_has_colour_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "Task   Score\nSTSB   37.80\nAFQMC  FAILED: no [data]"
+    plain = Console(file=io.StringIO())
+    show(text, plain)
+    assert written(plain) == text + "\n"
+    coloured = terminal()
+    show(text, coloured)
+    assert "\x1b[31m" in written(coloured)
+    assert re.sub(r"\x1b\[[0-9;]*m", "", written(coloured)) == text + "\n"
+    monkeypatch.setenv("NO_COLOR", "1")
+    without = terminal()
+    show(text, without)
+    assert "\x1b[3" not in written(without)
+
+
+def test_a_real_run_is_told_to_its_end(tmp_path: Path) -> None:
+    rows = [{"sentence1": "今天" * (1 + i % 9), "sentence2": "明日火星" * (1 + i % 5), "score": i % 6} for i in range(60)]
+    path = tmp_path / "data" / "STSB" / "test.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    info = describe_device(find_device("cpu"))
+    overrides = ["model=folder", f"model.path={build_model(tmp_path / 'tiny')}", "data=local", f"data.root={tmp_path / 'data'}", "gpu=cpu"]
+    overrides += [
+        "data.verify=label",
+        "tasks=[STSB,AFQMC]",
+        "canary=off",
+        "store=null",
+        f"results_dir={tmp_path / 'results'}",
+        "max_len=16",
+    ]
+    spec = resolve_run(overrides, device_name=device_label(info), device_memory_gib=info.memory_gib)
+    console = terminal()
+    with Live(console) as live:
+        outcome = execute(spec, torch.device("cpu"), live)
+        told = shown(live)
+    assert set(outcome.failed) == {"AFQMC"}
+    assert "100 % 2/2 tasks, 1 failed" in told[-2]
+    assert "encoded" in told[-2]
+    assert told[-1] == f"{outcome.cost.encoding.texts} of {outcome.cost.encoding.texts} texts read, 0 of them found in the store"
+    assert re.search(r"STSB +\d", written(console))
+    assert re.search(r"AFQMC +failed: AFQMC: no folder", written(console))
