@@ -4,7 +4,7 @@ RUN := .venv/bin/python
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test bench lint types format sample published lock doctor clean
+.PHONY: help install reproduce test gate bench lint types format sample published lock doctor clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -22,6 +22,11 @@ reproduce: $(STAMP) ## rebuild the published table, check the chain on the sampl
 
 test: $(STAMP)   ## all tests that this machine can run
 	$(RUN) -m pytest $(ARGS)
+
+gate: $(STAMP)   ## run the embedded sample and check it against its baseline (results/baselines): exit code 3 on drift
+	rm -rf build/gate && mkdir -p build
+	$(RUN) -m harness run model=sample data=sample gpu=cpu store=null results_dir=build/gate --quiet >build/gate.log || { cat build/gate.log; false; }
+	$(RUN) -m harness check results/baselines/sample build/gate/sample --junit build/gate/junit.xml
 
 bench: $(STAMP)  ## speed and memory, both sides in one run; what docs/performance.md has (about an hour; one by one: benchmarks/*.py --help)
 	set -e; for name in tokens purity retrieval sweep t2retrieval whole_run gpu power; do echo "== $$name"; $(RUN) benchmarks/$$name.py; done
