@@ -1,7 +1,8 @@
 """Which batch shape a text runs in: a function of its own token count and nothing else.
 
 Two ladders. `exact`: one length per token count, so no padding and no mask. `padded`: token counts rounded up in steps that double
-with the length (1 to 32, 2 to 64, 4 to 128, 8 to 256, ...: less than 1/16 padding), with a mask wherever the step is above 1, needed or not.
+with the length (1 to 32, 2 to 64, 4 to 128, 8 to 256, ...: less than 1/16 padding), with a mask wherever the step is above 1, be it needed
+or not.
 A batch always has the rows of its shape; dummy rows fill the last one.
 """
 
