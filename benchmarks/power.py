@@ -81,13 +81,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """A fault and what noticed it. `main`: main scores that moved, by at most `largest` points; `cells`: metrics beyond the floor."""
+    """A fault and what noticed it. `compared`: there are scores; `main` of the main ones moved, by at most `largest` points, and `cells`
+    metrics beyond their floor."""
 
     fault: Fault
     load: str
     canary: str
     gate: str
     manifest: str
+    compared: bool
     main: int
     largest: float
     cells: int
@@ -125,6 +127,7 @@ class _Bench:
             *(f"max_len={max_len}", f"dim={dim}", f"model.query_instruction='{INSTRUCTION}'", "canary=off", "workers=0"),
         ]
         self._pool = EncoderPool()
+        self._unequal = 0
         self._baseline = self._run("baseline", [f"store={folder / 'full'}"])
         started = time.perf_counter()
         places = [f"store={folder / 'full'}", f"data.root={data}", f"model.path={model}"]
@@ -142,22 +145,15 @@ class _Bench:
         """Plant them one by one; how many moved a metric beyond its floor and were passed by the gate."""
         has_dense = "Dense" in " ".join(self._pool.encoder(self._spec([]), self._device).fingerprint.modules)
         faults = [fault for fault in FAULTS if word in fault.name and (has_dense or "Dense" not in fault.name)]
-        if not faults:
-            return 0
         rows = [self._judge(number, fault) for number, fault in enumerate(faults)]
         if word in _SCIKIT.name:
             rows.append(self._scikit_learn())
+        if not rows:
+            return 0
         print("\n| fault | in | main scores moved | metrics beyond the floor | loading | canary | gate | the manifest tells |")
         print("|---|---|---|---|---|---|---|---|")
         for row in rows:
-            moved = f"{row.main} of {len(self._tasks)}, by up to {row.largest:.3g}" if row.main else "none"
-            gate = row.gate or ("**passes it**" if row.cells else row.fault.silent or "nothing moves here")
-            stopped = "stops: " if row.load else ""
-            print(
-                f"| {row.fault.name} | {row.fault.where} | {'' if row.load and not row.cells else moved} | "
-                f"{'' if row.load and not row.cells else row.cells} | {stopped}{row.load} | {row.canary} | "
-                f"{'' if row.load and not row.gate else gate} | {row.manifest} |"
-            )
+            print(f"| {' | '.join(_cells(row, len(self._tasks)))} |")
         beyond = [row for row in rows if row.cells]
         print(
             f"\n{len(rows)} faults, {sum(row.caught for row in rows)} caught. {len(beyond)} move a metric beyond its floor, the gate stops "
@@ -180,7 +176,11 @@ class _Bench:
                 print(f"FALSE ALARM in repeat {number} ({', '.join(way.words())}): {told}", flush=True)
         if repeats:
             counts = ", ".join(f"{count} {word}" for word, count in sorted(ways.items()))
-            print(f"\n{repeats} clean repeats ({counts}): {alarms} false alarms, {time.perf_counter() - started:.0f} s", flush=True)
+            print(
+                f"\n{repeats} clean repeats ({counts}): {alarms} false alarms; {self._unequal} metrics not identical to the last bit; "
+                f"{time.perf_counter() - started:.0f} s",
+                flush=True,
+            )
         return alarms
 
     def _spec(self, overrides: Sequence[str], tasks: Sequence[str] = ()) -> RunSpec:
@@ -236,7 +236,7 @@ class _Bench:
         loose = _judged(_SCIKIT, told[0], "", self._check(folder, unlike=True))
         return Judged(
             fault=_SCIKIT, load=_short(told[0]), canary="", gate=judged.gate or loose.gate, manifest=judged.manifest,
-            main=loose.main, largest=loose.largest, cells=loose.cells,
+            compared=True, main=loose.main, largest=loose.largest, cells=loose.cells,
         )  # fmt: skip
 
     def _repeat(self, number: int, way: _Way) -> str:
@@ -259,6 +259,7 @@ class _Bench:
                 except HarnessError as error:
                     return _short(str(error))
         report = self._check(spec.folder)
+        self._unequal += sum(cell.verdict != "identical" for task in report.tasks for cell in (task.main, *task.others))
         return _gate(report) or ("" if len(report.tasks) == len(self._tasks) else "tasks are missing")
 
 
@@ -314,10 +315,19 @@ def _judged(fault: Fault, load: str, canary: str, report: DriftReport | None) ->
         canary=canary,
         gate=_gate(report) if report else "",
         manifest=", ".join(keys),
+        compared=report is not None,
         main=len(moved),
         largest=max(moved, default=0.0),
         cells=sum(cell.verdict in ("drifted", "missing") for cell in cells),
     )
+
+
+def _cells(row: Judged, tasks: int) -> list[str]:
+    """The row's cells as the table shows them."""
+    moved = f"{row.main} of {tasks}, by up to {row.largest:.3g}" if row.main else "none"
+    gate = row.gate or ("**passes it**" if row.cells else row.fault.silent or "nothing moves on this data")
+    scores = [moved, str(row.cells)] if row.compared else ["", ""]
+    return [row.fault.name, row.fault.where, *scores, row.load, row.canary, gate if row.compared else "", row.manifest]
 
 
 def _gate(report: DriftReport) -> str:
@@ -326,7 +336,7 @@ def _gate(report: DriftReport) -> str:
         return ""
     if report.unlike:
         return "refuses to compare"
-    return f"{len(report.failing)} tasks"
+    return f"drift in {len(report.failing)} of {len(report.tasks)}"
 
 
 def _findings(error: CanaryError) -> str:
