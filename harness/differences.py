@@ -29,6 +29,8 @@ _DERIVED = (
     *("model.stored_parameters", "model.parameters"),
 )
 
+_NAME_A_VECTOR = ("digest", "tokenizer_sha256", "max_len", "ladder", "batch_tokens")
+
 
 @dataclass(frozen=True, kw_only=True)
 class SettingDifference:
@@ -63,9 +65,12 @@ def differences(a: Run, b: Run) -> tuple[SettingDifference, ...]:
 
 
 def same_vectors(a: Run, b: Run) -> bool:
-    """Whether weights, device, kernels and libraries are so equal that every vector of the two runs must be, to the bit."""
-    digests = [run.manifest["model"].get("digest") if isinstance(run.manifest.get("model"), Mapping) else None for run in (a, b)]
-    return digests[0] is not None and digests[0] == digests[1]
+    """Whether weights, tokenizer, device, kernels, libraries and batch shapes are so equal that every vector of the two runs must be, to
+    the bit: the digest does not have the batch shape of a text, which follows from the ladder.
+    """
+    models = [run.manifest.get("model") for run in (a, b)]
+    decides = [[model.get(key) for key in _NAME_A_VECTOR] if isinstance(model, Mapping) else [None] for model in models]
+    return None not in decides[0] and decides[0] == decides[1]
 
 
 def _header_differences(a: Run, b: Run) -> Iterator[SettingDifference]:

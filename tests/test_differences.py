@@ -12,6 +12,7 @@ from harness.differences import differences, same_vectors
 from harness.records import RowHeader, Run
 
 HEADER = RowHeader(model="m", gpu="CPU (a)", dtype="float32", size_gb=None, dim=8, max_len=16)
+SHAPES = {"tokenizer_sha256": "t", "max_len": 16, "ladder": "exact", "batch_tokens": 64}
 MANIFEST: dict[str, Any] = {
     "run": "r",
     "seed": 42,
@@ -23,7 +24,14 @@ MANIFEST: dict[str, Any] = {
         "gpu": {"name": "cpu", "encoding": {"ladder": "exact"}},
         "scoring": {},
     },
-    "model": {"digest": "k", "kernel": "cpu stepping 1", "weights_digest": "w", "weights_sha256": {"a": "1"}, "attention": "sdpa:math"},
+    "model": {
+        "digest": "k",
+        "kernel": "cpu stepping 1",
+        "weights_digest": "w",
+        "weights_sha256": {"a": "1"},
+        "attention": "sdpa:math",
+        **SHAPES,
+    },
     "device": {"name": "a", "capability": "AVX2"},
     "versions": {"torch": "2.13.0", "scikit-learn": "1.8.0"},
     "source": {"commit": "c1", "dirty": False},
@@ -91,6 +99,7 @@ def test_of_a_run_without_a_manifest_of_ours_the_header_is_compared() -> None:
 
 def test_equal_fingerprints_promise_equal_vectors() -> None:
     assert same_vectors(run(), run())
-    assert not same_vectors(run(), run(model__digest="l"))
+    for key in ("digest", *SHAPES):
+        assert not same_vectors(run(), run(**{f"model__{key}": "other"})), key
     nothing = Run(Path("b"), HEADER, {}, {}, {}, {})
     assert not same_vectors(nothing, nothing), "what nobody told is not equal"
