@@ -222,6 +222,7 @@ class Live:
         head = Table.grid(padding=(0, 1))
         words = [f"{self._finished}/{self._all} tasks" + (f", {self._failed} failed" if self._failed else "")]
         words.append(_duration(self._clock() - self._started))
+        words += ["loading and checking the model"] if not self._since else []
         if step is not None and total > 0:
             rate, left = estimate.tokens_per_second, estimate.seconds_left
             words += [f"{rate:,.0f} tokens/s"] if rate is not None else []
