@@ -29,6 +29,7 @@ from harness.encoding.locate import LocatedModel
 from harness.encoding.model import load_chain
 from harness.errors import CanaryError, EncodingError, InputError, MachineError
 from harness.resources import SAMPLE_DIR
+from harness.scoring.threads import one_thread
 from harness.spec import Dtype, ModelSpec
 
 TEXTS = SAMPLE_DIR / "canary.json"
@@ -199,9 +200,10 @@ def _fp32_vectors(located: LocatedModel, spec: ModelSpec, max_len: int, texts: S
     chain = load_chain(located, spec, "fp32").eval()
     chain.max_seq_length = max_len
     try:
-        vectors: torch.Tensor = chain.to(device).encode(
-            list(texts), batch_size=_REFERENCE_BATCH, convert_to_tensor=True, show_progress_bar=False, normalize_embeddings=False
-        )
+        with one_thread():  # products so small only wait for further ones, on busy cores ten times as long as they compute
+            vectors: torch.Tensor = chain.to(device).encode(
+                list(texts), batch_size=_REFERENCE_BATCH, convert_to_tensor=True, show_progress_bar=False, normalize_embeddings=False
+            )
         return vectors.float().cpu()
     except torch.OutOfMemoryError as error:
         raise MachineError(
