@@ -114,7 +114,7 @@ def adapted(command: str, place: Place) -> list[str]:
     if name == "calibrate":
         words += ["--draws", "3", "--tasks", "AFQMC"]
     if name == "baseline" and "accept" in words:  # of all tasks of the benchmark, where they are not named
-        words = [*words[: words.index("--tasks") if "--tasks" in words else None], "--tasks", "AFQMC", "JDReview"]
+        words = [*words[: words.index("--tasks") if "--tasks" in words else None], "--tasks", "AFQMC,JDReview"]
     return [name, *_overrides(words)] if name in ("run", "sweep", "plan", "reproduce", "doctor") else words
 
 

@@ -37,7 +37,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     check.add_argument("baseline", type=Path, metavar="BASELINE", help="a run folder, such as one of results/baselines")
     check.add_argument("candidate", type=Path, metavar="CANDIDATE", help="the run to be checked")
     check.add_argument("--calibration", type=Path, metavar="FILE", help="the baseline's tolerances (BASELINE/calibration.json)")
-    check.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="check only these tasks or types, not all of the baseline")
+    check.add_argument("--tasks", type=_names, default=[], metavar="TASK[,TASK]", help="only these tasks or types of the baseline")
     check.add_argument("--main-only", action="store_true", help="only the metrics that the leaderboard averages close the gate")
     check.add_argument("--allow-unlike", action="store_true", help="compare across protocol, data, model, dtype, length or dimension")
     check.add_argument("--json", action="store_true", help="print JSON")
@@ -52,7 +52,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     accept.add_argument("--why", required=True, metavar="TEXT", help="the reason, for the log")
     accept.add_argument("--name", metavar="NAME", help="the baseline's folder below the model's (that of the run)")
     accept.add_argument("--to", type=Path, default=Path("results/baselines"), metavar="DIR")
-    accept.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="what it is to cover, not the whole benchmark")
+    accept.add_argument("--tasks", type=_names, default=[], metavar="TASK[,TASK]", help="what it is to cover, not the whole benchmark")
     accept.add_argument("--benchmark", default="cmteb35")
     accept.set_defaults(command=_accept)
     listing = actions.add_parser("list", help="the baselines, and who accepted them why")
@@ -80,6 +80,11 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     explain.add_argument("--examples", type=int, default=3, metavar="N", help="list the N examples of each task that moved most (3)")
     explain.add_argument("--benchmark", default="cmteb35")
     explain.set_defaults(command=_explain)
+
+
+def _names(text: str) -> list[str]:
+    """What an option with several values takes: one word, so that none of the arguments behind it is taken for a further value."""
+    return text.split(",")
 
 
 def _tasks(arguments: argparse.Namespace) -> int:

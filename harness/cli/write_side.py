@@ -26,8 +26,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     calibrate.add_argument("run", type=Path, metavar="RUN", help="a run folder; its vectors are taken from the store")
     calibrate.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="store=DIR, model.path=DIR, data.root=DIR, workers=N")
     calibrate.add_argument("--draws", type=int, default=20, metavar="N", help="re-scorings per task for rounding, and for seeds")
-    calibrate.add_argument("--parts", default="rounding,seeds,sampling", metavar="PART[,PART]", help="which floors to measure")
-    calibrate.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="tasks or types, not all of the run")
+    calibrate.add_argument("--parts", type=_names, default="rounding,seeds,sampling", metavar="PART[,PART]", help="which floors to measure")
+    calibrate.add_argument("--tasks", type=_names, default=[], metavar="TASK[,TASK]", help="tasks or types, not all of the run")
     calibrate.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to write it (RUN/calibration.json)")
     calibrate.set_defaults(command=_calibrate)
 
@@ -89,6 +89,11 @@ def _sweep(arguments: argparse.Namespace) -> int:
     return 1 if any(job.error or job.failed for job in jobs) else 0
 
 
+def _names(text: str) -> list[str]:
+    """What an option with several values takes: one word, so that none of the arguments behind it is taken for a further value."""
+    return text.split(",")
+
+
 def _calibrate(arguments: argparse.Namespace) -> int:
     from harness.benchmark import load_benchmark
     from harness.calibrate import calibrate, calibrated_summary, check_parts
@@ -98,7 +103,7 @@ def _calibrate(arguments: argparse.Namespace) -> int:
         arguments.run,
         arguments.overrides,
         draws=arguments.draws,
-        parts=check_parts(arguments.parts.split(",")),
+        parts=check_parts(arguments.parts),
         tasks=arguments.tasks,
         on_task=lambda task, noise: print(f"calibrated {task.name} ({len(noise)} metrics)", file=sys.stderr, flush=True),
     )

@@ -206,7 +206,7 @@ def _complete(run: Run, tasks: Sequence[TaskSpec]) -> tuple[TaskSpec, ...]:
     if wrong:
         raise InputError(
             f"{run.path} is no complete run, and half a baseline guards nothing:\n  " + "\n  ".join(wrong) + "\n"
-            "Run these tasks, or say which ones the baseline is to cover: --tasks TASK ..."
+            "Run these tasks, or say which ones the baseline is to cover: --tasks TASK,TASK"
         )
     return tuple(tasks)
 
