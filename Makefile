@@ -4,10 +4,10 @@ RUN := .venv/bin/python
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test gate bench lint types format sample published lock doctor clean
+.PHONY: help install reproduce test test-slow gate bench lint types format sample published lock doctor clean
 
 help:            ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
 
 install: $(STAMP) ## make .venv with the locked versions
 $(STAMP): requirements.lock pyproject.toml
@@ -20,8 +20,11 @@ $(STAMP): requirements.lock pyproject.toml
 reproduce: $(STAMP) ## rebuild the published table, check the chain on the sample, run what this device can (ARGS="model.path=DIR data=local data.root=DIR")
 	$(RUN) -m harness reproduce $(ARGS)
 
-test: $(STAMP)   ## all tests that this machine can run
+test: $(STAMP)   ## the tests that this machine can run, but for the slow ones (ARGS="tests/test_runner.py -k resumed")
 	$(RUN) -m pytest $(ARGS)
+
+test-slow: $(STAMP) ## benchmarks in small, mteb 2 in an environment of its own, the gate's power, other launchers
+	$(RUN) -m pytest -m slow $(ARGS)
 
 gate: $(STAMP)   ## run the embedded sample and check it against its baseline (results/baselines): exit code 3 on drift
 	rm -rf build/gate && mkdir -p build

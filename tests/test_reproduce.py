@@ -64,7 +64,6 @@ def test_a_setting_without_expected_scores_is_refused() -> None:
         selfcheck.deviations(replace(run, header=replace(run.header, max_len=99)), BENCHMARK)
 
 
-@pytest.mark.slow
 def test_reproduce_rebuilds_the_table_checks_the_sample_and_says_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
