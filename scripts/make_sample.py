@@ -1,4 +1,6 @@
-"""Write the embedded sample, `harness/sample`: a tiny encoder, all 35 tasks in small, the canary's texts; the same bytes every time.
+"""Write the embedded sample, `harness/sample`: a tiny encoder, all 35 tasks in small, the canary's texts.
+
+The same bytes every time on one machine.
 
 python scripts/make_sample.py            write it anew
 python scripts/make_sample.py --check    say what differs from it, write nothing; exit code 1 if anything does

@@ -95,7 +95,7 @@ def test_whole_run_comes_to_the_scores_of_the_script(tmp_path: Path) -> None:
     with gzip.open(folder / "test.jsonl.gz", "wt", encoding="utf-8") as stream:
         stream.writelines(json.dumps(row) + "\n" for row in rows)
     output = run("whole_run", "--tasks", "STSB", "--repeats", "1", data=tmp_path)
-    assert len(ratios(output)) == 2
+    assert len(ratios(output)) == 3
     apart = re.search(r"main scores at most (\S+) apart \(STSB\)", output)
     assert apart is not None
     assert float(apart[1]) < 1e-4
