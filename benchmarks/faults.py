@@ -23,17 +23,17 @@ from tokenizers import normalizers, processors
 from torch import nn
 from torch.nn import functional
 
-from harness import evaluation
-from harness.benchmark import TaskSpec
+from harness.core.benchmark import TaskSpec
+from harness.core.spec import ModelSpec
 from harness.data.types import LoadedTask, RetrievalData
-from harness.encoding import encoder as encoding
-from harness.encoding import model as loading
-from harness.encoding.locate import find_model
-from harness.encoding.model import LoadedModel
-from harness.encoding.tokens import TextTokenizer
-from harness.scoring import adapter, reference, search, tasks
-from harness.scoring.seeding import seed_generators
-from harness.spec import ModelSpec
+from harness.run import evaluation
+from harness.run.encode import encoder as encoding
+from harness.run.encode import model as loading
+from harness.run.encode.locate import find_model
+from harness.run.encode.model import LoadedModel
+from harness.run.encode.tokens import TextTokenizer
+from harness.run.score import adapter, reference, search, tasks
+from harness.run.score.seeding import seed_generators
 
 Overrides = list[str]
 Plant = Callable[[ModelSpec, Path], AbstractContextManager[Overrides]]

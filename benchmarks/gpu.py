@@ -21,12 +21,12 @@ from seed_path import load_seed_model
 from sentence_transformers import SentenceTransformer
 from synthetic import ACGE, TINY, build_model, write_texts
 
-from harness.benchmark import TaskType, load_benchmark
-from harness.config import resolve_run
-from harness.encoding.device import TORCH_DTYPE, describe_device
-from harness.encoding.encoder import Encoder, load_encoder
-from harness.lengths import fields
-from harness.runner import device_label
+from harness.core.benchmark import TaskType, load_benchmark
+from harness.core.config import resolve_run
+from harness.run.encode.device import TORCH_DTYPE, describe_device
+from harness.run.encode.encoder import Encoder, load_encoder
+from harness.run.lengths import fields
+from harness.run.runner import device_label
 
 BATCH_SIZE: dict[TaskType, int] = {
     "Classification": 32,

@@ -30,20 +30,20 @@ from unittest import mock
 from faults import FAULTS, FILL, Fault
 from measuring import ROOT, real_data, say_machine, torch_threads
 
-from harness.benchmark import TaskSpec, load_benchmark
-from harness.calibrate.measure import calibrate
-from harness.canary import run_canary
-from harness.config import compose_config, model_spec, resolve_run
-from harness.drift.check import DriftReport, check_folders
-from harness.encoding.device import describe_device, find_device
-from harness.encoding.locate import find_model
-from harness.errors import CanaryError, HarnessError
-from harness.noise import CALIBRATION, write_calibration
-from harness.progress import Silent
-from harness.resources import SAMPLE_DIR
-from harness.runner import EncoderPool, device_label, execute
-from harness.scoring import reference
-from harness.spec import RunSpec
+from harness.core.benchmark import TaskSpec, load_benchmark
+from harness.core.calibration import CALIBRATION, write_calibration
+from harness.core.config import compose_config, model_spec, resolve_run
+from harness.core.errors import CanaryError, HarnessError
+from harness.core.resources import SAMPLE_DIR
+from harness.core.spec import RunSpec
+from harness.read.drift.check import DriftReport, check_folders
+from harness.run.calibrate.measure import calibrate
+from harness.run.encode.canary import run_canary
+from harness.run.encode.device import describe_device, find_device
+from harness.run.encode.locate import find_model
+from harness.run.progress import Silent
+from harness.run.runner import EncoderPool, device_label, execute
+from harness.run.score import reference
 
 BENCHMARK = load_benchmark()
 SAMPLE_TASKS = (

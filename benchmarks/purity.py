@@ -18,12 +18,12 @@ import torch
 from measuring import report, say_machine
 from synthetic import TINY, Shape, build_model, write_texts
 
-from harness.benchmark import load_benchmark
-from harness.encoding.device import TORCH_DTYPE, find_device
-from harness.encoding.encoder import Encoder, load_encoder
-from harness.encoding.store import VectorStore
-from harness.lengths import fields
-from harness.spec import Dtype, EncodingSpec, ModelSpec
+from harness.core.benchmark import load_benchmark
+from harness.core.spec import Dtype, EncodingSpec, ModelSpec
+from harness.run.encode.device import TORCH_DTYPE, find_device
+from harness.run.encode.encoder import Encoder, load_encoder
+from harness.run.encode.store import VectorStore
+from harness.run.lengths import fields
 
 MAX_LEN = 512
 SHAPE = Shape(layers=2, hidden=128, heads=4, intermediate=512, dim=256)

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
-from harness.benchmark import TaskSpec
+from harness.core.benchmark import TaskSpec
+from harness.core.spec import Dtype, ModelSpec
 from harness.data.types import ClassificationData, ClusteringData, PairData, RerankingData, RetrievalData, TaskData
-from harness.encoding.device import TORCH_DTYPE
-from harness.encoding.locate import find_model
-from harness.scoring.reference import fresh_task, quiet_reference
-from harness.spec import Dtype, ModelSpec
+from harness.run.encode.device import TORCH_DTYPE
+from harness.run.encode.locate import find_model
+from harness.run.score.reference import fresh_task, quiet_reference
 
 
 class CardRetrievalModel:

@@ -28,16 +28,16 @@ import torch
 from measuring import Cost, measure, report, say_machine, torch_threads
 from synthetic import SMALL, TINY, Shape, build_model, write_texts
 
-from harness.benchmark import TASK_TYPES, load_benchmark
-from harness.config import resolve_run
-from harness.encoding import batches
-from harness.encoding.batches import run_batch
-from harness.encoding.device import describe_device, find_device
-from harness.encoding.model import LoadedModel
-from harness.encoding.shapes import BatchShape, ShapeLadder
-from harness.lengths import fields
-from harness.progress import Silent
-from harness.runner import COSTS, EncoderPool, Outcome, device_label, execute
+from harness.core.benchmark import TASK_TYPES, load_benchmark
+from harness.core.config import resolve_run
+from harness.run.encode import batches
+from harness.run.encode.batches import run_batch
+from harness.run.encode.device import describe_device, find_device
+from harness.run.encode.model import LoadedModel
+from harness.run.encode.shapes import BatchShape, ShapeLadder
+from harness.run.lengths import fields
+from harness.run.progress import Silent
+from harness.run.runner import COSTS, EncoderPool, Outcome, device_label, execute
 
 STS = ("AFQMC", "ATEC", "BQ", "LCQMC", "QBQTC", "STSB")
 LENGTHS = (512, 768, 1024)

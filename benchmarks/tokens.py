@@ -19,17 +19,17 @@ import yaml
 from measuring import real_data, report, say_machine
 from seed_path import TokenCount, load_seed_model, prepare_task, run_task, without_computing
 
-from harness.benchmark import TaskSpec, load_benchmark
+from harness.core.benchmark import TaskSpec, load_benchmark
+from harness.core.errors import InputError
+from harness.core.resources import resource_dir
+from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
 from harness.data import load_task
 from harness.data.types import TaskData
-from harness.encoding.encoder import load_encoder
-from harness.encoding.shapes import ShapeLadder
-from harness.errors import InputError
-from harness.lengths import fields
-from harness.resources import resource_dir
-from harness.scoring.adapter import EmbeddingModel
-from harness.scoring.tasks import planned_texts
-from harness.spec import DataSpec, EncodingSpec, ModelSpec
+from harness.run.encode.encoder import load_encoder
+from harness.run.encode.shapes import ShapeLadder
+from harness.run.lengths import fields
+from harness.run.score.adapter import EmbeddingModel
+from harness.run.score.tasks import planned_texts
 
 POSITIONS = 1024
 MAX_LEN = 256

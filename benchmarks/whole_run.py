@@ -19,15 +19,15 @@ import torch
 from measuring import Cost, measure, real_data, report, say_machine, torch_threads
 from seed_path import TokenCount, load_seed_model, prepare_task, run_task
 
-from harness.benchmark import TaskSpec, load_benchmark
-from harness.config import resolve_run
+from harness.core.benchmark import TaskSpec, load_benchmark
+from harness.core.config import resolve_run
+from harness.core.records import read_record
+from harness.core.spec import RunSpec
 from harness.data import load_task
 from harness.data.types import RetrievalData, TaskData
-from harness.encoding.device import describe_device, find_device
-from harness.progress import Silent
-from harness.records import read_record
-from harness.runner import COSTS, EncoderPool, device_label, execute
-from harness.spec import RunSpec
+from harness.run.encode.device import describe_device, find_device
+from harness.run.progress import Silent
+from harness.run.runner import COSTS, EncoderPool, device_label, execute
 
 NOTHING_REPEATS = ("AFQMC", "LCQMC", "STSB")
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 import tempfile
 
-from harness.benchmark import load_benchmark
-from harness.reproduce import run_sample
-from harness.selfcheck import write_expected
+from harness.commands.reproduce import run_sample
+from harness.core.benchmark import load_benchmark
+from harness.read.selfcheck import write_expected
 
 
 def main() -> int:

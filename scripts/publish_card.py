@@ -10,12 +10,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from harness.benchmark import Benchmark, load_benchmark
-from harness.card import ROWS, Claim, PrintedRow, card_claims, card_rows, read_card, unit_metrics, write_rows
-from harness.errors import HarnessError, InputError
-from harness.files import sha256_file
-from harness.leaderboard import leaderboard_row
-from harness.records import Run, TaskRecord, write_manifest, write_record
+from harness.core.benchmark import Benchmark, load_benchmark
+from harness.core.errors import HarnessError, InputError
+from harness.core.files import sha256_file
+from harness.core.records import Run, TaskRecord, write_manifest, write_record
+from harness.read.cards import ROWS, Claim, PrintedRow, card_claims, card_rows, read_card, unit_metrics, write_rows
+from harness.read.leaderboard import leaderboard_row
 
 SOURCE = "self-reported: front matter of the model card"
 NOTE = "self-reported: the front matter of the model card, not run by this harness"

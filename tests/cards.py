@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 from runs import BENCHMARK, PUBLISHED
 
-from harness.card import HEADER_TITLES, read_rows, score_titles
-from harness.export.model_index import Entry
-from harness.records import flat_metrics, read_run
+from harness.core.records import flat_metrics, read_run
+from harness.read.cards import HEADER_TITLES, read_rows, score_titles
+from harness.show.export.model_index import Entry
 
 TITLES = [*HEADER_TITLES, *score_titles(BENCHMARK.tasks).values()]
 METRICS = {

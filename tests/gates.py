@@ -10,9 +10,9 @@ from typing import Any
 
 from runs import BENCHMARK, BY_HAND, HEADER, metrics_of
 
-from harness.drift.check import DriftReport, check_runs
-from harness.noise import Calibration, MetricNoise, Rounding, points
-from harness.records import RowHeader, Run, TaskRecord, read_run, write_manifest, write_record
+from harness.core.calibration import Calibration, MetricNoise, Rounding, points
+from harness.core.records import RowHeader, Run, TaskRecord, read_run, write_manifest, write_record
+from harness.read.drift.check import DriftReport, check_runs
 
 ROUNDING = Rounding(tolerance=0.25, draws=20, moved=20, mean=0.0, sd=0.05, largest=0.1, wide=1.0)
 MANIFEST: dict[str, Any] = {

@@ -8,10 +8,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from harness.noise import Calibration, MetricNoise, Rounding, write_calibration
-from harness.records import write_manifest
-from harness.report.model import HeatCell, Report
-from harness.report.write import report_text
+from harness.core.calibration import Calibration, MetricNoise, Rounding, write_calibration
+from harness.core.records import write_manifest
+from harness.show.report.model import HeatCell, Report
+from harness.show.report.write import report_text
 from tests.runs import BENCHMARK, BY_HAND, HEADER, VERIFIED, write_run
 
 NAMES = [task.name for task in BENCHMARK.tasks]

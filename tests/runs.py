@@ -1,4 +1,4 @@
-"""Run folders for tests of the read side: written by harness.records, with scores chosen by the test."""
+"""Run folders for tests of the read side: written by harness.core.records, with scores chosen by the test."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.benchmark import Benchmark, TaskSpec, load_benchmark
-from harness.records import RowHeader, Run, TaskRecord, read_run, write_manifest, write_record
+from harness.core.benchmark import Benchmark, TaskSpec, load_benchmark
+from harness.core.records import RowHeader, Run, TaskRecord, read_run, write_manifest, write_record
 
 BENCHMARK = load_benchmark()
 ROOT = Path(__file__).resolve().parent.parent

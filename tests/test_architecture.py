@@ -1,4 +1,4 @@
-"""Data flows one way and imports follow it; nothing of one machine is in the repository."""
+"""The five wings, and which way imports go between them; docs/architecture.md draws what is tested here."""
 
 from __future__ import annotations
 
@@ -12,45 +12,23 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "harness"
 
-ORDER = [
-    ["harness.errors", "harness.resources"],
-    ["harness.files", "harness.benchmark", "harness.schema", "harness.spec"],
-    ["harness.listing", "harness.lengths", "harness.examples"],
-    ["harness.data"],
-    ["harness.encoding"],
-    ["harness.scoring"],
-    ["harness.records"],
-    ["harness.environment", "harness.config", "harness.progress"],
-    ["harness.canary", "harness.evaluation", "harness.reuse"],
-    ["harness.runner"],
-    ["harness.sweep"],
-    ["harness.card"],
-    ["harness.imports"],
-    ["harness.leaderboard", "harness.tables", "harness.noise", "harness.differences"],
-    ["harness.calibrate", "harness.plan"],
-    ["harness.rendering"],
-    ["harness.claims", "harness.drift", "harness.explain"],
-    ["harness.index", "harness.export", "harness.report"],
-    ["harness.console", "harness.locking", "harness.selfcheck"],
-    ["harness.doctor"],
-    ["harness.reproduce"],
-    ["harness.cli"],
-    ["harness.__main__"],
-]
-"""Rooms from left to right; a room imports from rooms to its left, and within a package freely."""
-
-READ_SIDE = [
-    *("harness.card", "harness.imports", "harness.leaderboard", "harness.tables", "harness.noise", "harness.differences"),
-    *("harness.rendering", "harness.claims", "harness.drift", "harness.explain", "harness.index", "harness.export", "harness.report"),
-]
-READ_SIDE_SEES = {
-    *("harness.errors", "harness.resources", "harness.files", "harness.benchmark", "harness.records", "harness.examples"),
-    *READ_SIDE,
+SEES: dict[str, set[str]] = {
+    "core": set(),
+    "data": {"core"},
+    "run": {"core", "data"},
+    "read": {"core"},
+    "show": {"core", "data", "run", "read"},
+    "commands": {"core", "data", "run", "read", "show"},
 }
+"""The wings, and from which other wings each imports. `run` writes typed files (of `core`), `read` reads them; they never meet elsewhere.
+`show` sees results of all wings as values, and nothing but `commands` sees `show`."""
+
+FACE = {"harness", "harness.__main__"}
+"""What stands beside the wings: the package's own face, which may import any of them."""
 
 
-def room(module: str) -> str:
-    return ".".join(module.split(".")[:2])
+def wing(module: str) -> str:
+    return module.split(".")[1]
 
 
 def modules() -> dict[str, Path]:
@@ -62,43 +40,42 @@ def modules() -> dict[str, Path]:
 
 
 def imported(path: Path) -> set[str]:
-    found = set()
+    """The modules of the package that a file imports, wherever in the file it does; `from wing import module` names the module."""
+    known, found = modules(), set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)} if node.module == "harness" else {node.module}
-    return {name for name in found if name is not None and name.startswith("harness.")}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                found.add(full if full in known else node.module)
+    return {name for name in found if name.startswith("harness.")}
 
 
-def test_every_room_has_its_place() -> None:
-    known = {name for level in ORDER for name in level}
-    assert {room(name) for name in modules()} - {"harness"} == known
+def test_every_module_is_in_a_wing() -> None:
+    assert {wing(name) for name in modules() if name not in FACE} == set(SEES)
 
 
-def test_imports_point_left() -> None:
-    place = {name: position for position, level in enumerate(ORDER) for name in level}
+def test_imports_between_wings_go_one_way() -> None:
     wrong = [
-        f"{name} imports {other}"
+        f"{name} imports {other}, but {wing(name)} may import only from {', '.join(sorted(SEES[wing(name)])) or 'itself'}"
         for name, path in modules().items()
-        for other in imported(path)
-        if room(other) != room(name) and room(other) in place and place[room(other)] >= place.get(room(name), -1) and name != "harness"
+        if name not in FACE
+        for other in sorted(imported(path))
+        if wing(other) != wing(name) and wing(other) not in SEES[wing(name)]
     ]
     assert wrong == []
 
 
-def test_the_read_side_reads_only_records() -> None:
-    wrong = [
-        f"{name} imports {other}"
-        for name, path in modules().items()
-        if room(name) in READ_SIDE
-        for other in imported(path)
-        if room(other) not in READ_SIDE_SEES
-    ]
-    assert wrong == []
+def test_modules_do_not_import_each_other_in_circles() -> None:
+    edges = {name: imported(path) & modules().keys() for name, path in modules().items() if name not in FACE}
+    while leaves := [name for name, targets in edges.items() if not targets & edges.keys()]:
+        for name in leaves:
+            del edges[name]
+    assert edges == {}
 
 
-@pytest.mark.parametrize("module", ["harness.leaderboard", "harness.cli", "harness.benchmark"])
+@pytest.mark.parametrize("module", ["harness", "harness.read.leaderboard", "harness.commands", "harness.core.benchmark"])
 def test_a_table_needs_neither_torch_nor_mteb(module: str) -> None:
     code = f"import sys, {module}; print(sorted({{'torch', 'mteb', 'C_MTEB', 'transformers', 'datasets'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

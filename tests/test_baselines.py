@@ -11,13 +11,13 @@ import pytest
 from gates import calibration_of, gate_run, verdict
 from runs import BENCHMARK, HEADER
 
-from harness.cli import main
-from harness.drift import baselines
-from harness.drift.baselines import Accepted, accept_baseline, accepted_lines, list_baselines, listed_lines, read_log
-from harness.drift.check import check_folders
-from harness.errors import InputError, MachineError, RequestError
-from harness.noise import write_calibration
-from harness.records import Run, read_run, write_failure, write_manifest
+from harness.commands import main
+from harness.core.calibration import write_calibration
+from harness.core.errors import InputError, MachineError, RequestError
+from harness.core.records import Run, read_run, write_failure, write_manifest
+from harness.read.drift import baselines
+from harness.read.drift.baselines import Accepted, accept_baseline, accepted_lines, list_baselines, listed_lines, read_log
+from harness.read.drift.check import check_folders
 
 WHEN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

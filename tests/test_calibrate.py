@@ -14,24 +14,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from harness.benchmark import load_benchmark
-from harness.calibrate import calibrate, calibrated_summary, check_parts
-from harness.calibrate.floors import COVERAGE, RESOLUTION, rounding_floor, spread, tolerance_factor
-from harness.calibrate.jitter import Jitter, RoundingScale, measure_scale
-from harness.cli import main
-from harness.config import compose_config, model_spec, resolve_run
+from harness.commands import main
+from harness.core.benchmark import load_benchmark
+from harness.core.calibration import read_calibration, write_calibration
+from harness.core.config import compose_config, model_spec, resolve_run
+from harness.core.errors import InputError, MachineError, RequestError
+from harness.core.records import read_run
+from harness.core.spec import DataSpec, Dtype, EncodingSpec
 from harness.data import load_task
-from harness.encoding.device import describe_device, find_device
-from harness.encoding.encoder import Encoder, load_encoder
-from harness.encoding.store import VectorStore
-from harness.errors import InputError, MachineError, RequestError
-from harness.noise import read_calibration, write_calibration
-from harness.progress import Silent
-from harness.records import read_run
-from harness.runner import device_label, execute
-from harness.scoring.adapter import EmbeddingModel
-from harness.scoring.tasks import planned_texts, score_examples
-from harness.spec import DataSpec, Dtype, EncodingSpec
+from harness.run.calibrate.floors import COVERAGE, RESOLUTION, rounding_floor, spread, tolerance_factor
+from harness.run.calibrate.jitter import Jitter, RoundingScale, measure_scale
+from harness.run.calibrate.measure import calibrate, check_parts
+from harness.run.encode.device import describe_device, find_device
+from harness.run.encode.encoder import Encoder, load_encoder
+from harness.run.encode.store import VectorStore
+from harness.run.progress import Silent
+from harness.run.runner import device_label, execute
+from harness.run.score.adapter import EmbeddingModel
+from harness.run.score.tasks import planned_texts, score_examples
+from harness.show.calibration import calibrated_summary
 
 BENCHMARK = load_benchmark()
 TASKS = ("JDReview", "ThuNewsClusteringS2S", "AFQMC", "CMedQAv1", "CovidRetrieval")

@@ -18,18 +18,18 @@ from safetensors.torch import load_file, save_file
 from tiny_models import build_model
 from torch import nn
 
-from harness import canary
-from harness.canary import BANDS, Canary, canary_texts, run_canary
-from harness.cli import main
-from harness.config import compose_config, model_spec, resolve_run
-from harness.encoding.encoder import Encoder, load_encoder
-from harness.encoding.store import VectorStore
-from harness.errors import CanaryError, RequestError
-from harness.progress import Silent
-from harness.records import read_run
-from harness.rendering import table
-from harness.runner import EncoderPool, execute
-from harness.spec import Dtype, EncodingSpec, ModelSpec, RunSpec
+from harness.commands import main
+from harness.core.config import compose_config, model_spec, resolve_run
+from harness.core.errors import CanaryError, RequestError
+from harness.core.records import read_run
+from harness.core.spec import Dtype, EncodingSpec, ModelSpec, RunSpec
+from harness.run.encode import canary
+from harness.run.encode.canary import BANDS, Canary, canary_texts, run_canary
+from harness.run.encode.encoder import Encoder, load_encoder
+from harness.run.encode.store import VectorStore
+from harness.run.progress import Silent
+from harness.run.runner import EncoderPool, execute
+from harness.show.leaderboard import table
 
 CPU = torch.device("cpu")
 ENCODING = EncodingSpec(ladder="padded", batch_tokens=512)
@@ -298,7 +298,7 @@ def test_it_runs_once_for_all_runs_of_a_process_and_not_at_all_where_nothing_is_
         seen.append((encoder.model.dtype, encoder.max_len))
         return run_canary(encoder)
 
-    monkeypatch.setattr("harness.runner.run_canary", counted)
+    monkeypatch.setattr("harness.run.runner.run_canary", counted)
     pool = EncoderPool()
     for overrides in (["dim=64"], ["dim=128"], ["max_len=32"], ["dtype=fp16"], ["dim=64"]):
         outcome = execute(spec_of(tmp_path, *overrides), CPU, Silent(), encoders=pool)
@@ -333,6 +333,6 @@ def test_a_real_model_passes() -> None:
 
 
 def test_the_read_side_is_not_asked_to_load_it() -> None:
-    code = "import sys, harness.records, harness.leaderboard; print('harness.canary' in sys.modules)"
+    code = "import sys, harness.core.records, harness.read.leaderboard; print('harness.run.encode.canary' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import BENCHMARK, PUBLISHED, ROOT
 
-from harness.card import HEADER_TITLES, card_claims, card_rows, read_card, read_rows, score_titles, unit_metrics, write_rows
-from harness.errors import InputError
+from harness.core.errors import InputError
+from harness.read.cards import HEADER_TITLES, card_claims, card_rows, read_card, read_rows, score_titles, unit_metrics, write_rows
 
 SEED_CARD = Path(os.environ.get("SEED_CARD", ROOT / ".." / "shared" / "seed" / "acge_text_embedding_model_card.md"))
 needs_seed_card = pytest.mark.skipif(not SEED_CARD.is_file(), reason="the seed card is not here: name it with SEED_CARD=FILE")

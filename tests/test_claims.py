@@ -18,16 +18,17 @@ import pytest
 from cards import METRICS, SCRIPT, card_text, fenced, mteb2_file, rows_table, write_card
 from runs import BENCHMARK, HEADER, PUBLISHED, ROOT, VERIFIED
 
-from harness.benchmark import load_benchmark
-from harness.card import nested_metrics
-from harness.claims.findings import Check
-from harness.claims.provenance import MTEB_1_1_1
-from harness.claims.report import FORMATS, Report, claims_report, render_claims
-from harness.cli import main
-from harness.errors import InputError, RequestError
-from harness.noise import Calibration, MetricNoise, Rounding, points, write_calibration
-from harness.records import RowHeader, TaskRecord, parse_header, read_manifest, read_run, write_failure, write_manifest, write_record
-from harness.tables import display_width
+from harness.commands import main
+from harness.core.benchmark import load_benchmark
+from harness.core.calibration import Calibration, MetricNoise, Rounding, points, write_calibration
+from harness.core.errors import InputError, RequestError
+from harness.core.records import RowHeader, TaskRecord, parse_header, read_manifest, read_run, write_failure, write_manifest, write_record
+from harness.core.words import display_width
+from harness.read.cards import nested_metrics
+from harness.read.claims.findings import Check
+from harness.read.claims.provenance import MTEB_1_1_1
+from harness.read.claims.report import Report, claims_report
+from harness.show.claims import FORMATS, render_claims
 
 GOLDEN = Path(__file__).parent / "golden"
 SEED_CARD = Path(os.environ.get("SEED_CARD", ROOT / ".." / "shared" / "seed" / "acge_text_embedding_model_card.md"))
@@ -717,6 +718,6 @@ def test_the_golden_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, for
 
 
 def test_claims_need_neither_torch_nor_mteb() -> None:
-    code = "import sys, harness.claims.report; print(sorted({'torch', 'mteb', 'pandas', 'numpy', 'transformers'} & set(sys.modules)))"
+    code = "import sys, harness.read.claims.report; print(sorted({'torch', 'mteb', 'pandas', 'numpy', 'transformers'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

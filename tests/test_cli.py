@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import main
+from harness.commands import main
 
 PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.config import known_choices, resolve_run
-from harness.errors import MachineError, RequestError
-from harness.spec import RunSpec
+from harness.core.config import known_choices, resolve_run
+from harness.core.errors import MachineError, RequestError
+from harness.core.spec import RunSpec
 
 CPU = {"device_name": "CPU (any)", "device_memory_gib": 16.0}
 SAMPLE = ["model=sample", "data=sample"]

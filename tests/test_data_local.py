@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from fakehub import gzipped, json_lines, parquet
 
-from harness.benchmark import TaskSpec, load_benchmark
+from harness.core.benchmark import TaskSpec, load_benchmark
+from harness.core.errors import InputError, RequestError
+from harness.core.files import sha256_file
+from harness.core.spec import DataSpec
 from harness.data import load_task
 from harness.data.types import ClassificationData, ClusteringData, LoadedTask, PairData, RerankingData, RetrievalData
-from harness.errors import InputError, RequestError
-from harness.files import sha256_file
-from harness.spec import DataSpec
 
 STS_ROWS = [{"sentence1": "甲", "sentence2": "乙", "score": 1}, {"sentence1": "丙", "sentence2": "", "score": 0}]
 TRAIN = [{"text": "好", "label": 1}, {"text": "坏", "label": 0}, {"text": "", "label": 1}]

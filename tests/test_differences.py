@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness.differences import differences, same_vectors
-from harness.records import RowHeader, Run
+from harness.core.records import RowHeader, Run
+from harness.read.differences import differences, same_vectors
 
 HEADER = RowHeader(model="m", gpu="CPU (a)", dtype="float32", size_gb=None, dim=8, max_len=16)
 SHAPES = {"tokenizer_sha256": "t", "max_len": 16, "ladder": "exact", "batch_tokens": 64}

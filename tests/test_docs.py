@@ -18,8 +18,8 @@ import pytest
 from cards import card_text
 from runs import ROOT
 
-from harness.cli import main
-from harness.resources import SAMPLE_DIR
+from harness.commands import main
+from harness.core.resources import SAMPLE_DIR
 
 PAGES = [
     *(ROOT / name for name in ("README.md", "README_zh.md", "results/README.md", "harness/sample/README.md")),

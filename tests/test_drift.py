@@ -12,12 +12,12 @@ import pytest
 from gates import calibration_of, check, gate_run, verdict
 from runs import BENCHMARK, BY_HAND, HEADER
 
-from harness.cli import main
-from harness.drift.check import check_folders, check_runs
-from harness.drift.report import conclusion, drift_text
-from harness.errors import InputError, RequestError
-from harness.noise import points, write_calibration
-from harness.records import Run, read_run, write_failure, write_manifest, write_record
+from harness.commands import main
+from harness.core.calibration import points, write_calibration
+from harness.core.errors import InputError, RequestError
+from harness.core.records import Run, read_run, write_failure, write_manifest, write_record
+from harness.read.drift.check import check_folders, check_runs
+from harness.show.drift import conclusion, drift_text
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ import pytest
 from gates import calibration_of, check, gate_run
 from runs import BENCHMARK
 
-from harness.drift.check import DriftReport, check_runs
-from harness.drift.outputs import append_summary, workflow_commands, write_junit
-from harness.drift.report import drift_json, drift_markdown, drift_text, signed
-from harness.errors import MachineError
-from harness.records import read_run, write_failure
-from harness.tables import display_width
+from harness.core.errors import MachineError
+from harness.core.records import read_run, write_failure
+from harness.core.words import display_width
+from harness.read.drift.check import DriftReport, check_runs
+from harness.show.ci import append_summary, workflow_commands, write_junit
+from harness.show.drift import drift_json, drift_markdown, drift_text, signed
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 import torch
 
-from harness.benchmark import load_benchmark
-from harness.calibrate.floors import RESOLUTION
-from harness.config import resolve_run
-from harness.drift.baselines import LOG, list_baselines, read_log, scores_digest
-from harness.drift.check import DriftReport, check_folders
-from harness.encoding.device import describe_device, find_device
-from harness.noise import CALIBRATION, points, read_calibration
-from harness.progress import Silent
-from harness.records import read_run
-from harness.runner import device_label, execute
-from harness.scoring import adapter
+from harness.core.benchmark import load_benchmark
+from harness.core.calibration import CALIBRATION, points, read_calibration
+from harness.core.config import resolve_run
+from harness.core.records import read_run
+from harness.read.drift.baselines import LOG, list_baselines, read_log, scores_digest
+from harness.read.drift.check import DriftReport, check_folders
+from harness.run.calibrate.floors import RESOLUTION
+from harness.run.encode.device import describe_device, find_device
+from harness.run.progress import Silent
+from harness.run.runner import device_label, execute
+from harness.run.score import adapter
 
 BENCHMARK = load_benchmark()
 BASELINES = Path(__file__).resolve().parent.parent / "results" / "baselines"

@@ -15,14 +15,14 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from tiny_models import HAN, HOSTILE, POSITIONS, build_model
 
-from harness.encoding.device import TORCH_DTYPE
-from harness.encoding.encoder import Counters, Encoder, Progress, load_encoder
-from harness.encoding.linear import PackedLinear
-from harness.encoding.locate import find_model
-from harness.encoding.shapes import ShapeLadder
-from harness.encoding.tokens import TextTokenizer
-from harness.errors import EncodingError, InputError, RequestError
-from harness.spec import Dtype, EncodingSpec, Ladder, ModelSpec
+from harness.core.errors import EncodingError, InputError, RequestError
+from harness.core.spec import Dtype, EncodingSpec, Ladder, ModelSpec
+from harness.run.encode.device import TORCH_DTYPE
+from harness.run.encode.encoder import Counters, Encoder, Progress, load_encoder
+from harness.run.encode.linear import PackedLinear
+from harness.run.encode.locate import find_model
+from harness.run.encode.shapes import ShapeLadder
+from harness.run.encode.tokens import TextTokenizer
 
 CPU = torch.device("cpu")
 DTYPES: list[Dtype] = ["fp32", "bf16", "fp16"]

@@ -6,7 +6,7 @@ from importlib import metadata
 
 import pytest
 
-from harness import environment
+from harness.core import environment
 
 
 def test_the_installed_packages_are_the_locked_ones() -> None:

@@ -17,20 +17,21 @@ from scipy.stats import pearsonr, spearmanr
 from scoring_cases import hashed_encoder, make_data
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score
 
-from harness.benchmark import TaskSpec, load_benchmark
-from harness.config import resolve_run
+from harness.core.benchmark import TaskSpec, load_benchmark
+from harness.core.config import resolve_run
+from harness.core.errors import InputError, RequestError
+from harness.core.examples import Examples, examples_path, read_examples, same_examples, units, write_examples
+from harness.core.folds import fold, folds
+from harness.core.records import TaskRecord, read_run
+from harness.core.spec import DataSpec
 from harness.data import load_task
 from harness.data.types import RetrievalData, TaskData
-from harness.encoding.device import describe_device, find_device
-from harness.errors import InputError, RequestError
-from harness.examples import Examples, examples_path, fold, folds, read_examples, same_examples, units, write_examples
-from harness.progress import Silent
-from harness.records import TaskRecord, read_run
-from harness.runner import Outcome, device_label, execute
-from harness.scoring.adapter import EmbeddingModel
-from harness.scoring.observed import _OVERHEARD
-from harness.scoring.tasks import TaskScores, score_examples
-from harness.spec import DataSpec
+from harness.run.encode.device import describe_device, find_device
+from harness.run.progress import Silent
+from harness.run.runner import Outcome, device_label, execute
+from harness.run.score.adapter import EmbeddingModel
+from harness.run.score.observed import _OVERHEARD
+from harness.run.score.tasks import TaskScores, score_examples
 
 BENCHMARK = load_benchmark()
 ONE_OF_EACH = ["Waimai", "CLSClusteringS2S", "Ocnli", "CMedQAv1", "T2Retrieval", "STSB"]

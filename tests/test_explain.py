@@ -13,15 +13,16 @@ import pytest
 from runs import BENCHMARK, HEADER, PUBLISHED
 from scipy import stats
 
-from harness.cli import main
-from harness.errors import RequestError
-from harness.examples import Examples, fold, write_examples
-from harness.explain import effects
-from harness.explain.build import Explanation, explain
-from harness.explain.effects import Effect, average_effect, holm, judge, task_effect
-from harness.explain.render import as_json, render
-from harness.explain.words import points
-from harness.records import RowHeader, TaskRecord, write_manifest, write_record
+from harness.commands import main
+from harness.core.errors import RequestError
+from harness.core.examples import Examples, write_examples
+from harness.core.folds import fold
+from harness.core.records import RowHeader, TaskRecord, write_manifest, write_record
+from harness.read.explain import effects
+from harness.read.explain.build import Explanation, explain
+from harness.read.explain.effects import Effect, average_effect, holm, judge, task_effect
+from harness.show.explain import as_json, render
+from harness.show.explain_words import points
 
 QUERIES = BENCHMARK.task("CovidRetrieval")
 PAIRS = BENCHMARK.task("STSB")

@@ -17,13 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import BENCHMARK, HEADER, PUBLISHED, ROOT, VERIFIED, write_run
 
-from harness.card import card_claims
-from harness.cli import main
-from harness.errors import InputError
-from harness.export.front_matter import merge_entries
-from harness.export.model_index import index_entries, index_yaml
-from harness.export.selection import select_scores
-from harness.records import TaskRecord, read_run, write_manifest, write_record
+from harness.commands import main
+from harness.core.errors import InputError
+from harness.core.records import TaskRecord, read_run, write_manifest, write_record
+from harness.read.cards import card_claims
+from harness.show.export.front_matter import merge_entries
+from harness.show.export.model_index import index_entries, index_yaml
+from harness.show.export.selection import select_scores
 
 SEED_CARD = Path(os.environ.get("SEED_CARD", ROOT / ".." / "shared" / "seed" / "acge_text_embedding_model_card.md"))
 needs_seed_card = pytest.mark.skipif(not SEED_CARD.is_file(), reason="the seed card is not here: name it with SEED_CARD=FILE")

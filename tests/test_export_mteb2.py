@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, ROOT, VERIFIED, write_run
 
-from harness.cli import main
-from harness.errors import InputError
-from harness.export.mteb2 import MAIN_SCORES, mteb2_name
-from harness.imports import find_imports, read_import, trust_of
-from harness.leaderboard import leaderboard_row, load_rows, printed
-from harness.records import Run, TaskRecord, flat_metrics, read_run, write_manifest, write_record
+from harness.commands import main
+from harness.core.errors import InputError
+from harness.core.records import Run, TaskRecord, flat_metrics, read_run, write_manifest, write_record
+from harness.read.imports import find_imports, read_import, trust_of
+from harness.read.leaderboard import leaderboard_row, load_rows, printed
+from harness.show.export.mteb2 import MAIN_SCORES, mteb2_name
 
 MTEB = "2.26.24"
 DATA = Path(os.environ.get("CMTEB_DATA") or ROOT / ".." / "shared" / "cmteb-real")

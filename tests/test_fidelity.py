@@ -14,13 +14,13 @@ import pytest
 import torch
 from scoring_cases import hashed_encoder, make_data, write_hub_folders
 
-from harness.benchmark import load_benchmark
+from harness.core.benchmark import load_benchmark
+from harness.core.spec import DataSpec
 from harness.data import load_task
 from harness.data.types import RetrievalData
-from harness.scoring.adapter import EmbeddingModel
-from harness.scoring.tasks import planned_texts, score_task
-from harness.scoring.threads import one_thread
-from harness.spec import DataSpec
+from harness.run.score.adapter import EmbeddingModel
+from harness.run.score.tasks import planned_texts, score_task
+from harness.run.score.threads import one_thread
 
 TASKS = load_benchmark().tasks
 DTYPES = [pytest.param(torch.float32, "float32", id="fp32"), pytest.param(torch.float16, "model", id="fp16-model")]

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import BY_HAND, PUBLISHED, write_run
 
-from harness.cli import main
-from harness.errors import HarnessError, InputError, RequestError
-from harness.export.front_matter import merge_entries
-from harness.export.readme import merge_into
+from harness.commands import main
+from harness.core.errors import HarnessError, InputError, RequestError
+from harness.show.export.front_matter import merge_entries
+from harness.show.export.readme import merge_into
 
 OTHER = """  - task:
       type: STS

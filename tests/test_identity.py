@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from fakehub import json_lines
 
-from harness.benchmark import TaskSpec, load_benchmark
+from harness.core.benchmark import TaskSpec, load_benchmark
+from harness.core.errors import InputError
+from harness.core.spec import DataSpec
 from harness.data import load_task
 from harness.data.identity import compare_figures, count_figures
 from harness.data.types import (
@@ -24,8 +26,6 @@ from harness.data.types import (
     RetrievalData,
     TaskData,
 )
-from harness.errors import InputError
-from harness.spec import DataSpec
 
 CLASSIFICATION = ClassificationData(LabelledTexts(["a", "bcd", "a"], [7, 8, 7]), LabelledTexts(["ef", ""], [8, 7]))
 CLUSTERING = ClusteringData([LabelledTexts(["a", "bc"], ["x", "y"]), LabelledTexts(["a", "", "d"], ["x", "x", "y"])])

@@ -11,10 +11,10 @@ import yaml
 from cards import mteb2_file
 from runs import BENCHMARK, BY_HAND, write_run
 
-from harness.card import card_claims
-from harness.cli import main
-from harness.imports import read_card_run, trust_of
-from harness.leaderboard import leaderboard_row, load_rows
+from harness.commands import main
+from harness.read.cards import card_claims
+from harness.read.imports import read_card_run, trust_of
+from harness.read.leaderboard import leaderboard_row, load_rows
 
 
 def claimed(*results: tuple[str, dict[str, Any]], **changes: str) -> str:

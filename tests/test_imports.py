@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from runs import BENCHMARK, BY_HAND, PUBLISHED, ROOT, write_run
 
-from harness.cli import main
-from harness.errors import InputError
-from harness.imports import find_imports, origin, other_definition, read_card_run, read_import, trust_of
-from harness.leaderboard import leaderboard_row, load_rows, printed
-from harness.records import Run, read_run
+from harness.commands import main
+from harness.core.errors import InputError
+from harness.core.records import Run, read_run
+from harness.read.imports import find_imports, origin, other_definition, read_card_run, read_import, trust_of
+from harness.read.leaderboard import leaderboard_row, load_rows, printed
 
 DATA = Path(os.environ.get("CMTEB_DATA") or ROOT / ".." / "shared" / "cmteb-real")
 OTHERS = DATA.parent / "published"

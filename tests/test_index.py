@@ -10,13 +10,13 @@ import pandas
 import pytest
 from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, write_run
 
-from harness.cli import main
-from harness.export.model_index import index_entries, index_yaml
-from harness.export.selection import select_scores
-from harness.files import write_json
-from harness.index import IndexRow, index_rows, write_index
-from harness.leaderboard import load_rows
-from harness.records import read_run
+from harness.commands import main
+from harness.core.files import write_json
+from harness.core.records import read_run
+from harness.read.index import IndexRow, index_rows, write_index
+from harness.read.leaderboard import load_rows
+from harness.show.export.model_index import index_entries, index_yaml
+from harness.show.export.selection import select_scores
 
 READ = {"keep_default_na": False, "na_values": [""], "dtype": {"max_len": "Int64", "dim": "Int64", "revision": "string"}}
 """How docs/exchange.md has pandas read the file: a model may be called NA, and a whole number may be missing."""

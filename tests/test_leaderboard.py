@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, VERIFIED, write_run
 
-from harness.errors import InputError, RequestError
-from harness.leaderboard import CONVENTIONS, Row, beside, compare, leaderboard_row, load_rows, printed, printed_rows
-from harness.records import Run, read_run, write_failure, write_manifest
+from harness.core.errors import InputError, RequestError
+from harness.core.records import Run, read_run, write_failure, write_manifest
+from harness.read.leaderboard import CONVENTIONS, Row, beside, compare, leaderboard_row, load_rows, printed, printed_rows
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_the_order_of_c_mteb_is_that_of_the_package() -> None:
     from C_MTEB import tasks  # noqa: F401 (registers the tasks)
     from mteb import MTEB
 
-    from harness.leaderboard import _ADDING_ORDER
+    from harness.read.leaderboard import _ADDING_ORDER
 
     kinds = ["Retrieval", "STS", "PairClassification", "Classification", "Reranking", "Clustering"]  # summarize_results.py, --lang zh
     listed = [task.description["name"] for kind in kinds for task in MTEB(task_types=[kind], task_langs=["zh", "zh-CN"]).tasks]

@@ -10,10 +10,11 @@ import torch
 import yaml
 from tiny_models import build_model
 
-from harness import config, locking, resources
-from harness.encoding.locate import find_model, hash_weights
-from harness.encoding.model import load_model
-from harness.errors import InputError, RequestError
+from harness.commands import lock as locking
+from harness.core import config, resources
+from harness.core.errors import InputError, RequestError
+from harness.run.encode.locate import find_model, hash_weights
+from harness.run.encode.model import load_model
 
 
 @pytest.fixture

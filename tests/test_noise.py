@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from runs import BENCHMARK
 
-from harness.errors import InputError, MachineError, RequestError
-from harness.noise import Calibration, MetricNoise, Rounding, Spread, read_calibration, write_calibration
-from harness.records import RowHeader, Run, TaskRecord
+from harness.core.calibration import Calibration, MetricNoise, Rounding, Spread, read_calibration, write_calibration
+from harness.core.errors import InputError, MachineError, RequestError
+from harness.core.records import RowHeader, Run, TaskRecord
 
 ROUNDING = Rounding(tolerance=0.25, draws=20, moved=3, mean=-0.01, sd=0.04, largest=0.1, wide=0.5)
 SPREAD = Spread(draws=30, sd=0.5, low=49.0, high=51.0)

@@ -15,24 +15,26 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import build_model
 
-from harness.benchmark import load_benchmark
-from harness.cli import main
-from harness.config import resolve_run
-from harness.encoding.device import describe_device, find_device
-from harness.encoding.locate import LocatedModel
-from harness.encoding.model import load_model
-from harness.encoding.outline import read_outline
-from harness.encoding.shapes import BatchShape
-from harness.encoding.tokens import TextTokenizer
-from harness.encoding.work import Architecture, Forecast
-from harness.errors import RequestError
-from harness.lengths import fields, modelled_counts
-from harness.plan import make_plan, plan_json, plan_text
-from harness.plan.values import Plan, RunPlan
-from harness.progress import Silent
-from harness.runner import COSTS, EncoderPool, Outcome, device_label, execute
-from harness.spec import ModelSpec
-from harness.tables import TERMINAL_WIDTH, display_width
+from harness.commands import main
+from harness.core.benchmark import load_benchmark
+from harness.core.config import resolve_run
+from harness.core.errors import RequestError
+from harness.core.spec import ModelSpec
+from harness.core.words import display_width
+from harness.run.encode.device import describe_device, find_device
+from harness.run.encode.locate import LocatedModel
+from harness.run.encode.model import load_model
+from harness.run.encode.outline import read_outline
+from harness.run.encode.shapes import BatchShape
+from harness.run.encode.tokens import TextTokenizer
+from harness.run.encode.work import Architecture, Forecast
+from harness.run.lengths import fields, modelled_counts
+from harness.run.plan.planning import make_plan
+from harness.run.plan.values import Plan, RunPlan
+from harness.run.progress import Silent
+from harness.run.runner import COSTS, EncoderPool, Outcome, device_label, execute
+from harness.show.plan import plan_json, plan_text
+from harness.show.tables import TERMINAL_WIDTH
 
 BENCHMARK = load_benchmark()
 WORDS = ["今天天气", "明日火星", "中文句子", "你好模型", "山水小大", "上下左右", "东西南北", "木金土水"]

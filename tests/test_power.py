@@ -15,20 +15,20 @@ import pytest
 import torch
 from runs import BENCHMARK, ROOT
 
-from harness import evaluation
-from harness.canary import canary_texts, run_canary
-from harness.config import compose_config, model_spec
+from harness.core.config import compose_config, model_spec
+from harness.core.errors import CanaryError, HarnessError
+from harness.core.resources import SAMPLE_DIR
+from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
 from harness.data.types import RetrievalData
-from harness.encoding import encoder as encoding
-from harness.encoding import model as loading
-from harness.encoding.encoder import Encoder, load_encoder
-from harness.encoding.locate import hash_weights
-from harness.encoding.model import LoadedModel, hash_module_files
-from harness.errors import CanaryError, HarnessError
-from harness.resources import SAMPLE_DIR
-from harness.scoring import adapter, search, tasks
-from harness.scoring.adapter import EmbeddingModel
-from harness.spec import DataSpec, EncodingSpec, ModelSpec
+from harness.run import evaluation
+from harness.run.encode import encoder as encoding
+from harness.run.encode import model as loading
+from harness.run.encode.canary import canary_texts, run_canary
+from harness.run.encode.encoder import Encoder, load_encoder
+from harness.run.encode.locate import hash_weights
+from harness.run.encode.model import LoadedModel, hash_module_files
+from harness.run.score import adapter, search, tasks
+from harness.run.score.adapter import EmbeddingModel
 
 SAMPLE = model_spec(compose_config(["model=sample", "data=sample"]).model)
 PLACES = [

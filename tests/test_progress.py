@@ -12,13 +12,13 @@ import torch
 from rich.console import Console
 from tiny_models import build_model
 
-from harness.benchmark import TaskSpec, load_benchmark
-from harness.config import resolve_run
-from harness.console import show
-from harness.encoding.device import describe_device, find_device
-from harness.encoding.encoder import Progress as Step
-from harness.progress import Estimate, Live, Silent, WindowPart, show_progress
-from harness.runner import device_label, execute
+from harness.core.benchmark import TaskSpec, load_benchmark
+from harness.core.config import resolve_run
+from harness.run.encode.device import describe_device, find_device
+from harness.run.encode.encoder import Progress as Step
+from harness.run.progress import Estimate, Live, Silent, WindowPart, show_progress
+from harness.run.runner import device_label, execute
+from harness.show.console import show
 
 BENCHMARK = load_benchmark()
 STSB, AFQMC, TNEWS = (BENCHMARK.task(name) for name in ("STSB", "AFQMC", "TNews"))

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.benchmark import load_benchmark
-from harness.config import resolve_run
-from harness.encoding.device import describe_device, find_device
-from harness.progress import Silent
-from harness.records import Run, read_run
-from harness.runner import device_label, execute
+from harness.core.benchmark import load_benchmark
+from harness.core.config import resolve_run
+from harness.core.records import Run, read_run
+from harness.run.encode.device import describe_device, find_device
+from harness.run.progress import Silent
+from harness.run.runner import device_label, execute
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("CMTEB_DATA", ROOT.parent / "shared" / "cmteb-real"))

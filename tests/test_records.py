@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.benchmark import load_benchmark
-from harness.errors import InputError, MachineError
-from harness.files import atomic_write, write_json
-from harness.records import RowHeader, TaskRecord, find_runs, read_record, read_run, write_failure, write_manifest, write_record
+from harness.core.benchmark import load_benchmark
+from harness.core.errors import InputError, MachineError
+from harness.core.files import atomic_write, write_json
+from harness.core.records import RowHeader, TaskRecord, find_runs, read_record, read_run, write_failure, write_manifest, write_record
 
 BENCHMARK = load_benchmark()
 AFQMC = BENCHMARK.task("AFQMC")
@@ -106,7 +106,7 @@ def test_a_writer_killed_in_the_middle_leaves_the_old_file_whole(tmp_path: Path)
     path = tmp_path / "x.json"
     write_json(path, {"old": 1})
     code = (
-        "import os, signal, sys; from pathlib import Path; from harness.files import atomic_write\n"
+        "import os, signal, sys; from pathlib import Path; from harness.core.files import atomic_write\n"
         "with atomic_write(Path(sys.argv[1])) as stream:\n"
         "    stream.write(b'{\"new\": '); stream.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -136,7 +136,8 @@ def test_a_disk_that_fills_up_leaves_the_old_file_whole_and_nothing_else(tmp_pat
     path = tmp_path / "x.json"
     write_json(path, {"old": 1})
     code = (
-        "import resource, sys; from pathlib import Path; from harness.errors import MachineError; from harness.files import write_json\n"
+        "import resource, sys; from pathlib import Path\n"
+        "from harness.core.errors import MachineError; from harness.core.files import write_json\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "try: write_json(Path(sys.argv[1]), 'x' * 100000)\n"
         "except MachineError as error: print(error)\n"

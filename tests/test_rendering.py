@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, write_run
 
-from harness.errors import RequestError
-from harness.leaderboard import leaderboard_row, load_rows, printed_rows
-from harness.records import Run, read_run, write_failure
-from harness.rendering import FORMATS, render, table
-from harness.tables import display_width
+from harness.core.errors import RequestError
+from harness.core.records import Run, read_run, write_failure
+from harness.core.words import display_width
+from harness.read.leaderboard import leaderboard_row, load_rows, printed_rows
+from harness.show.leaderboard import FORMATS, render, table
 
 GOLDEN = Path(__file__).parent / "golden"
 SUFFIX = {"text": "txt", "md": "md", "csv": "csv", "json": "json"}
@@ -199,5 +199,5 @@ def test_nan_is_never_printed(runs: list[Run], form: str) -> None:
 
 def test_a_table_loads_no_torch_and_no_mteb() -> None:
     heavy = ("torch", "mteb", "C_MTEB", "transformers", "datasets", "pandas", "numpy")
-    code = f"import sys, harness.rendering; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, harness.show.leaderboard; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import RequestError
-from harness.records import read_run, write_failure
-from harness.report.build import build_report
-from harness.report.charts import HEAT
-from harness.report.heat import LABELS, STEPS, step
-from harness.report.write import report_text, write_charts
+from harness.core.errors import RequestError
+from harness.core.records import read_run, write_failure
+from harness.show.report.build import build_report
+from harness.show.report.charts import HEAT
+from harness.show.report.heat import LABELS, STEPS, step
+from harness.show.report.write import report_text, write_charts
 from tests.cards import card_text, rows_table, write_card
 from tests.reports import SAMPLE, calibration, heat_cells, ours, page_of
 from tests.runs import BENCHMARK, BY_HAND, PUBLISHED

@@ -17,9 +17,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select
 
-from harness.records import write_failure
-from harness.report.build import build_report
-from harness.report.write import report_text, write_text
+from harness.core.records import write_failure
+from harness.show.report.build import build_report
+from harness.show.report.write import report_text, write_text
 from tests.reports import HOSTILE, SAMPLE, calibration, ours
 from tests.runs import BENCHMARK, BY_HAND, PUBLISHED
 

@@ -16,14 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.cli import main
-from harness.errors import InputError, RequestError
-from harness.records import MANIFEST, read_run, write_failure
-from harness.report.build import build_report
-from harness.report.latex import escape_latex, render_latex
-from harness.report.model import Report
-from harness.report.words import LANGUAGES, PAGE, words
-from harness.report.write import report_text, write_charts
+from harness.commands import main
+from harness.core.errors import InputError, RequestError
+from harness.core.records import MANIFEST, read_run, write_failure
+from harness.show.report.build import build_report
+from harness.show.report.latex import escape_latex, render_latex
+from harness.show.report.model import Report
+from harness.show.report.words import LANGUAGES, PAGE, words
+from harness.show.report.write import report_text, write_charts
 from tests.reports import HOSTILE, NAMES, SAMPLE, Page, ours, page_of
 from tests.runs import BENCHMARK, BY_HAND, PUBLISHED, ROOT
 
@@ -258,6 +258,7 @@ def test_a_calibration_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_report_needs_neither_torch_nor_mteb() -> None:
-    code = "import sys, harness.report.build, harness.report.write; print(sorted({'torch', 'mteb', 'transformers'} & set(sys.modules)))"
+    code = "import sys, harness.show.report.build, harness.show.report.write\n"
+    code += "print(sorted({'torch', 'mteb', 'transformers'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -19,14 +19,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import build_model
 
-from harness.benchmark import load_benchmark
-from harness.config import resolve_run
-from harness.encoding.device import describe_device, find_device
-from harness.errors import InputError, MachineError, RequestError
-from harness.progress import Silent
-from harness.records import read_run
-from harness.runner import EncoderPool, Outcome, device_label, execute
-from harness.spec import RunSpec
+from harness.core.benchmark import load_benchmark
+from harness.core.config import resolve_run
+from harness.core.errors import InputError, MachineError, RequestError
+from harness.core.records import read_run
+from harness.core.spec import RunSpec
+from harness.run.encode.device import describe_device, find_device
+from harness.run.progress import Silent
+from harness.run.runner import EncoderPool, Outcome, device_label, execute
 
 BENCHMARK = load_benchmark()
 WORDS = ["今天天气", "明日火星", "中文句子", "你好模型", "山水小大", "上下左右", "东西南北", "木金土水"]
@@ -290,7 +290,7 @@ def test_two_runs_do_not_write_one_folder_at_once(run: Run, spec_of: Spec) -> No
 def test_a_killed_run_keeps_its_finished_tasks_and_leaves_no_lock(spec_of: Spec, run: Run) -> None:
     spec = spec_of()
     code = (
-        "import os, pickle, signal, sys, torch; from harness.progress import Silent; from harness.runner import execute\n"
+        "import os, pickle, signal, sys, torch; from harness.run.progress import Silent; from harness.run.runner import execute\n"
         "class Deadly(Silent):\n"
         "    def finished(self, task, **_):\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"

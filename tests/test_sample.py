@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.benchmark import TASK_TYPES, TaskSpec, load_benchmark
-from harness.config import compose_config, model_spec
+from harness.core.benchmark import TASK_TYPES, TaskSpec, load_benchmark
+from harness.core.config import compose_config, model_spec
+from harness.core.resources import SAMPLE_DIR
+from harness.core.spec import DataSpec, EncodingSpec
 from harness.data import load_task
 from harness.data.types import ClassificationData, RerankingData, RetrievalData, TaskData
-from harness.encoding.encoder import Encoded, load_encoder
-from harness.resources import SAMPLE_DIR
-from harness.scoring.adapter import EmbeddingModel
-from harness.scoring.tasks import planned_texts, score_task
-from harness.spec import DataSpec, EncodingSpec
+from harness.run.encode.encoder import Encoded, load_encoder
+from harness.run.score.adapter import EmbeddingModel
+from harness.run.score.tasks import planned_texts, score_task
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCHMARK = load_benchmark()

@@ -21,14 +21,14 @@ import torch
 from safetensors.torch import save_file
 from scoring_cases import write_hub_folders
 
-from harness.benchmark import TaskSpec, load_benchmark
+from harness.core.benchmark import TaskSpec, load_benchmark
+from harness.core.resources import SAMPLE_DIR
+from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
 from harness.data import load_task
 from harness.data.types import TaskData
-from harness.encoding.encoder import Encoder, load_encoder
-from harness.resources import SAMPLE_DIR
-from harness.scoring.adapter import EmbeddingModel
-from harness.scoring.tasks import planned_texts, score_task
-from harness.spec import DataSpec, EncodingSpec, ModelSpec
+from harness.run.encode.encoder import Encoder, load_encoder
+from harness.run.score.adapter import EmbeddingModel
+from harness.run.score.tasks import planned_texts, score_task
 
 pytestmark = pytest.mark.slow
 

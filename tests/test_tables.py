@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.tables import (
+from harness.show.tables import (
     TERMINAL_WIDTH,
     Column,
     csv_table,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.benchmark import TaskSpec
+from harness.core.benchmark import TaskSpec
+from harness.core.errors import RequestError
+from harness.core.resources import SAMPLE_DIR, data_root
+from harness.core.spec import DataSpec
 from harness.data.hub import locate_cached, locate_hub
 from harness.data.loading import TaskFiles, assemble_task
-from harness.data.local import data_root, locate_local
+from harness.data.local import locate_local
 from harness.data.types import LoadedTask
-from harness.errors import RequestError
-from harness.resources import SAMPLE_DIR
-from harness.spec import DataSpec
 
 __all__ = ["load_present_task", "load_task"]
 

@@ -27,11 +27,11 @@ from huggingface_hub.errors import (
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils.tqdm import tqdm
 
-from harness.benchmark import Repository, TaskSpec
+from harness.core.benchmark import Repository, TaskSpec
+from harness.core.errors import InputError, MachineError
 from harness.data.layout import Part, find_parts
 from harness.data.loading import TaskFiles
 from harness.data.tables import DataFile
-from harness.errors import InputError, MachineError
 
 RepositoryType = Literal["dataset", "model"]
 Parts = Mapping[str, tuple[Part, ...]]

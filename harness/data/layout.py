@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from harness.benchmark import TaskSpec
-from harness.errors import InputError
+from harness.core.benchmark import TaskSpec
+from harness.core.errors import InputError
 
 FORMATS = (".jsonl", ".jsonl.gz", ".json.gz", ".parquet")
 """What a table file may end in; `.json.gz` holds JSON lines too."""

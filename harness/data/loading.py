@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.benchmark import TaskSpec
+from harness.core.benchmark import TaskSpec
+from harness.core.errors import InputError
+from harness.core.files import sha256_file
 from harness.data.identity import compare_figures
 from harness.data.parsing import parse_task, table_schema
 from harness.data.tables import DataFile, read_table
 from harness.data.types import LoadedTask, Provenance, TaskData, Verdict
-from harness.errors import InputError
-from harness.files import sha256_file
 
 Source = Literal["hub", "local", "sample"]
 Verify = Literal["error", "label", "off"]

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.benchmark import TaskSpec
+from harness.core.benchmark import TaskSpec
+from harness.core.errors import InputError
 from harness.data.layout import FORMATS, find_parts
 from harness.data.loading import Source, TaskFiles
 from harness.data.tables import DataFile
-from harness.errors import InputError, RequestError
-
-ENVIRONMENT = "CMTEB_DATA"
-"""Where `data.root` comes from when it is not given."""
 
 MIRROR = "mirror.json"
 """What `fetch` leaves in each task's folder; a folder without it is taken as it is, of unknown origin."""
@@ -51,22 +47,6 @@ class Manifest:
         """The content of `mirror.json`."""
         files = {name: vars(file) for name, file in self.files.items()}
         return {"schema": _SCHEMA, **vars(self), "notes": list(self.notes), "files": files}
-
-
-def data_root(root: str | None) -> Path:
-    """The folder that `data.root` or the environment names.
-
-    Raises:
-        RequestError: neither names one, or it is no folder.
-    """
-    named = root or os.environ.get(ENVIRONMENT)
-    if not named:
-        raise RequestError(f"data=local needs a folder: give data.root=DIR, or set the environment variable {ENVIRONMENT}")
-    path = Path(named).expanduser()
-    if not path.is_dir():
-        where = "data.root" if root else ENVIRONMENT
-        raise RequestError(f"{where}={named}: no such folder. Make one with `python -m harness fetch data.root={named}`, or name another")
-    return path
 
 
 def locate_local(task: TaskSpec, root: Path, *, source: Source = "local") -> TaskFiles:

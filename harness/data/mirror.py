@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.benchmark import TaskSpec
+from harness.core.benchmark import TaskSpec
+from harness.core.errors import HarnessError, InputError, MachineError, RequestError
+from harness.core.files import sha256_file, write_json
 from harness.data.hub import hub_status, locate_hub
 from harness.data.layout import mirror_name
 from harness.data.loading import TaskFiles, assemble_task
 from harness.data.local import MIRROR, Manifest, MirrorFile, find_folder, locate_local, read_manifest
 from harness.data.tables import DataFile
 from harness.data.types import Provenance
-from harness.errors import HarnessError, InputError, MachineError, RequestError
-from harness.files import sha256_file, write_json
 
 
 class _RootError(MachineError):

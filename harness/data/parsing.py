@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.benchmark import TaskSpec
+from harness.core.benchmark import TaskSpec
+from harness.core.errors import InputError
 from harness.data.tables import Kind, Schema
 from harness.data.types import (
     ClassificationData,
@@ -20,7 +21,6 @@ from harness.data.types import (
     Table,
     TaskData,
 )
-from harness.errors import InputError
 
 _KINDS: dict[str, Kind] = {
     "text": "text",

@@ -17,9 +17,9 @@ from typing import IO, Any, Literal, cast
 import pyarrow
 import pyarrow.parquet
 
+from harness.core.errors import InputError
 from harness.data.layout import Part
 from harness.data.types import Table
-from harness.errors import InputError
 
 Kind = Literal["text", "id", "label", "number", "grade", "texts", "labels"]
 """What a cell must be. `label`: integer or text, one of the two in the whole column; `grade`: integer; `texts`, `labels`: lists."""

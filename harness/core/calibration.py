@@ -1,0 +1,255 @@
+"""The calibration of a run: by how much each of its metrics moves while nothing that matters has changed.
+
+Three floors, each of its own kind and never mixed. `rounding`: other kernels, the same protocol and seeds; what a gate asks. `seeds`: other
+draws of the protocol's random samples and k-means starts. `sampling`: other examples of the same kind. How they are measured:
+docs/drift.md. All numbers are points, 0 to 100.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.core.benchmark import Benchmark, TaskSpec
+from harness.core.errors import InputError, RequestError, unknown
+from harness.core.files import atomic_write
+from harness.core.records import Run, TaskRecord, flat_metrics
+
+SCHEMA = 1
+CALIBRATION = "calibration.json"
+"""What the file is called beside the records that it belongs to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounding:
+    """How rounding moves a metric. `tolerance`: the largest difference from the run that it explains, whichever way.
+
+    `draws`: re-scorings with vectors jittered at the measured scale; `moved`: how many of them gave another score; `mean` and `sd` of their
+    differences from the run, `largest` by size. `wide`: the largest under the multiple of that scale that the provenance tells.
+    """
+
+    tolerance: float
+    draws: int
+    moved: int
+    mean: float
+    sd: float
+    largest: float
+    wide: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """A metric over `draws` of something random: standard deviation, and the interval from `low` to `high` that holds 95 % of them."""
+
+    draws: int
+    sd: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricNoise:
+    """What was measured of one metric of one task; None for a floor that was not. `score`: that of the run."""
+
+    score: float
+    rounding: Rounding | None = None
+    seeds: Spread | None = None
+    sampling: Spread | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """The floors of one run, by task and flat metric name (`cos_sim_spearman`; lookups take dotted names, too).
+
+    `run`, `benchmark` and `weights`: digests of the run they belong to. `provenance`: how they were measured (device, versions, counts,
+    seeds, the measured scale of rounding), as the file tells it.
+    """
+
+    run: str
+    benchmark: str
+    weights: str
+    tasks: Mapping[str, Mapping[str, MetricNoise]]
+    provenance: Mapping[str, Any]
+
+    def tolerance(self, task: str, metric: str) -> float | None:
+        """By how many points rounding alone may move the metric; None where that was not measured."""
+        noise = self.noise(task, metric)
+        return noise.rounding.tolerance if noise and noise.rounding else None
+
+    def seeds(self, task: str, metric: str) -> Spread | None:
+        """The metric under other seeds of the protocol; None where that was not measured, or the task draws nothing at random."""
+        noise = self.noise(task, metric)
+        return noise.seeds if noise else None
+
+    def sampling(self, task: str, metric: str) -> Spread | None:
+        """The metric over bootstrap resamples of the task's examples; None where that was not measured."""
+        noise = self.noise(task, metric)
+        return noise.sampling if noise else None
+
+    def noise(self, task: str, metric: str) -> MetricNoise | None:
+        """All that was measured of the metric."""
+        return self.tasks.get(task, {}).get(metric.replace(".", "_"))
+
+    def check_belongs(self, run: Run, benchmark: Benchmark) -> None:
+        """Pass the run that was calibrated.
+
+        Raises:
+            RequestError: the run is another one, of other weights, or has other scores than those that were calibrated.
+        """
+        model = run.manifest.get("model")
+        weights = model.get("weights_digest") if isinstance(model, Mapping) else None
+        for what, found, expected in (
+            ("run", run.manifest.get("run"), self.run),
+            ("weights", weights, self.weights),
+            ("benchmark table", benchmark.digest, self.benchmark),
+        ):
+            if found != expected:
+                raise RequestError(
+                    f"the calibration belongs to another {what} ({expected[:8]}) than {run.path} ({str(found)[:8]}). {_again(run)}"
+                )
+        for name, metrics in self.tasks.items():
+            found_scores = points(run.records[name], benchmark) if name in run.records else {}
+            for metric, noise in metrics.items():
+                if found_scores.get(metric, noise.score) != noise.score:
+                    raise RequestError(
+                        f"the calibration has {noise.score!r} for {name} {metric}, and {run.path} has {found_scores[metric]!r}: "
+                        f"its records were made again since. {_again(run)}"
+                    )
+
+
+def points(record: TaskRecord, benchmark: Benchmark) -> dict[str, float]:
+    """The metrics of a record that the benchmark names, by flat name, in points."""
+    return metric_points(record.metrics, benchmark.task(record.task))
+
+
+def metric_points(metrics: Mapping[str, Any], task: TaskSpec) -> dict[str, float]:
+    """The metrics that the benchmark names, by flat name, in points; `metrics` as mteb nests them, 0 to 1."""
+    known = {metric.replace(".", "_") for metric in task.metrics}
+    return {name: 100 * value for name, value in flat_metrics(metrics, task).items() if name in known}
+
+
+def write_calibration(path: Path, calibration: Calibration) -> None:
+    """Write the file, a line per metric, whole or not at all; raises MachineError where that can't be done."""
+    head = {"schema": SCHEMA, "run": calibration.run, "benchmark": calibration.benchmark, "weights": calibration.weights}
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
+    lines.append(f'"provenance": {json.dumps(dict(calibration.provenance), indent=1, allow_nan=False)}')
+    tasks = []
+    for task, metrics in calibration.tasks.items():
+        told = ",\n".join(f"  {json.dumps(metric)}: {_noise_json(noise)}" for metric, noise in metrics.items())
+        tasks.append(f" {json.dumps(task)}: {{\n{told}\n }}")
+    lines.append('"tasks": {\n' + ",\n".join(tasks) + "\n}")
+    with atomic_write(path) as stream:
+        stream.write(("{\n" + ",\n".join(lines) + "\n}\n").encode())
+
+
+def read_calibration(path: Path, benchmark: Benchmark) -> Calibration:
+    """The calibration in a file.
+
+    Raises:
+        InputError: the file is missing, truncated, of a newer schema, or a number in it is none (NaN, a negative tolerance).
+        RequestError: it names tasks or metrics that the benchmark does not have.
+    """
+    remedy = "make it again with: python -m harness calibrate RUN"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(raw, dict) or not isinstance(raw["schema"], int):
+            raise ValueError("it has no schema")
+        if raw["schema"] > SCHEMA:
+            raise InputError(f"{path} was written by a newer harness (schema {raw['schema']}, this one reads {SCHEMA}): upgrade")
+        tasks = {
+            str(task): {str(metric): _metric_noise(noise, f"{task} {metric}") for metric, noise in metrics.items()}
+            for task, metrics in raw["tasks"].items()
+        }
+        calibration = Calibration(
+            run=_text(raw["run"]),
+            benchmark=_text(raw["benchmark"]),
+            weights=_text(raw["weights"]),
+            tasks=tasks,
+            provenance=dict(raw["provenance"]),
+        )
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path} is no calibration ({error if str(error) else repr(error)}): {remedy}") from error
+    _refuse_unknown(path, calibration, benchmark)
+    return calibration
+
+
+def _noise_json(noise: MetricNoise) -> str:
+    return json.dumps({key: value for key, value in asdict(noise).items() if value is not None}, allow_nan=False)
+
+
+def _refuse_unknown(path: Path, calibration: Calibration, benchmark: Benchmark) -> None:
+    known = {task.name: {metric.replace(".", "_") for metric in task.metrics} for task in benchmark.tasks}
+    wrong = [unknown("task", task, known) for task in calibration.tasks if task not in known]
+    wrong += [
+        f"{task}: {unknown('metric', metric, sorted(known[task]))}"
+        for task, metrics in calibration.tasks.items()
+        if task in known
+        for metric in metrics
+        if metric not in known[task]
+    ]
+    if wrong:
+        raise RequestError("\n".join(f"{path}: {message}" for message in wrong))
+
+
+def _metric_noise(raw: Mapping[str, Any], where: str) -> MetricNoise:
+    rounding = raw.get("rounding")
+    return MetricNoise(
+        score=_number(raw["score"], where),
+        rounding=None if rounding is None else _rounding(rounding, f"{where} rounding"),
+        seeds=_spread(raw.get("seeds"), f"{where} seeds"),
+        sampling=_spread(raw.get("sampling"), f"{where} sampling"),
+    )
+
+
+def _rounding(raw: Mapping[str, Any], where: str) -> Rounding:
+    return Rounding(
+        tolerance=_size(raw["tolerance"], f"{where} tolerance"),
+        draws=_count(raw["draws"], f"{where} draws"),
+        moved=_count(raw["moved"], f"{where} moved"),
+        mean=_number(raw["mean"], f"{where} mean"),
+        sd=_size(raw["sd"], f"{where} sd"),
+        largest=_size(raw["largest"], f"{where} largest"),
+        wide=_size(raw["wide"], f"{where} wide"),
+    )
+
+
+def _spread(raw: Mapping[str, Any] | None, where: str) -> Spread | None:
+    if raw is None:
+        return None
+    low, high = _number(raw["low"], f"{where} low"), _number(raw["high"], f"{where} high")
+    if low > high:
+        raise ValueError(f"{where}: its interval ends ({high}) before it begins ({low})")
+    return Spread(draws=_count(raw["draws"], f"{where} draws"), sd=_size(raw["sd"], f"{where} sd"), low=low, high=high)
+
+
+def _number(value: object, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{where} is {value!r}, which is no number")
+    return float(value)
+
+
+def _size(value: object, where: str) -> float:
+    number = _number(value, where)
+    if number < 0:
+        raise ValueError(f"{where} is {number}, which is below 0")
+    return number
+
+
+def _count(value: object, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{where} is {value!r}, which is no count")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no digest")
+    return value
+
+
+def _again(run: Run) -> str:
+    return f"Calibrate it: python -m harness calibrate {run.path}, or name its own file with --calibration FILE"

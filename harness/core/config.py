@@ -1,0 +1,340 @@
+"""Hydra's part: command-line overrides -> typed configuration -> frozen `RunSpec`, with every error told at once."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # the sweeper of `python -m harness sweep`
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from harness.core.benchmark import load_benchmark
+from harness.core.errors import MachineError, RequestError, unknown
+from harness.core.resources import data_root, resource_dir
+from harness.core.schema import GpuConfig, ModelConfig, RunConfig, SourceName
+from harness.core.spec import DataSpec, EncodingSpec, GpuSpec, ModelSpec, PerDtype, RunSpec, ScoringSpec
+
+GROUPS = ("model", "gpu", "data", "row", "experiment")
+
+
+def known_choices(group: str) -> list[str]:
+    """The names that `<group>=` takes, from the files of `configs/<group>/`."""
+    return sorted(path.stem for path in (resource_dir("configs") / group).glob("*.yaml"))
+
+
+def resolve_run(overrides: Sequence[str], *, device_name: str, device_memory_gib: float) -> RunSpec:
+    """The run that `overrides` (Hydra's `key=value`) ask for on a device of this name and memory.
+
+    Raises:
+        RequestError: whatever is wrong with the overrides and the values, all of it in one message.
+        MachineError: `gpu=` expects another device, and `gpu.mismatch` is `stop`.
+    """
+    spec = resolve_request(overrides, device_name=device_name, device_memory_gib=device_memory_gib)
+    _check_device(spec.gpu, device_name, device_memory_gib)
+    return spec
+
+
+def resolve_request(overrides: Sequence[str], *, device_name: str, device_memory_gib: float) -> RunSpec:
+    """The run that `overrides` ask for, whatever device is here: `resolve_run` without its last check. `gpu=auto` takes the one here.
+
+    Raises:
+        RequestError: as `resolve_run` does.
+    """
+    wrong = _wrong_overrides(overrides)
+    sound = [text for text in overrides if text not in wrong]
+    problems = [problem for text in wrong for problem in wrong[text]]
+    config = compose_config(sound)
+    if config.gpu.name == "auto" and (known := _known_gpu(device_name, device_memory_gib)):
+        config = compose_config([*(text for text in sound if not text.startswith("gpu=")), f"gpu={known}"])
+    tasks: tuple[str, ...] = ()
+    try:
+        tasks = tuple(task.name for task in load_benchmark(config.benchmark).select(config.tasks))
+    except RequestError as error:
+        problems.append(str(error))
+    if not any(text.partition("=")[0] in GROUPS for text in wrong):  # a model or data that was not understood would be blamed twice
+        problems += _value_problems(config)
+    if problems:
+        raise RequestError("\n".join(problems))
+    gpu = _gpu_spec(config.gpu, device_name)
+    root = data_root(config.data.root).resolve() if config.data.source is SourceName.local else None
+    return RunSpec(
+        benchmark=config.benchmark,
+        model=model_spec(config.model),
+        gpu=gpu,
+        data=DataSpec(
+            source=config.data.source.value,
+            root=str(root) if root else None,
+            verify=config.data.verify.value,
+        ),
+        scoring=ScoringSpec(dtype=config.scoring.dtype.value, search=config.scoring.search.value),
+        dtype=config.dtype.value,
+        max_len=config.max_len,
+        dim=config.dim,
+        tasks=tasks,
+        store=Path(config.store).expanduser() if config.store else None,
+        workers=config.workers,
+        results_dir=Path(config.results_dir).expanduser(),
+        overwrite=config.overwrite,
+        canary=config.canary,
+    )
+
+
+def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
+    """The overrides of each job of the sweep, in the order in which Hydra's own sweeper runs them; one job where no key has several values.
+
+    Values of the wrong kind are found when a job is composed, or by `check_overrides`.
+
+    Raises:
+        RequestError: overrides that do not parse, or name no key or choice, all of them in one message.
+    """
+    problems = [problem for text in overrides for problem in _override_problems(text, sweep=True)]
+    if problems:
+        check_overrides(overrides, sweep=True)
+    ConfigStore.instance().store(name="run_schema", node=RunConfig)
+    plain = [text for text in overrides if not text.startswith(("benchmark=", "hydra"))]
+    try:
+        with initialize_config_dir(str(resource_dir("configs").resolve()), version_base="1.3"):
+            loader = GlobalHydra.instance().config_loader()
+            config = loader.load_configuration("config", overrides=plain, run_mode=RunMode.MULTIRUN, from_shell=False)
+            axes = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]  # of `experiment=card`: its rows
+            parsed = OverridesParser.create(config_loader=loader).parse_overrides([*axes, *plain])
+            jobs = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
+    except (HydraException, OmegaConfBaseException) as error:
+        raise RequestError(_first_line(error)) from error
+    return [[*job, *(text for text in overrides if text.startswith("benchmark="))] for job in jobs]
+
+
+def check_overrides(overrides: Sequence[str], *, sweep: bool) -> None:
+    """Look at every override by itself.
+
+    Raises:
+        RequestError: those that do not parse, name no key or choice, give several values where only a `sweep` takes them, or (in a
+            sweep, whose jobs are composed one by one) a value of the wrong kind.
+    """
+    problems = []
+    for text in overrides:
+        wrong = _override_problems(text, sweep=sweep)
+        if sweep and not wrong and not text.startswith("hydra"):  # what a launcher takes depends on which launcher
+            wrong = [problem for single in _single_values(text) for problem in _compose_problem(single)]
+        problems += wrong
+    if problems:
+        raise RequestError("\n".join(problems))
+
+
+def compose_config(overrides: Sequence[str]) -> RunConfig:
+    """Hydra's composition of `configs/config.yaml` with the overrides, typed.
+
+    Raises:
+        RequestError: every override that does not parse, names no key or choice, or has a value of the wrong kind.
+    """
+    check_overrides(overrides, sweep=False)
+    # a key that bears the name of a folder of configs/ would be taken for a group by Hydra
+    benchmarks = [text for text in overrides if text.startswith("benchmark=")]
+    overrides = [text for text in overrides if text not in benchmarks]
+    try:
+        config = _compose(overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        alone = [problem for text in overrides for problem in _compose_problem(text)]
+        raise RequestError("\n".join(alone or [_first_line(error)])) from error
+    for text in benchmarks:
+        config.benchmark = text.removeprefix("benchmark=")
+    return config
+
+
+def model_spec(config: ModelConfig) -> ModelSpec:
+    """The model of a composed configuration; a folder without a name goes by its own."""
+    values = {item.name: getattr(config, item.name) for item in fields(ModelConfig)}
+    if config.path:
+        path = Path(config.path).expanduser().resolve()
+        values |= {"path": str(path), "name": config.name or path.name}
+    return ModelSpec(**values)
+
+
+def device_matches(gpu: GpuSpec, device_name: str, device_memory_gib: float) -> bool:
+    """Whether the device is the one that `gpu` expects."""
+    return bool(re.search(gpu.pattern, device_name)) and device_memory_gib >= gpu.min_memory_gib
+
+
+def _compose(overrides: Sequence[str]) -> RunConfig:
+    store = ConfigStore.instance()
+    store.store(name="run_schema", node=RunConfig)
+    logging.getLogger("hydra").setLevel(logging.ERROR)
+    state = GlobalHydra.instance()
+    outer, state.hydra = state.hydra, None  # a job of a sweep composes while Hydra's own application runs
+    try:
+        with initialize_config_dir(str(resource_dir("configs").resolve()), version_base="1.3"):
+            config = compose("config", overrides=list(overrides))
+    finally:
+        state.hydra = outer
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise RequestError("\n".join(f"{key} has no value: add {key}=VALUE" for key in missing))
+    return cast("RunConfig", OmegaConf.to_object(config))
+
+
+def _wrong_overrides(overrides: Sequence[str]) -> dict[str, list[str]]:
+    """The overrides that can't be part of a run, and what is wrong with each. Only where one is, the others are tried one by one."""
+    formal = {text: _override_problems(text, sweep=False) for text in overrides}
+    if not any(formal.values()):
+        try:
+            compose_config(overrides)
+        except RequestError:
+            pass
+        else:
+            return {}
+    found = {text: problems or _compose_problem(text) for text, problems in formal.items()}
+    return {text: problems for text, problems in found.items() if problems}
+
+
+def _compose_problem(text: str) -> list[str]:
+    if text.startswith("benchmark="):
+        return []  # no group of Hydra's: `load_benchmark` knows the choices
+    try:
+        _compose([text])
+    except RequestError:
+        return []  # a mandatory value that another override gives
+    except (HydraException, OmegaConfBaseException) as error:
+        return [f"{text}: {_first_line(error)}"]
+    return []
+
+
+def _first_line(error: BaseException) -> str:
+    # Hydra's own message only repeats the override; the one below it names the value and the choices
+    told = error.__cause__ or error
+    return str(told).strip().splitlines()[0] if str(told).strip() else repr(told)
+
+
+def _override_problems(text: str, *, sweep: bool) -> list[str]:
+    try:
+        override: Override = OverridesParser.create().parse_override(text)
+    except HydraException:
+        return [f"{text!r} is not KEY=VALUE: for example dtype=fp16, tasks=[TNews,STS] or model.path=DIR"]
+    key = override.key_or_group
+    if override.is_delete():
+        return [f"{text}: a key can't be taken away; give it another value ({key}=VALUE)"]
+    if key == "tasks" and isinstance(override.value(), str):
+        return [f"{text}: tasks is a list: tasks=[{override.value()}]"]
+    if override.is_sweep_override() and not sweep:
+        return [f"{text}: one run takes one value of {key}; `python -m harness sweep` takes several"]
+    if key.startswith("hydra") and sweep:
+        return []
+    if key == "benchmark" and sweep:  # Hydra's multirun would look for a config group of that name
+        return [f"{text}: a sweep is over one benchmark, that of configs/config.yaml: leave benchmark= out, or use `run`"]
+    if key in GROUPS:
+        known = known_choices(key)
+        return [unknown(key, choice, known) for choice in _choices(override) if choice not in known]
+    keys = _schema_keys(RunConfig)
+    return [] if key in keys else [unknown("key", key, [*GROUPS, *keys])]
+
+
+def _choices(override: Override) -> list[str]:
+    if override.is_sweep_override():
+        return [str(value) for value in override.sweep_string_iterator()] if override.is_choice_sweep() else []
+    return [str(override.value())]
+
+
+def _single_values(text: str) -> list[str]:
+    """`dtype=fp16,bf16` as `dtype=fp16` and `dtype=bf16`; a range or glob stays out, its values are numbers and known choices."""
+    override = OverridesParser.create().parse_override(text)
+    if not override.is_sweep_override():
+        return [text]
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()] if override.is_choice_sweep() else []
+
+
+def _schema_keys(schema: Any, prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for item in fields(schema):
+        default = item.default_factory() if callable(item.default_factory) else None
+        if is_dataclass(default):
+            keys += _schema_keys(type(default), f"{prefix}{item.name}.")
+        else:
+            keys.append(f"{prefix}{item.name}")
+    return keys
+
+
+def _value_problems(config: RunConfig) -> list[str]:
+    problems = []
+    if config.max_len < 3:
+        problems.append(f"max_len={config.max_len}: a text needs at least 3 tokens, [CLS] and [SEP] included")
+    if config.dim is not None and config.dim < 1:
+        problems.append(f"dim={config.dim}: give a positive number of dimensions, or dim=null for all")
+    problems += _place_problems(config)
+    try:
+        re.compile(config.gpu.pattern)
+    except re.error as error:
+        problems.append(f"gpu.pattern={config.gpu.pattern!r} is no regular expression ({error})")
+    if config.gpu.batch_tokens < 1:
+        problems.append(f"gpu.batch_tokens={config.gpu.batch_tokens}: give a positive number of tokens")
+    if config.workers is not None and config.workers < 0:
+        problems.append(f"workers={config.workers}: give a number of processes, 0 to score in this one, or null for what suits the device")
+    model = config.model
+    if not (model.path or model.package or model.hub):
+        problems.append("the model has no source: give model.path=DIR, or one of model=" + "|".join(known_choices("model")))
+    name = model.name or (Path(model.path).name if model.path else None)
+    if name is not None and not re.fullmatch(r"[\w][\w.+-]*", name):
+        problems.append(f"model.name={name!r}: it names a results folder, so only letters, digits and . _ + - are possible")
+    return problems
+
+
+def _place_problems(config: RunConfig) -> list[str]:
+    """Folders that the request names and that can't be what it wants of them."""
+    problems = []
+    if not config.results_dir:
+        problems.append("results_dir is empty: give results_dir=DIR")
+    if config.store and Path(config.store).expanduser().exists() and not Path(config.store).expanduser().is_dir():
+        problems.append(f"store={config.store} is a file: name a folder, or store=null to keep no vectors")
+    if config.data.source is SourceName.local:
+        try:
+            data_root(config.data.root)
+        except RequestError as error:
+            problems.append(str(error))
+    elif config.data.root is not None:
+        problems.append(
+            f"data.root={config.data.root} has no meaning with data={config.data.source.value}: leave it out, or say data=local"
+        )
+    return problems
+
+
+def _gpu_spec(config: GpuConfig, device_name: str) -> GpuSpec:
+    auto = config.name == "auto"  # a GPU that no file knows goes by its own name
+    return GpuSpec(
+        name=re.sub(r"[^a-z0-9]+", "-", device_name.lower()).strip("-") if auto else config.name,
+        pattern=config.pattern,
+        min_memory_gib=config.min_memory_gib,
+        mismatch=config.mismatch.value,
+        encoding=EncodingSpec(ladder=config.ladder.value, batch_tokens=config.batch_tokens),
+        tflops=PerDtype(**vars(config.tflops)),
+        efficiency=PerDtype(**vars(config.efficiency)),
+    )
+
+
+def _known_gpu(device_name: str, device_memory_gib: float) -> str | None:
+    """The first file of `configs/gpu/` that the device's name and memory match; a slice of a GPU is not that GPU."""
+    for choice in known_choices("gpu"):
+        values = yaml.safe_load((resource_dir("configs") / "gpu" / f"{choice}.yaml").read_text(encoding="utf-8"))
+        if choice != "auto" and re.search(values["pattern"], device_name) and device_memory_gib >= values["min_memory_gib"]:
+            return choice
+    return None
+
+
+def _check_device(gpu: GpuSpec, device_name: str, device_memory_gib: float) -> None:
+    if gpu.mismatch == "stop" and not device_matches(gpu, device_name, device_memory_gib):
+        wanted = gpu.pattern.replace(r"\b", "")
+        raise MachineError(
+            f"gpu={gpu.name} expects a device named {wanted!r} with at least {gpu.min_memory_gib:g} GiB; found "
+            f"{device_name} with {device_memory_gib:.0f} GiB. Run on such a device, take what is here with gpu=auto, or add "
+            f"gpu.mismatch=warn to run here all the same and have every record and the table say so"
+        )

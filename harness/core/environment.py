@@ -1,0 +1,82 @@
+"""What a run ran on and with: packages, source revision, platform. Reads the machine, changes nothing."""
+
+from __future__ import annotations
+
+import platform
+import re
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from harness.core.resources import lock_file
+
+SCORING_PACKAGES = (
+    "mteb",
+    "C_MTEB",
+    "beir",
+    "pytrec-eval-terrier",
+    "scikit-learn",
+    "numpy",
+    "scipy",
+    "torch",
+    "sentence-transformers",
+    "transformers",
+    "tokenizers",
+)
+"""The packages whose version can move a score; every record carries them."""
+
+
+def scoring_versions() -> dict[str, str]:
+    """Package -> installed version, for those that can move a score."""
+    return {name: metadata.version(name) for name in SCORING_PACKAGES}
+
+
+def locked_versions() -> dict[str, str]:
+    """Package -> version of the lock file, names normalised as PEP 503 does."""
+    pins = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)", lock_file().read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {_normalised(name): version for name, version in pins}
+
+
+def lock_differences() -> dict[str, tuple[str | None, str]]:
+    """Package -> (installed version or None, locked version) where they differ; local labels such as `+cpu` do not count."""
+    installed = {_normalised(item.metadata["Name"]): item.version for item in metadata.distributions()}
+    return {
+        name: (installed.get(name), version)
+        for name, version in sorted(locked_versions().items())
+        if (installed.get(name) or "").split("+")[0] != version
+    }
+
+
+def source_revision() -> dict[str, Any]:
+    """The harness's version, and the git commit and whether files differ from it where it runs from a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    state: dict[str, Any] = {"version": metadata.version("cmteb-harness"), "commit": None, "dirty": None}
+    if not (package.parent / ".git").exists():
+        return state
+    commit = _git(package, "rev-parse", "HEAD")
+    if commit is not None:
+        state |= {"commit": commit, "dirty": bool(_git(package, "status", "--porcelain", "--untracked-files=no"))}
+    return state
+
+
+def machine() -> dict[str, Any]:
+    """Operating system, architecture and Python."""
+    return {"platform": platform.platform(), "machine": platform.machine(), "python": platform.python_version()}
+
+
+def git_user() -> str | None:
+    """Who git says is at work in this folder; None where it does not know."""
+    return _git(Path.cwd(), "config", "user.name") or None
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20, check=True)  # noqa: S603, S607
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,60 @@
+"""Writing files so that a reader never sees half of one, whatever kills the writer."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from harness.core.errors import MachineError
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes the name `path` only when the block ends well; flushed to the disk before it does.
+
+    Raises:
+        MachineError: the folder can't be made or written, or the disk is full; nothing is left behind.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    except OSError as error:
+        raise _not_writable(path, error) from error
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(temporary).chmod(0o666 & ~umask)  # mkstemp makes files for the owner alone
+        Path(temporary).replace(path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _not_writable(path, error) from error
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`value` as indented JSON with sorted keys, atomically. NaN and infinities are refused (ValueError): no score is one."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    with atomic_write(path) as stream:
+        stream.write(text.encode() + b"\n")
+
+
+def sha256_file(path: Path) -> str:
+    """The SHA-256 of a file's bytes, hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _not_writable(path: Path, error: OSError) -> MachineError:
+    return MachineError(f"can't write {path}: {error.strerror or error}. Free the disk, mend its permissions, or name another folder.")

@@ -1,0 +1,160 @@
+"""The printed rows against the tasks' numbers: under which convention is which row the front matter, and do the rows add up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.core.benchmark import Benchmark
+from harness.read.cards import PrintedRow, score_titles
+from harness.read.claims.findings import Check, Finding, check
+from harness.read.claims.sheet import Sheet
+from harness.read.leaderboard import CONVENTIONS, leaderboard_row, printed, rounded
+
+_HALF_DIGIT = 0.005  # points: printed averages have two decimals
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A printed row against the front matter's averages under one convention. `points`: the largest difference, printed minus computed, and
+    the `column` that has it; `compared`: columns that the front matter has all tasks of.
+    """
+
+    compared: int
+    column: str
+    points: float
+
+    @property
+    def equal(self) -> bool:
+        """Whether all columns that can be compared are equal to the last printed digit."""
+        return self.compared > 0 and self.points == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowMatch:
+    """A printed row, numbered from 1, and how well it fits under each convention."""
+
+    number: int
+    place: str
+    row: PrintedRow
+    fits: Mapping[str, Fit]
+
+    @property
+    def setting(self) -> str:
+        """What the row says was run: `A100 float16 512`."""
+        header = self.row.header
+        return " ".join(str(each) for each in (header.gpu, header.dtype, header.max_len) if each) or header.model
+
+    @property
+    def label(self) -> str:
+        """`row 6 (NVIDIA TESLA A100 float16 512)`."""
+        return f"row {self.number} ({self.setting})"
+
+
+@dataclass(frozen=True)
+class Averages:
+    """`computed`: per convention, the front matter's averages as they would be printed (None: a hole). `front`: the row that it is."""
+
+    computed: Mapping[str, Mapping[str, float | None]]
+    matches: tuple[RowMatch, ...]
+    front: RowMatch | None
+
+    @property
+    def convention(self) -> str:
+        """The first named convention under which the front matter is its row; `cmteb` where none is known."""
+        fits = self.front.fits if self.front else {}
+        return next((name for name, fit in fits.items() if fit.equal), "cmteb")
+
+
+def averages(sheet: Sheet, benchmark: Benchmark) -> Averages:
+    """The averages of the claims under every convention that takes all tasks, and the printed rows beside them."""
+    titles = score_titles(benchmark.tasks)
+    names = [name for name, rule in CONVENTIONS.items() if not rule.without]
+    rows = {name: leaderboard_row(sheet.run, name, benchmark) for name in names}
+    computed = {name: {titles[c.key]: None if c.value is None else rounded(c.value) for c in row.cells} for name, row in rows.items()}
+    matches = tuple(
+        RowMatch(number=number, place=place, row=row, fits={name: _fit(row, computed[name]) for name in names})
+        for number, (row, place) in enumerate(zip(sheet.rows, sheet.places, strict=True), start=1)
+    )
+    fitting = [match for match in matches if any(fit.equal for fit in match.fits.values())]
+    return Averages(computed, matches, fitting[0] if len(fitting) == 1 else None)
+
+
+def average_checks(found: Averages, benchmark: Benchmark) -> list[Check]:
+    """All checks of the printed rows."""
+    return [_front_matter(found), _sums(found, benchmark), *_sizes(found)]
+
+
+def _fit(row: PrintedRow, computed: Mapping[str, float | None]) -> Fit:
+    differences = {title: rounded(row.scores[title] - value) for title, value in computed.items() if value is not None}
+    worst = max(differences, key=lambda title: abs(differences[title]), default="")
+    return Fit(len(differences), worst, differences.get(worst, 0.0))
+
+
+def _front_matter(found: Averages) -> Check:
+    about = "one printed row is the average of the front matter"
+    if not found.matches:
+        return check("rows", about, held=0, findings=[Finding("can't tell", "card", "there is no table of averages to compare with")])
+    if found.front is None:
+        return check("rows", about, held=0, findings=[_no_front(found)])
+    match = found.front
+    equal = [name for name, fit in match.fits.items() if fit.equal]
+    findings = []
+    if len(equal) > 1:
+        text = f"{match.label} is the front matter under {' and '.join(equal)}: the card does not tell which"
+        findings.append(Finding("noted", match.place, text))
+    for name, fit in match.fits.items():
+        if not fit.equal:
+            other = printed(found.computed[name][fit.column])
+            findings.append(Finding("noted", match.place, f"not under {name}: that would print {other} for {fit.column}"))
+    if any(fit.compared < len(match.row.scores) for fit in match.fits.values()):
+        findings.append(Finding("noted", match.place, "the front matter lacks tasks: only some columns could be compared"))
+    return check("rows", about, held=1, findings=findings)
+
+
+def _no_front(found: Averages) -> Finding:
+    equal = [match for match in found.matches if any(fit.equal for fit in match.fits.values())]
+    if equal:
+        return Finding("can't tell", "table", f"{', '.join(match.label for match in equal)} are all equal to the front matter")
+    if not any(fit.compared for match in found.matches for fit in match.fits.values()):
+        return Finding("can't tell", "table", "the front matter has no complete type of tasks to average")
+    near = min(
+        ((abs(fit.points), match, name, fit) for match in found.matches for name, fit in match.fits.items()), key=lambda each: each[0]
+    )
+    _, match, name, fit = near
+    text = f"no printed row is the average of the front matter; nearest is {match.label}, {fit.points:+.2f} in {fit.column} under {name}"
+    return Finding("contradicts", match.place, text)
+
+
+def _sums(found: Averages, benchmark: Benchmark) -> Check:
+    """The type averages, weighted with their tasks, against the printed average: rounding alone can part them by 0.01."""
+    titles = score_titles(benchmark.tasks)
+    counts = {title: sum(task.type == kind for task in benchmark.tasks) for kind, title in titles.items() if kind != "Average"}
+    held, findings = 0, []
+    for match in found.matches:
+        scores = match.row.scores
+        mean = sum(count * scores[title] for title, count in counts.items()) / sum(counts.values())
+        if abs(mean - scores[titles["Average"]]) <= 2 * _HALF_DIGIT + 1e-9:
+            held += 1
+        else:
+            text = f"{match.label} prints {titles['Average']} {scores[titles['Average']]}; its types make {mean:.3f}"
+            findings.append(Finding("contradicts", match.place, text))
+    return check("sums", "the type averages of a row, weighted, are its Average", held=held, findings=findings)
+
+
+def _sizes(found: Averages) -> list[Check]:
+    """A float32 model takes twice the bytes of a half one; where all rows print one size it is that of the file."""
+    widths = {"float32": 4, "fp32": 4, "float16": 2, "fp16": 2, "half": 2, "bfloat16": 2, "bf16": 2}
+    sized = [match.row.header for match in found.matches if match.row.header.dtype.lower() in widths]
+    sizes = {header.size_gb for header in sized}
+    if len({widths[header.dtype.lower()] for header in sized}) == 1 or len(sizes) != 1 or None in sizes:
+        return []
+    text = f"{sizes.pop()} GB in rows of 2 and of 4 bytes per parameter: the size of the file, not of the weights as they ran"
+    return [check("sizes", "rows of wider numbers are larger", held=0, findings=[Finding("noted", "table", text)])]
+
+
+def listed(matches: Sequence[RowMatch]) -> str:
+    """`rows 1, 2 and 4`."""
+    numbers = [str(match.number) for match in matches]
+    head = ", ".join(numbers[:-1])
+    return f"row {numbers[0]}" if len(numbers) == 1 else f"rows {head} and {numbers[-1]}"

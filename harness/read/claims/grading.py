@@ -1,0 +1,306 @@
+"""Every claimed number against that of a run: reproduced, or why not, and in which settings the two differ."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from harness.core.benchmark import Benchmark, TaskSpec
+from harness.core.calibration import Calibration
+from harness.core.records import RowHeader, Run, TaskRecord, flat_metrics
+from harness.read.cards import Claim, score_titles
+from harness.read.claims.averages import Averages
+from harness.read.claims.numbers import resolution
+from harness.read.claims.provenance import named_version
+from harness.read.claims.sheet import Sheet
+from harness.read.imports import other_definition
+from harness.read.leaderboard import Row, TaskScore, leaderboard_row, rounded
+
+Grade = Literal["reproduced", "within noise", "definition differs", "not reproduced", "not comparable"]
+GRADES: tuple[Grade, ...] = get_args(Grade)
+COMPARED: tuple[Grade, ...] = ("reproduced", "within noise", "not reproduced")
+"""The grades of numbers that mean the same on both sides."""
+
+_NOT_METRICS = ("main_score", "evaluation_time")  # main_score: mteb 1 and 2 mean different metrics by it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graded:
+    """One cell. `of`: the task, or the printed row for an average; `metric`: flat name, or the column's title. Values and `points`
+    (found minus claimed, unrounded) are 0 to 100. `tolerance`: None where no noise floor is known. `differs`: the fields of the recipe
+    in which claim and run are known to differ.
+    """
+
+    of: str
+    metric: str
+    main: bool
+    claimed: float | None
+    found: float | None
+    grade: Grade
+    why: str = ""
+    tolerance: float | None = None
+    differs: tuple[str, ...] = ()
+
+    @property
+    def points(self) -> float | None:
+        """Found minus claimed; None unless both are there."""
+        return None if self.claimed is None or self.found is None else self.found - self.claimed
+
+    @property
+    def exact(self) -> bool:
+        """Whether the two agree as far as a double can hold a percentage."""
+        return self.points is not None and abs(self.points) < 1e-9
+
+
+@dataclass(frozen=True)
+class RecipeField:
+    """A setting in which claim and run differ, or that one of them does not tell (`None`)."""
+
+    name: str
+    claimed: str | None
+    found: str | None
+
+    @property
+    def differs(self) -> bool:
+        """Whether both are told (and then they differ)."""
+        return self.claimed is not None and self.found is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A run against the claims. `calibrated`: whether noise floors were given; `unclaimed`: tasks that the card says nothing of;
+    `self_reported`: the run's numbers are somebody's claims, too, perhaps the very same.
+    """
+
+    path: Path
+    header: RowHeader
+    convention: str
+    recipe: tuple[RecipeField, ...]
+    averages: tuple[Graded, ...]
+    cells: tuple[Graded, ...]
+    unclaimed: tuple[str, ...]
+    calibrated: bool
+    self_reported: bool
+
+    @property
+    def exit_code(self) -> int:
+        """3 when a number is not reproduced, 1 when there was not one to compare, else 0."""
+        grades = {cell.grade for cell in (*self.averages, *self.cells)}
+        if "not reproduced" in grades:
+            return 3
+        return 0 if grades & set(COMPARED) else 1
+
+    def counts(self, *, main: bool) -> Counter[str]:
+        """How many of the tasks' main (other) metrics have which grade."""
+        return Counter(cell.grade for cell in self.cells if cell.main == main)
+
+
+def grade(sheet: Sheet, averages: Averages, run: Run, benchmark: Benchmark, noise: Calibration | None) -> Comparison:
+    """Every claimed number that the run could have, graded; `noise`: the run's calibration, of which the rounding counts.
+
+    A number is reproduced when it is equal as the leaderboard prints it, to two decimals. Data that is not that of the claim makes a
+    task not comparable; a metric that is computed in another way makes its difference one of definition.
+    """
+    row = leaderboard_row(run, averages.convention, benchmark)
+    scores = {task.task: task for task in row.tasks}
+    recipe = tuple(_recipe(sheet, averages, run, scores, benchmark))
+    shared = tuple(field.name for field in recipe if field.differs and not field.name.startswith("data "))
+    cells = []
+    for task, claim in sheet.by_task(benchmark):
+        differs = (*shared, *_data_fields(claim, run.records.get(task.name), scores[task.name]))
+        graded = _task_cells(task, claim, sheet.run.records[task.name], run, scores[task.name], noise)
+        cells += [replace(cell, differs=differs if cell.found is not None else ()) for cell in graded]
+    claimed = {claim.task for claim in sheet.claims}
+    return Comparison(
+        path=run.path,
+        header=run.header,
+        convention=averages.convention,
+        recipe=recipe,
+        averages=tuple(_averages(averages, row, cells, benchmark)),
+        cells=tuple(cells),
+        unclaimed=tuple(task.name for task in benchmark.tasks if task.name not in claimed),
+        calibrated=noise is not None,
+        self_reported=row.identity == "self-reported",
+    )
+
+
+def _task_cells(
+    task: TaskSpec, claim: Claim, claimed: TaskRecord, run: Run, score: TaskScore, noise: Calibration | None
+) -> Iterator[Graded]:
+    main, record = task.main.replace(".", "_"), run.records.get(task.name)
+    if record is None:
+        yield _absent(task, claim, run, score, main)
+        return
+    found = {name: 100 * value for name, value in flat_metrics(record.metrics, task).items()}
+    blocked = _other_data(task, claim, record, score)
+    for name in (main, *sorted((claim.metrics.keys() & found.keys()) - {main, *_NOT_METRICS})):
+        ours, theirs = found.get(name), claim.metrics.get(name)
+        floor = noise.tolerance(task.name, name) if noise else None
+        unlike = [_definition(task, name, each, metrics) for each, metrics in ((claimed, claim.metrics), (record, found))]
+        verdict, why = _verdict(theirs, ours, floor, unlike) if not blocked else ("not comparable", blocked)
+        yield Graded(
+            of=task.name,
+            metric=name,
+            main=name == main,
+            claimed=theirs,
+            found=ours,
+            grade=verdict,
+            why=why,
+            tolerance=floor,
+        )
+
+
+def _verdict(claimed: float | None, found: float | None, floor: float | None, definitions: list[str]) -> tuple[Grade, str]:
+    if claimed is None or found is None:
+        return "not comparable", "the card has no number" if claimed is None else "the run has no number"
+    if rounded(claimed) == rounded(found):
+        return "reproduced", ""
+    if definitions[0] != definitions[1]:
+        return "definition differs", f"claimed: {definitions[0]}; found: {definitions[1]}"
+    if floor is not None and abs(found - claimed) <= floor:
+        return "within noise", ""
+    return "not reproduced", ""
+
+
+def _absent(task: TaskSpec, claim: Claim, run: Run, score: TaskScore, main: str) -> Graded:
+    other = other_definition(run, task.name)
+    return Graded(
+        of=task.name,
+        metric=main,
+        main=True,
+        claimed=claim.metrics.get(main),
+        found=None,
+        grade="definition differs" if other else "not comparable",
+        why=f"the run has {other.metric} {100 * other.value:.2f} instead" if other else score.message or f"no record ({score.state})",
+    )
+
+
+def _other_data(task: TaskSpec, claim: Claim, record: TaskRecord, score: TaskScore) -> str:
+    """Why the run's data is not that of the claim; empty where nothing says so. Data that was verified is the same under any revision."""
+    if score.identity == "not C-MTEB":
+        return "the run's data is not C-MTEB's"
+    told = claim.revision is not None and record.dataset_revision is not None
+    if told and claim.revision != record.dataset_revision and score.identity != "verified":
+        return f"revision {str(claim.revision)[:8]} is claimed, {str(record.dataset_revision)[:8]} was read"
+    return ""
+
+
+def _data_fields(claim: Claim, record: TaskRecord | None, score: TaskScore) -> Iterator[str]:
+    if record is None:
+        return
+    if record.dataset_revision is not None and claim.revision not in (None, record.dataset_revision):
+        yield "data revision"
+    if score.identity != "verified":
+        yield "data identity"
+
+
+def _definition(task: TaskSpec, name: str, record: TaskRecord, percents: Mapping[str, float]) -> str:
+    """How a metric was computed, where versions differ in that (docs/protocol.md, section on mteb 2)."""
+    newer = (record.mteb_version or "").startswith("2")
+    if task.type == "Retrieval" and name.startswith("mrr_at_"):
+        if newer:
+            return "mrr with mteb 2's order of tied scores"
+        rounded_to_five = name in percents and resolution(percents, name) > 1e-4
+        return "mrr of beir, five digits, as in mteb 1.1" if rounded_to_five else "mrr of a later mteb 1, unrounded"
+    if task.type == "Reranking" and name in ("map", "mrr"):
+        return "trec_eval's, tied scores against the model (mteb 2)" if newer else "mteb 1's, tied scores as sorted"
+    if task.type == "PairClassification" and name.startswith("max_"):
+        return "the largest of five similarities (mteb 2)" if newer else "the largest of four similarities"
+    versions = record.harness.get("versions")
+    learn = str(versions.get("scikit-learn", "")) if isinstance(versions, Mapping) else ""
+    match = re.match(r"(\d+)\.(\d+)", learn)
+    if task.type == "Clustering" and match and (int(match[1]), int(match[2])) >= (1, 9):
+        return f"k-means of scikit-learn {learn}, which starts otherwise than those up to 1.8"
+    return "as in mteb 1.1"
+
+
+def _averages(averages: Averages, row: Row, cells: list[Graded], benchmark: Benchmark) -> Iterator[Graded]:
+    """The run's averages against those of the front matter and against the printed rows of its own dtype and length."""
+    titles = score_titles(benchmark.tasks)
+    mains = {cell.of: cell for cell in cells if cell.main}
+    front = averages.front
+    targets = {f"front matter, {front.label}" if front else "front matter": averages.computed[averages.convention]}
+    for match in averages.matches:
+        header = match.row.header
+        alike = (header.dtype, header.max_len) == (row.header.dtype, row.header.max_len) and header.max_len is not None
+        if alike and match is not front:
+            targets[match.label] = dict(match.row.scores)
+    for label, values in targets.items():
+        for cell in row.cells:
+            members = [task.name for task in benchmark.tasks if cell.key in ("Average", task.type)]
+            unlike = [name for name in members if name not in mains or mains[name].grade in ("not comparable", "definition differs")]
+            floors = [mains[name].tolerance for name in members if name in mains]
+            known = [floor for floor in floors if floor is not None]
+            tolerance = math.fsum(known) / len(members) if len(known) == len(members) else None
+            yield _average(label, titles[cell.key], values[titles[cell.key]], cell.value, unlike, tolerance)
+
+
+def _average(label: str, title: str, claimed: float | None, value: float | None, unlike: list[str], tolerance: float | None) -> Graded:
+    """An average moves at most by the mean of what its tasks may move; both sides are rounded to two decimals when printed."""
+    found = None if value is None else rounded(value)
+    verdict: Grade = "not reproduced"
+    if unlike or claimed is None or found is None:
+        verdict = "not comparable"
+    elif claimed == found:
+        verdict = "reproduced"
+    elif tolerance is not None and abs(found - claimed) <= tolerance + 0.01 + 1e-9:
+        verdict = "within noise"
+    why = f"{len(unlike)} of its tasks are not comparable" if unlike else "a hole" if verdict == "not comparable" else ""
+    return Graded(of=label, metric=title, main=True, claimed=claimed, found=found, grade=verdict, why=why, tolerance=tolerance)
+
+
+def _recipe(sheet: Sheet, averages: Averages, run: Run, scores: Mapping[str, TaskScore], benchmark: Benchmark) -> Iterator[RecipeField]:
+    claimed = averages.front.row.header if averages.front else sheet.run.header
+    found = run.header
+    same = {
+        "model": _plain(claimed.model) in {_plain(name) for name in _model_names(run)},
+        "gpu": bool(_chips(claimed.gpu) & _chips(found.gpu)),
+        "dtype": claimed.dtype == found.dtype,
+        "max_len": claimed.max_len == found.max_len,
+        "dim": claimed.dim == found.dim,
+    }
+    for name in same:
+        pair = [_told(getattr(header, name)) for header in (claimed, found)]
+        if not same[name] or None in pair:
+            yield RecipeField(name, *pair)
+    versions = sorted({record.mteb_version for record in run.records.values() if record.mteb_version})
+    version = named_version(sheet)
+    if versions != [version]:
+        yield RecipeField("mteb", version, ", ".join(versions) or None)
+    revisions = Counter(
+        "not told" if None in (claim.revision, run.records[task.name].dataset_revision) else "differ"
+        for task, claim in sheet.by_task(benchmark)
+        if task.name in run.records and claim.revision != run.records[task.name].dataset_revision
+    )
+    for state, count in sorted(revisions.items()):
+        yield RecipeField("data revision", None if state == "not told" else "the card's", f"{state} for {count} tasks")
+    identities = Counter(score.identity for score in scores.values() if score.identity not in (None, "verified", "self-reported"))
+    for identity, count in sorted(identities.items(), key=str):
+        yield RecipeField("data identity", None, f"{identity} for {count} tasks")
+
+
+def _model_names(run: Run) -> Iterator[str]:
+    """What the run calls its model, and the hub repository it came from where the manifest has one."""
+    yield run.header.model
+    spec = run.manifest.get("spec")
+    model = spec.get("model") if isinstance(spec, Mapping) else None
+    if isinstance(model, Mapping) and isinstance(model.get("hub"), str):
+        yield model["hub"]
+
+
+def _told(value: object) -> str | None:
+    return None if value in (None, "") else str(value)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^0-9a-z]", "", name.rpartition("/")[2].lower())
+
+
+def _chips(gpu: str) -> set[str]:
+    """The names of chips in a device's name: A100 in `NVIDIA TESLA A100` and in `NVIDIA A100-SXM4-80GB`."""
+    return set(re.findall(r"\b[A-Z]{0,3}\d{1,4}[A-Z]?\b", gpu.upper())) or {gpu.upper()}

@@ -1,0 +1,179 @@
+"""The numbers of the tasks against each other and against the benchmark's table: what can't be so, whatever the model."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from harness.core.benchmark import Benchmark, TaskSpec
+from harness.read.cards import Claim
+from harness.read.claims.findings import Check, Finding, check
+from harness.read.claims.sheet import Sheet
+
+_SIMILARITIES = ("cos_sim", "manhattan", "euclidean", "dot", "similarity")  # the last one: mteb 2
+_MRR_STEPS = 2520  # the least number that 1 to 10 divide: MRR@10 is a mean of 1/1 ... 1/10
+_UNROUNDED = 10  # decimals from which a number counts as not rounded
+_MTEB_DECIMALS = 3  # of a percentage: mteb 1.1.1 rounds retrieval metrics to five digits, whoever rounds them again
+_MTEB_HALF_DIGIT = 0.5e-3
+_BY_CHANCE = 0.05  # where a number of so few digits would pass more often than this, passing says nothing
+_EPSILON = 1e-9  # points; a double of 100 has 1.4e-14
+
+
+@dataclass(frozen=True)
+class _Count:
+    """A number that is a count in disguise: `metric`, in points, times `count` / 100 is whole."""
+
+    metric: str
+    count: int
+    what: str
+
+
+def number_checks(sheet: Sheet, benchmark: Benchmark) -> list[Check]:
+    """All checks of the tasks' numbers."""
+    return [
+        _whole_counts(sheet, benchmark),
+        _largest(sheet, benchmark),
+        _harmonic_means(sheet, benchmark),
+        _cutoffs(sheet, benchmark),
+        _ties(sheet, benchmark),
+    ]
+
+
+def resolution(metrics: Mapping[str, float], name: str) -> float:
+    """Half a unit of the last digit, in points, that metrics of this kind are given with.
+
+    A kind is `ndcg_at_*`, `mrr_at_*`, ...: mteb rounds some and not others. One short number may be exact, so the longest of its kind
+    counts.
+    """
+    kind = _kind(name)
+    decimals = max(_decimals(value) for other, value in metrics.items() if _kind(other) == kind)
+    twice = _MTEB_HALF_DIGIT if kind and decimals < _MTEB_DECIMALS else 0.0
+    return 0.5 * 10**-decimals + twice if decimals < _UNROUNDED else _EPSILON
+
+
+def _kind(name: str) -> str:
+    return name.partition("_at_")[0] if "_at_" in name else ""
+
+
+def _decimals(value: float) -> int:
+    return next((digits for digits in range(_UNROUNDED) if abs(round(value, digits) - value) < _EPSILON / 10), _UNROUNDED)
+
+
+def _whole_counts(sheet: Sheet, benchmark: Benchmark) -> Check:
+    held, findings, unclear = 0, [], []
+    for task, claim in sheet.by_task(benchmark):
+        for each in _counts(task, claim):
+            value, step = claim.metrics[each.metric], 100 / each.count
+            unit = resolution(claim.metrics, each.metric)
+            chance = min(1, 2 * unit / step)
+            if abs(value - step * round(value / step)) > unit + _EPSILON:
+                text = f"{each.metric} {value} x {each.count / 100:g} ({each.what}) = {value / step:.3f}, no whole number"
+                findings.append(Finding("contradicts", task.name, text))
+            elif chance > _BY_CHANCE:
+                unclear.append(f"{task.name} {each.metric} ({chance:.0%})")
+            else:
+                held += 1
+    if unclear:
+        text = f"whole, but with so few digits many a wrong number would be, too (chance): {', '.join(unclear)}"
+        findings.append(Finding("can't tell", "card", text))
+    return check("counts", "accuracy, P@1, MRR and recall are counts: times what was counted they are whole", held=held, findings=findings)
+
+
+def _counts(task: TaskSpec, claim: Claim) -> Iterator[_Count]:
+    tables, rows = task.statistics, task.statistics.get(task.split, {})
+    candidates: list[_Count] = []
+    if task.type == "Classification" and "rows" in rows:
+        experiments = task.n_experiments or 1
+        candidates = [_Count("accuracy", rows["rows"] * experiments, f"{rows['rows']} texts, {experiments} experiments")]
+    elif task.type == "Retrieval" and "queries" in tables:
+        queries = tables["queries"]["rows"]
+        candidates = [_Count(name, queries, f"{queries} queries") for name in ("precision_at_1", "mrr_at_1")]
+    elif task.type == "Reranking" and "query" in rows:
+        samples = rows["query"]["rows"]
+        candidates = [_Count("mrr", samples * _MRR_STEPS, f"{samples} samples, steps of 1/{_MRR_STEPS}")]
+    elif task.type == "PairClassification" and "labels" in rows:
+        pairs, positives = rows["rows"], rows["labels"].get("1", 0)
+        for similarity in _SIMILARITIES:
+            candidates.append(_Count(f"{similarity}_accuracy", pairs, f"{pairs} pairs"))
+            candidates.append(_Count(f"{similarity}_recall", positives, f"{positives} positive pairs"))
+    return (each for each in candidates if each.metric in claim.metrics and each.count > 0)
+
+
+def _largest(sheet: Sheet, benchmark: Benchmark) -> Check:
+    held, findings = 0, []
+    for task, claim in sheet.by_task(benchmark, "PairClassification"):
+        for name in ("accuracy", "ap", "f1"):
+            values = {similarity: claim.metrics.get(f"{similarity}_{name}") for similarity in _SIMILARITIES}
+            known = {similarity: value for similarity, value in values.items() if value is not None}
+            largest = claim.metrics.get(f"max_{name}")
+            if largest is None or len(known) < len(_SIMILARITIES) - 1:
+                continue
+            best = max(known, key=lambda similarity: known[similarity])
+            if abs(largest - known[best]) <= _EPSILON:
+                held += 1
+            else:
+                findings.append(Finding("contradicts", task.name, f"max_{name} is {largest}, the largest is {best}_{name} {known[best]}"))
+    return check("maxima", "max_* of a pair classification is the largest of its similarities", held=held, findings=findings)
+
+
+def _harmonic_means(sheet: Sheet, benchmark: Benchmark) -> Check:
+    held, findings = 0, []
+    for task, claim in sheet.by_task(benchmark, "PairClassification"):
+        for similarity in _SIMILARITIES:
+            found = [claim.metrics.get(f"{similarity}_{name}") for name in ("precision", "recall", "f1")]
+            if None in found or not sum(value for value in found[:2] if value):
+                continue
+            precision, recall, f1 = (value for value in found if value is not None)
+            expected = 2 * precision * recall / (precision + recall)
+            # each of the two has a derivative of at most 2 in the mean
+            if abs(f1 - expected) <= 5 * resolution(claim.metrics, f"{similarity}_f1") + _EPSILON:
+                held += 1
+            else:
+                text = f"{similarity}_f1 is {f1}; precision {precision} and recall {recall} make {expected:.6f}"
+                findings.append(Finding("contradicts", task.name, text))
+    return check("F1", "F1 is the harmonic mean of precision and recall", held=held, findings=findings)
+
+
+def _cutoffs(sheet: Sheet, benchmark: Benchmark) -> Check:
+    """map@1 is recall@1 in trec_eval, and no longer list of results can lower recall, map or mrr, nor the hits P@k x k."""
+    held, findings = 0, []
+    for task, claim in sheet.by_task(benchmark, "Retrieval"):
+        metrics = claim.metrics
+        wrong = []
+        if {"map_at_1", "recall_at_1"} <= metrics.keys() and abs(metrics["map_at_1"] - metrics["recall_at_1"]) > _EPSILON:
+            wrong.append(f"map_at_1 {metrics['map_at_1']} is not recall_at_1 {metrics['recall_at_1']}")
+        for kind in ("recall", "map", "mrr", "precision"):
+            cutoffs = sorted(int(match[1]) for name in metrics if (match := re.fullmatch(rf"{kind}_at_(\d+)", name)))
+            for shorter, longer in itertools.pairwise(cutoffs):
+                low, high = metrics[f"{kind}_at_{shorter}"], metrics[f"{kind}_at_{longer}"]
+                low, high = (low * shorter, high * longer) if kind == "precision" else (low, high)
+                slack = resolution(metrics, f"{kind}_at_{longer}") * (shorter + longer if kind == "precision" else 2)
+                if low > high + slack + _EPSILON:
+                    wrong.append(f"{kind}_at_{longer} is too low for {kind}_at_{shorter}")
+        if any("_at_" in name for name in metrics):
+            held += not wrong
+            findings += [Finding("contradicts", task.name, text) for text in wrong]
+    return check("cut-offs", "retrieval metrics of different cut-offs agree with each other", held=held, findings=findings)
+
+
+def _ties(sheet: Sheet, benchmark: Benchmark) -> Check:
+    """ndcg@1 and mrr@1 ask the same, is the first result relevant; beir's two sorts answer unlike where scores are tied."""
+    held, findings = 0, []
+    for task, claim in sheet.by_task(benchmark, "Retrieval"):
+        found = [claim.metrics.get(name) for name in ("precision_at_1", "ndcg_at_1", "mrr_at_1")]
+        precision, ndcg, mrr = found
+        if precision is None or ndcg is None or mrr is None or abs(precision - ndcg) > _EPSILON:
+            continue  # graded relevance: ndcg@1 is something else
+        if abs(ndcg - mrr) <= resolution(claim.metrics, "ndcg_at_1") + resolution(claim.metrics, "mrr_at_1") + _EPSILON:
+            held += 1
+            continue
+        queries = task.statistics.get("queries", {}).get("rows")
+        hits = f" ({ndcg * queries / 100:.0f} and {mrr * queries / 100:.0f} of {queries} queries)" if queries else ""
+        text = f"ndcg_at_1 {ndcg:g} and mrr_at_1 {mrr:g} differ{hits}: beir under mteb 1.1.x sorts tied scores in two ways, mteb 2 in one"
+        corpus = task.statistics.get("corpus", {})
+        copies = corpus.get("rows", 0) - corpus.get("unique", 0) if "unique" in corpus else 0
+        findings.append(Finding("noted", task.name, text + (f". {copies} of its passages are copies of others" if copies else "")))
+    about = "ndcg@1 is mrr@1 unless scores are tied"
+    return Check(name="ties", about=about, held=held, of=held + len(findings), findings=tuple(findings))

@@ -1,0 +1,63 @@
+"""The claims of a card, checked, and compared with a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.core.benchmark import Benchmark, load_benchmark
+from harness.core.calibration import read_calibration
+from harness.core.errors import RequestError
+from harness.read.claims.averages import Averages, average_checks, averages
+from harness.read.claims.findings import Check
+from harness.read.claims.grading import Comparison, grade
+from harness.read.claims.numbers import number_checks
+from harness.read.claims.provenance import provenance_checks
+from harness.read.claims.sheet import Sheet, one_run, read_sheet
+from harness.read.claims.statements import statement_checks
+
+
+@dataclass(frozen=True)
+class Report:
+    """The claims of a card, what the checks say of them, and how a run compares (None: none was named)."""
+
+    sheet: Sheet
+    averages: Averages
+    checks: tuple[Check, ...]
+    comparison: Comparison | None
+
+    @property
+    def exit_code(self) -> int:
+        """0 for a card alone; see `Comparison.exit_code`."""
+        return self.comparison.exit_code if self.comparison else 0
+
+
+def claims_report(card: Path, *, against: Path | None = None, noise: Path | None = None, benchmark: str = "cmteb35") -> Report:
+    """The card (or folder of results) read, checked, and graded against a run.
+
+    Raises:
+        InputError: the card, the run or the calibration can't be read.
+        RequestError: an unknown benchmark, no run or several at a path, or a calibration that is not that of the run.
+    """
+    if noise is not None and against is None:
+        raise RequestError("--noise has a meaning only with --against RUN: it says how far a run may be from the card")
+    table = load_benchmark(benchmark)
+    sheet = read_sheet(card, table)
+    found = averages(sheet, table)
+    comparison = None
+    if against is not None:
+        run = one_run(against, table)
+        calibration = read_calibration(noise, table) if noise else None
+        if calibration is not None:
+            calibration.check_belongs(run, table)
+        comparison = grade(sheet, found, run, table, calibration)
+    return Report(sheet, found, _checks(sheet, found, table), comparison)
+
+
+def _checks(sheet: Sheet, found: Averages, benchmark: Benchmark) -> tuple[Check, ...]:
+    return (
+        *average_checks(found, benchmark),
+        *number_checks(sheet, benchmark),
+        *provenance_checks(sheet, benchmark),
+        *statement_checks(sheet, found, benchmark),
+    )

@@ -1,0 +1,114 @@
+"""What is claimed, from a model card or from a folder of results: the numbers of the tasks, the printed rows, the text around them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.core.benchmark import Benchmark, TaskSpec
+from harness.core.errors import RequestError
+from harness.core.records import RowHeader, Run, flat_metrics
+from harness.read.cards import ROWS, Claim, PrintedRow, card_claims, read_card, read_rows, score_table
+from harness.read.claims.document import Document, parse_document
+from harness.read.imports import card_records, origin
+from harness.read.leaderboard import load_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """The claims of one model. `run`: the same as records, which hold them for the leaderboard's averages and for comparing.
+
+    `places`: where each printed row stands (`line 1100`). `notes`: what could not be read. `document`: None for a folder.
+    """
+
+    path: Path
+    model: str
+    claims: tuple[Claim, ...]
+    run: Run
+    rows: tuple[PrintedRow, ...]
+    places: tuple[str, ...]
+    notes: tuple[str, ...]
+    document: Document | None
+    text: str = ""
+
+    @property
+    def numbers(self) -> int:
+        """How many metrics are claimed."""
+        return sum(len(claim.metrics) for claim in self.claims)
+
+    def by_task(self, benchmark: Benchmark, *types: str) -> Iterator[tuple[TaskSpec, Claim]]:
+        """The claimed tasks of some types (all, where none is named), in the benchmark's order."""
+        claims = {claim.task: claim for claim in self.claims}
+        for task in benchmark.tasks:
+            if task.name in claims and (not types or task.type in types):
+                yield task, claims[task.name]
+
+
+def read_sheet(path: Path, benchmark: Benchmark) -> Sheet:
+    """The claims of a card, or of a folder of results (a run, published records, mteb's result files).
+
+    Raises:
+        InputError: the card's front matter or the folder's records can't be read.
+        RequestError: a folder without a run, or with several.
+    """
+    return _folder_sheet(path, benchmark) if path.is_dir() else _card_sheet(path, benchmark)
+
+
+def one_run(path: Path, benchmark: Benchmark) -> Run:
+    """The one run at or below a path.
+
+    Raises:
+        RequestError: there is none, or several.
+        InputError: its manifest is damaged.
+    """
+    runs = load_rows([path], benchmark)
+    if len(runs) > 1:
+        named = ", ".join(str(run.path) for run in runs[:4])
+        raise RequestError(f"{path} holds {len(runs)} runs ({named}{', ...' if len(runs) > 4 else ''}): name one of them")
+    return runs[0]
+
+
+def _card_sheet(path: Path, benchmark: Benchmark) -> Sheet:
+    text = read_card(path)
+    found, table = card_claims(text, benchmark), score_table(text, benchmark)
+    notes = [f"{len(found.foreign)} entries of the front matter are no task, or another split, of {benchmark.name}: {_few(found.foreign)}"]
+    header = RowHeader(model=found.model, gpu="", dtype="", size_gb=None, dim=None, max_len=None)
+    records = card_records(found, benchmark)
+    return Sheet(
+        path=path,
+        model=found.model,
+        claims=found.claims,
+        run=Run(path, header, records, {}, {}, {}),
+        rows=table.rows if table else (),
+        places=tuple(f"line {line}" for line in table.lines) if table else (),
+        notes=(*(notes if found.foreign else []), *(table.refused if table else ())),
+        document=parse_document(text),
+        text=text,
+    )
+
+
+def _folder_sheet(path: Path, benchmark: Benchmark) -> Sheet:
+    run = one_run(path, benchmark)
+    claims = []
+    for task in benchmark.tasks:
+        record = run.records.get(task.name)
+        if record is not None:
+            percents = {name: 100 * value for name, value in flat_metrics(record.metrics, task).items()}
+            claims.append(Claim(task=task.name, split=task.split, revision=record.dataset_revision, metrics=percents))
+    rows = read_rows(run.path / ROWS) if (run.path / ROWS).is_file() else ()
+    trusts = sorted({str(origin(record).get("trust")) for record in run.records.values() if origin(record)})
+    return Sheet(
+        path=run.path,
+        model=run.header.model,
+        claims=tuple(claims),
+        run=run,
+        rows=rows,
+        places=(ROWS,) * len(rows),
+        notes=(*([f"imported: {' and '.join(trusts)}"] if trusts else []), *run.header.notes, *run.broken.values()),
+        document=None,
+    )
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return "; ".join(names[:3]) + ("; ..." if len(names) > 3 else "")

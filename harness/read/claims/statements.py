@@ -1,0 +1,306 @@
+"""What a card says in words and in its script, against what its numbers are.
+
+Sentences are found by words of Chinese and English cards, not by one card's phrases; what no pattern finds is not judged. A finding quotes
+the card, so that a reader can see what was understood.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from harness.core.benchmark import Benchmark
+from harness.core.records import RowHeader
+from harness.core.words import display_width
+from harness.read.cards import Table, markdown_tables, score_titles
+from harness.read.claims.averages import Averages, RowMatch, listed
+from harness.read.claims.document import Document
+from harness.read.claims.findings import Check, Finding, check
+from harness.read.claims.script import DTYPES, Option, Script, evaluation_scripts
+from harness.read.claims.sheet import Sheet
+
+_NUMBERS = {
+    **dict(zip("一二三四五六七八九十", range(1, 11), strict=True)),
+    "两": 2,
+    **dict(zip(("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), range(1, 11), strict=True)),
+}
+_COUNT = rf"(\d{{1,3}}|{'|'.join(_NUMBERS)})"
+_TESTS = (
+    re.compile(rf"(?:测试|评测|测评|实验|运行|跑)了?\s*{_COUNT}\s*(?:次|轮|遍)"),
+    re.compile(rf"{_COUNT}\s*(?:次|轮|遍|组)(?:不同的)?(?:测试|评测|测评|实验|运行)"),
+    re.compile(rf"\b{_COUNT}\s+(?:\w+\s+)?(?:tests|runs|trials|experiments|evaluations)\b", re.IGNORECASE),
+    re.compile(rf"\b(?:test|evaluat|measur|ran|run)\w*\b[^.]{{0,40}}?\b{_COUNT}\s+times\b", re.IGNORECASE),
+)
+_CHOICE = re.compile(r"选取|选择|选用|采用|取了|\b(?:report|select|chose|choose|pick|took|take|publish)", re.IGNORECASE)
+_LOWEST = re.compile(r"最低|最差|最小|\b(?:lowest|worst|minimum|smallest)\b", re.IGNORECASE)
+_HIGHEST = re.compile(r"最高|最好|最佳|最优|最大|\b(?:highest|best|maximum|largest)\b", re.IGNORECASE)
+_SCORE = re.compile(r"精度|分数|得分|成绩|结果|\b(?:accuracy|accuracies|scores?|results?|precision|averages?)\b", re.IGNORECASE)
+_PRECISION = re.compile(r"精度|\bprecision\b", re.IGNORECASE)
+_BEST_LENGTH = re.compile(
+    r"(?:sequence length|max_?(?:seq_?)?len(?:gth)?|序列长度|长度)\D{0,12}?(\d{2,5})\D{0,12}?(?:最佳|最好|最优|best)", re.IGNORECASE
+)
+_RANDOM = re.compile(r"随机|\brandom", re.IGNORECASE)
+_DIFFER = re.compile(r"不一致|不同|差异|波动|不稳定|\b(?:differ|vary|varies|variation|fluctuat|inconsistent|unstable)", re.IGNORECASE)
+_SIGNIFICANT_BITS = {"bfloat16": 8, "float16": 11, "float32": 24}
+
+# Names of options and attributes that set what a column of the table says.
+_MEANS = {
+    "max_len": ("max_len", "max_length", "max_seq_length", "max_seq_len", "sequence_length", "seq_len", "seq_length"),
+    "dim": ("dim", "dimension", "embedding_dim", "matryoshka_dim", "mrl_dim", "truncate_dim"),
+    "dtype": ("dtype", "torch_dtype", "tensor_type", "precision"),
+}
+_QUOTE_WIDTH = 80
+_TITLES = {"max_len": "Sequence Length", "dim": "Dimension", "dtype": "tensor-type"}
+
+
+@dataclass(frozen=True)
+class _Card:
+    document: Document
+    found: Averages
+    average: str
+    scripts: tuple[Script, ...]
+    tables: tuple[Table, ...]
+
+    @property
+    def matches(self) -> tuple[RowMatch, ...]:
+        return self.found.matches
+
+
+def statement_checks(sheet: Sheet, found: Averages, benchmark: Benchmark) -> list[Check]:
+    """All checks of words and code; none for a folder of results, which has none."""
+    if sheet.document is None:
+        return []
+    scripts, refused = evaluation_scripts(sheet.document.blocks)
+    card = _Card(sheet.document, found, score_titles(benchmark.tasks)["Average"], scripts, markdown_tables(sheet.text))
+    unread = [Finding("can't tell", "script", text) for text in refused]
+    return [
+        _number_of_tests(card),
+        _chosen_test(card),
+        _best_length(card),
+        _randomness(card),
+        _settings(card, sheet.model),
+        _options(card, unread),
+        _dtypes(card, unread),
+    ]
+
+
+def _number_of_tests(card: _Card) -> Check:
+    held, findings = 0, []
+    for line, text in card.document.clauses():
+        match = next((match for pattern in _TESTS if (match := pattern.search(text))), None)
+        if match is None or not card.matches:
+            continue
+        told = int(match[1]) if match[1].isdigit() else _NUMBERS[match[1].lower()]
+        if told == len(card.matches):
+            held += 1
+            continue
+        some = f"; {', '.join(groups)}" if (groups := list(_groups_of(card, told))) else ""
+        findings.append(
+            Finding("contradicts", f"line {line}", f"{_quote(text)}: {told} tests, the table has {len(card.matches)} rows{some}")
+        )
+    return check("tests", "as many rows are printed as tests are told of", held=held, findings=findings)
+
+
+def _groups_of(card: _Card, count: int) -> Iterator[str]:
+    """Groups of exactly so many rows that share a setting: they may be the tests that are meant."""
+    for field, title in _TITLES.items():
+        values = {getattr(match.row.header, field) for match in card.matches}
+        for value in sorted(values - {None, ""}, key=str):
+            alike = [match for match in card.matches if getattr(match.row.header, field) == value]
+            if len(alike) == count:
+                yield f"{count} have {title} {value} ({listed(alike)}) and may be those"
+
+
+def _chosen_test(card: _Card) -> Check:
+    held, findings = 0, []
+    for line, text in card.document.clauses():
+        low = bool(_LOWEST.search(text))
+        if not (_CHOICE.search(text) and _SCORE.search(text) and (low or _HIGHEST.search(text))) or len(card.matches) < 2:
+            continue
+        where = f"line {line}"
+        if card.found.front is None:
+            findings.append(Finding("can't tell", where, f"{_quote(text)}: no row is known to be the front matter"))
+        elif _rank(card, highest=not low):
+            held += 1
+        else:
+            findings.append(Finding("contradicts", where, f"{_quote(text)}: {_choice(card, text, card.found.front, low=low)}"))
+    return check("choice", "the front matter is the test that is told to have been taken", held=held, findings=findings)
+
+
+def _rank(card: _Card, *, highest: bool) -> bool:
+    """Whether the front matter's row has the highest (lowest) average."""
+    values = [match.row.scores[card.average] for match in card.matches]
+    front = card.found.front
+    return front is not None and front.row.scores[card.average] == (max if highest else min)(values)
+
+
+def _choice(card: _Card, text: str, front: RowMatch, *, low: bool) -> str:
+    values = [match.row.scores[card.average] for match in card.matches]
+    place = "the highest" if _rank(card, highest=True) else "the lowest" if _rank(card, highest=False) else "neither end"
+    told = f"{front.label} is the front matter, {place} of {len(values)} ({front.row.scores[card.average]}; {min(values)} to {max(values)})"
+    bits = {match.row.header.dtype: _SIGNIFICANT_BITS.get(_dtype(match.row.header.dtype)) for match in card.matches}
+    own = bits.get(front.row.header.dtype)
+    if not _PRECISION.search(text) or own is None or None in bits.values() or len(bits) < 2:
+        return told
+    end = (min if low else max)(each for each in bits.values() if each is not None)
+    which = ", ".join(sorted(name for name, each in bits.items() if each == end))
+    fits = (
+        "which would fit"
+        if own == end
+        else f"which does not fit either: {which} has {end} significant bits, {front.row.header.dtype} {own}"
+    )
+    return f"{told}. Read as the precision of numbers, {fits}"
+
+
+def _best_length(card: _Card) -> Check:
+    held, findings = 0, []
+    for line, text in card.document.clauses():
+        match = _BEST_LENGTH.search(text)
+        rows = [each for each in card.matches if each.row.header.max_len is not None]
+        if match is None or len(rows) < 2:
+            continue
+        best = max(rows, key=lambda each: each.row.scores[card.average])
+        if best.row.header.max_len == int(match[1]):
+            held += 1
+        else:
+            average = best.row.scores[card.average]
+            findings.append(
+                Finding("contradicts", f"line {line}", f"{_quote(text)}: the highest average is that of {best.label}, {average}")
+            )
+    return check("length", "the length that is told to be best has the best row", held=held, findings=findings)
+
+
+def _randomness(card: _Card) -> Check:
+    findings = []
+    for line, text in card.document.sentences():
+        if not (_RANDOM.search(text) and _DIFFER.search(text)):
+            continue
+        told = (
+            f"{_quote(text)}: mteb 1.1.x seeds every draw anew for each task, so equal vectors give equal scores; "
+            "what differs between runs is the vectors (docs/claims.md)"
+        )
+        spread = _undrawn_spread(card)
+        findings.append(Finding("contradicts", f"line {line}", f"{told}{spread}"))
+    return check("randomness", "scores do not depend on random draws", held=0, findings=findings)
+
+
+def _undrawn_spread(card: _Card) -> str:
+    """The largest difference between rows that differ in their GPU alone, in a type that draws no random number at all."""
+    drawn = ("Average", "Classification", "Clustering")
+    largest = (0.0, "")
+    for first in card.matches:
+        for second in card.matches[first.number :]:
+            here, there = first.row.header, second.row.header
+            if (here.dtype, here.dim, here.max_len) != (there.dtype, there.dim, there.max_len):
+                continue
+            for title, score in first.row.scores.items():
+                points = second.row.scores[title] - score
+                if not title.startswith(drawn) and abs(points) > abs(largest[0]):
+                    largest = (points, f"rows {first.number} and {second.number} differ by {points:+.2f} in {title}")
+    return f". The card shows it: {largest[1]}, where nothing is drawn" if largest[1] else ""
+
+
+def _settings(card: _Card, model: str) -> Check:
+    """Defaults and constants of the script, and what other tables say of the model, against the row that the front matter is."""
+    held, findings = 0, []
+    front = card.found.front
+    for field, name, value, where in (*_script_values(card.scripts), *_table_values(card, model)):
+        values = value if isinstance(value, tuple) else (value,)
+        rows = [front] if front else list(card.matches)
+        own = [shown for match in rows if (shown := _shown(match.row.header, field)) is not None]
+        if not own:
+            continue
+        if set(own) & {_dtype(str(each)) if field == "dtype" else each for each in values}:
+            held += 1
+            continue
+        listing = ", ".join(str(each) for each in sorted(set(own), key=str))
+        which = f"the front matter is {front.label}: {listing}" if front else f"the printed rows have {listing}"
+        told = f"{name} is {', '.join(map(str, values))}"
+        findings.append(Finding("contradicts", where, f"{told}, {which}"))
+    return check("settings", "script and tables have the settings of the front matter's row", held=held, findings=findings)
+
+
+def _script_values(scripts: tuple[Script, ...]) -> Iterator[tuple[str, str, object, str]]:
+    for script in scripts:
+        for field, names in _MEANS.items():
+            for option in script.options:
+                if option.name in names and option.default is not None:
+                    yield field, f"the default of {option.flag}", option.default, f"line {option.line}"
+            for attribute, value, line in script.settings:
+                if attribute in names:
+                    yield field, attribute, value, f"line {line}"
+
+
+def _table_values(card: _Card, model: str) -> Iterator[tuple[str, str, object, str]]:
+    """What tables without scores say of this model. A cell may list several values: `[1024, 1792]`."""
+    for table in card.tables:
+        name = table.column("model")
+        if card.average in table.head or name is None:
+            continue
+        for offset, cells in enumerate(table.rows):
+            if len(cells) != len(table.head) or _plain(cells[name]) != _plain(model):
+                continue
+            for field in ("max_len", "dim"):
+                column = table.column(field)
+                numbers = tuple(int(each) for each in re.findall(r"\d+", cells[column])) if column is not None else ()
+                if numbers:
+                    yield field, f"{_TITLES[field]} of the model", numbers, f"line {table.line + 2 + offset}"
+
+
+def _options(card: _Card, unread: list[Finding]) -> Check:
+    held, findings = 0, list(unread)
+    for script in card.scripts:
+        if script.unread is None:
+            findings.append(Finding("can't tell", f"line {script.line}", "the script hands its arguments on as a whole"))
+            continue
+        held += len(script.options) - len(script.unread)
+        findings += [Finding("contradicts", f"line {each.line}", _unread_option(each)) for each in script.unread]
+    return check("options", "the script reads every option that it takes", held=held, findings=findings)
+
+
+def _unread_option(option: Option) -> str:
+    default = "" if option.default is None else f" (default {option.default!r})"
+    return f"the script takes {option.flag}{default} and never reads it: it changes nothing"
+
+
+def _dtypes(card: _Card, unread: list[Finding]) -> Check:
+    held, findings = 0, list(unread)
+    named = [match for match in card.matches if _dtype(match.row.header.dtype) in _SIGNIFICANT_BITS]
+    for script in card.scripts:
+        where = f"line {script.line}"
+        if not script.dtypes:
+            text = "the dtype depends on what is not in the script" if script.dtypes is None else "the script names no dtype"
+            findings.append(Finding("can't tell", where, text))
+            continue
+        other = [match for match in named if _dtype(match.row.header.dtype) not in script.dtypes]
+        held += len(named) - len(other)
+        for dtype in dict.fromkeys(match.row.header.dtype for match in other):
+            alike = [match for match in other if match.row.header.dtype == dtype]
+            told = f"{listed(alike)} of the table {'is' if len(alike) == 1 else 'are'} {dtype}"
+            makes = " and ".join(sorted(script.dtypes))
+            findings.append(Finding("contradicts", where, f"the script as printed makes {makes} only; {told}"))
+    return check("dtypes", "the script can make the dtype of every row", held=held, findings=findings)
+
+
+def _shown(header: RowHeader, field: str) -> object:
+    value = getattr(header, field)
+    if field == "dtype":
+        return _dtype(value) or None
+    return value
+
+
+def _dtype(name: str) -> str:
+    return DTYPES.get(name.lower().removeprefix("torch."), name.lower())
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^0-9a-z]", "", name.rpartition("/")[2].lower())
+
+
+def _quote(text: str) -> str:
+    """The words of the card, cut where they would fill more than a line."""
+    shown = text
+    while display_width(shown) > _QUOTE_WIDTH:
+        shown = shown[:-1]
+    return f'"{shown}{"" if shown == text else ".."}"'

@@ -1,0 +1,111 @@
+"""In which settings two runs differ, by their manifests: what was asked for, the machine, the packages, the weights, the source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from harness.core.records import Run
+
+Kind = Literal["protocol", "model", "setting", "device", "kernel", "packages", "source"]
+"""`protocol`: what a score means (benchmark, scoring, seed). `model`: name, revision, weights, tokenizer. `setting`: whatever else the run
+was asked for (dtype, max_len, dim, data, gpu). `device`, `kernel`, `packages`: what it ran on and with. `source`: the harness itself."""
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+SCORE_PACKAGES = ("mteb", "C_MTEB", "beir", "pytrec-eval-terrier", "scikit-learn")
+"""The packages whose code defines a score (docs/protocol.md); another version of one is another protocol."""
+
+_PROTOCOL = ("benchmark.", "spec.benchmark", "spec.scoring.", "spec.model.query_instruction", "seed")
+_MODEL = ("spec.model.", "model.repository", "model.commit", "model.weights_digest", "model.module_files", "model.modules")
+_KERNEL = ("model.attention", "model.linear", "model.ladder", "model.batch_tokens", "model.flags", "spec.gpu.encoding.")
+
+_SECTIONS = ("benchmark", "seed", "spec", "model", "device", "machine", "versions", "source")
+
+# What follows from other keys: digests from what they cover, hashes of single files from the one over all, the fingerprint's repetitions.
+_DERIVED = (
+    *("model.digest", "model.weights_sha256.", "model.kernel", "model.model", "model.dtype", "model.max_len", "model.device."),
+    *("model.stored_parameters", "model.parameters"),
+)
+
+_NAME_A_VECTOR = ("digest", "tokenizer_sha256", "max_len", "ladder", "batch_tokens")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingDifference:
+    """One setting of two runs. `key`: its place in the manifest (`versions.torch`); `a`, `b`: the values as text, None where not told."""
+
+    kind: Kind
+    key: str
+    a: str | None
+    b: str | None
+
+    def __str__(self) -> str:
+        return f"{self.key}: {_told(self.a)} -> {_told(self.b)}"
+
+
+def differences(a: Run, b: Run) -> tuple[SettingDifference, ...]:
+    """The settings in which two runs differ, in the order of `Kind` and then by name; empty where both ran alike.
+
+    Runs that others made have no manifest of ours: of them only what the leaderboard's row tells is compared.
+    """
+    if not ("spec" in a.manifest and "spec" in b.manifest):
+        return tuple(_header_differences(a, b))
+    left, right = (dict(_flat({key: value for key, value in run.manifest.items() if key in _SECTIONS})) for run in (a, b))
+    found = [
+        SettingDifference(kind=_kind(key), key=key, a=left.get(key), b=right.get(key))
+        for key in dict.fromkeys([*left, *right])
+        if left.get(key) != right.get(key) and not key.startswith(_DERIVED)
+    ]
+    if left.get("model.kernel") != right.get("model.kernel") and not {"device", "kernel", "packages"} & {each.kind for each in found}:
+        # processors of one name with other steppings or instruction sets, another build of torch, a variable of a library below it
+        found.append(SettingDifference(kind="kernel", key="model.kernel", a=left.get("model.kernel"), b=right.get("model.kernel")))
+    return tuple(sorted(found, key=lambda each: (KINDS.index(each.kind), each.key)))
+
+
+def same_vectors(a: Run, b: Run) -> bool:
+    """Whether weights, tokenizer, device, kernels, libraries and batch shapes are so equal that every vector of the two runs must be, to
+    the bit: the digest does not have the batch shape of a text, which follows from the ladder.
+    """
+    models = [run.manifest.get("model") for run in (a, b)]
+    decides = [[model.get(key) for key in _NAME_A_VECTOR] if isinstance(model, Mapping) else [None] for model in models]
+    return None not in decides[0] and decides[0] == decides[1]
+
+
+def _header_differences(a: Run, b: Run) -> Iterator[SettingDifference]:
+    kinds: dict[str, Kind] = {"model": "model", "gpu": "device", "dtype": "setting", "max_len": "setting", "dim": "setting"}
+    for name, kind in kinds.items():
+        left, right = (_text(getattr(run.header, name)) or None for run in (a, b))
+        if left != right:
+            yield SettingDifference(kind=kind, key=name, a=left, b=right)
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str | None]]:
+    for key, each in value.items():
+        if isinstance(each, Mapping):
+            yield from _flat(each, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", _text(each)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _kind(key: str) -> Kind:
+    if key.startswith("versions."):
+        return "protocol" if key.removeprefix("versions.") in SCORE_PACKAGES else "packages"
+    if key.startswith(_PROTOCOL):
+        return "protocol"
+    if key.startswith(_KERNEL):
+        return "kernel"
+    if key.startswith((*_MODEL, "model.")):
+        return "model"
+    if key.startswith(("device.", "machine.")):
+        return "device"
+    return "source" if key.startswith("source.") else "setting"
+
+
+def _told(value: str | None) -> str:
+    return "not told" if value is None else value

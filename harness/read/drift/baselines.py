@@ -1,0 +1,264 @@
+"""Runs that were promoted to baselines: `<folder>/<model>/<name>/`, and a log of who did it and why.
+
+A baseline is replaced whole: the other one is written beside it and takes its name by renaming, so that whatever kills the writer, a folder
+under a baseline's name holds all of one run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from harness.core.benchmark import Benchmark, TaskSpec
+from harness.core.calibration import CALIBRATION, Calibration, points, read_calibration
+from harness.core.errors import InputError, MachineError, RequestError
+from harness.core.files import atomic_write
+from harness.core.records import MANIFEST, Run, find_runs, read_run
+from harness.core.words import one_line
+from harness.read.drift.check import DriftReport, check_runs, foreign_records
+
+LOG = "log.jsonl"
+"""A line per promotion, appended to: `LogEntry` as JSON."""
+
+_NAME = re.compile(r"\w[\w.+-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogEntry:
+    """A promotion. `baseline`: `<model>/<name>`. `who`: None where git does not know. `date`: ISO 8601, UTC.
+
+    `run`: the digest of its settings; `scores`: of all its metrics, `replaces`: of those before it, None for the first of its name.
+    """
+
+    date: str
+    who: str | None
+    baseline: str
+    why: str
+    run: str
+    tasks: int
+    calibrated: bool
+    scores: str
+    replaces: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """What a promotion did. `changes`: the replaced baseline beside the one that took its name."""
+
+    folder: Path
+    entry: LogEntry
+    changes: DriftReport | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A baseline that is there. `entries`: its promotions, the latest last; `problem`: why it can't serve, empty where it can."""
+
+    path: Path
+    run: Run | None
+    calibrated: bool
+    entries: tuple[LogEntry, ...]
+    problem: str = ""
+
+
+def accept_baseline(
+    run: Run,
+    benchmark: Benchmark,
+    *,
+    to: Path,
+    why: str,
+    who: str | None,
+    when: datetime,
+    name: str | None = None,
+    tasks: Sequence[str] = (),
+) -> Accepted:
+    """Copy the run's records, manifest, `spec.yaml` and calibration to `<to>/<model>/<name>/`, and log it.
+
+    `name`: that of the run's folder by default. `tasks`: what the baseline is to cover, by default the whole benchmark.
+
+    Raises:
+        RequestError: `why` is empty, `name` is none, the run is not one of this harness or is that very baseline, or its calibration is
+            another run's.
+        InputError: a task is missing, failed or damaged, or the calibration is damaged.
+        MachineError: the folder can't be written; whatever was there still is.
+    """
+    name = name or run.path.resolve().name
+    if not why.strip():
+        raise RequestError('a baseline needs its reason: --why "torch 2.14, reviewed: all within noise"')
+    if not _NAME.fullmatch(name):
+        raise RequestError(f"--name {name!r}: it names a folder, so only letters, digits and . _ + - are possible")
+    covered = _complete(run, benchmark.select(tasks))
+    calibration = run.path / CALIBRATION
+    if calibration.is_file():
+        read_calibration(calibration, benchmark).check_belongs(run, benchmark)
+    target = to / str(run.header.model) / name
+    if target.resolve() == run.path.resolve():
+        raise RequestError(f"{run.path} is that baseline already: name a run outside of {to}")
+    before = read_run(target, benchmark) if (target / MANIFEST).is_file() else None
+    changes = None
+    if before is not None and before.records:
+        common = [task.name for task in benchmark.tasks if task.name in before.records]
+        changes = check_runs(before, run, benchmark, calibration=_own_calibration(before, benchmark), tasks=common, allow_unlike=True)
+    entry = LogEntry(
+        date=when.isoformat(timespec="seconds"),
+        who=who,
+        baseline=f"{run.header.model}/{name}",
+        why=why.strip(),
+        run=str(run.manifest["run"]),
+        tasks=len(covered),
+        calibrated=calibration.is_file(),
+        scores=scores_digest(run, benchmark, covered),
+        replaces=scores_digest(before, benchmark, benchmark.tasks) if before else None,
+    )
+    _promote(run.path, target, covered, entry=entry, log=to / LOG)
+    return Accepted(folder=target, entry=entry, changes=changes)
+
+
+def list_baselines(folder: Path, benchmark: Benchmark) -> list[Listed]:
+    """The baselines below a folder, sorted by name.
+
+    Raises:
+        RequestError: there is no such folder.
+        InputError: the log is damaged.
+    """
+    if not folder.is_dir():
+        raise RequestError(f"no baselines at {folder}: make one with python -m harness baseline accept RUN --why TEXT, or name --to DIR")
+    entries = read_log(folder / LOG)
+    found = []
+    for path in find_runs(folder):
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue  # left by a promotion that was killed
+        mine = tuple(entry for entry in entries if entry.baseline == path.relative_to(folder).as_posix())
+        try:
+            run = read_run(path, benchmark)
+            problem = "; ".join(run.broken.values()) or ("" if run.records else "it has no record")
+        except InputError as error:
+            run, problem = None, str(error)
+        found.append(Listed(path=path, run=run, calibrated=(path / CALIBRATION).is_file(), entries=mine, problem=problem))
+    return found
+
+
+def read_log(path: Path) -> list[LogEntry]:
+    """The promotions, the oldest first; none where there is no log.
+
+    Raises:
+        InputError: a line is damaged.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        return [LogEntry(**json.loads(line)) for line in lines if line.strip()]
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error}): restore it from version control") from error
+
+
+def scores_digest(run: Run, benchmark: Benchmark, tasks: Sequence[TaskSpec]) -> str:
+    """SHA-256 over all metrics of the tasks that the run has, hexadecimal."""
+    scores = {task.name: points(run.records[task.name], benchmark) for task in tasks if task.name in run.records}
+    return hashlib.sha256(json.dumps(scores, sort_keys=True).encode()).hexdigest()
+
+
+def listed_lines(listed: Sequence[Listed]) -> list[str]:
+    """A line per baseline, and one per promotion below it, the latest first."""
+    lines = []
+    for each in listed:
+        told = f"{len(each.run.records)} tasks, {'calibrated' if each.calibrated else 'NOT CALIBRATED'}" if each.run else ""
+        problem = f"CAN'T SERVE: {each.problem}" if each.problem else ""
+        lines.append(f"{each.path}: {'; '.join(part for part in (told, problem) if part)}")
+        for entry in reversed(each.entries):
+            change = f"{entry.replaces[:8]} -> {entry.scores[:8]}" if entry.replaces else f"first, {entry.scores[:8]}"
+            lines.append(one_line(f"   {entry.date[:10]}  {entry.who or 'unknown'}: {entry.why} ({change})"))
+        if not each.entries:
+            lines.append(f"   no line in {LOG}: it was not made by `baseline accept`")
+    return lines or ["no baseline yet: python -m harness baseline accept RUN --why TEXT"]
+
+
+def accepted_lines(accepted: Accepted) -> list[str]:
+    """What was done, for a terminal."""
+    entry = accepted.entry
+    replaced = f"replaces {entry.replaces[:8]}" if entry.replaces else "the first of its name"
+    lines = [f"accepted {entry.baseline}: {entry.tasks} tasks, scores {entry.scores[:8]}, {replaced}; written to {accepted.folder}"]
+    if not entry.calibrated:
+        lines.append(
+            f"it has no {CALIBRATION}, so only identical scores will pass: run python -m harness calibrate on the run, and accept it again"
+        )
+    return lines
+
+
+def _complete(run: Run, tasks: Sequence[TaskSpec]) -> tuple[TaskSpec, ...]:
+    if not isinstance(run.manifest.get("run"), str) or "spec" not in run.manifest:
+        raise RequestError(f"{run.path} was not made by this harness, so nothing tells its settings: name a run folder")
+    names = [task.name for task in tasks]
+    wrong = [f"{task} failed: {message}" for task, message in run.failed.items() if task in names]
+    wrong += [f"{task} is damaged: {message}" for task, message in run.broken.items() if task in names]
+    missing = [task for task in names if task not in {**run.records, **run.failed, **run.broken}]
+    wrong += foreign_records(run, tasks)
+    if missing:
+        wrong.append(f"no record of {', '.join(missing)}")
+    if wrong:
+        raise InputError(
+            f"{run.path} is no complete run, and half a baseline guards nothing:\n  " + "\n  ".join(wrong) + "\n"
+            "Run these tasks, or say which ones the baseline is to cover: --tasks TASK,TASK"
+        )
+    return tuple(tasks)
+
+
+def _own_calibration(run: Run, benchmark: Benchmark) -> Calibration | None:
+    """The run's calibration where it has one that is its own; what has changed can be told without."""
+    with contextlib.suppress(InputError, RequestError):
+        calibration = read_calibration(run.path / CALIBRATION, benchmark)
+        calibration.check_belongs(run, benchmark)
+        return calibration
+    return None
+
+
+def _promote(source: Path, target: Path, tasks: Sequence[TaskSpec], *, entry: LogEntry, log: Path) -> None:
+    """Copy a run beside the target, then swap the two by renaming and log it; whatever fails on the way is undone.
+
+    A kill between the two renames leaves both folders whole under hidden names, and none under the target's.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    except OSError as error:
+        raise _not_writable(target, error) from error
+    earlier = scratch.with_suffix(".earlier")
+    try:
+        umask = os.umask(0)
+        os.umask(umask)
+        scratch.chmod(0o777 & ~umask)  # mkdtemp makes folders for the owner alone
+        for name in (MANIFEST, "spec.yaml", CALIBRATION, *(f"{task.name}.json" for task in tasks)):
+            if (source / name).is_file():
+                shutil.copyfile(source / name, scratch / name)
+        if target.exists():
+            target.rename(earlier)
+        scratch.rename(target)
+        _append_log(log, entry)
+    except BaseException as error:
+        if not scratch.exists() and target.exists():
+            target.rename(scratch)
+        if earlier.exists():
+            earlier.rename(target)
+        shutil.rmtree(scratch, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise _not_writable(target, error) from error
+        raise
+    shutil.rmtree(earlier, ignore_errors=True)
+
+
+def _not_writable(target: Path, error: OSError) -> MachineError:
+    return MachineError(f"can't write {target}: {error.strerror or error}. Mend its permissions, or name another folder with --to DIR")
+
+
+def _append_log(path: Path, entry: LogEntry) -> None:
+    before = path.read_bytes() if path.is_file() else b""
+    with atomic_write(path) as stream:
+        stream.write(before + json.dumps(asdict(entry), ensure_ascii=False).encode() + b"\n")

@@ -1,0 +1,291 @@
+"""Verdicts: every metric of every task of a baseline, beside that of a candidate."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from harness.core.benchmark import Benchmark, TaskSpec
+from harness.core.calibration import CALIBRATION, Calibration, points, read_calibration
+from harness.core.errors import InputError, RequestError
+from harness.core.records import Run
+from harness.read.differences import SettingDifference, same_vectors
+from harness.read.drift.likeness import environment, unlike_data, unlike_settings
+from harness.read.leaderboard import Cell, leaderboard_row, load_rows
+
+Verdict = Literal["identical", "within noise", "drifted", "missing", "not comparable"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+FAILING: tuple[Verdict, ...] = ("drifted", "missing")
+"""What makes a gate close; `not comparable` makes it refuse."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricDrift:
+    """One metric of a task, in points (0 to 100). `tolerance`: by how much rounding may move it, None where that was not measured.
+
+    A side is None where it has no (finite) number. `why`: what stands behind `missing` and `not comparable`.
+    """
+
+    metric: str
+    main: bool
+    baseline: float | None
+    candidate: float | None
+    tolerance: float | None
+    verdict: Verdict
+    why: str = ""
+
+    @property
+    def points(self) -> float | None:
+        """Candidate minus baseline, unrounded; None unless both are there."""
+        return None if self.baseline is None or self.candidate is None else self.candidate - self.baseline
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskDrift:
+    """A task: its main metric, whose verdict is the task's, and the other ones that the baseline has."""
+
+    task: str
+    type: str
+    main: MetricDrift
+    others: tuple[MetricDrift, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """That of the main metric."""
+        return self.main.verdict
+
+    @property
+    def failing(self) -> tuple[MetricDrift, ...]:
+        """The metrics that drifted or are missing, the main one first."""
+        return tuple(cell for cell in (self.main, *self.others) if cell.verdict in FAILING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftReport:
+    """A candidate beside a baseline.
+
+    `unlike`: settings that make them different questions; without `allow_unlike` nothing is compared then. `environment`: what else
+    differs. `averages`: pairs of the leaderboard's columns where all their tasks were checked. `calibration`: the file's path, if any.
+    `main_only`: whether other metrics than the main ones count. `notes`: what a reader must know before believing the verdicts.
+    """
+
+    baseline: Run
+    candidate: Run
+    tasks: tuple[TaskDrift, ...]
+    averages: tuple[tuple[Cell, Cell], ...]
+    unlike: tuple[SettingDifference, ...]
+    environment: tuple[SettingDifference, ...]
+    calibration: Path | None
+    allow_unlike: bool = False
+    main_only: bool = False
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def failing(self) -> tuple[TaskDrift, ...]:
+        """The tasks that close the gate: by their main metric, or (unless `main_only`) by any."""
+        return tuple(task for task in self.tasks if task.verdict in FAILING or (task.failing and not self.main_only))
+
+    @property
+    def exit_code(self) -> int:
+        """3 where a task closes the gate, 2 where one is not comparable, else 0."""
+        if self.failing:
+            return 3
+        return 2 if any(task.verdict == "not comparable" for task in self.tasks) else 0
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many tasks have which verdict."""
+        return Counter(task.verdict for task in self.tasks)
+
+
+def one_run(path: Path, benchmark: Benchmark) -> Run:
+    """The one run at or below a path.
+
+    Raises:
+        RequestError: there is none, or several.
+        InputError: its manifest is damaged.
+    """
+    runs = load_rows([path], benchmark)
+    if len(runs) > 1:
+        raise RequestError(f"{path} holds {len(runs)} runs: name one of them, such as {runs[0].path}")
+    return runs[0]
+
+
+def check_folders(
+    baseline: Path,
+    candidate: Path,
+    benchmark: Benchmark,
+    *,
+    calibration: Path | None = None,
+    tasks: Sequence[str] = (),
+    allow_unlike: bool = False,
+    main_only: bool = False,
+) -> DriftReport:
+    """The report on two run folders. `calibration`: a file instead of the `calibration.json` that may lie beside the baseline's records.
+
+    Raises:
+        RequestError: a path holds no run or several, both are the same folder, the calibration is another run's, or a task is unknown.
+        InputError: a manifest, a record or the calibration is damaged, or the baseline is not complete.
+    """
+    if baseline.resolve() == candidate.resolve():
+        raise RequestError(f"baseline and candidate are the same folder ({baseline}): name the run that is to be checked")
+    before, after = (one_run(path, benchmark) for path in (baseline, candidate))
+    own = before.path / CALIBRATION
+    file = calibration or (own if own.is_file() else None)
+    return check_runs(
+        before,
+        after,
+        benchmark,
+        calibration=read_calibration(file, benchmark) if file else None,
+        calibration_file=file,
+        tasks=tasks,
+        allow_unlike=allow_unlike,
+        main_only=main_only,
+    )
+
+
+def check_runs(
+    baseline: Run,
+    candidate: Run,
+    benchmark: Benchmark,
+    *,
+    calibration: Calibration | None,
+    calibration_file: Path | None = None,
+    tasks: Sequence[str] = (),
+    allow_unlike: bool = False,
+    main_only: bool = False,
+) -> DriftReport:
+    """The report on two runs: all tasks of the baseline, or those of `tasks` (names or types).
+
+    Raises:
+        RequestError: the calibration belongs to another run, or `tasks` names what the baseline does not have.
+        InputError: a record of one side is damaged, or the baseline has failed tasks or none.
+    """
+    wanted = _wanted(baseline, benchmark, tasks)
+    _refuse_damaged(baseline, candidate, wanted)
+    if calibration is not None:
+        calibration.check_belongs(baseline, benchmark)
+    unlike = unlike_settings(baseline, candidate)
+    compared = allow_unlike or not unlike
+    found = []
+    for task in wanted:
+        why = "" if compared else "the two runs are unlike"
+        found.append(_task_drift(task, baseline, candidate, benchmark, calibration=calibration, why=why, allow_unlike=allow_unlike))
+    return DriftReport(
+        baseline=baseline,
+        candidate=candidate,
+        tasks=tuple(found),
+        averages=tuple(_averages(baseline, candidate, benchmark, found)),
+        unlike=unlike,
+        environment=environment(baseline, candidate),
+        calibration=calibration_file if calibration is not None else None,
+        allow_unlike=allow_unlike,
+        main_only=main_only,
+        notes=tuple(_notes(baseline, candidate, benchmark, found, calibration=calibration, alike=not unlike)),
+    )
+
+
+def _wanted(baseline: Run, benchmark: Benchmark, tasks: Sequence[str]) -> list[TaskSpec]:
+    selected = benchmark.select(tasks)
+    if not tasks:
+        if baseline.failed:
+            raise InputError(
+                f"{baseline.path} is no baseline: {', '.join(baseline.failed)} failed in it. Run these tasks again, or check the others "
+                "by name with --tasks"
+            )
+        selected = tuple(task for task in selected if task.name in baseline.records or task.name in baseline.broken)
+    absent = [task.name for task in selected if task.name not in baseline.records and task.name not in baseline.broken]
+    if absent:
+        raise RequestError(f"{baseline.path} has no score for {', '.join(absent)}: name tasks that it has with --tasks")
+    if not selected:
+        raise InputError(f"{baseline.path} has no record, so there is nothing to hold a candidate against: name a finished run")
+    return list(selected)
+
+
+def foreign_records(run: Run, tasks: Sequence[TaskSpec]) -> list[str]:
+    """Which records of the tasks say that they were made by another run than the manifest beside them, a message each."""
+    own = run.manifest.get("run")
+    makers = {task.name: run.records[task.name].harness.get("run", own) for task in tasks if task.name in run.records}
+    return [
+        f"{run.path / f'{name}.json'} was made by the run {str(maker)[:8]}, the manifest beside it is of {str(own)[:8]}: run the task again"
+        for name, maker in makers.items()
+        if maker != own
+    ]
+
+
+def _refuse_damaged(baseline: Run, candidate: Run, tasks: Sequence[TaskSpec]) -> None:
+    damaged = [run.broken[task.name] for run in (baseline, candidate) for task in tasks if task.name in run.broken]
+    damaged += [message for run in (baseline, candidate) for message in foreign_records(run, tasks)]
+    if damaged:
+        raise InputError("\n".join(damaged))
+
+
+def _task_drift(
+    task: TaskSpec, baseline: Run, candidate: Run, benchmark: Benchmark, *, calibration: Calibration | None, why: str, allow_unlike: bool
+) -> TaskDrift:
+    before, after = baseline.records[task.name], candidate.records.get(task.name)
+    mine = {name: value for name, value in points(before, benchmark).items() if math.isfinite(value)}
+    theirs = points(after, benchmark) if after else {}
+    absent = f"it failed: {candidate.failed[task.name]}" if task.name in candidate.failed else "the candidate has no record"
+    if after and not why and not allow_unlike:
+        why = unlike_data(task, before, after)
+    main = task.main.replace(".", "_")
+    cells = []
+    for metric in [main, *(name for name in mine if name != main)]:
+        tolerance = calibration.tolerance(task.name, metric) if calibration else None
+        reason = absent if after is None else f"the candidate has no {metric}"
+        cell = _cell(metric, mine[metric], theirs.get(metric), tolerance, unlike=why, absent=reason, main=metric == main)
+        cells.append(cell)
+    return TaskDrift(task=task.name, type=task.type, main=cells[0], others=tuple(cells[1:]))
+
+
+def _cell(
+    metric: str, baseline: float, candidate: float | None, tolerance: float | None, *, unlike: str, absent: str, main: bool
+) -> MetricDrift:
+    verdict: Verdict
+    why = ""
+    if candidate is not None and not math.isfinite(candidate):
+        candidate, absent = None, f"the candidate has {candidate} for {metric}"
+    if unlike:
+        verdict, why = "not comparable", unlike
+    elif candidate is None:
+        verdict, why = "missing", absent
+    elif candidate == baseline:
+        verdict = "identical"
+    else:
+        verdict = "within noise" if tolerance is not None and abs(candidate - baseline) <= tolerance else "drifted"
+    return MetricDrift(metric=metric, main=main, baseline=baseline, candidate=candidate, tolerance=tolerance, verdict=verdict, why=why)
+
+
+def _averages(baseline: Run, candidate: Run, benchmark: Benchmark, tasks: Sequence[TaskDrift]) -> Iterator[tuple[Cell, Cell]]:
+    compared = {task.task for task in tasks if task.main.points is not None and task.verdict != "not comparable"}
+    rows = [leaderboard_row(run, "cmteb", benchmark).cells for run in (baseline, candidate)]
+    for before, after in zip(*rows, strict=True):
+        members = {task.name for task in benchmark.tasks if before.key in ("Average", task.type)}
+        if members <= compared and before.value is not None and after.value is not None:
+            yield before, after
+
+
+def _notes(
+    baseline: Run, candidate: Run, benchmark: Benchmark, tasks: Sequence[TaskDrift], *, calibration: Calibration | None, alike: bool
+) -> Iterator[str]:
+    bare = [task.task for task in tasks if task.main.tolerance is None]
+    if calibration is None:
+        yield f"no calibration: only identical scores pass. Make one with: python -m harness calibrate {baseline.path}"
+    elif bare:
+        yield f"not calibrated, so only identical scores pass: {', '.join(bare)}"
+    moved = [task.task for task in tasks if any(cell.points for cell in (task.main, *task.others))]
+    if moved and alike and same_vectors(baseline, candidate):
+        told = ", ".join(moved) if len(moved) < len(tasks) or len(moved) == 1 else f"all {len(moved)} tasks"
+        yield (
+            f"weights, device, kernels and libraries are the same on both sides, so every vector is: {told} moved, and no rounding "
+            "explains that. Look for a change of the code, the data or the store"
+        )
+    checked = {task.task for task in tasks}
+    further = [task.name for task in benchmark.tasks if task.name in candidate.records and task.name not in checked]
+    if further:
+        yield f"not checked, though the candidate has them: {', '.join(further)}"

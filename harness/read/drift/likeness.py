@@ -1,0 +1,72 @@
+"""What must be the same on both sides before two scores may be compared at all: protocol, data, model name, dtype, length, dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from harness.core.benchmark import TaskSpec
+from harness.core.records import Run, TaskRecord
+from harness.read.differences import SettingDifference, differences
+
+
+def unlike_settings(baseline: Run, candidate: Run) -> tuple[SettingDifference, ...]:
+    """The settings that make two runs different questions, for all tasks alike; empty where they ask the same one."""
+    return tuple(_unlike(baseline, candidate))
+
+
+def environment(baseline: Run, candidate: Run) -> tuple[SettingDifference, ...]:
+    """Whatever else the runs differ in: what may explain that the same question has another answer."""
+    told = {each.key for each in unlike_settings(baseline, candidate)}
+    same = {"spec.dim", "spec.dtype", "spec.max_len", "spec.model.name", "model", "dtype", "max_len", "dim"}  # by the header, in `_unlike`
+    found = differences(baseline, candidate)
+    return tuple(each for each in found if each.kind != "protocol" and each.key not in told | same)
+
+
+def unlike_data(task: TaskSpec, baseline: TaskRecord, candidate: TaskRecord) -> str:
+    """Why two records of a task were made on other data or by another definition; empty where they were not.
+
+    Data is the same when its files have the same bytes. Where they have not (another form of the file) it is the same when both sides were
+    verified against the known figures and no revision contradicts.
+    """
+    if baseline.split != candidate.split:
+        return f"split {baseline.split} against {candidate.split}"
+    if baseline.mteb_version != candidate.mteb_version:
+        return f"mteb {baseline.mteb_version or 'not told'} against {candidate.mteb_version or 'not told'}"
+    hashes = [_hashes(record) for record in (baseline, candidate)]
+    if hashes[0] and hashes[0] == hashes[1]:
+        return ""
+    revisions = [record.dataset_revision for record in (baseline, candidate)]
+    if None not in revisions and revisions[0] != revisions[1]:
+        return f"data revision {str(revisions[0])[:8]} against {str(revisions[1])[:8]}"
+    verified = [_data(record).get("verdict") == "verified" for record in (baseline, candidate)]
+    if all(verified) or (None not in revisions and not all(hashes)):
+        return ""
+    return "other data files" if all(hashes) else f"nothing tells that both had the same data of {task.name}"
+
+
+def _unlike(baseline: Run, candidate: Run) -> Iterator[SettingDifference]:
+    yield from (each for each in differences(baseline, candidate) if each.kind == "protocol")
+    for name in ("model", "dtype", "max_len", "dim"):
+        a, b = (getattr(run.header, name) for run in (baseline, candidate))
+        if a != b or a in ("", None):
+            kind = "model" if name == "model" else "setting"
+            yield SettingDifference(kind=kind, key=name, a=_told(a), b=_told(b))  # type: ignore[arg-type]
+    made = ["this harness" if "spec" in run.manifest else "others, by settings they do not tell" for run in (baseline, candidate)]
+    if made != ["this harness"] * 2:
+        yield SettingDifference(kind="protocol", key="made by", a=made[0], b=made[1])
+
+
+def _data(record: TaskRecord) -> Mapping[str, Any]:
+    data = record.harness.get("data")
+    return data if isinstance(data, Mapping) else {}
+
+
+def _hashes(record: TaskRecord) -> list[str]:
+    """The SHA-256 of the files, whatever they are called."""
+    found = _data(record).get("sha256")
+    return sorted(map(str, found.values())) if isinstance(found, Mapping) else []
+
+
+def _told(value: object) -> str | None:
+    return None if value in ("", None) else str(value)

@@ -1,0 +1,64 @@
+"""The same scores under other conventions: what a definition alone does to an average."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from harness.core.benchmark import Benchmark
+from harness.core.records import Run
+from harness.read.explain.pairs import Subject
+from harness.read.leaderboard import CONVENTIONS, Convention, leaderboard_row
+
+PLAIN = "cmteb"
+"""The convention that the others are compared with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defined:
+    """A run's averages under a convention, by `Average` or type, unrounded unless the convention rounds; over `tasks` tasks.
+
+    `parts`: what moves the average from `PLAIN` to a convention that leaves tasks out, step by step, since the steps may cancel.
+    """
+
+    subject: Subject
+    convention: str
+    about: str
+    tasks: int
+    values: dict[str, float]
+    parts: dict[str, float]
+
+    def moved(self, plain: Defined) -> dict[str, float]:
+        """By how many points the averages differ from those under another convention."""
+        return {key: value - plain.values[key] for key, value in self.values.items() if key in plain.values}
+
+
+def definitions(subject: Subject, benchmark: Benchmark) -> tuple[Defined, ...]:
+    """The run under every convention, over the tasks that it has; none for a row that is known only as printed."""
+    run = subject.run
+    if run is None or not run.records:
+        return ()
+    mine = replace(benchmark, tasks=tuple(task for task in benchmark.tasks if task.name in run.records))
+    found = []
+    for name, convention in CONVENTIONS.items():
+        if any(task.name not in convention.without for task in mine.tasks):
+            row = leaderboard_row(run, name, mine)
+            values = {cell.key: cell.value for cell in row.cells if cell.value is not None}
+            parts = _parts(run, mine, convention, values)
+            found.append(
+                Defined(subject=subject, convention=name, about=convention.about, tasks=len(row.tasks), values=values, parts=parts)
+            )
+    return tuple(found)
+
+
+def _parts(run: Run, benchmark: Benchmark, convention: Convention, values: Mapping[str, float]) -> dict[str, float]:
+    kept = replace(benchmark, tasks=tuple(task for task in benchmark.tasks if task.name not in convention.without))
+    left_out = len(benchmark.tasks) - len(kept.tasks)
+    averages = [_average(run, each) for each in (benchmark, kept)]
+    if not left_out or averages[0] is None or averages[1] is None or "Average" not in values:
+        return {}
+    return {f"{left_out} tasks left out": averages[1] - averages[0], "other metrics": values["Average"] - averages[1]}
+
+
+def _average(run: Run, benchmark: Benchmark) -> float | None:
+    return next(cell.value for cell in leaderboard_row(run, "unrounded", benchmark).cells if cell.key == "Average")

@@ -1,0 +1,99 @@
+"""The examples that a setting moved most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from harness.core.benchmark import TaskSpec, TaskType
+from harness.core.examples import Examples
+from harness.core.folds import example_values
+
+UNITS: dict[TaskType, str] = {
+    "Classification": "text",
+    "Clustering": "set",
+    "PairClassification": "pair",
+    "Reranking": "sample",
+    "Retrieval": "query",
+    "STS": "pair",
+}
+"""What an example of a type is."""
+
+
+def counted(count: int, kind: TaskType) -> str:
+    """So many examples of a type, in words: `1361 pairs`, `1 query`."""
+    unit = UNITS[kind]
+    plural = f"{unit.removesuffix('y')}ies" if unit.endswith("y") else f"{unit}s"
+    return f"{count} {unit if count == 1 else plural}"
+
+
+_MEASURES: dict[TaskType, str] = {
+    "Classification": "share right",
+    "Clustering": "v_measure",
+    "PairClassification": "cos_sim rank",
+    "Reranking": "ap",
+    "Retrieval": "ndcg_at_10",
+    "STS": "cos_sim rank",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """An example before and after. `index`: its place in the data, from 0; `key`: a query's id, else the digest of its texts.
+
+    `measure`: what `before` and `after` are. Of a pair the rank of its similarity among all (1: the most alike), which is all that its
+    metric sees of it; of a text the share of the experiments that were right; else the example's own metric, 0 to 1. `about`: its label
+    or gold score, its similarities.
+    """
+
+    index: int
+    key: str
+    measure: str
+    before: float
+    after: float
+    about: str
+
+
+def most_moved(task: TaskSpec, before: Examples, after: Examples, *, count: int) -> tuple[Move, ...]:
+    """The examples that moved furthest, at most `count`, the first in the data where they moved as far; none that stayed where it was."""
+    measured = [_measured(task, examples) for examples in (before, after)]
+    distance = np.nan_to_num(np.abs(measured[1] - measured[0]))
+    order = np.argsort(-distance, kind="stable")[:count]
+    return tuple(
+        Move(
+            index=int(before["index"][row]),
+            key=str(before["query" if task.type == "Retrieval" else "digest"][row]),
+            measure=_MEASURES[task.type],
+            before=float(measured[0][row]),
+            after=float(measured[1][row]),
+            about=_about(task, before, after, int(row)),
+        )
+        for row in order
+        if distance[row] > 0
+    )
+
+
+def _measured(task: TaskSpec, examples: Examples) -> NDArray[np.float64]:
+    values = example_values(task, examples)
+    return np.asarray(rankdata(-examples["cos_sim"])) if values is None else values
+
+
+def _about(task: TaskSpec, before: Examples, after: Examples, row: int) -> str:
+    match task.type:
+        case "STS" | "PairClassification":
+            target = "gold" if task.type == "STS" else "label"
+            return f"{target} {_short(before[target][row])}, cos_sim {before['cos_sim'][row]:.3f} -> {after['cos_sim'][row]:.3f}"
+        case "Classification":
+            return f"label {before['label'][row]}"
+        case "Clustering":
+            return f"{before['size'][row]} texts"
+        case _:
+            return ""
+
+
+def _short(value: Any) -> str:
+    return f"{float(value):g}"

@@ -1,0 +1,73 @@
+"""Model cards as runs: the scores that a front matter claims. No scale is guessed: cards are 0 to 100, as mteb writes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from harness.core.benchmark import Benchmark, TaskSpec
+from harness.core.errors import InputError
+from harness.core.records import RowHeader, Run, TaskRecord, flat_metrics
+from harness.read.cards import CardClaims, Claim, card_claims, read_card, unit_metrics
+from harness.read.imports.trust import few
+
+_SOURCE = "self-reported: front matter of a model card"
+
+
+def read_card_run(path: Path, benchmark: Benchmark) -> Run:
+    """The front matter of a model card as a run; a task without its main metric is named under `broken`.
+
+    Raises:
+        InputError: the card can't be read, claims no task of the benchmark, or is not in percent.
+    """
+    found = card_claims(read_card(path), benchmark)
+    records = card_records(found, benchmark)
+    broken: dict[str, str] = {}
+    for name in tuple(records):
+        task = benchmark.task(name)
+        main, metrics = task.main.replace(".", "_"), flat_metrics(records[name].metrics, task)
+        if main not in metrics:
+            broken[name] = f"{path}: the front matter has no {main} for {name} (there are: {', '.join(sorted(metrics)[:6]) or 'no number'})"
+            del records[name]
+    notes = [f"{_SOURCE}, not run by this harness; GPU, dtype, length and dimension are not told there"]
+    small = [claim.task for claim in found.claims if max(map(abs, claim.metrics.values()), default=0) <= 1]
+    if small:
+        notes.append(f"taken for percentages as the rest of the card, though no number is above 1: {', '.join(small)}")
+    silent = [name for name, record in records.items() if record.dataset_revision is None]
+    if silent:
+        notes.append(f"the revision of the data is not told for {len(silent)} of {len(records)} tasks")
+    if found.foreign:
+        notes.append(f"no task of the benchmark, another language or another split: {few(found.foreign)}")
+    header = RowHeader(model=found.model, gpu="", dtype="", size_gb=None, dim=None, max_len=None, notes=tuple(notes))
+    return Run(path, header, records, {}, broken, {"imported": {"trust": ["self-reported"], "forms": ["model card"]}})
+
+
+def card_records(found: CardClaims, benchmark: Benchmark) -> dict[str, TaskRecord]:
+    """The claims of a card as records, those without a main metric among them.
+
+    Raises:
+        InputError: no number of any claim is above 1: mteb's cards are in percent, and 0.8 would be read as 0.8 percent.
+    """
+    numbers = [abs(value) for claim in found.claims for value in claim.metrics.values()]
+    if numbers and max(numbers) <= 1:
+        raise InputError(
+            f"no number that the card of {found.model} claims for {benchmark.name} is above 1 (the largest is {max(numbers)}), and "
+            "cards are in percent: multiply them by 100 where they are from 0 to 1"
+        )
+    return {claim.task: _claimed(claim, benchmark.task(claim.task)) for claim in found.claims}
+
+
+def _claimed(claim: Claim, task: TaskSpec) -> TaskRecord:
+    revision = claim.revision
+    extra: dict[str, Any] = {"source": _SOURCE, "origin": {"trust": "self-reported", "form": "model card"}}
+    if revision is not None and revision != task.revision:
+        extra["data"] = {"substituted": True}
+    return TaskRecord(
+        task=claim.task,
+        split=claim.split,
+        metrics=unit_metrics(claim, task),
+        dataset_revision=revision,
+        evaluation_time=None,
+        mteb_version=None,
+        harness=extra,
+    )

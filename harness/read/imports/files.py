@@ -1,0 +1,355 @@
+"""Result files of mteb, versions 1 and 2, as a run: one folder of them is one model at one revision.
+
+mteb 1.1 writes `{mteb_dataset_name, dataset_revision, mteb_version, SPLIT: {metrics}}` with nested metrics; mteb 2, the later mteb 1
+and the public results repository `{task_name, dataset_revision, mteb_version, scores: {SPLIT: [{hf_subset, metrics}]}}` with flat
+ones. Both come out as `records.TaskRecord`: the benchmark's split and subset, the metric names of mteb 1.1.1, 0 to 1. Nothing is
+averaged over splits, subsets or revisions. `main_score` is not used: in mteb 2 it is another metric for pairs (best accuracy) and
+rerankings. No scale is guessed: what is not from 0 to 1, as mteb writes it, is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.core.benchmark import Benchmark, TaskSpec
+from harness.core.errors import InputError
+from harness.core.records import MANIFEST, RowHeader, Run, TaskRecord, parse_header
+from harness.read.cards import nested_metrics
+from harness.read.imports.trust import Trust, few, trust_in
+
+Form = Literal["mteb 1", "mteb 2"]
+
+META = "model_meta.json"
+SELF_REPORTED = "external"  # how the results repository calls the revision of results that it took from a model card
+_REVISION = re.compile(rf"[0-9a-f]{{40}}|{SELF_REPORTED}|no_revision_available")
+# The results repository writes the word None, mteb 2 the sentence.
+_NO_REVISION = ("", "None", "null", "dataset revision not available")
+_LARGEST = 16 << 20  # bytes; the largest files of the results repository, of tasks in hundreds of languages, have one or two
+
+# The metric that stands in for the benchmark's in newer files, and that is not the same number.
+_STAND_INS = {"Reranking": "map_at_1000", "PairClassification": "max_accuracy"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherDefinition:
+    """What a file has where it lacks the benchmark's main metric. `value`: 0 to 1."""
+
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    raw: Mapping[str, Any]
+    task: str
+    form: Form
+
+
+class _Unusable(Exception):  # noqa: N818 (ends in this module: it becomes a line of `Run.broken`)
+    """A file of the task holds no score that the benchmark could take; the message says why."""
+
+    def __init__(self, message: str, other: OtherDefinition | None = None) -> None:
+        super().__init__(message)
+        self.other = other
+
+
+class _Percent(_Unusable):
+    """A file has a number that mteb's scale, 0 to 1, does not have."""
+
+
+class _Foreign(Exception):  # noqa: N818
+    """A file holds another language's score: it belongs to another benchmark."""
+
+
+def find_imports(path: Path) -> list[Path]:
+    """The folders at or below a path that hold result files of mteb, sorted; run folders (with a manifest) and what is in them are none."""
+    found = []
+    for folder, below, names in os.walk(path):
+        if MANIFEST in names:
+            below.clear()
+            continue
+        below[:] = [name for name in below if not name.startswith(".")]
+        if any(isinstance(_open(Path(folder, name)), _File) for name in sorted(names) if name.endswith(".json")):
+            found.append(Path(folder))
+    return sorted(found)
+
+
+def read_import(folder: Path, benchmark: Benchmark) -> Run:
+    """The result files of a folder as a run.
+
+    A damaged file, one without the benchmark's split or with its main metric missing or NaN is named under `broken`, never counted.
+    So are all files beside one in percent: 0.8 may be 0.8 percent then. Files of other tasks or languages are named in a note.
+
+    Raises:
+        InputError: `folder` holds no result file.
+    """
+    files, damaged = _files(folder)
+    if not files:
+        raise InputError(f"{folder} holds no result file of mteb: name the folder that holds <Task>.json files")
+    records: dict[str, TaskRecord] = {}
+    broken = {task.name: message for stem, message in damaged.items() for task in benchmark.tasks if stem in task.names}
+    foreign = [f"{stem} (can't be read)" for stem in damaged if not any(stem in task.names for task in benchmark.tasks)]
+    others: dict[str, Any] = {}
+    percent: list[str] = []
+    revision = _model_revision(folder)
+    for name, group in _by_task(files, benchmark).items():
+        if name is None:
+            foreign += [file.task for file in group]
+        elif len(group) > 1:
+            broken[name] = f"{folder} has {name} in several files ({', '.join(file.path.name for file in group)}): keep one of them"
+        else:
+            try:
+                records[name] = _record(group[0], benchmark.task(name), revision)
+            except _Foreign as other:
+                foreign.append(f"{group[0].task} ({other})")
+            except _Unusable as error:
+                broken[name] = f"{group[0].path}: {error}"
+                percent += [group[0].path.name] if isinstance(error, _Percent) else []
+                if error.other:
+                    others[name] = asdict(error.other)
+    if percent:
+        remedy = f"divide the numbers of {', '.join(percent[:3])}{', ...' if len(percent) > 3 else ''} by 100 where they are percentages"
+        broken |= dict.fromkeys(records, f"{folder} has percentages, so this task's numbers may be some, too: {remedy}")
+        records.clear()
+    trusts = sorted({_trust(file, revision) for file in files})
+    imported = {
+        "trust": trusts,
+        "forms": sorted({file.form for file in files}),
+        "model_revision": revision,
+        "mteb_versions": sorted({str(file.raw["mteb_version"]) for file in files if file.raw.get("mteb_version")}),
+        "foreign": foreign,
+    }
+    return Run(
+        folder,
+        _header(folder, imported, records, _exported(files)),
+        records,
+        {},
+        broken,
+        {"imported": imported, "other_definitions": others},
+    )
+
+
+def other_definition(run: Run, task: str) -> OtherDefinition | None:
+    """What an imported run has in place of the task's main metric; None where that is not so."""
+    found = run.manifest.get("other_definitions", {}).get(task)
+    return OtherDefinition(**found) if found else None
+
+
+def _open(path: Path) -> _File | str | None:
+    """The result file at a path; why it is damaged; None where it is another kind of JSON."""
+    try:
+        size = path.stat().st_size
+        if size > _LARGEST:
+            return f"{path} has {size / 1e6:.0f} MB, more than any result file of mteb: fetch it again"
+        raw = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_no_duplicates)
+    except (OSError, ValueError, RecursionError) as error:
+        return f"{path} can't be read as JSON ({error}): fetch it again"
+    if not isinstance(raw, dict) or "error" in raw:  # a failure of ours has the task's name, too
+        return None
+    for key, form in (("task_name", "mteb 2"), ("mteb_dataset_name", "mteb 1")):
+        if isinstance(raw.get(key), str) and (form == "mteb 1" or isinstance(raw.get("scores"), dict)):
+            return _File(path, raw, raw[key], form)  # type: ignore[arg-type]
+    return None
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"one of the names {', '.join(sorted(found)[:4])} is there twice")
+    return found
+
+
+def _files(folder: Path) -> tuple[list[_File], dict[str, str]]:
+    opened = {path: _open(path) for path in sorted(folder.glob("*.json")) if path.name != META}
+    files = [file for file in opened.values() if isinstance(file, _File)]
+    return files, {path.stem: file for path, file in opened.items() if isinstance(file, str)}
+
+
+def _by_task(files: Sequence[_File], benchmark: Benchmark) -> dict[str | None, list[_File]]:
+    names = {alias: task.name for task in benchmark.tasks for alias in task.names}
+    groups: dict[str | None, list[_File]] = {}
+    for file in files:
+        groups.setdefault(names.get(file.task), []).append(file)
+    return groups
+
+
+def _record(file: _File, task: TaskSpec, model_revision: str | None) -> TaskRecord:
+    scores = _split_scores(file, task)
+    own = {_flat_name(metric) for metric in task.metrics}
+    for name, value in _leaves(scores):
+        if isinstance(value, str) and name in own:
+            raise _Unusable(f"{name} is the text {value!r}: expected a number, without quotes")
+    flat = _canonical(scores)
+    wrong = [f"{name} {value}" for name, value in flat.items() if name in own and abs(value) > 1 + 1e-9]
+    if wrong:
+        raise _Percent(f"{', '.join(wrong[:3])} is not in the scale of mteb, 0 to 1: divide by 100 if these are percentages")
+    main = _flat_name(task.main)
+    if not math.isfinite(flat.get(main, math.nan)):
+        raise _no_main(task, main, flat)
+    metrics: dict[str, Any] = nested_metrics({name: value for name, value in flat.items() if math.isfinite(value)})
+    revision = file.raw.get("dataset_revision")
+    trust = _trust(file, model_revision)
+    ours = file.raw.get("harness")
+    extra: dict[str, Any] = {key: value for key, value in ours.items() if key != "schema"} if isinstance(ours, dict) else {}
+    extra["origin"] = {"trust": trust, "form": file.form, "file": file.path.name, "model_revision": model_revision}
+    if trust == "self-reported":
+        extra.setdefault("source", f"self-reported: {file.form} result file without an mteb version")
+    told = isinstance(revision, str) and revision not in _NO_REVISION
+    if told and revision != task.revision and "data" not in extra:
+        extra["data"] = {"substituted": True}
+    return TaskRecord(
+        task=task.name,
+        split=task.split,
+        metrics={task.language: metrics} if task.language else metrics,
+        dataset_revision=str(revision) if told else None,
+        evaluation_time=_seconds(file, task),
+        mteb_version=str(file.raw["mteb_version"]) if file.raw.get("mteb_version") else None,
+        harness=extra,
+    )
+
+
+def _split_scores(file: _File, task: TaskSpec) -> Mapping[str, Any]:
+    """The metrics of the benchmark's split and subset."""
+    splits = file.raw["scores"] if file.form == "mteb 2" else {key: value for key, value in file.raw.items() if isinstance(value, dict)}
+    found = splits.get(task.split)
+    if not found:
+        there = ", ".join(sorted(set(splits) - {"harness"})) or "none"
+        raise _Unusable(f"the benchmark reads the split {task.split}, the file has {there}: not the same score")
+    if file.form == "mteb 1":
+        if not isinstance(found, dict):
+            raise _Unusable(f"split {task.split} is a {type(found).__name__}, expected metrics by name")
+        return _language_scores(found, task)
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise _Unusable(f"split {task.split} is no list of subsets, as mteb 2 writes it")
+    wanted = task.language or "default"
+    entries = [entry for entry in found if entry.get("hf_subset") in (wanted, task.config)]
+    if not entries:
+        raise _Foreign(", ".join(str(entry.get("hf_subset")) for entry in found[:3]))
+    if len(entries) > 1:
+        raise _Unusable(f"split {task.split} has the subset {wanted} {len(entries)} times: keep one of them")
+    return dict(entries[0])
+
+
+def _language_scores(found: Mapping[str, Any], task: TaskSpec) -> Mapping[str, Any]:
+    if task.language is None:
+        return found
+    if isinstance(found.get(task.language), dict):
+        return dict(found[task.language])
+    languages = [key for key, value in found.items() if isinstance(value, dict) and key not in ("cos_sim", "euclidean", "manhattan")]
+    if languages:
+        raise _Foreign(", ".join(languages[:3]))
+    return found
+
+
+def _canonical(scores: Mapping[str, Any]) -> dict[str, float]:
+    """The scalar metrics under their flat names of mteb 1.1.1; NaN stays NaN. Lists (`scores_per_experiment`) are no metric of the task."""
+    flat: dict[str, float] = {}
+    for name, value in _leaves(scores):
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or name in ("evaluation_time", "main_score"):
+            continue
+        known = flat.get(name)
+        if known is not None and known != value and not (math.isnan(known) and math.isnan(value)):
+            raise _Unusable(f"{name} is there under its old and its new name with two values ({known}, {value}): not one result")
+        flat[name] = float(value)
+    return flat
+
+
+def _leaves(scores: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in scores.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}_")
+        else:
+            yield re.sub("^cosine_", "cos_sim_", prefix + name), value
+
+
+def _flat_name(metric: str) -> str:
+    return metric.replace(".", "_")
+
+
+def _no_main(task: TaskSpec, main: str, flat: Mapping[str, float]) -> _Unusable:
+    if main in flat:
+        return _Unusable(f"{main} of split {task.split} is {flat[main]}: not a score")
+    other = _STAND_INS.get(task.type)
+    if other and math.isfinite(flat.get(other, math.nan)):
+        return _Unusable(
+            f"has {other}, not {main}: another definition, which the benchmark does not average",
+            OtherDefinition(metric=other, value=flat[other]),
+        )
+    there = ", ".join(sorted(name for name in flat if not name.lower().startswith("nauc"))[:6]) or "no number"
+    return _Unusable(f"has no {main} in split {task.split} (there are: {there})")
+
+
+def _seconds(file: _File, task: TaskSpec) -> float | None:
+    holder = file.raw if file.form == "mteb 2" else file.raw.get(task.split, {})
+    value = holder.get("evaluation_time")
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) else None
+
+
+def _trust(file: _File, model_revision: str | None) -> Trust:
+    ours = file.raw.get("harness")
+    if isinstance(ours, dict):
+        return trust_in(ours)
+    return "re-run by others" if file.raw.get("mteb_version") and model_revision != SELF_REPORTED else "self-reported"
+
+
+def _meta(folder: Path) -> Mapping[str, Any]:
+    try:
+        raw = json.loads((folder / META).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return raw if isinstance(raw, dict) else {}
+
+
+def _model_revision(folder: Path) -> str | None:
+    told, name = _meta(folder).get("revision"), folder.resolve().name
+    if isinstance(told, str) and told not in _NO_REVISION:
+        return told
+    return name if _REVISION.fullmatch(name) else None
+
+
+def _exported(files: Sequence[_File]) -> RowHeader | None:
+    """The setting of the run that `harness.show.export` wrote the files from; None unless all of them tell the same."""
+    parts = [ours.get("exported") if isinstance(ours := file.raw.get("harness"), dict) else None for file in files]
+    if not isinstance(parts[0], dict) or any(part != parts[0] for part in parts):
+        return None
+    try:
+        return parse_header({key: value for key, value in parts[0].items() if key != "run"} | {"notes": []})
+    except (TypeError, ValueError):
+        return None
+
+
+def _header(folder: Path, imported: Mapping[str, Any], records: Mapping[str, TaskRecord], exported: RowHeader | None) -> RowHeader:
+    """The files of others say neither GPU nor dtype, and the meta file's limits are the model's, not the run's."""
+    meta, place = _meta(folder), folder.resolve()
+    name = meta.get("name") if isinstance(meta.get("name"), str) else (place.parent if _REVISION.fullmatch(place.name) else place).name
+    versions = f" with mteb {', '.join(imported['mteb_versions'])}" if imported["mteb_versions"] else ""
+    untold = "" if exported else "; GPU, dtype, length and dimension are not told"
+    notes = [f"imported result files, {' and '.join(imported['trust'])}{versions}{untold}"]
+    told = (("embed_dim", "dimensions"), ("max_tokens", "tokens"))
+    limits = [f"{meta[key]:.0f} {what}" for key, what in told if _is_number(meta.get(key))]
+    if limits and not exported:
+        notes.append(f"{META} gives the model's own limits ({', '.join(limits)}), not what was run")
+    if imported["model_revision"] not in (None, SELF_REPORTED):
+        notes.append(f"model revision {imported['model_revision']}")
+    silent = Counter(record.dataset_revision is None for record in records.values())[True]
+    if silent:
+        notes.append(f"the revision of the data is not told for {silent} of {len(records)} tasks")
+    if imported["foreign"]:
+        notes.append(f"no task of the benchmark, or of another language: {few(imported['foreign'])}")
+    if isinstance(meta.get("experiment_kwargs"), dict):
+        notes.append(f"run as an experiment of its own: {meta['experiment_kwargs']}")
+    unknown = RowHeader(model="", gpu="", dtype="", size_gb=None, dim=None, max_len=None)
+    return replace(exported or unknown, model=str(name).replace("__", "/"), notes=tuple(notes))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

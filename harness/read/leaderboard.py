@@ -1,0 +1,341 @@
+"""Records -> the rows of the leaderboard table under a named convention, and what separates one row from another.
+
+A task without a score leaves a hole: the average of its type and the row's own do not exist then.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.core.benchmark import TASK_TYPES, Benchmark, TaskSpec
+from harness.core.errors import InputError, RequestError, unknown
+from harness.core.records import MANIFEST, RowHeader, Run, TaskRecord, find_runs, read_run
+from harness.read.cards import ROWS, PrintedRow, read_rows, score_titles
+from harness.read.imports import find_imports, read_card_run, read_import
+
+State = Literal["scored", "missing", "failed", "broken"]
+Identity = Literal["not C-MTEB", "unverified", "self-reported", "verified"]
+IDENTITIES: tuple[Identity, ...] = ("not C-MTEB", "unverified", "self-reported", "verified")
+"""Whether a score was made on the benchmark's own data, least certain first; `self-reported`: its authors say so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convention:
+    """How the scores of tasks become a row.
+
+    `rounds`: scores are rounded before they are averaged, else only when printed. `metrics`: the score of a type where it is not the
+    benchmark's main metric. `without`: tasks that are left out.
+    """
+
+    about: str
+    rounds: bool = False
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    without: frozenset[str] = frozenset()
+
+
+CONVENTIONS: dict[str, Convention] = {
+    # summarize_results.py of C_MTEB, 2023-09 to 2024-04; it gives all seven numbers that acge's card prints.
+    "cmteb": Convention(about="task scores rounded to 2 decimals, then plain means; pair classification by cos_sim ap", rounds=True),
+    "max_ap": Convention(
+        about="as cmteb, but pair classification by the best ap of all similarities", rounds=True, metrics={"PairClassification": "max.ap"}
+    ),
+    "unrounded": Convention(about="as cmteb, but rounded only when printed"),
+    # MTEB(cmn, v1) of mteb 2.26: 31 tasks, main score max_accuracy for pairs.
+    "mteb2_31": Convention(
+        about="the 31 tasks of mteb 2's MTEB(cmn, v1), rounded only when printed; pair classification by the best accuracy",
+        metrics={"PairClassification": "max.accuracy"},
+        without=frozenset({"AmazonReviewsClassification", "MassiveIntentClassification", "MassiveScenarioClassification", "STS22"}),
+    ),
+}
+
+
+# The order in which summarize_results.py adds scores up, that of mteb 1.1.1's task list. Every fourth mean of four rounded scores
+# lies halfway between two printed numbers, and there the order of a floating point sum decides: acge's Reranking is 67.99 in this
+# order, as the card prints it, and 67.98 by name.
+_ADDING_ORDER = (
+    "T2Retrieval", "MMarcoRetrieval", "DuRetrieval", "CovidRetrieval", "CmedqaRetrieval", "EcomRetrieval", "MedicalRetrieval",
+    "VideoRetrieval", "STS22", "ATEC", "BQ", "LCQMC", "PAWSX", "STSB", "AFQMC", "QBQTC", "Ocnli", "Cmnli", "AmazonReviewsClassification",
+    "MassiveIntentClassification", "MassiveScenarioClassification", "TNews", "IFlyTek", "MultilingualSentiment", "JDReview",
+    "OnlineShopping", "Waimai", "T2Reranking", "MMarcoReranking", "CMedQAv1", "CMedQAv2", "CLSClusteringS2S", "CLSClusteringP2P",
+    "ThuNewsClusteringS2S", "ThuNewsClusteringP2P",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskScore:
+    """One task of a row. `score`: 0 to 100, None unless `state` is `scored`; `message`: why it is `failed` or `broken`.
+
+    `identity` and `substituted` (another revision was read than the pinned one) tell of the data; None where there is no record.
+    """
+
+    task: str
+    type: str
+    split: str
+    metric: str
+    score: float | None
+    state: State
+    message: str = ""
+    identity: Identity | None = None
+    substituted: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """An average. `key`: `Average` or a task type; `value`: 0 to 100, None unless all of the `of` tasks have a score (`found`)."""
+
+    key: str
+    title: str
+    value: float | None
+    found: int
+    of: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A row of the table. `path`: where it was read; `unreadable`: why its folder is no run.
+
+    `tasks` is empty for a row that is known only as somebody printed it. `beside`: the published rows that stand under it;
+    `reference`: the one whose tasks stand beside its own.
+    """
+
+    path: Path
+    header: RowHeader
+    convention: str
+    cells: tuple[Cell, ...]
+    tasks: tuple[TaskScore, ...] = ()
+    unreadable: str | None = None
+    beside: tuple[Comparison, ...] = ()
+    reference: Comparison | None = None
+
+    @property
+    def identity(self) -> Identity | None:
+        """The least certain identity among the scored tasks; of a printed row, what its authors say."""
+        if not self.tasks:
+            return "self-reported"
+        found = {task.identity for task in self.tasks}
+        return next((identity for identity in IDENTITIES if identity in found), None)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know before believing the row: the notes of the run, then what its data was."""
+        sentences = {"not C-MTEB": "data is not C-MTEB's, these are no C-MTEB scores", "unverified": "data was not verified"}
+        notes = [f"{sentence}: {self._listed(identity)}" for identity, sentence in sentences.items() if self._listed(identity)]
+        substituted = [task.task for task in self.tasks if task.substituted]
+        if substituted:
+            notes.append(f"another revision of the data was read than the pinned one: {', '.join(substituted)}")
+        return (*self.header.notes, *notes)
+
+    def _listed(self, identity: str) -> str:
+        names = [task.task for task in self.tasks if task.identity == identity]
+        return f"all {len(names)} tasks" if len(names) == sum(task.identity is not None for task in self.tasks) > 1 else ", ".join(names)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Ours against another value as both are printed; `points` is signed (ours minus theirs), None unless both are there to compare."""
+
+    verdict: Literal["=", "differs", "hole", "not comparable"]
+    points: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.points:+.2f}" if self.verdict == "differs" and self.points is not None else self.verdict
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A row beside another: a difference per column, and per task that both rows have. `remark`: the settings in which they differ."""
+
+    other: Row
+    cells: tuple[Difference, ...]
+    tasks: Mapping[str, Difference]
+    remark: str | None
+
+
+def rounded(value: float) -> float:
+    """Two decimals, the one precision of the table."""
+    return round(value, 2)
+
+
+def printed(value: float | None) -> str:
+    """The number as C_MTEB and the card print it (58.7, not 58.70); nothing for a hole."""
+    return "" if value is None or not math.isfinite(value) else str(rounded(value))
+
+
+def load_rows(paths: Iterable[Path], benchmark: Benchmark) -> list[Run]:
+    """The runs at or below the paths, each once, in the order of the paths; a folder of mteb's own result files is one, too, and so is
+    a model card (a file that ends in .md).
+
+    A run whose manifest is damaged stays in the list, without a score, as long as another run can be read.
+
+    Raises:
+        RequestError: a path that is neither a folder nor a card, or has no run in it.
+        InputError: no run can be read.
+    """
+    runs: dict[Path, Run] = {}
+    errors: dict[Path, InputError] = {}
+    for path in paths:
+        readers = _readers(path)
+        if not readers:
+            found = f"no {MANIFEST} and no result file of mteb in it" if path.is_dir() else "no folder, and no model card named .md"
+            raise RequestError(f"no run at {path} ({found}): name a folder of results, such as results/published")
+        for folder, read in sorted(readers.items(), key=lambda each: each[0]):
+            key = folder.resolve()
+            if key in runs:
+                continue
+            try:
+                runs[key] = read(folder, benchmark)
+            except InputError as error:
+                errors[key] = error
+                header = RowHeader(model=folder.name, gpu="", dtype="", size_gb=None, dim=None, max_len=None)
+                runs[key] = Run(folder, header, {}, {}, {MANIFEST: str(error)}, {})
+    if errors and len(errors) == len(runs):
+        raise next(iter(errors.values()))
+    return list(runs.values())
+
+
+def _readers(path: Path) -> dict[Path, Callable[[Path, Benchmark], Run]]:
+    """What is to be read at or below a path, and how."""
+    if path.is_dir():
+        return {**dict.fromkeys(find_imports(path), read_import), **dict.fromkeys(find_runs(path), read_run)}
+    return {path: read_card_run} if path.is_file() and path.suffix.lower() == ".md" else {}
+
+
+def leaderboard_row(run: Run, convention: str, benchmark: Benchmark) -> Row:
+    """The run's row.
+
+    Raises:
+        RequestError: there is no such convention.
+    """
+    if convention not in CONVENTIONS:
+        raise RequestError(unknown("convention", convention, CONVENTIONS))
+    rule = CONVENTIONS[convention]
+    specs = [task for task in benchmark.tasks if task.name not in rule.without]
+    tasks = tuple(_task_score(run, task, rule) for task in specs)
+    cells = tuple(_cell(key, title, tasks, rule) for key, title in score_titles(specs).items())
+    return Row(path=run.path, header=run.header, convention=convention, cells=cells, tasks=tasks, unreadable=run.broken.get(MANIFEST))
+
+
+def printed_rows(folder: Path, benchmark: Benchmark) -> tuple[Row, ...]:
+    """The rows of the card's table that are kept beside published records; none where the folder keeps none.
+
+    Raises:
+        InputError: the file is damaged or has other columns.
+    """
+    path = folder / ROWS
+    titles = list(score_titles(benchmark.tasks).values())
+    rows = read_rows(path) if path.is_file() else ()
+    if any(set(row.scores) != set(titles) for row in rows):
+        raise InputError(f"{path} has other columns than {', '.join(titles)}: write it again with scripts/publish_card.py")
+    return tuple(printed_row(path, row, benchmark) for row in rows)
+
+
+def printed_row(path: Path, row: PrintedRow, benchmark: Benchmark) -> Row:
+    """The row of the table that a card prints, which `path` holds, with every score column of the benchmark."""
+    counts = {key: sum(key in ("Average", task.type) for task in benchmark.tasks) for key in ("Average", *TASK_TYPES)}
+    titles = score_titles(benchmark.tasks).items()
+    cells = tuple(Cell(key=key, title=title, value=row.scores[title], found=counts[key], of=counts[key]) for key, title in titles)
+    return Row(path=path, header=row.header, convention="cmteb", cells=cells)
+
+
+def compare(row: Row, published: Row) -> Comparison:
+    """The row against another: equal to the last printed digit, or the signed difference, or why there is none."""
+    same = row.convention == published.convention
+    theirs = {task.task: task for task in published.tasks} if same else {}
+    return Comparison(
+        published,
+        cells=tuple(
+            _difference(cell.value, other.value, comparable=same and _on_benchmark(row, cell.key) and _on_benchmark(published, cell.key))
+            for cell, other in zip(row.cells, published.cells, strict=True)
+        ),
+        tasks={
+            task.task: _difference(
+                task.score, theirs[task.task].score, comparable="not C-MTEB" not in (task.identity, theirs[task.task].identity)
+            )
+            for task in row.tasks
+            if task.task in theirs
+        },
+        remark=_remark(row.header, published.header),
+    )
+
+
+def beside(row: Row, published: Row, also_printed: Sequence[Row]) -> Row:
+    """The row with the published rows of its own dtype and max_len; with `published`, and a remark, where there is none."""
+    others = [published, *(other for other in also_printed if replace(other.header, notes=()) != replace(published.header, notes=()))]
+    alike = [other for other in others if (other.header.dtype, other.header.max_len) == (row.header.dtype, row.header.max_len)]
+    return replace(row, beside=tuple(compare(row, other) for other in alike or [published]), reference=compare(row, published))
+
+
+def _task_score(run: Run, task: TaskSpec, rule: Convention) -> TaskScore:
+    metric = rule.metrics.get(task.type, task.main)
+
+    def told(state: State, message: str = "") -> TaskScore:
+        return TaskScore(task=task.name, type=task.type, split=task.split, metric=metric, score=None, state=state, message=message)
+
+    record = run.records.get(task.name)
+    if record is None:
+        if task.name in run.failed:
+            return told("failed", run.failed[task.name])
+        return told("broken", run.broken[task.name]) if task.name in run.broken else told("missing")
+    try:
+        score = 100 * record.metric(task, metric)
+    except InputError as error:
+        return told("broken", str(error))
+    data = _data(record)
+    return replace(
+        told("scored"),
+        score=rounded(score) if rule.rounds else score,
+        identity=_identity(record, data),
+        substituted=data.get("substituted") is True,
+    )
+
+
+def _data(record: TaskRecord) -> Mapping[str, Any]:
+    data = record.harness.get("data")
+    return data if isinstance(data, Mapping) else {}
+
+
+def _identity(record: TaskRecord, data: Mapping[str, Any]) -> Identity:
+    """The record's own verdict; a record that says nothing of its data proves nothing."""
+    if data.get("verdict") in ("verified", "not C-MTEB"):
+        return data["verdict"]  # type: ignore[no-any-return]
+    return "self-reported" if "verdict" not in data and record.harness.get("source") else "unverified"
+
+
+def _cell(key: str, title: str, tasks: Iterable[TaskScore], rule: Convention) -> Cell:
+    ordered = sorted(tasks, key=lambda task: _ADDING_ORDER.index(task.task) if task.task in _ADDING_ORDER else len(_ADDING_ORDER))
+    members = [task.score for task in ordered if key in ("Average", task.type)]
+    scores = [score for score in members if score is not None]
+    value = None
+    if len(scores) == len(members):
+        value = reduce(add, scores) / len(scores)  # not sum(): from Python 3.12 on it compensates, and half a digit may round otherwise
+        value = rounded(value) if rule.rounds else value
+    return Cell(key=key, title=title, value=value, found=len(scores), of=len(members))
+
+
+def _on_benchmark(row: Row, key: str) -> bool:
+    return not any(task.identity == "not C-MTEB" for task in row.tasks if key in ("Average", task.type))
+
+
+def _difference(ours: float | None, theirs: float | None, *, comparable: bool) -> Difference:
+    if not comparable:
+        return Difference("not comparable")
+    if ours is None or theirs is None:
+        return Difference("hole")
+    points = rounded(rounded(ours) - rounded(theirs))
+    return Difference("differs" if points else "=", points)
+
+
+def _remark(ours: RowHeader, theirs: RowHeader) -> str | None:
+    pairs = {
+        "tensor-type": (ours.dtype, theirs.dtype),
+        "Sequence Length": (ours.max_len, theirs.max_len),
+        "Dimension": (ours.dim, theirs.dim),
+    }
+    unlike = [f"{name} {here} here, {there} there" for name, (here, there) in pairs.items() if here != there]
+    return f"not like for like: {'; '.join(unlike)}" if unlike else None

@@ -1,0 +1,98 @@
+"""The sample's scores against the committed ones: does the whole chain still compute what it did when it was released?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.core.benchmark import Benchmark, TaskSpec
+from harness.core.errors import InputError
+from harness.core.files import write_json
+from harness.core.records import Run
+from harness.core.resources import resource_dir
+
+MAIN_TOLERANCE = 1e-6
+"""Main scores count ranks and hits, and the sample's texts leave margins: no rounding of a kernel moves them."""
+
+OTHER_TOLERANCE: dict[str, float] = {"float32": 1e-4, "float16": 5e-3, "bfloat16": 2e-2}
+"""Other metrics (Pearson correlations, thresholds) follow the vectors themselves, and so the rounding of the dtype."""
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """A metric that is not what it should be; `found` is None where the task has no record."""
+
+    task: str
+    metric: str
+    expected: float
+    found: float | None
+
+    def __str__(self) -> str:
+        found = "no score" if self.found is None else f"{self.found:.6f} ({self.found - self.expected:+.6f})"
+        return f"{self.task} {self.metric}: expected {self.expected:.6f}, found {found}"
+
+
+def setting_name(run: Run) -> str:
+    """The setting that expected scores are kept under: `float16_len512_dim1792`."""
+    header = run.header
+    return f"{header.dtype}_len{header.max_len}_dim{header.dim}"
+
+
+def deviations(run: Run, benchmark: Benchmark) -> list[Deviation]:
+    """What in a run of the embedded sample differs from the committed scores; empty when the chain is sound.
+
+    Raises:
+        InputError: no scores are committed for the run's setting, or their file is damaged.
+    """
+    expected = _read_expected()
+    setting = setting_name(run)
+    if setting not in expected:
+        raise InputError(f"no expected scores for {setting}; there are some for {', '.join(sorted(expected))}")
+    found = {name: dict(_flat(record.metrics)) for name, record in run.records.items()}
+    return [
+        Deviation(task.name, metric, value, found.get(task.name, {}).get(metric))
+        for task in benchmark.tasks
+        for metric, value in expected[setting].get(task.name, {}).items()
+        if not _agrees(value, found.get(task.name, {}).get(metric), _tolerance(run, task, metric))
+    ]
+
+
+def write_expected(runs: Sequence[Run]) -> Path:
+    """Commit the scores of these runs as the expected ones; the file that was written."""
+    path = expected_file()
+    write_json(path, {setting_name(run): {name: dict(_flat(record.metrics)) for name, record in run.records.items()} for run in runs})
+    return path
+
+
+def expected_file() -> Path:
+    """Where the committed scores are."""
+    return resource_dir("results/expected") / "sample.json"
+
+
+def _read_expected() -> dict[str, dict[str, dict[str, float]]]:
+    path = expected_file()
+    try:
+        values: dict[str, dict[str, dict[str, float]]] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} can't be read ({error}): restore it from version control") from error
+    return values
+
+
+def _flat(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for key, value in metrics.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", float(value)
+
+
+def _tolerance(run: Run, task: TaskSpec, metric: str) -> float:
+    is_main = metric in (task.main, f"{task.language}.{task.main}")
+    return MAIN_TOLERANCE if is_main else OTHER_TOLERANCE[run.header.dtype]
+
+
+def _agrees(expected: float, found: float | None, tolerance: float) -> bool:
+    return found is not None and abs(found - expected) <= tolerance

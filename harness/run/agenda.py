@@ -1,0 +1,89 @@
+"""What a run need not compute: its own valid records, and those of runs that differ in `max_len` alone and cut no text of the task."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from harness.core import environment
+from harness.core.benchmark import TaskSpec
+from harness.core.errors import InputError
+from harness.core.examples import Examples, read_examples
+from harness.core.folds import refuse_foreign
+from harness.core.records import TaskRecord, find_runs, read_manifest, read_record
+from harness.core.spec import RunSpec
+from harness.data.types import LoadedTask
+
+
+def valid_records(spec: RunSpec, tasks: Sequence[TaskSpec]) -> list[tuple[TaskSpec, TaskRecord]]:
+    """The tasks with a record of this very run and these packages; a damaged or foreign file is none. The weights are not compared.
+
+    Nor is a record whose examples are gone, or are not those that it was made of: what can't be explained later is computed again.
+    """
+    found: list[tuple[TaskSpec, TaskRecord]] = []
+    for task in tasks:
+        try:
+            record, _ = read_scores(spec.folder, task)
+        except InputError:
+            continue
+        if record.harness.get("run") == spec.digest and record.harness.get("versions") == environment.scoring_versions():
+            found.append((task, record))
+    return found
+
+
+def of_weights(records: Sequence[tuple[TaskSpec, TaskRecord]], digest: str) -> list[TaskSpec]:
+    """The tasks of those records that were made with the weights."""
+    return [task for task, record in records if record.harness.get("model", {}).get("weights_digest") == digest]
+
+
+def read_scores(folder: Path, task: TaskSpec) -> tuple[TaskRecord, Examples]:
+    """A task's record and its examples.
+
+    Raises:
+        InputError: one of them is missing or damaged, or they are of two computations.
+    """
+    record, examples = read_record(folder / f"{task.name}.json", task), read_examples(folder, task)
+    refuse_foreign(task, examples, record.main_score(task), where=folder)
+    return record, examples
+
+
+def runs_of_other_lengths(spec: RunSpec, digest: str) -> list[Path]:
+    """Run folders beside this one, of the same vectors (`Fingerprint.digest`) and the same spec but for `max_len`."""
+    same = {key: value for key, value in as_json(spec.identity()).items() if key != "max_len"}
+    found = []
+    for folder in find_runs(spec.folder.parent):
+        try:
+            manifest = read_manifest(folder)
+        except InputError:
+            continue
+        other = manifest.get("spec")
+        if not isinstance(other, dict) or folder == spec.folder or manifest.get("model", {}).get("digest") != digest:
+            continue
+        if {key: value for key, value in other.items() if key != "max_len"} == same:
+            found.append(folder)
+    return found
+
+
+def shared_scores(spec: RunSpec, task: TaskSpec, loaded: LoadedTask, runs: Sequence[Path]) -> tuple[TaskRecord, Examples, Path] | None:
+    """The record, examples and folder of the first of the `runs` (of other lengths) that cuts no text of the task, nor does this one:
+    the vectors are the same. None where there is none."""
+    for folder in runs:
+        try:
+            record, examples = read_scores(folder, task)
+        except InputError:
+            continue
+        encoding = record.harness.get("encoding", {})
+        uncut = encoding.get("cut") == 0 and encoding.get("longest", math.inf) <= spec.max_len
+        same_data = record.harness.get("data") == as_json(asdict(loaded.provenance))
+        if uncut and same_data and record.harness.get("versions") == environment.scoring_versions():
+            return record, examples, folder
+    return None
+
+
+def as_json(value: Any) -> Any:
+    """The value as JSON gives it back: tuples as lists, paths as text."""
+    return json.loads(json.dumps(value, default=str))

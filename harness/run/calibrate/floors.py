@@ -1,0 +1,74 @@
+"""From draws of a score to its floor: the statistics of calibration, free of models and files. Everything in points, 0 to 100."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import chi2, norm
+
+from harness.core.calibration import Rounding, Spread
+
+COVERAGE = 0.99999
+"""The share of future differences that a tolerance is to hold. C-MTEB has some 370 metrics: together one false alarm in some 270 checks
+under other kernels, if their populations are normal."""
+
+CONFIDENCE = 0.95
+"""How sure it is to hold that share, given that the draws themselves were few."""
+
+RESOLUTION = 1e-9
+"""What sums of doubles in another order come to: the tolerance of a metric that no draw has moved."""
+
+
+def tolerance_factor(draws: int, *, coverage: float = COVERAGE, confidence: float = CONFIDENCE) -> float:
+    """How many standard deviations beside the mean of so many draws hold `coverage` of their normal population with that confidence.
+
+    The two-sided tolerance factor of Howe (1969), "Two-sided tolerance limits for normal populations - some improvements", JASA 64, as in
+    the NIST/SEMATECH e-Handbook of Statistical Methods, 7.2.6.3.
+    """
+    degrees = draws - 1
+    return math.sqrt(degrees * (1 + 1 / draws) * norm.ppf((1 + coverage) / 2) ** 2 / chi2.ppf(1 - confidence, degrees))
+
+
+def rounding_floor(score: float, draws: Sequence[float], wide: Sequence[float]) -> Rounding:
+    """How rounding moves a metric that the run has at `score`: from `draws` at the scale of rounding, and from `wide` ones.
+
+    The tolerance is a bound for one future difference: mean and `tolerance_factor` standard deviations, at least the largest difference
+    seen. Where fewer than half the draws moved, moves are rare jumps (an example that crosses a threshold) and no normal population:
+    then the tolerance is at least the largest jump among the `wide` draws, which show jumps that are too rare to be seen otherwise.
+    """
+    differences = np.asarray(draws, dtype=np.float64) - score
+    jumps = np.abs(np.asarray(wide, dtype=np.float64) - score).max(initial=0.0)
+    moved = int((differences != 0).sum())
+    mean, deviation, largest = float(differences.mean()), float(differences.std(ddof=1)), float(np.abs(differences).max())
+    bounds = [abs(mean) + tolerance_factor(len(draws)) * deviation, largest, RESOLUTION]
+    if 2 * moved < len(draws):
+        bounds.append(float(jumps))
+    return Rounding(
+        tolerance=_upwards(max(bounds)),
+        draws=len(draws),
+        moved=moved,
+        mean=_brief(mean),
+        sd=_brief(deviation),
+        largest=_brief(largest),
+        wide=_brief(float(jumps)),
+    )
+
+
+def spread(values: Sequence[float] | np.ndarray) -> Spread:
+    """The standard deviation of the values, and the 2.5th and 97.5th of their percentiles."""
+    low, high = np.quantile(values, [0.025, 0.975])
+    return Spread(draws=len(values), sd=_brief(float(np.std(values, ddof=1))), low=_brief(float(low)), high=_brief(float(high)))
+
+
+def _upwards(value: float) -> float:
+    """The next number of three digits that is not smaller."""
+    power = 10.0 ** (2 - math.floor(math.log10(value)))
+    rounded = _brief(math.ceil(value * power) / power)
+    return rounded if rounded >= value else math.nextafter(value, math.inf)
+
+
+def _brief(value: float) -> float:
+    """Six digits: the file is for people, too."""
+    return float(f"{value:.6g}")

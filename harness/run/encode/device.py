@@ -1,0 +1,178 @@
+"""The device a model runs on, and everything about it that can change the bits of a vector."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import resource
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch.nn.attention import SDPBackend
+
+from harness.core.errors import RequestError
+from harness.core.spec import Dtype, Ladder
+
+TORCH_DTYPE: dict[Dtype, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+_KERNEL_VARIABLES = (
+    "ATEN_CPU_CAPABILITY",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "DNNL_MAX_CPU_ISA",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NVIDIA_TF32_OVERRIDE",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "ONEDNN_MAX_CPU_ISA",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "TORCH_BLAS_PREFER_CUBLASLT",
+)
+"""Environment variables by which the libraries below torch choose other kernels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceInfo:
+    """A device as a record names it.
+
+    `name`: what the driver or the processor calls itself. `memory_gib`: of the GPU, or of the machine. `capability`: `sm_90`, or the
+    instruction set torch's CPU kernels use. `driver`, `cuda`: versions, None on a CPU. `dtypes`: those it computes in natively.
+    """
+
+    kind: Literal["cpu", "cuda"]
+    name: str
+    memory_gib: float
+    capability: str
+    driver: str | None
+    cuda: str | None
+    dtypes: tuple[Dtype, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeakMemory:
+    """The most memory that was held at once, in GiB: by this process (not by those that score beside it), by torch on the GPU."""
+
+    process_gib: float
+    device_gib: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumericFlags:
+    """torch's global switches that change what a matrix product computes."""
+
+    tf32_matmul: bool
+    tf32_cudnn: bool
+    fp16_reduced_reduction: bool
+    bf16_reduced_reduction: bool
+    float32_matmul_precision: str
+    deterministic_algorithms: bool
+
+
+def find_device(kind: Literal["auto", "cpu", "cuda"] = "auto") -> torch.device:
+    """The device to run on; `auto` takes a CUDA GPU where there is one.
+
+    Raises:
+        RequestError: `cuda` was asked for and torch sees none.
+    """
+    present = torch.cuda.is_available()
+    if kind == "cuda" and not present:
+        raise RequestError(f"no CUDA device is visible to torch {torch.__version__}: run with gpu=cpu or gpu=auto, or mend the driver")
+    return torch.device("cuda", torch.cuda.current_device()) if present and kind != "cpu" else torch.device("cpu")
+
+
+def peak_memory(device: torch.device) -> PeakMemory:
+    """The peak since the process started; of the GPU, since torch was last told to forget it. `device_gib` is None on a CPU."""
+    unit = 1 if sys.platform == "darwin" else 2**10  # getrusage(2): bytes on macOS, KiB elsewhere
+    process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+    held = torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None
+    return PeakMemory(process_gib=round(process, 3), device_gib=None if held is None else round(held, 3))
+
+
+def describe_device(device: torch.device) -> DeviceInfo:
+    """What the device is called and what it can do."""
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        native_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return DeviceInfo(
+            kind="cuda",
+            name=properties.name,
+            memory_gib=properties.total_memory / 2**30,
+            capability=f"sm_{properties.major}{properties.minor}",
+            driver=_driver_version(),
+            cuda=torch.version.cuda,
+            dtypes=("fp32", "fp16", "bf16") if native_bf16 else ("fp32", "fp16"),
+        )
+    pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return DeviceInfo(
+        kind="cpu",
+        name=_cpu_facts().get("model name") or platform.processor() or platform.machine(),
+        memory_gib=pages * page / 2**30,
+        capability=torch.backends.cpu.get_cpu_capability(),
+        driver=None,
+        cuda=None,
+        dtypes=("fp32", "fp16", "bf16"),
+    )
+
+
+def numeric_flags() -> NumericFlags:
+    """The switches as they stand."""
+    matmul = torch.backends.cuda.matmul
+    return NumericFlags(
+        tf32_matmul=matmul.allow_tf32,
+        tf32_cudnn=torch.backends.cudnn.allow_tf32,
+        fp16_reduced_reduction=bool(matmul.allow_fp16_reduced_precision_reduction),
+        bf16_reduced_reduction=bool(matmul.allow_bf16_reduced_precision_reduction),
+        float32_matmul_precision=torch.get_float32_matmul_precision(),
+        deterministic_algorithms=torch.are_deterministic_algorithms_enabled(),
+    )
+
+
+def kernel_identity(device: torch.device) -> str:
+    """Everything of device and libraries that chooses kernels, as one line: vectors are comparable bit by bit only where it is equal.
+
+    A CPU is named down to its stepping and its instruction sets (MKL and oneDNN choose code paths by them, blocking by its caches); the
+    number of threads is not among it, since a batch runs on one. A GPU is named by its name, its compute capability and CUDA's version.
+    """
+    if device.type == "cuda":
+        info = describe_device(device)
+        where = f"{info.name} {info.capability} cuda{info.cuda} cudnn{torch.backends.cudnn.version()}"  # type: ignore[no-untyped-call]
+    else:
+        facts = _cpu_facts()
+        words = [facts.get(key, "") for key in ("vendor_id", "cpu family", "model", "stepping", "model name")]
+        flags = hashlib.sha256(facts.get("flags", "").encode()).hexdigest()[:16]
+        where = " ".join([*words, flags, torch.backends.cpu.get_cpu_capability()])
+    build = hashlib.sha256(torch.__config__.show().encode()).hexdigest()[:16]
+    variables = " ".join(f"{name}={os.environ[name]}" for name in _KERNEL_VARIABLES if name in os.environ)
+    return f"{where} | torch {torch.__version__} {build} | {numeric_flags()} | {variables}"
+
+
+def attention_kernel(device: torch.device, dtype: Dtype, ladder: Ladder) -> SDPBackend:
+    """The one scaled-dot-product kernel that all batches run on; torch chooses per call otherwise, by shape and mask.
+
+    The flash kernel of CUDA takes no mask, no fp32 and no GPU older than Ampere; the memory-efficient one takes all of them.
+    """
+    if device.type == "cpu":
+        return SDPBackend.FLASH_ATTENTION
+    ampere = torch.cuda.get_device_capability(device) >= (8, 0)
+    return SDPBackend.FLASH_ATTENTION if ladder == "exact" and dtype != "fp32" and ampere else SDPBackend.EFFICIENT_ATTENTION
+
+
+def _cpu_facts() -> dict[str, str]:
+    """The first processor of `/proc/cpuinfo`; empty where there is no such file."""
+    path = Path("/proc/cpuinfo")
+    if not path.is_file():
+        return {}
+    first = path.read_text(encoding="utf-8").split("\n\n", 1)[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _driver_version() -> str | None:
+    path = Path("/proc/driver/nvidia/version")
+    if not path.is_file():
+        return None
+    words = path.read_text(encoding="utf-8").split("Kernel Module", 1)[-1].split()
+    return next((word for word in words if word[:1].isdigit()), None)

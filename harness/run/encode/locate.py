@@ -1,0 +1,206 @@
+"""Where a model's folder is: a local path, an installed package, or the hub at a commit; and which weights lie in it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import json
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness.core.errors import InputError, MachineError, RequestError
+from harness.core.files import sha256_file
+from harness.core.spec import ModelSpec
+
+_HUB_FILES = ("*.json", "*.txt", "*.safetensors", "*.model")
+_HUB_PICKLES = ("pytorch_model*.bin", "*/pytorch_model.bin")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocatedModel:
+    """A SentenceTransformer folder. `repository` and `commit` are known where it came from the hub."""
+
+    name: str
+    folder: Path
+    source: Literal["path", "package", "hub"]
+    repository: str | None
+    commit: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """The weight files of a folder. `sha256`: per file, by relative path. `stored_parameters`: numbers in the transformer's own files,
+    buffers among them, as the hub's page counts them (a Dense layer's file is not in it)."""
+
+    sha256: Mapping[str, str]
+    stored_parameters: int | None
+
+    @property
+    def digest(self) -> str:
+        """One SHA-256 for all files: that of the text `sha256sum` prints for them, sorted by path.
+
+        `find . -name '*.safetensors' -printf '%P\\n' | LC_ALL=C sort | xargs sha256sum | sha256sum` gives the same.
+        """
+        lines = "".join(f"{digest}  {path}\n" for path, digest in sorted(self.sha256.items()))
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def find_model(model: ModelSpec) -> LocatedModel:
+    """The folder that holds the model; `path` is taken before `package`, and that before `hub`.
+
+    A hub model is downloaded at `revision` (safetensors, JSON and vocabulary files only); `HF_ENDPOINT`, `HF_HUB_OFFLINE` and `HF_HOME`
+    are honoured. A `revision` of None is whatever the hub serves at that moment, and the commit says which that was.
+
+    Raises:
+        RequestError: the spec names no place, or a package or a hub repository that does not exist.
+        InputError: the folder is missing, or is not a SentenceTransformer's.
+        MachineError: the hub is out of reach and its cache does not hold the model.
+    """
+    if model.path is not None:
+        return _checked(LocatedModel(name=model.name, folder=Path(model.path).expanduser(), source="path", repository=None, commit=None))
+    if model.package is not None:
+        return _checked(_package_model(model, model.package))
+    if model.hub is not None:
+        return _checked(_hub_model(model, model.hub))
+    raise RequestError(f"model {model.name!r} says not where it is: set model.path=DIR, model.package=NAME or model.hub=OWNER/NAME")
+
+
+def find_present_model(model: ModelSpec) -> LocatedModel:
+    """The folder that `find_model` gives where it need not download it; raises as that does, for what is not in the hub's cache too."""
+    if model.path is None and model.package is None and model.hub is not None:
+        return _checked(_hub_model(model, model.hub, download=False))
+    return find_model(model)
+
+
+def hash_weights(folder: Path, *, allow_pickle: bool = False) -> Weights:
+    """Checksums and size of the weights in a folder.
+
+    Raises:
+        InputError: there are no safetensors weights; the message names the pickled ones that are there, if any.
+    """
+    files = sorted(folder.rglob("*.safetensors"))
+    pickled = sorted([*folder.glob("pytorch_model*.bin"), *folder.glob("*/pytorch_model.bin")])
+    unsafe = [path for path in pickled if not list(path.parent.glob("*.safetensors"))]
+    if unsafe and not allow_pickle:
+        names = ", ".join(str(path) for path in unsafe)
+        raise InputError(
+            f"{names}: pickled weights, and a pickle can run code when it is read. "
+            "Convert them to safetensors, or set model.allow_pickle=true if you trust their origin."
+        )
+    if not files and not unsafe:
+        raise InputError(f"{folder} holds no model.safetensors: download the model again, or name another folder with model.path=DIR")
+    own = [path for path in files if path.parent == _transformer_folder(folder)]
+    stored = sum(_count_numbers(path) for path in own) if own else None
+    return Weights(
+        sha256={path.relative_to(folder).as_posix(): sha256_file(path) for path in [*files, *unsafe]},
+        stored_parameters=stored,
+    )
+
+
+def read_json(path: Path) -> dict[str, object] | list[object]:
+    """A JSON file of a model folder.
+
+    Raises:
+        InputError: it is missing or does not parse.
+    """
+    try:
+        value: dict[str, object] | list[object] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} can't be read as JSON ({error}): download the model again") from error
+    return value
+
+
+def stored_tensors(path: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors in a safetensors file, from its header.
+
+    Raises:
+        InputError: the file is damaged or cut short.
+    """
+    try:
+        with path.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            header = json.loads(stream.read(length))
+        header.pop("__metadata__", None)
+        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
+    except (OSError, ValueError, KeyError, TypeError, struct.error, MemoryError) as error:
+        raise InputError(f"{path} is not a safetensors file ({error}): download the model again") from error
+    if path.stat().st_size != 8 + length + end:
+        raise InputError(f"{path} has {path.stat().st_size} bytes, its header says {8 + length + end}: download the model again")
+    return shapes
+
+
+def _checked(found: LocatedModel) -> LocatedModel:
+    folder = found.folder
+    if not folder.is_dir():
+        raise InputError(f"model folder {folder} is missing: set model.path=DIR to the folder of a SentenceTransformer")
+    if not (folder / "modules.json").is_file():
+        plain = " (config.json alone is a plain transformers model: which pooling it wants would be a guess)"
+        raise InputError(
+            f"{folder} has no modules.json{plain if (folder / 'config.json').is_file() else ''}: "
+            "name a folder that SentenceTransformer.save wrote"
+        )
+    return found
+
+
+def _package_model(model: ModelSpec, package: str) -> LocatedModel:
+    try:
+        root = importlib.resources.files(package)
+    except ModuleNotFoundError as error:
+        raise RequestError(
+            f"model {model.name!r} comes with the Python package {package!r}, which is not installed: "
+            f"python -m pip install 'cmteb-harness[{model.name}]', or set model.path=DIR"
+        ) from error
+    folder = Path(str(root)) / (model.package_folder or "")
+    return LocatedModel(name=model.name, folder=folder, source="package", repository=None, commit=None)
+
+
+def _hub_model(model: ModelSpec, repository: str, *, download: bool = True) -> LocatedModel:
+    # Imported here: it reads HF_HUB_OFFLINE and HF_ENDPOINT when it is imported.
+    from huggingface_hub import errors, snapshot_download
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of httpx; a proxy's errors are no other kind
+
+    patterns = [*_HUB_FILES, *(_HUB_PICKLES if model.allow_pickle else ()), *(("*.py",) if model.trust_remote_code else ())]
+    at = f"{repository}@{model.revision}" if model.revision else repository
+    try:
+        folder = Path(snapshot_download(repository, revision=model.revision, allow_patterns=patterns, local_files_only=not download))
+    except errors.GatedRepoError as error:
+        raise MachineError(f"{at} is gated: accept its terms on the hub and run `hf auth login`, or set model.path=DIR") from error
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
+        raise RequestError(f"the hub has no {at} (or it is private): set model.hub and model.revision, or model.path=DIR") from error
+    except (
+        errors.LocalEntryNotFoundError,
+        errors.OfflineModeIsEnabled,
+        HTTPError,
+        errors.RevisionResolutionError,
+        OSError,
+    ) as error:
+        if not download:
+            raise MachineError(f"model {at} is not in the hub's cache on this machine, nor is model.path=DIR given") from error
+        offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
+        raise MachineError(
+            f"model {at}: the hub can't be reached{offline} and its cache does not hold it ({type(error).__name__}: {error}). "
+            "Set model.path=DIR to a copy of the folder, or HF_ENDPOINT to a mirror, or fetch it once on a machine with network "
+            f"(`hf download {repository}`) and copy HF_HOME."
+        ) from error
+    return LocatedModel(name=model.name, folder=folder, source="hub", repository=repository, commit=folder.name)
+
+
+def _transformer_folder(folder: Path) -> Path:
+    modules = read_json(folder / "modules.json")
+    first = modules[0] if isinstance(modules, list) and modules else {}
+    return folder / str(first.get("path", "")) if isinstance(first, dict) else folder
+
+
+def _count_numbers(path: Path) -> int:
+    total = 0
+    for shape in stored_tensors(path).values():
+        size = 1
+        for side in shape:
+            size *= side
+        total += size
+    return total

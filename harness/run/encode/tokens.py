@@ -1,0 +1,125 @@
+"""Token ids of many texts at once, equal to those sentence-transformers makes with `max_seq_length` set."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from harness.core.errors import InputError, RequestError
+
+_CHUNK = 2048  # texts tokenised at a time
+_AHEAD = 2  # chunks tokenised before the caller asks for them
+
+
+@dataclass(frozen=True)
+class TokenIds:
+    """Token ids of a list of texts, back to back: text i has `flat[offsets[i]:offsets[i + 1]]`. `cut`: where max_len left tokens out."""
+
+    flat: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+    cut: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def rows(self) -> Iterator[npt.NDArray[np.int32]]:
+        """The ids of each text, as views."""
+        for start, end in itertools.pairwise(self.offsets.tolist()):
+            yield self.flat[start:end]
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """Tokens of each text."""
+        return np.diff(self.offsets)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The ids of the texts from number `start` on, and the seconds that they took."""
+
+    start: int
+    tokens: TokenIds
+    seconds: float
+
+
+class TextTokenizer:
+    """A model's fast tokenizer with truncation fixed to `max_len`, specials included, and no padding.
+
+    sentence-transformers calls the same Rust tokenizer with `truncation="longest_first"`; here a list goes in whole, so that it is
+    spread over the cores, and only ids come back.
+
+    Raises:
+        RequestError: `max_len` leaves no room for a token between the specials, or the tokenizer is not a fast one.
+    """
+
+    def __init__(self, tokenizer: Any, max_len: int) -> None:
+        if not tokenizer.is_fast:
+            raise RequestError(f"{type(tokenizer).__name__} is no fast tokenizer: add its tokenizer.json to the model folder")
+        specials = tokenizer.num_special_tokens_to_add()
+        if max_len <= specials:
+            raise RequestError(f"max_len={max_len} leaves no room beside the {specials} special tokens: set max_len={specials + 1} or more")
+        self._backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        self._backend.encode_special_tokens = tokenizer.split_special_tokens
+        self._backend.no_padding()
+        self._backend.no_truncation()
+        self.digest = hashlib.sha256(self._backend.to_str().encode()).hexdigest()
+        """SHA-256 of the tokenizer's definition, truncation apart."""
+        self._backend.enable_truncation(max_len, strategy="longest_first", direction=tokenizer.truncation_side)
+        self.max_len = max_len
+
+    def tokenize(self, texts: Sequence[str]) -> TokenIds:
+        """The ids of the texts, in their order.
+
+        Raises:
+            InputError: a text holds a lone surrogate, which no UTF-8 has.
+        """
+        try:
+            encodings = self._backend.encode_batch_fast(list(texts))
+        except (TypeError, UnicodeEncodeError) as error:
+            raise InputError(_lone_surrogate(texts)) from error
+        ids = [encoding.ids for encoding in encodings]
+        offsets = np.zeros(len(ids) + 1, dtype=np.int64)
+        np.cumsum([len(row) for row in ids], out=offsets[1:])
+        flat = np.empty(offsets[-1], dtype=np.int32)
+        for row, start in zip(ids, offsets.tolist(), strict=False):
+            flat[start : start + len(row)] = row
+        cut = np.array(
+            [len(row) == self.max_len and bool(encoding.overflowing) for row, encoding in zip(ids, encodings, strict=True)], dtype=bool
+        )
+        return TokenIds(flat, offsets, cut)
+
+    def tokenize_ahead(self, texts: Sequence[str]) -> Iterator[Chunk]:
+        """The texts' ids in chunks, in order, made by a thread while the caller is busy with earlier ones; raises as `tokenize` does."""
+
+        def work(start: int) -> Chunk:
+            began = time.perf_counter()
+            return Chunk(start, self.tokenize(texts[start : start + _CHUNK]), time.perf_counter() - began)
+
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenize") as pool:
+            waiting: deque[Future[Chunk]] = deque()
+            for start in range(0, len(texts), _CHUNK):
+                waiting.append(pool.submit(work, start))
+                if len(waiting) > _AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+
+def _lone_surrogate(texts: Sequence[str]) -> str:
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            return f"a text has a lone surrogate at character {error.start}: {json.dumps(text[:80])}. Mend the encoding of the data file."
+    return "the tokenizer refused a text"

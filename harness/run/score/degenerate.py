@@ -1,0 +1,76 @@
+"""Data on which no score is defined, refused before a text is encoded."""
+
+from __future__ import annotations
+
+from harness.core.benchmark import TaskSpec
+from harness.core.errors import InputError
+from harness.data.types import ClassificationData, ClusteringData, LabelledTexts, PairData, RerankingData, RetrievalData, TaskData
+
+
+def refuse_degenerate(task: TaskSpec, data: TaskData) -> None:
+    """Pass data that mteb 1.1.1 can score.
+
+    Raises:
+        InputError: labels of one class, an empty table, constant gold scores, nothing to rank; or data of another task's type.
+    """
+    problem = _mismatch(task, data) or _problem(task, data)
+    if problem:
+        raise InputError(f"{task.name}: {problem}. Check the data with: python -m harness fetch tasks=[{task.name}]")
+
+
+def _mismatch(task: TaskSpec, data: TaskData) -> str | None:
+    expected = {
+        "Classification": ClassificationData,
+        "Clustering": ClusteringData,
+        "PairClassification": PairData,
+        "Reranking": RerankingData,
+        "Retrieval": RetrievalData,
+        "STS": PairData,
+    }[task.type]
+    return None if isinstance(data, expected) else f"found {type(data).__name__}, expected {expected.__name__} for a {task.type} task"
+
+
+def _problem(task: TaskSpec, data: TaskData) -> str | None:
+    match data:
+        case ClassificationData():
+            few = _few_labels(data.train, "the training split") or _few_labels(data.test, f"the {task.split} split")
+            return few or _not_binary(data, task.split)
+        case ClusteringData():
+            if not data.sets:
+                return "there is no set to cluster"
+            return next(filter(None, (_few_labels(one, f"set {index}") for index, one in enumerate(data.sets))), None)
+        case PairData() if task.type == "PairClassification":
+            found = set(data.target)
+            return None if found == {0, 1} else f"found the pair labels {sorted(found)[:5]}, expected 0 and 1, both"
+        case PairData():
+            return None if len(set(data.target)) > 1 else "the gold scores have fewer than two values, so no correlation is defined"
+        case RerankingData():
+            scored = any(sample.positive and sample.negative for sample in data.samples)
+            return None if scored else "no sample has both a relevant and an irrelevant candidate"
+        case RetrievalData():
+            return _unsearchable(data)
+
+
+def _few_labels(table: LabelledTexts, where: str) -> str | None:
+    labels = sorted(map(str, set(table.labels)))
+    return None if len(labels) > 1 else f"found labels of one class ({', '.join(labels) or 'no row'}) in {where}, expected two or more"
+
+
+def _not_binary(data: ClassificationData, split: str) -> str | None:
+    """For two classes mteb computes average precision, where scikit-learn takes 1 for the positive one."""
+    labels, strange = set(data.train.labels), set(data.test.labels) - set(data.train.labels)
+    if len(labels) > 2:
+        return None
+    if labels != {0, 1}:
+        return f"found the two labels {sorted(map(str, labels))}, expected 0 and 1"
+    return f"found the label {min(map(str, strange))} in the {split} split, which is not in the training split" if strange else None
+
+
+def _unsearchable(data: RetrievalData) -> str | None:
+    if not data.corpus:
+        return "the corpus is empty"
+    if len(data.queries) < 2:
+        return f"found {len(data.queries)} queries, expected two or more (BEIR 2.2.0 can't search for one)"
+    if not any(data.qrels.get(query) for query in data.queries):
+        return "no query has a judged passage"
+    return None

@@ -1,0 +1,80 @@
+"""What a CI system takes beside the exit code: JUnit's XML, GitHub's step summary and annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from xml.etree import ElementTree
+
+from harness.core.errors import MachineError
+from harness.core.files import atomic_write
+from harness.read.drift.check import DriftReport, TaskDrift
+from harness.show.drift import conclusion, drift_markdown, failure_line
+
+
+def write_junit(path: Path, report: DriftReport) -> None:
+    """One test case per task, the settings that differ as properties of the suite; raises MachineError where it can't be written."""
+    failed, refused = len(report.failing), sum(task.verdict == "not comparable" for task in report.tasks)
+    counts = {"tests": str(len(report.tasks)), "failures": str(failed), "errors": str(refused)}
+    root = ElementTree.Element("testsuites", {"name": "score drift", **counts})
+    suite = ElementTree.SubElement(root, "testsuite", {"name": _printable(f"score drift: {report.baseline.header.model}"), **counts})
+    properties = ElementTree.SubElement(suite, "properties")
+    told = {"baseline": str(report.baseline.path), "candidate": str(report.candidate.path), "conclusion": conclusion(report)}
+    told |= {f"{each.kind} {each.key}": f"{each.a} -> {each.b}" for each in (*report.unlike, *report.environment)}
+    for name, value in told.items():
+        ElementTree.SubElement(properties, "property", {"name": _printable(name), "value": _printable(value)})
+    for task in report.tasks:
+        case = ElementTree.SubElement(suite, "testcase", {"classname": f"score drift.{task.type}", "name": task.task})
+        if task in report.failing:
+            kind = task.verdict if task.verdict in ("drifted", "missing") else "other metrics drifted"
+            message = _printable(failure_line(task))
+            ElementTree.SubElement(case, "failure", {"type": kind, "message": message}).text = message
+        elif task.verdict == "not comparable":
+            ElementTree.SubElement(case, "error", {"type": task.verdict, "message": _printable(task.main.why)})
+    ElementTree.indent(root)
+    with atomic_write(path) as stream:
+        stream.write(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n")
+
+
+def append_summary(environ: Mapping[str, str], report: DriftReport) -> None:
+    """Add the report to the summary of the step, where GitHub's runner names a file for it.
+
+    Raises:
+        MachineError: the file can't be written.
+    """
+    path = environ.get("GITHUB_STEP_SUMMARY")
+    if not path:
+        return
+    try:
+        with Path(path).open("a", encoding="utf-8") as stream:
+            stream.write(drift_markdown(report) + "\n")
+    except OSError as error:
+        raise MachineError(f"can't write GITHUB_STEP_SUMMARY={path}: {error.strerror or error}") from error
+
+
+def workflow_commands(environ: Mapping[str, str], report: DriftReport) -> list[str]:
+    """GitHub's workflow commands, one per task that fails or is not comparable, then the conclusion; none outside of an Action."""
+    if environ.get("GITHUB_ACTIONS") != "true":
+        return []
+    wrong = [*report.failing, *(task for task in report.tasks if task.verdict == "not comparable" and task not in report.failing)]
+    level = "error" if report.exit_code else "notice"
+    return [*(_annotation("error", task) for task in wrong), f"::{level} title=Score drift::{_escaped(conclusion(report))}"]
+
+
+def _annotation(level: str, task: TaskDrift) -> str:
+    title = _escaped(f"Score drift: {task.task}").replace(":", "%3A").replace(",", "%2C")
+    return f"::{level} title={title}::{_escaped(failure_line(task))}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _printable(text: str) -> str:
+    """The text without what XML 1.0 has no way to write."""
+    return "".join(
+        char
+        if char in "\t\n" or (ord(char) >= 32 and not 0xD800 <= ord(char) <= 0xDFFF and char not in "\ufffe\uffff")
+        else "\N{REPLACEMENT CHARACTER}"
+        for char in text
+    )

@@ -1,0 +1,259 @@
+"""Claims, checks and grades as text for a terminal, Markdown or JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from harness.core.errors import RequestError, unknown
+from harness.read.claims.averages import Averages, Fit
+from harness.read.claims.findings import VERDICTS, Check
+from harness.read.claims.grading import COMPARED, GRADES, Comparison, Graded
+from harness.read.claims.report import Report
+from harness.read.claims.sheet import Sheet
+from harness.read.leaderboard import CONVENTIONS, printed
+from harness.show.leaderboard import briefly
+from harness.show.tables import Column, escape_markdown, markdown_table, paragraph, text_table
+
+Format = Literal["text", "md", "json"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+_LISTED_AT_MOST = 20  # metrics that are not reproduced; JSON has all of them
+_SHORT = {"Average": "Avg", "Classification": "Clas", "Clustering": "Clus", "Pair": "Pair", "Reranking": "Rank", "Retrieval": "Retr"}
+
+
+def render_claims(report: Report, format: str) -> str:  # noqa: A002 (the option's name)
+    """The report as `text` (a terminal of 100 columns), `md` or `json`, without a newline at the end.
+
+    Raises:
+        RequestError: an unknown format.
+    """
+    if format not in FORMATS:
+        raise RequestError(unknown("format", format, FORMATS))
+    if format == "json":
+        return json.dumps(_json(report), indent=2, ensure_ascii=False, allow_nan=False)
+    parts = [_Part(_title(report.sheet, report.averages)), _rows_part(report), _checks_part(report.checks), _findings_part(report)]
+    parts += _comparison_parts(report.comparison) if report.comparison else []
+    return "\n\n".join(text for part in parts if (text := part.markdown() if format == "md" else part.text()))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A heading sentence, a table and numbered or plain sentences under it."""
+
+    head: str = ""
+    columns: Sequence[Column] = ()
+    lines: Sequence[Sequence[str]] = ()
+    below: Sequence[str] = ()
+
+    def text(self) -> str:
+        parts = [paragraph(self.head, indent=3)] if self.head else []
+        parts += [text_table(self.columns, briefly(self.columns, self.lines))] if self.lines else []
+        return "\n".join([*parts, *(paragraph(line, indent=3) for line in self.below)])
+
+    def markdown(self) -> str:
+        parts = [escape_markdown(self.head)] if self.head else []
+        parts += [markdown_table(self.columns, self.lines)] if self.lines else []
+        parts += ["\n".join(f"- {escape_markdown(line)}" for line in self.below)] if self.below else []
+        return "\n\n".join(parts)
+
+
+def _title(sheet: Sheet, found: Averages) -> str:
+    front = f"; the front matter is {found.front.label} under {found.convention}" if found.front else ""
+    rows = f", {len(sheet.rows)} printed rows" if sheet.rows else ""
+    return f"{sheet.path}: {sheet.model}, {len(sheet.claims)} tasks, {sheet.numbers} numbers{rows}{front}"
+
+
+def _rows_part(report: Report) -> _Part:
+    found, conventions = report.averages, list(report.averages.computed)
+    titles = list(found.computed[conventions[0]])
+    columns = [
+        Column(title="Row", short="Row"),
+        Column(title="GPU", short="GPU", shrinks_to=8),
+        Column(title="tensor-type", short="Type"),
+        Column(title="Sequence Length", short="Len", numeric=True),
+        *(Column(title=title, short=_short(title), numeric=True) for title in titles),
+        *(Column(title=name, short=name, numeric=True) for name in conventions),
+    ]
+    lines = []
+    for match in found.matches:
+        header, own = match.row.header, "*" if match is found.front else ""
+        setting = [header.gpu or header.model, header.dtype, str(header.max_len or "")]
+        fits = [_fit(match.fits[name]) for name in conventions]
+        lines.append([f"{match.number}{own}", *setting, *(printed(match.row.scores[title]) for title in titles), *fits])
+    for name in conventions:
+        values = [printed(value) or "-" for value in found.computed[name].values()]
+        lines.append(["front", name, "", "", *values, *[""] * len(conventions)])
+    legend = "* is the front matter. The last columns: = equal to it under that convention, else the largest difference in points"
+    return _Part("", columns, lines, [legend] if found.matches else [])
+
+
+def _fit(fit: Fit) -> str:
+    return "=" if fit.equal else f"{fit.points:+.2f}" if fit.compared else "-"
+
+
+def _short(title: str) -> str:
+    word, _, count = title.partition(" ")
+    return _SHORT.get(word, word) + "".join(c for c in count if c.isdigit())
+
+
+def _checks_part(checks: Sequence[Check]) -> _Part:
+    columns = [
+        Column(title="Check", short="Check"),
+        Column(title="Verdict", short="Verdict"),
+        Column(title="Held", short="Held", numeric=True),
+        Column(title="What must be so", short="What must be so", shrinks_to=30),
+    ]
+    return _Part("", columns, [[c.name, c.verdict, f"{c.held}/{c.of}" if c.of else "", c.about] for c in checks])
+
+
+def _findings_part(report: Report) -> _Part:
+    findings = [(check.name, finding) for check in report.checks for finding in check.findings]
+    findings.sort(key=lambda each: VERDICTS.index(each[1].verdict))
+    lines = [f"{n}. {name} {each.verdict} ({each.where}): {each.text}" for n, (name, each) in enumerate(findings, start=1)]
+    return _Part(below=[*lines, *(f"note: {note}" for note in report.sheet.notes)])
+
+
+def _comparison_parts(comparison: Comparison) -> list[_Part]:
+    header = comparison.header
+    setting = " ".join(str(each) for each in (header.model, header.gpu, header.dtype, header.max_len, header.dim) if each)
+    head = f"Against {comparison.path}: {setting}. Convention {comparison.convention}: {CONVENTIONS[comparison.convention].about}"
+    floor = "" if comparison.calibrated else "No noise floor is known (--noise FILE), so only equal printed digits pass as reproduced"
+    settings = [f"differs: {field.name}, {field.claimed} claimed, {field.found} found" for field in comparison.recipe if field.differs]
+    settings += [f"not told by the {who}: {', '.join(fields)}" for who, fields in _untold(comparison).items() if fields]
+    copied = "The run is self-reported, too: equal numbers may be copies, they show no reproduction" if comparison.self_reported else ""
+    summary = [_summary("main metrics", comparison, main=True), _summary("other metrics", comparison, main=False)]
+    return [
+        _Part(head, below=[*summary, *(line for line in (copied, floor, _other_row(comparison)) if line), *settings]),
+        *_average_parts(comparison.averages),
+        _task_part(comparison),
+        _others_part(comparison),
+    ]
+
+
+def _other_row(comparison: Comparison) -> str:
+    """What a reader must know where the run has the setting of another printed row than the front matter's."""
+    others = list(dict.fromkeys(cell.of for cell in comparison.averages))[1:]
+    if not others:
+        return ""
+    return f"The run's dtype and length are those of {' and '.join(others)}, of which only averages are known; tasks are the front matter's"
+
+
+def _untold(comparison: Comparison) -> dict[str, list[str]]:
+    """Who does not tell which setting, with what the other one says."""
+    untold: dict[str, list[str]] = {"card": [], "run": [], "card or the run": []}
+    for field in comparison.recipe:
+        if field.differs:
+            continue
+        who = "card or the run" if field.claimed == field.found else "card" if field.claimed is None else "run"
+        told = field.claimed or field.found
+        untold[who].append(f"{field.name} ({told})" if told else field.name)
+    return untold
+
+
+def _summary(what: str, comparison: Comparison, *, main: bool) -> str:
+    counts = comparison.counts(main=main)
+    exact = sum(cell.exact for cell in comparison.cells if cell.main == main and cell.grade in COMPARED)
+    told = ", ".join(f"{counts[each]} {each}" for each in GRADES if counts[each]) or "none"
+    return f"{what}: {told}" + (f" ({exact} equal in all digits)" if exact else "")
+
+
+def _graded_columns(first: str) -> list[Column]:
+    return [
+        Column(title=first, short=first, shrinks_to=12),
+        *(Column(title=title, short=title, numeric=True) for title in ("Claimed", "Found", "Diff")),
+        Column(title="Grade", short="Grade"),
+    ]
+
+
+def _values(cell: Graded) -> list[str]:
+    points = cell.points
+    shown = "" if points is None else f"{float(printed(cell.found)) - float(printed(cell.claimed)):+.2f}"
+    return [printed(cell.claimed), printed(cell.found), shown, cell.grade]
+
+
+def _average_parts(cells: Sequence[Graded]) -> list[_Part]:
+    parts = []
+    for target in dict.fromkeys(cell.of for cell in cells):
+        own = [cell for cell in cells if cell.of == target]
+        parts.append(_Part(f"Averages of {target}", _graded_columns("Average"), [[cell.metric, *_values(cell)] for cell in own]))
+    return parts
+
+
+def _task_part(comparison: Comparison) -> _Part:
+    """A line per task that the run has. The last column: how many of the other metrics passed."""
+    base = _graded_columns("Task")
+    columns = [base[0], Column(title="Metric", short="Metric"), *base[1:], Column(title="Other metrics", short="Others", numeric=True)]
+    lines = []
+    for cell in comparison.cells:
+        if cell.main and (cell.found is not None or cell.grade != "not comparable"):
+            others = [other for other in comparison.cells if other.of == cell.of and not other.main]
+            passed = sum(other.grade in ("reproduced", "within noise") for other in others)
+            lines.append([cell.of, cell.metric, *_values(cell), f"{passed}/{len(others)}" if others else ""])
+    reasons: dict[str, list[str]] = {}
+    for cell in comparison.cells:
+        if cell.main and cell.why:
+            reasons.setdefault(f"{cell.grade}: {cell.why}", []).append(cell.of)
+    below = [f"{reason} ({', '.join(tasks) if len(tasks) <= 4 else f'{len(tasks)} tasks'})" for reason, tasks in reasons.items()]
+    below += [f"not claimed: {', '.join(comparison.unclaimed)}"] if comparison.unclaimed else []
+    return _Part("", columns, lines, below)
+
+
+def _others_part(comparison: Comparison) -> _Part:
+    cells = [cell for cell in comparison.cells if not cell.main and cell.grade in ("not reproduced", "definition differs")]
+    if not cells:
+        return _Part()
+    base = _graded_columns("Task")
+    columns = [base[0], Column(title="Other metric", short="Other metric"), *base[1:]]
+    cells.sort(key=lambda cell: -abs(cell.points or 0))
+    rest = len(cells) - _LISTED_AT_MOST
+    below = [f"and {rest} other metrics with smaller differences (--format json lists all)"] if rest > 0 else []
+    below += list(dict.fromkeys(cell.why for cell in cells if cell.why))
+    return _Part("", columns, [[cell.of, cell.metric, *_values(cell)] for cell in cells[:_LISTED_AT_MOST]], below)
+
+
+def _json(report: Report) -> dict[str, Any]:
+    sheet, found = report.sheet, report.averages
+    return {
+        "path": str(sheet.path),
+        "model": sheet.model,
+        "tasks": len(sheet.claims),
+        "numbers": sheet.numbers,
+        "front_matter_row": found.front.number if found.front else None,
+        "convention": found.convention,
+        "averages": {name: dict(values) for name, values in found.computed.items()},
+        "rows": [
+            {
+                "number": match.number,
+                "place": match.place,
+                "header": asdict(match.row.header),
+                "scores": dict(match.row.scores),
+                "fits": {name: {**asdict(fit), "equal": fit.equal} for name, fit in match.fits.items()},
+            }
+            for match in found.matches
+        ],
+        "checks": [{**asdict(check), "verdict": check.verdict} for check in report.checks],
+        "notes": list(sheet.notes),
+        "against": _json_comparison(report.comparison) if report.comparison else None,
+        "exit_code": report.exit_code,
+    }
+
+
+def _json_comparison(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "path": str(comparison.path),
+        "header": asdict(comparison.header),
+        "convention": comparison.convention,
+        "calibrated": comparison.calibrated,
+        "self_reported": comparison.self_reported,
+        "recipe": [{**asdict(field), "differs": field.differs} for field in comparison.recipe],
+        "summary": {kind: dict(comparison.counts(main=main)) for kind, main in (("main", True), ("others", False))},
+        "averages": [_json_graded(cell) for cell in comparison.averages],
+        "cells": [_json_graded(cell) for cell in comparison.cells],
+        "unclaimed": list(comparison.unclaimed),
+    }
+
+
+def _json_graded(cell: Graded) -> dict[str, Any]:
+    return {**asdict(cell), "points": cell.points, "exact": cell.exact}

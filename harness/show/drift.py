@@ -1,0 +1,214 @@
+"""A drift report as text for a terminal, Markdown for a step's summary, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from harness.core.records import Run
+from harness.read.differences import SettingDifference
+from harness.read.drift.check import VERDICTS, DriftReport, MetricDrift, TaskDrift
+from harness.read.leaderboard import printed
+from harness.show.tables import Column, escape_markdown, markdown_table, paragraph, text_table
+
+_COLUMNS = (
+    Column(title="", short=""),
+    Column(title="Task", short="Task"),
+    Column(title="Metric", short="Metric"),
+    Column(title="Baseline", short="Baseline", numeric=True),
+    Column(title="Candidate", short="Candidate", numeric=True),
+    Column(title="Difference", short="Difference", numeric=True),
+    Column(title="Tolerance", short="Tolerance", numeric=True),
+)
+_OTHERS = Column(title="Other metrics", short="Others")
+_HASH = re.compile(r"\b[0-9a-f]{40,64}\b")
+_LEGEND = "= identical, ~ within tolerance, + - drifted up, down, ! missing or not comparable; points (0-100)"
+
+
+def drift_text(report: DriftReport) -> str:
+    """The report for a terminal of 100 columns; the verdict stands in its last line."""
+    parts = [
+        "\n".join([f"Baseline   {_run_line(report.baseline)}", f"Candidate  {_run_line(report.candidate)}", _calibration_line(report)]),
+        text_table([*_COLUMNS, _OTHERS], [[*_cells(task.task, task.main), _others(task)] for task in report.tasks]),
+        _LEGEND,
+    ]
+    others = _drifted_others(report)
+    if others:
+        parts.append("Other metrics that drifted:\n" + text_table(_COLUMNS, others))
+    below = [*_average_lines(report), *_reasons(report), *_setting_lines(report), *(f"note: {note}" for note in report.notes)]
+    parts.append("\n".join(paragraph(line, indent=3) for line in below))
+    parts.append(paragraph(conclusion(report), indent=3))
+    return "\n\n".join(part for part in parts if part)
+
+
+def drift_markdown(report: DriftReport) -> str:
+    """The report as GitHub's Markdown: the verdict first, the tasks that moved, all tasks folded away."""
+    columns = [*_COLUMNS, _OTHERS]
+    moved = [task for task in report.tasks if task.verdict != "identical" or task.failing]
+    lines = [f"### Score drift: {escape_markdown(conclusion(report))}", ""]
+    if moved:
+        lines += [markdown_table(columns, [[*_cells(task.task, task.main), _others(task)] for task in moved]), ""]
+    others = _drifted_others(report)
+    if others:
+        lines += ["Other metrics that drifted", "", markdown_table(_COLUMNS, others), ""]
+    told = [*_average_lines(report), *_reasons(report), *_setting_lines(report), *(f"note: {note}" for note in report.notes)]
+    lines += [f"* {escape_markdown(line)}" for line in told]
+    rows = [[*_cells(task.task, task.main), _others(task)] for task in report.tasks]
+    lines += ["", f"<details><summary>All {len(rows)} tasks</summary>", "", markdown_table(columns, rows), "", "</details>", ""]
+    lines.append(f"Baseline {escape_markdown(_run_line(report.baseline))}, candidate {escape_markdown(_run_line(report.candidate))}. ")
+    return "\n".join([*lines, _LEGEND.replace("~", "\\~").replace("+", "\\+"), ""])
+
+
+def drift_json(report: DriftReport) -> str:
+    """Everything, unrounded."""
+    plain: dict[str, Any] = {
+        "baseline": _plain_run(report.baseline),
+        "candidate": _plain_run(report.candidate),
+        "calibration": str(report.calibration) if report.calibration else None,
+        "allow_unlike": report.allow_unlike,
+        "main_only": report.main_only,
+        "exit_code": report.exit_code,
+        "conclusion": conclusion(report),
+        "counts": {verdict: report.counts[verdict] for verdict in VERDICTS},
+        "unlike": [_plain_setting(each) for each in report.unlike],
+        "environment": [_plain_setting(each) for each in report.environment],
+        "notes": list(report.notes),
+        "averages": {before.key: {"baseline": before.value, "candidate": after.value} for before, after in report.averages},
+        "tasks": [
+            {
+                "task": task.task,
+                "type": task.type,
+                "verdict": task.verdict,
+                "metrics": [
+                    {
+                        "metric": cell.metric,
+                        "main": cell.main,
+                        "baseline": cell.baseline,
+                        "candidate": cell.candidate,
+                        "difference": cell.points,
+                        "tolerance": cell.tolerance,
+                        "verdict": cell.verdict,
+                        "why": cell.why,
+                    }
+                    for cell in (task.main, *task.others)
+                ],
+            }
+            for task in report.tasks
+        ],
+    }
+    return json.dumps(plain, ensure_ascii=False, indent=2, allow_nan=False)
+
+
+def conclusion(report: DriftReport) -> str:
+    """The outcome in a sentence: `NO DRIFT: 35 tasks, 33 identical, 2 within noise`."""
+    counts = ", ".join(f"{report.counts[verdict]} {verdict}" for verdict in VERDICTS if report.counts[verdict])
+    word = {0: "NO DRIFT", 2: "NOT COMPARABLE", 3: "DRIFT"}[report.exit_code]
+    others = [task for task in report.tasks if task.failing and task.verdict not in ("drifted", "missing")]
+    told = f"; in {len(others)} of them other metrics drifted" if others else ""
+    if others and report.main_only:
+        told += " (not counted: --main-only)"
+    return f"{word}: {len(report.tasks)} tasks, {counts}{told}"
+
+
+def failure_line(task: TaskDrift) -> str:
+    """What is wrong with a task, in a line: each failing metric with both numbers."""
+    if task.verdict == "not comparable":
+        return f"not comparable: {task.main.why}"
+    return "; ".join(f"{cell.metric} {_metric_line(cell)}" for cell in task.failing)
+
+
+def signed(value: float | None) -> str:
+    """A difference in points: two decimals, or as many as its first two digits take; nothing for none."""
+    if value is None:
+        return ""
+    if value == 0:
+        return "0"
+    return f"{value:+.2f}" if abs(value) >= 0.1 else f"{value:+.1e}" if abs(value) < 1e-4 else f"{value:+.4f}"
+
+
+def _metric_line(cell: MetricDrift) -> str:
+    if cell.verdict == "missing":
+        return f"{printed(cell.baseline)} -> missing: {cell.why}"
+    tolerance = "no tolerance is known" if cell.tolerance is None else f"tolerance {_size(cell.tolerance)}"
+    return f"{printed(cell.baseline)} -> {printed(cell.candidate)} ({signed(cell.points)}, {tolerance})"
+
+
+def _cells(task: str, cell: MetricDrift) -> list[str]:
+    tolerance = "none" if cell.tolerance is None else _size(cell.tolerance)
+    return [_marker(cell), task, cell.metric, printed(cell.baseline), printed(cell.candidate), signed(cell.points), tolerance]
+
+
+def _marker(cell: MetricDrift) -> str:
+    if cell.verdict == "drifted":
+        return "+" if (cell.points or 0) > 0 else "-"
+    return {"identical": "=", "within noise": "~"}.get(cell.verdict, "!")
+
+
+def _others(task: TaskDrift) -> str:
+    """How the other metrics fare: those that drifted, else that all are identical or some are within noise."""
+    if not task.others or task.verdict in ("missing", "not comparable"):
+        return ""
+    wrong = sum(cell.verdict in ("drifted", "missing") for cell in task.others)
+    if wrong:
+        return f"! {wrong} of {len(task.others)}"
+    return "=" if all(cell.verdict == "identical" for cell in task.others) else "~"
+
+
+def _drifted_others(report: DriftReport) -> list[list[str]]:
+    return [_cells(task.task, cell) for task in report.tasks for cell in task.failing if not cell.main and task.verdict != "missing"]
+
+
+def _average_lines(report: DriftReport) -> list[str]:
+    told = [f"{before.key} {printed(before.value)} -> {printed(after.value)}" for before, after in report.averages]
+    return [f"averages: {', '.join(told)}"] if told else []
+
+
+def _reasons(report: DriftReport) -> list[str]:
+    groups: dict[str, list[str]] = {}
+    for task in report.tasks:
+        if task.main.why:
+            groups.setdefault(f"{task.verdict}: {task.main.why}", []).append(task.task)
+    return [
+        f"{why} ({f'all {len(names)} tasks' if len(names) == len(report.tasks) > 1 else ', '.join(names)})" for why, names in groups.items()
+    ]
+
+
+def _setting_lines(report: DriftReport) -> list[str]:
+    remedy = "compared all the same (--allow-unlike)" if report.allow_unlike else "so they are not compared; --allow-unlike does it"
+    unlike = [f"unlike: {each}" for each in report.unlike]
+    return [
+        *unlike,
+        *([f"these settings decide what a score means, {remedy}"] if unlike else []),
+        *_by_kind(report.environment),
+        *(["environment: no setting differs"] if not report.environment and not report.unlike else []),
+    ]
+
+
+def _by_kind(settings: Iterable[SettingDifference]) -> list[str]:
+    return [f"differs ({each.kind}): {_HASH.sub(lambda digest: digest[0][:12], str(each))}" for each in settings]
+
+
+def _run_line(run: Run) -> str:
+    header = run.header
+    setting = [header.model, header.gpu, header.dtype, header.max_len and f"max_len {header.max_len}", header.dim and f"dim {header.dim}"]
+    return f"{run.path}: {', '.join(str(each) for each in setting if each)}"
+
+
+def _calibration_line(report: DriftReport) -> str:
+    return f"Tolerance  {report.calibration or 'none: no calibration, only identical scores pass'}"
+
+
+def _size(value: float) -> str:
+    return signed(value).removeprefix("+")
+
+
+def _plain_run(run: Run) -> dict[str, Any]:
+    header = run.header
+    names: Sequence[str] = ("model", "gpu", "dtype", "max_len", "dim")
+    return {"path": str(run.path), "run": run.manifest.get("run"), **{name: getattr(header, name) for name in names}}
+
+
+def _plain_setting(setting: SettingDifference) -> dict[str, Any]:
+    return {"kind": setting.kind, "key": setting.key, "baseline": setting.a, "candidate": setting.b}

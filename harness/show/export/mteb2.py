@@ -1,0 +1,205 @@
+"""A run as mteb 2 keeps results: `results/<model>/<revision>/<Task>.json`, a TaskResult each, and `model_meta.json` beside them.
+
+A field has the name that mteb 2.26.24 gives it, and the value that mteb 1.1.1 computed: `mteb_version` stays that of the record. Where the
+two compute a metric in different ways (docs/protocol.md) the file keeps the name of the definition it has: a reranking has `map`, not
+`map_at_1000`. What mteb 2 has no field for stands under `harness`, which its loader passes over and `harness.read.imports` reads back.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.core.benchmark import TaskSpec, TaskType
+from harness.core.errors import InputError, RequestError
+from harness.core.files import write_json
+from harness.core.records import SCHEMA, Run, flat_metrics
+from harness.read.imports import META, SELF_REPORTED, trust_of
+from harness.show.export.selection import OTHER_DATA, Exported, Selection
+
+NO_REVISION = "no_revision_available"  # as mteb writes it
+NO_ORGANIZATION = "no_organization_available"
+_NO_DATA_REVISION = "dataset revision not available"  # as mteb 2 writes it when it converts results of mteb 1
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
+
+MAIN_SCORES: dict[TaskType, str] = {
+    "Classification": "accuracy",
+    "Clustering": "v_measure",
+    "PairClassification": "max_accuracy",
+    "Reranking": "map",
+    "Retrieval": "ndcg_at_10",
+    "STS": "cosine_spearman",
+}
+"""What stands under `main_score`: the metric that mteb 2.26.24 names, but for rerankings."""
+
+_NEAREST = {
+    "Reranking": "mteb 2 has map_at_1000 here: rounded to 5 digits, ties in another order, lists cut after 1000. map is the nearest metric "
+    "of mteb 1.1.1, and what mteb wrote here before map_at_1000"
+}
+# The language codes of mteb 2.26.24's metadata, by which it selects: its Massive tasks call zh-CN cmo-Hans.
+_LANGUAGES = {"zh-CN": ["cmo-Hans"]}
+
+
+@dataclass(frozen=True)
+class Written:
+    """The folder of the model's revision, the tasks in it by mteb 2's names, and what was left out and why.
+
+    `nearest`: the tasks whose main score is not quite the metric that mteb 2 has there.
+    """
+
+    folder: Path
+    tasks: tuple[str, ...]
+    nearest: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def write_results(selection: Selection, folder: Path, *, name: str | None = None) -> Written:
+    """Write the scores below `folder`, which may hold other models: `mteb.ResultCache(folder)` reads it.
+
+    `name`: `organization/model`; None takes the run's repository. A model with scores on other data gets a name that says so.
+
+    Raises:
+        RequestError: the name is no model's, or the place has results of another run.
+        InputError: no task has the metric that mteb 2 calls its main score.
+    """
+    meta = _meta(selection, name)
+    place = folder / "results" / _folder_name(meta["name"], "--name") / _folder_name(meta["revision"], "the revision")
+    run = _identity(selection.run)
+    results: dict[str, dict[str, Any]] = {}
+    left_out: list[str] = []
+    for each in selection.tasks:
+        result = _result(each, run)
+        if result is None:
+            left_out.append(f"{each.task.name} (no {MAIN_SCORES[each.task.type]})")
+        else:
+            results[each.task.mteb2_name] = result
+    if not results:
+        raise InputError(f"{selection.run.path} has no main score that mteb 2 knows: {', '.join(left_out)}")
+    _refuse_other_run(place, run)
+    write_json(place / META, meta)
+    for task, result in results.items():
+        write_json(place / f"{task}.json", result)
+    nearest = tuple(name for name, result in results.items() if "main_score" in result["harness"])
+    return Written(place, tuple(results), nearest, tuple(left_out))
+
+
+def written_lines(written: Written) -> list[str]:
+    """What was written, for a terminal."""
+    lines = [f"{written.folder}: {len(written.tasks)} tasks, read by mteb.ResultCache({str(written.folder.parents[2])!r}).load_results()"]
+    if written.folder.parent.name.startswith(NO_ORGANIZATION):
+        lines.append("mteb 2 wants a model's name with its organization: name it with --name ORGANIZATION/MODEL")
+    if written.nearest:
+        lines.append(f"main_score is map, not mteb 2's map_at_1000 (docs/exchange.md): {', '.join(written.nearest)}")
+    if written.left_out:
+        lines.append(f"left out: {', '.join(written.left_out)}")
+    return lines
+
+
+def mteb2_name(metric: str) -> str:
+    """The flat name of mteb 2 for one of mteb 1.1.1: `cosine_spearman` for `cos_sim_spearman`."""
+    return re.sub("^cos_sim_", "cosine_", metric)
+
+
+def _result(each: Exported, run: Mapping[str, Any]) -> dict[str, Any] | None:
+    task, record = each.task, each.record
+    metrics = {mteb2_name(name): value for name, value in flat_metrics(record.metrics, task).items() if name != "main_score"}
+    main = MAIN_SCORES[task.type]
+    if main not in metrics:
+        return None
+    subset = task.language or task.config
+    revision = record.dataset_revision or _NO_DATA_REVISION
+    harness: dict[str, Any] = {**record.harness, "schema": SCHEMA, "exported": run}
+    if task.type in _NEAREST:
+        harness["main_score"] = {"metric": main, "differs": _NEAREST[task.type]}
+    return {
+        "dataset_revision": revision if each.on_benchmark else f"{OTHER_DATA}: {each.source} data",
+        "task_name": task.mteb2_name,
+        "mteb_version": record.mteb_version,
+        "scores": {
+            task.split: [{"hf_subset": subset, "languages": _languages(task), "main_score": metrics[main], **metrics}],
+        },
+        "evaluation_time": record.evaluation_time,
+        "kg_co2_emissions": None,
+        "harness": harness,
+    }
+
+
+def _languages(task: TaskSpec) -> list[str]:
+    return _LANGUAGES.get(task.language or "", ["cmn-Hans"])
+
+
+def _meta(selection: Selection, name: str | None) -> dict[str, Any]:
+    """The fields of mteb 2's ModelMeta; null where the run does not tell."""
+    run = selection.run
+    model, spec = _mapping(run, "model"), _mapping(_mapping(run, "spec"), "model")
+    found = name or model.get("repository") or run.header.model
+    full = found if "/" in found else f"{NO_ORGANIZATION}/{found}"
+    if not all(each.on_benchmark for each in selection.tasks):
+        full += f"-{OTHER_DATA.replace(' ', '-')}"
+    ours = bool(model)
+    return {
+        "loader": None,
+        "name": full,
+        "revision": _revision(selection),
+        "release_date": None,
+        "languages": None,
+        "n_parameters": model.get("stored_parameters") or model.get("parameters"),
+        "memory_usage_mb": None,
+        "max_tokens": model.get("max_positions"),
+        "embed_dim": run.header.dim,
+        "license": None,
+        "open_weights": None,
+        "public_training_code": None,
+        "public_training_data": None,
+        "framework": ["Sentence Transformers", "PyTorch"] if ours else [],
+        "similarity_fn_name": "cosine" if ours else None,
+        "use_instructions": spec.get("query_instruction") is not None if ours else None,
+        "training_datasets": None,
+    }
+
+
+def _revision(selection: Selection) -> str:
+    """The commit of the weights; for scores that were taken from a card, what the results repository calls them."""
+    if all(trust_of(each.record) == "self-reported" for each in selection.tasks):
+        return SELF_REPORTED
+    model, imported = _mapping(selection.run, "model"), _mapping(selection.run, "imported")
+    return str(model.get("commit") or imported.get("model_revision") or NO_REVISION)
+
+
+def _mapping(holder: Run | Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = (holder.manifest if isinstance(holder, Run) else holder).get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _identity(run: Run) -> dict[str, Any]:
+    """What tells this run from another one of the same model."""
+    header = {key: value for key, value in asdict(run.header).items() if key != "notes"}
+    return {"run": run.manifest.get("run"), **header}
+
+
+def _folder_name(name: str, what: str) -> str:
+    """The name as mteb 2 makes a folder of it."""
+    folder = name.replace("/", "__").replace(" ", "_")
+    if not _FILE_NAME.fullmatch(folder):
+        raise RequestError(f"{what} {name!r} can't be the name of a folder: give the model as --name ORGANIZATION/MODEL")
+    return folder
+
+
+def _refuse_other_run(place: Path, run: Mapping[str, Any]) -> None:
+    for path in _results(place):
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))["harness"]["exported"]
+        except (OSError, ValueError, KeyError, TypeError):
+            found = None
+        if found != run:
+            raise RequestError(
+                f"{path} is not of this run: mteb 2 keeps one run per model and revision, so name another folder with -o DIR"
+            )
+
+
+def _results(place: Path) -> Iterator[Path]:
+    return (path for path in sorted(place.glob("*.json")) if path.name != META)

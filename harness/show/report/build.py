@@ -1,0 +1,111 @@
+"""Everything of a report, gathered from folders of results, a model card and a calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.core.benchmark import Benchmark
+from harness.core.calibration import CALIBRATION, Calibration, read_calibration
+from harness.core.errors import RequestError
+from harness.read.claims.report import Report as ClaimsReport
+from harness.read.claims.report import claims_report
+from harness.read.claims.sheet import read_sheet
+from harness.read.differences import SettingDifference, differences
+from harness.read.leaderboard import CONVENTIONS
+from harness.show.report.costs import run_cost
+from harness.show.report.curves import curve_sets
+from harness.show.report.entries import read_entries, same_model
+from harness.show.report.heat import heat_map
+from harness.show.report.model import Entry, Report, SettingRow, Settings
+
+
+def build_report(
+    paths: Sequence[Path],
+    benchmark: Benchmark,
+    *,
+    convention: str = "cmteb",
+    reference: Path | None = None,
+    card: Path | None = None,
+    calibration: Path | None = None,
+) -> Report:
+    """The report on all runs at or below the paths.
+
+    `reference`: the run that others are compared with, shown even where it is below no path; without it the run that the calibration
+    belongs to, else the first row with tasks. `calibration`: its noise bands; without it the file that lies beside the reference's
+    records, if one does. `card`: graded against every run of its model.
+
+    Raises:
+        RequestError: a path without a run, several runs at `reference`, an unknown convention, or a calibration of another run.
+        InputError: a file can't be read.
+    """
+    entries = read_entries([*paths, *([reference] if reference else [])], benchmark, convention=convention)
+    noise = read_calibration(calibration, benchmark) if calibration else None
+    chosen = _reference(entries, reference, noise)
+    if chosen is not None and noise is None and (chosen.row.path / CALIBRATION).is_file():
+        calibration = chosen.row.path / CALIBRATION
+        noise = read_calibration(calibration, benchmark)
+    if noise is not None:
+        _check_belongs(noise, chosen, benchmark)
+    ours = [entry for entry in entries if entry.kind == "ours" and entry.row.unreadable is None]
+    costs = [(entry, run_cost(entry)) for entry in ours]
+    return Report(
+        benchmark=benchmark.name,
+        convention=convention,
+        about=CONVENTIONS[convention].about,
+        entries=entries,
+        heat=heat_map(entries, chosen, calibration=noise, source=calibration) if chosen else None,
+        curves=curve_sets(entries),
+        costs=tuple(cost for _, cost in costs if cost),
+        untold_costs=tuple(entry for entry, cost in costs if cost is None),
+        settings=_settings(ours, chosen),
+        claims=_claims(card, entries, benchmark, noise, calibration) if card else (),
+    )
+
+
+def _reference(entries: Sequence[Entry], path: Path | None, noise: Calibration | None) -> Entry | None:
+    with_tasks = [entry for entry in entries if entry.row.tasks and entry.row.unreadable is None]
+    if path is None:
+        calibrated = [entry for entry in with_tasks if noise and entry.run and entry.run.manifest.get("run") == noise.run]
+        return next(iter(calibrated or with_tasks), None)
+    place = path.resolve()
+    found = [entry for entry in with_tasks if place in (entry.row.path.resolve(), *entry.row.path.resolve().parents)]
+    if len(found) != 1:
+        named = ", ".join(str(entry.row.path) for entry in found[:4]) or "none that can be read"
+        raise RequestError(f"--reference {path} holds {len(found)} runs ({named}): name one of them")
+    return found[0]
+
+
+def _check_belongs(noise: Calibration, reference: Entry | None, benchmark: Benchmark) -> None:
+    """Raises RequestError where the noise bands are not those of the reference."""
+    if reference is None or reference.run is None:
+        raise RequestError("a calibration needs the run that it belongs to: name it with --reference RUN")
+    noise.check_belongs(reference.run, benchmark)
+
+
+def _settings(ours: Sequence[Entry], reference: Entry | None) -> Settings | None:
+    """What differs among the runs of ours, the reference first where it is one; None where there is no pair."""
+    ordered = sorted(ours, key=lambda entry: entry is not reference)
+    if len(ordered) < 2 or ordered[0].run is None:
+        return None
+    first = ordered[0].run
+    found: list[dict[str, SettingDifference]] = [
+        {each.key: each for each in differences(first, entry.run)} if entry.run else {} for entry in ordered[1:]
+    ]
+    every = {key: each for run in found for key, each in run.items()}
+    rows = [SettingRow(each.kind, key, (each.a, *(run[key].b if key in run else each.a for run in found))) for key, each in every.items()]
+    return Settings(tuple(ordered), tuple(sorted(rows, key=lambda row: (row.group, row.name))))
+
+
+def _claims(
+    card: Path, entries: Sequence[Entry], benchmark: Benchmark, noise: Calibration | None, calibration: Path | None
+) -> tuple[ClaimsReport, ...]:
+    """The card graded against every run of its model; by itself where there is none."""
+    model = read_sheet(card, benchmark).model
+    reports = []
+    for entry in entries:
+        if entry.run is None or entry.row.unreadable or entry.row.path.resolve() == card.resolve() or not same_model(entry, model):
+            continue
+        own = calibration if noise and entry.run.manifest.get("run") == noise.run else None
+        reports.append(claims_report(card, against=entry.row.path, noise=own, benchmark=benchmark.name))
+    return tuple(reports) or (claims_report(card, benchmark=benchmark.name),)

@@ -1,0 +1,209 @@
+"""The charts: Vega-Lite specifications by Altair, drawn to SVG and PNG by vl-convert, without a browser and without a network.
+
+In the page a chart is a still SVG whose colours are the page's own (`var(--series-1)`), so it follows dark mode and print, needs no
+script, and leaves the page a policy that forbids all but its own script. In a file of its own it has the colours of the light page.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from xml.etree import ElementTree
+
+import altair as alt
+import vl_convert
+
+from harness.show.report.heat import LABELS, step
+from harness.show.report.model import CurveSet, Entry, HeatMap, RunCost
+from harness.show.report.words import Words
+
+SERIES = ("#0b62b0", "#c2570c", "#0f7a5a", "#8a4fa3", "#8a6d00", "#a8324e", "#3f6b7a", "#5a5f66")
+"""Lines and bars, in an order that colour-blind readers can tell apart; the shapes of the points differ as well."""
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
+HEAT = ("#d97a1f", "#ec9f4f", "#f5c48c", "#fbe0c1", "#fdf1e4", "#ffffff", "#e8f1fa", "#cbe0f3", "#a3c9e9", "#74aedb", "#4a93cc")
+"""From far below the reference (orange) to far above it (blue), with black text legible on each."""
+
+_SVG = "http://www.w3.org/2000/svg"
+_TEXT, _QUIET, _GRID, _PAPER, _EMPTY = "#1b1f24", "#59626d", "#dfe3e8", "#ffffff", "#f0f2f4"
+_PANEL = 232, 150
+_INLINE = {"text": "var(--ink)", "quiet": "var(--quiet)", "grid": "var(--grid)", "paper": "transparent"}
+_ALONE = {"text": _TEXT, "quiet": _QUIET, "grid": _GRID, "paper": _PAPER}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart. `name`: its file name without the ending."""
+
+    name: str
+    specification: Any
+
+    def svg(self) -> str:
+        """The chart as an SVG document of its own."""
+        return vl_convert.vegalite_to_svg(_json(self.specification))
+
+    def png(self) -> bytes:
+        """The chart at twice its size in CSS pixels."""
+        return bytes(vl_convert.vegalite_to_png(_json(self.specification), scale=2))
+
+
+def curve_chart(curves: CurveSet, titles: Mapping[str, str], words: Words) -> Chart:
+    """A panel per average (`titles` by `Cell.key`): scores over the axis, a line per recipe, broken where a score is missing."""
+    legend = alt.Legend(orient="bottom", columns=1, labelLimit=900, title=None)
+    axis = words[f"{curves.axis}.axis"]
+    panels = [_panel(curves, key, _series(inline=False), legend=legend, axis=axis).properties(title=title) for key, title in titles.items()]
+    data = words["curve.data.on" if curves.on_benchmark else "curve.data.off"]
+    whole = alt.concat(*panels, columns=4, spacing=18).properties(title=f"{words[f'{curves.axis}.heading']} ({data})")
+    return Chart(curves.axis if curves.on_benchmark else f"{curves.axis}_other_data", _styled(whole, _ALONE))
+
+
+def curve_panel(curves: CurveSet, key: str) -> str:
+    """One panel as an SVG element of the page, without a word in it."""
+    frame = {"left": 40, "right": 14, "top": 8, "bottom": 22}  # the same for all: panels side by side stand on one line
+    panel = _panel(curves, key, _series(inline=True), legend=None, axis=None).properties(autosize="none", padding=frame)
+    return _inline(_styled(panel, _INLINE))
+
+
+def heat_chart(heat: HeatMap, words: Words) -> Chart:
+    """Tasks by runs, coloured by the difference to the reference; a dashed frame marks what is inside the noise band."""
+    data, order = [], [label(entry, words) for entry in heat.entries]
+    for row in heat.rows:
+        for run, cell in zip(order, row.cells, strict=True):
+            text = signed(cell.points) if cell.points else words[f"verdict.{cell.verdict}.short"]
+            told, noise = cell.points is not None, cell.verdict == "within noise"
+            data.append({"task": row.task, "run": run, "step": step(cell.points or 0.0), "text": text, "told": told, "noise": noise})
+    place = alt.Axis(orient="top", labelAngle=-35, labelLimit=300, ticks=False, domain=False)
+    base = alt.Chart(alt.InlineData(values=data), width=alt.Step(74), height=alt.Step(19)).encode(
+        x=alt.X("run:N", sort=order, title=None, axis=place),
+        y=alt.Y("task:N", sort=[row.task for row in heat.rows], title=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=220)),
+    )
+    colours = alt.Color(
+        "step:O",
+        scale=alt.Scale(domain=list(range(-5, 6)), range=list(HEAT)),
+        legend=alt.Legend(title=words["heat.legend"], symbolType="square", labelExpr=f"{json.dumps(LABELS)}[datum.value + 5]"),
+    )
+    tiles = base.transform_filter("datum.told").mark_rect(stroke=_PAPER, strokeWidth=1).encode(color=colours)
+    empty = base.transform_filter("!datum.told").mark_rect(stroke=_PAPER, strokeWidth=1, fill=_EMPTY)
+    noise = base.transform_filter("datum.noise").mark_rect(fill=None, stroke=_TEXT, strokeDash=[2, 2], strokeWidth=1)
+    below = f"{words['heat.reference']}: {label(heat.reference, words)}" + (f". {words['heat.frame']}" if heat.calibration else "")
+    title = alt.Title(words["heat.heading"], subtitle=below)
+    whole = _styled(alt.layer(empty, tiles, noise, base.mark_text(fontSize=10).encode(text="text:N")).properties(title=title), _ALONE)
+    return Chart("heatmap", whole)
+
+
+def cost_chart(costs: Sequence[RunCost], words: Words) -> Chart:
+    """Seconds per run: of encoding, and of scoring."""
+    bars = _bars(costs, words, _series(inline=False)).properties(title=words["cost.heading"])
+    return Chart("cost", _styled(bars, _ALONE))
+
+
+def cost_bars(costs: Sequence[RunCost], words: Words) -> str:
+    """The chart of costs as an SVG element of the page."""
+    return _inline(_styled(_bars(costs, words, _series(inline=True)), _INLINE))
+
+
+def label(entry: Entry, words: Words) -> str:
+    """The entry in a chart: its number, whether its data is another than the benchmark's (first, for long labels are cut), its model, and
+    what tells it apart."""
+    off = "" if entry.on_benchmark else f"({words['identity.not C-MTEB']})"
+    return " ".join(part for part in (f"#{entry.number}", off, entry.model, entry.setting.replace(" · ", " ")) if part)
+
+
+def signed(points: float) -> str:
+    """A difference as it is shown: two decimals, a sign as wide as a plus."""
+    return f"{points:+.2f}".replace("-", "\N{MINUS SIGN}") if points else "0.00"
+
+
+def _panel(curves: CurveSet, key: str, colours: Sequence[str], *, legend: alt.Legend | None, axis: str | None) -> Any:
+    names = [f"{number}. {line.label}" for number, line in enumerate(curves.lines, start=1)]
+    values: list[dict[str, Any]] = []
+    for name, line in zip(names, curves.lines, strict=True):
+        for point in line.points:
+            score = point.values[key]
+            told = "" if score is None else f"{point.x}: {score:.2f} (#{point.entry.number})"
+            values.append({"x": point.x, "y": score, "line": name, "told": told})
+    ticks, low, high = sorted({each["x"] for each in values}), *_range([each["y"] for each in values if each["y"] is not None])
+    steps = alt.Axis(values=ticks, format="d", grid=False, labelOverlap=True, labelFlush=False, tickSize=4)
+    x = alt.X("x:Q", scale=alt.Scale(type="log", base=2, nice=False, padding=12), axis=steps, title=axis)
+    scores = alt.Axis(tickCount=4, format=".1f", domain=False)
+    y = alt.Y("y:Q", scale=alt.Scale(domain=[low, high], nice=False), axis=scores, title=None)
+    colour = alt.Color("line:N", scale=alt.Scale(domain=names, range=_cycled(colours, len(names))), legend=legend)
+    shape = alt.Shape("line:N", scale=alt.Scale(domain=names, range=_cycled(SHAPES, len(names))), legend=legend)
+    base = alt.Chart(alt.InlineData(values=values), width=_PANEL[0], height=_PANEL[1]).encode(x=x, y=y, color=colour)
+    points = base.mark_point(filled=True, size=46, opacity=1).encode(shape=shape, description="told:N")
+    return alt.layer(base.mark_line(strokeWidth=2), points)
+
+
+def _bars(costs: Sequence[RunCost], words: Words, colours: Sequence[str]) -> Any:
+    order = [label(cost.entry, words) for cost in costs]
+    data = [
+        {"run": run, "stage": words[f"cost.{stage}"], "order": number, "seconds": seconds, "told": f"{seconds:.1f} s"}
+        for run, cost in zip(order, costs, strict=True)
+        for number, (stage, seconds) in enumerate((("encode", cost.encode_seconds), ("scoring", cost.scoring_seconds)))
+    ]
+    stages = alt.Scale(domain=[words["cost.encode"], words["cost.scoring"]], range=_cycled(colours, 2))
+    bars = alt.Chart(alt.InlineData(values=data), width=420, height=alt.Step(22)).mark_bar(size=14)
+    return bars.encode(
+        x=alt.X("seconds:Q", title=words["cost.seconds"]),
+        y=alt.Y("run:N", sort=order, title=None, axis=alt.Axis(labelLimit=300)),
+        color=alt.Color("stage:N", scale=stages, title=None, legend=alt.Legend(orient="top")),
+        order="order:Q",
+        description="told:N",
+    )
+
+
+def _range(scores: Sequence[float]) -> tuple[float, float]:
+    """What the axis of scores shows: a point at least, so that a difference of hundredths does not look like a cliff."""
+    low, high = min(scores, default=0.0), max(scores, default=0.0)
+    margin = max(0.5, 0.6 * (high - low))
+    return (low + high) / 2 - margin, (low + high) / 2 + margin
+
+
+def _series(*, inline: bool) -> list[str]:
+    return [f"var(--series-{number})" for number in range(1, len(SERIES) + 1)] if inline else list(SERIES)
+
+
+def _cycled(values: Sequence[str], count: int) -> list[str]:
+    return [values[number % len(values)] for number in range(count)]
+
+
+def _styled(chart: Any, colours: Mapping[str, str]) -> Any:
+    axis: dict[str, Any] = {
+        "labelColor": colours["quiet"],
+        "titleColor": colours["quiet"],
+        "titleFontWeight": "normal",
+        "gridColor": colours["grid"],
+    }
+    axis |= {"domainColor": colours["quiet"], "tickColor": colours["quiet"], "labelFontSize": 11, "titleFontSize": 11}
+    title = {"color": colours["text"], "subtitleColor": colours["quiet"], "anchor": "start", "fontSize": 13, "fontWeight": 600, "offset": 8}
+    return (
+        chart.configure(background=colours["paper"], font="sans-serif")
+        .configure_view(stroke=None)
+        .configure_axis(**axis)
+        .configure_title(**title)
+        .configure_text(color=colours["text"])
+        .configure_legend(labelColor=colours["text"], titleColor=colours["quiet"], labelFontSize=11)
+    )
+
+
+def _json(chart: Any) -> str:
+    return str(chart.to_json(indent=None))
+
+
+def _inline(chart: Any) -> str:
+    """The chart for the page: no size of its own but its shape, nothing for a screen reader (a table stands beside it), titles on marks."""
+    ElementTree.register_namespace("", _SVG)
+    root = ElementTree.fromstring(vl_convert.vegalite_to_svg(_json(chart)))  # noqa: S314 (vl-convert writes it)
+    del root.attrib["width"], root.attrib["height"]
+    root.attrib |= {"aria-hidden": "true", "focusable": "false"}
+    for element in root.iter():
+        told = element.attrib.pop("aria-label", None)
+        if told and element.tag == f"{{{_SVG}}}path" and element.attrib.get("aria-roledescription") in ("point", "bar"):
+            ElementTree.SubElement(element, f"{{{_SVG}}}title").text = told
+        for name in [name for name in element.attrib if name == "role" or (name.startswith("aria-") and element is not root)]:
+            del element.attrib[name]
+        for name in {"d", "transform"} & element.attrib.keys():
+            element.attrib[name] = re.sub(r"(\.\d{2})\d+", r"\1", element.attrib[name])
+    return ElementTree.tostring(root, encoding="unicode")

@@ -1,0 +1,72 @@
+"""Runs that differ in their dimension alone (the Matryoshka curve), or in their sequence length alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from harness.show.report.model import CurveSet, Entry, Line, Point
+
+Axis = Literal["dim", "max_len"]
+AXES: tuple[Axis, ...] = ("dim", "max_len")
+
+
+def curve_sets(entries: Sequence[Entry]) -> tuple[CurveSet, ...]:
+    """The curves that the entries make, an axis without any left out.
+
+    Two rows are on one line when all that is told of them is equal but for the axis: of runs of ours the spec, the weights, the
+    packages and the kernel; of others the header. A line has at least two values of its axis.
+    """
+    sets = []
+    for axis in AXES:
+        groups: dict[str, list[Entry]] = {}
+        for entry in entries:
+            if _x(entry, axis) is not None:
+                groups.setdefault(_recipe(entry, axis), []).append(entry)
+        drawn = [group for group in groups.values() if len({_x(entry, axis) for entry in group}) > 1]
+        labels = [_label(group[0], axis) for group in drawn]
+        lines = [
+            _line(group, axis, f"{label} (#{group[0].number}…)" if labels.count(label) > 1 else label)
+            for group, label in zip(drawn, labels, strict=True)
+        ]
+        for on_benchmark in (True, False):
+            own = tuple(line for line in lines if line.points[0].entry.on_benchmark == on_benchmark)
+            sets += [CurveSet(axis, on_benchmark, own)] if own else []
+    return tuple(sets)
+
+
+def _x(entry: Entry, axis: Axis) -> int | None:
+    return entry.row.header.dim if axis == "dim" else entry.row.header.max_len
+
+
+def _recipe(entry: Entry, axis: Axis) -> str:
+    """Everything that is told of an entry but its place on the axis, as text."""
+    header = entry.row.header
+    told: dict[str, Any] = {
+        "ours": entry.kind == "ours",
+        "model": header.model,
+        "gpu": header.gpu,
+        "dtype": header.dtype,
+        "data": entry.row.identity,
+    }
+    told |= {each: _x(entry, each) for each in AXES if each != axis}
+    if entry.kind == "ours" and entry.run is not None:
+        manifest = entry.run.manifest
+        spec, model = dict(manifest.get("spec") or {}), dict(manifest.get("model") or {})
+        spec.pop(axis, None)
+        told |= {"spec": spec, "weights": model.get("weights_digest"), "kernel": model.get("kernel"), "versions": manifest.get("versions")}
+    return json.dumps(told, sort_keys=True, default=str)
+
+
+def _line(group: Sequence[Entry], axis: Axis, label: str) -> Line:
+    ordered = sorted(group, key=lambda entry: (_x(entry, axis) or 0, entry.number))
+    return Line(label, tuple(Point(_x(entry, axis) or 0, entry, {cell.key: cell.value for cell in entry.row.cells}) for entry in ordered))
+
+
+def _label(entry: Entry, axis: Axis) -> str:
+    """What the row of an entry tells of its line."""
+    header = entry.row.header
+    other, fixed = ("max_len", header.max_len) if axis == "dim" else ("dim", header.dim)
+    parts = [header.model, header.gpu, header.dtype, "" if fixed is None else f"{other} {fixed}"]
+    return " · ".join(part for part in parts if part)

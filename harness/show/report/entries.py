@@ -1,0 +1,112 @@
+"""Paths -> the rows of the report: runs, published results, model cards, and the rows that a card prints beside its front matter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from harness.core.benchmark import Benchmark
+from harness.core.records import RowHeader, Run
+from harness.read.cards import read_card, score_table
+from harness.read.imports import origin
+from harness.read.leaderboard import Row, leaderboard_row, load_rows, printed_row, printed_rows
+from harness.show.report.model import Entry, Kind
+
+_SETTING = {"gpu": "", "dtype": "", "dim": "dim ", "max_len": "len "}
+"""The fields of a row header that tell runs of one model apart, and what stands before their values."""
+
+
+def read_entries(paths: Iterable[Path], benchmark: Benchmark, *, convention: str) -> tuple[Entry, ...]:
+    """A row per run at or below the paths, each once, then per printed row that no run stands for; a model card is a path, too.
+
+    Rows that a card prints follow the convention `cmteb`: under another one they are left out, because they can't be computed anew.
+
+    Raises:
+        RequestError: a path without a run, or an unknown convention.
+        InputError: nothing can be read, or a card or printed rows are damaged.
+    """
+    runs: dict[Path, Run] = {}
+    printed: list[Row] = []
+    for path in paths:
+        for run in load_rows([path], benchmark):
+            if run.path.resolve() not in runs:
+                runs[run.path.resolve()] = run
+                printed += _printed_rows(run.path, benchmark)
+    stand_for = {_bare(run.header) for run in runs.values()}
+    others = {_bare(row.header): row for row in printed if _bare(row.header) not in stand_for} if convention == "cmteb" else {}
+    rows_of = [(leaderboard_row(run, convention, benchmark), run) for run in runs.values()]
+    both: list[tuple[Row, Run | None]] = [*rows_of, *((row, None) for row in others.values())]
+    settings = _settings([row.header for row, _ in both])
+    return tuple(
+        _entry(number, row, run, setting) for number, ((row, run), setting) in enumerate(zip(both, settings, strict=True), start=1)
+    )
+
+
+def same_model(entry: Entry, name: str) -> bool:
+    """Whether the entry's model goes by that name, organisations and case aside: its own, or that of its repository."""
+    names = [entry.model]
+    spec = entry.run.manifest.get("spec") if entry.run else None
+    model = spec.get("model") if isinstance(spec, Mapping) else None
+    if isinstance(model, Mapping):
+        names += [str(model[key]) for key in ("hub", "name") if model.get(key)]
+    return _last(name) in {_last(each) for each in names}
+
+
+def _printed_rows(path: Path, benchmark: Benchmark) -> tuple[Row, ...]:
+    """The rows of the table in a card, or of the one that was kept beside published records."""
+    if path.is_dir():
+        return printed_rows(path, benchmark)
+    table = score_table(read_card(path), benchmark)
+    return tuple(printed_row(path, row, benchmark) for row in table.rows) if table else ()
+
+
+def _last(name: str) -> str:
+    return name.rsplit("/", 1)[-1].lower()
+
+
+def _bare(header: RowHeader) -> RowHeader:
+    return replace(header, notes=())
+
+
+def _entry(number: int, row: Row, run: Run | None, setting: str) -> Entry:
+    kind: Kind = "printed" if run is None else "ours" if isinstance(run.manifest.get("spec"), Mapping) else "published"
+    records = run.records if run else {}
+    trusts = {str(origin(record)["trust"]) for record in records.values() if origin(record)}
+    if kind == "ours":
+        trusts.add("ours")
+    if kind == "printed" or any(record.harness.get("source") for record in records.values()):
+        trusts.add("self-reported")
+    return Entry(
+        number=number,
+        kind=kind,
+        setting=setting,
+        row=row,
+        run=run,
+        trusts=tuple(sorted(trusts)),
+        sources={} if run is None else _sources(run),
+    )
+
+
+def _sources(run: Run) -> dict[str, Path]:
+    """The file of every task that has one: a record, a failure, or a file that is no record."""
+    if run.path.is_file():
+        return dict.fromkeys(run.records, run.path)
+    sources = {}
+    for task in (*run.records, *run.broken, *run.failed):
+        told = origin(run.records[task]).get("file") if task in run.records else None
+        path = run.path / (f"errors/{task}.json" if task in run.failed else str(told or f"{task}.json"))
+        if path.is_file():
+            sources[task] = path
+    return sources
+
+
+def _settings(headers: Sequence[RowHeader]) -> list[str]:
+    """What tells each row from the others of its model; all that is told where nothing differs."""
+    settings = []
+    for header in headers:
+        family = [other for other in headers if other.model == header.model]
+        unlike = [field for field in _SETTING if len({getattr(other, field) for other in family}) > 1] or list(_SETTING)
+        told = [(_SETTING[field], getattr(header, field)) for field in unlike]
+        settings.append(" · ".join(f"{before}{value}" for before, value in told if value not in ("", None)))
+    return settings

@@ -1,0 +1,153 @@
+"""The report as one HTML file: markup by Jinja with everything from data escaped, style and script inside, no address of another file.
+
+The policy in its head lets the browser run this very script and this very style (by their SHA-256) and load nothing at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from harness.read.claims.findings import VERDICTS
+from harness.read.claims.grading import GRADES, Graded
+from harness.read.leaderboard import Cell, printed, rounded
+from harness.show.report.charts import cost_bars, curve_panel, signed
+from harness.show.report.heat import LABELS, step
+from harness.show.report.model import Entry, Report
+from harness.show.report.words import LANGUAGES, PAGE, Words, words
+
+
+def render_html(report: Report, *, output: Path, language: str = "en") -> str:
+    """The page, to be written to `output`: links to the files that numbers were read from are relative to its folder.
+
+    `language`: in which of its two languages it opens.
+    """
+    spoken: dict[str, Words] = {each: words(each) for each in LANGUAGES}
+    loader = FileSystemLoader(PAGE)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {
+        "score": _score,
+        "signed": _signed,
+        "gap": _gap,
+        "step": _step_class,
+        "seconds": _seconds,
+        "count": _count,
+        "breakable": _breakable,
+        "best_first": _best_first,
+    }
+    style, script = ((PAGE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
+    return environment.get_template("report.html.jinja").render(
+        report=report,
+        t=_translator(spoken),
+        spoken=spoken,
+        language=language,
+        href=_linker(output),
+        state_counts=_state_counts,
+        cell_identity=_cell_identity,
+        curve_panel=curve_panel,
+        cost_bars={each: cost_bars(report.costs, own) for each, own in spoken.items()} if report.costs else {},
+        heat_labels=tuple(zip(_STEP_CLASSES, LABELS, strict=True)),
+        grades=GRADES,
+        verdicts=VERDICTS,
+        style=Markup(style),  # noqa: S704 (our own files, whole)
+        script=Markup(script),  # noqa: S704
+        policy=_policy(style, script),
+        raw=Markup,
+    )
+
+
+def _policy(style: str, script: str) -> str:
+    def source(text: str) -> str:
+        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+    return f"default-src 'none'; style-src {source(style)}; script-src {source(script)}; img-src data:; base-uri 'none'; form-action 'none'"
+
+
+def _translator(spoken: Mapping[str, Words]) -> Callable[..., Markup]:
+    """`t(key, name=value)`: the words in both languages, one of which the style hides; values are escaped."""
+
+    def translate(key: str, **values: object) -> Markup:
+        spans = []
+        for language, own in spoken.items():
+            text = Markup(own[key]).format(**values)  # noqa: S704 (our own words)
+            spans.append(Markup('<span lang="{}">{}</span>').format(_TAGS[language], text))
+        return Markup("").join(spans)
+
+    return translate
+
+
+_TAGS = {"en": "en", "zh": "zh-Hans"}
+
+
+def _linker(output: Path) -> Callable[[Path], Markup]:
+    """`href(path)`: the attributes of a link from the page to a file, which tell its path when pointed at."""
+    folder = output.resolve().parent
+
+    def href(path: Path) -> Markup:
+        relative = os.path.relpath(path.resolve(), folder)
+        return Markup('href="{}" title="{}"').format(quote(relative), relative)
+
+    return href
+
+
+def _best_first(entries: Iterable[Entry]) -> list[Entry]:
+    """By their average, holes last: the order in which the page opens."""
+    return sorted(entries, key=lambda entry: (entry.row.cells[0].value is None, -(entry.row.cells[0].value or 0.0), entry.number))
+
+
+def _state_counts(entry: Entry) -> list[tuple[str, int]]:
+    """How many tasks have no score, by why."""
+    states = [task.state for task in entry.row.tasks]
+    return [(state, states.count(state)) for state in ("failed", "broken", "missing") if state in states]
+
+
+def _cell_identity(entry: Entry, cell: Cell) -> str:
+    """Whether an average has tasks that are not the benchmark's, in a row that is not marked as a whole."""
+    own = {task.identity for task in entry.row.tasks if cell.key in ("Average", task.type) and task.identity is not None}
+    every = {task.identity for task in entry.row.tasks if task.identity is not None}
+    return "not C-MTEB" if "not C-MTEB" in own and every != {"not C-MTEB"} else ""
+
+
+def _score(value: float | None) -> str:
+    """Two decimals always, so that columns line up; nothing for a hole."""
+    return f"{rounded(value):.2f}" if value is not None and printed(value) else ""
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None else signed(value)
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may be broken after its separators, and nowhere else as long as there is room."""
+    return Markup("<wbr>").join(re.split("(?<=[-_/.])", name))
+
+
+def _gap(cell: Graded) -> str:
+    """Found minus claimed, both as printed: the two numbers beside it make exactly this one."""
+    if cell.claimed is None or cell.found is None:
+        return ""
+    return _signed(rounded(rounded(cell.found) - rounded(cell.claimed)))
+
+
+_STEP_CLASSES = (*(f"down{n}" for n in range(5, 0, -1)), "zero", *(f"up{n}" for n in range(1, 6)))
+
+
+def _step_class(points: float | None) -> str:
+    return _STEP_CLASSES[step(points or 0.0) + 5]
+
+
+def _seconds(value: float) -> str:
+    return f"{value:,.1f}"
+
+
+def _count(value: Any) -> str:
+    return f"{value:,}"
