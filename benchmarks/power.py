@@ -32,7 +32,7 @@ from measuring import ROOT, real_data, say_machine, torch_threads
 
 from harness.core.benchmark import TaskSpec, load_benchmark
 from harness.core.calibration import CALIBRATION, write_calibration
-from harness.core.config import compose_config, model_spec, resolve_run
+from harness.core.config import compose_config, resolve_run
 from harness.core.errors import CanaryError, HarnessError
 from harness.core.resources import SAMPLE_DIR
 from harness.core.spec import RunSpec
@@ -112,9 +112,7 @@ class _Bench:
         if data is None:
             raise SystemExit("no real data: set CMTEB_DATA, or leave out --model minilm")
         max_len, dim = (512, 1024) if chosen.model == "sample" else (256, 256)
-        model = find_model(
-            model_spec(compose_config([f"model={chosen.model}"]).model)
-        ).folder  # as a folder, since some faults alter a copy
+        model = find_model(compose_config([f"model={chosen.model}"]).model).folder  # as a folder, since some faults alter a copy
         self._basic = [
             *(
                 f"model={chosen.model}",

@@ -17,7 +17,7 @@ from scipy.stats import norm
 from harness.commands import main
 from harness.core.benchmark import load_benchmark
 from harness.core.calibration import read_calibration, write_calibration
-from harness.core.config import compose_config, model_spec, resolve_run
+from harness.core.config import compose_config, resolve_run
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.records import read_run
 from harness.core.spec import DataSpec, Dtype, EncodingSpec
@@ -59,7 +59,7 @@ def run(home: Path, tmp_path: Path) -> Path:
 
 
 def sample_encoder(dtype: Dtype, store: VectorStore | None = None) -> Encoder:
-    spec = model_spec(compose_config(["model=sample", "data=sample"]).model)
+    spec = compose_config(["model=sample", "data=sample"]).model
     encoding = EncodingSpec(ladder="padded", batch_tokens=512)
     return load_encoder(spec, dtype=dtype, max_len=512, encoding=encoding, device=torch.device("cpu"), store=store)
 

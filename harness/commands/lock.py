@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.core.config import compose_config, known_choices, model_spec
+from harness.core.config import compose_config, known_choices
 from harness.core.errors import RequestError, unknown
 from harness.core.files import atomic_write
 from harness.core.resources import resource_dir
@@ -24,7 +24,7 @@ def lock_model(overrides: Sequence[str]) -> str:
     choice = next((text.removeprefix("model=") for text in overrides if text.startswith("model=")), None)
     if choice is None or choice not in known_choices("model"):
         raise RequestError(f"lock needs a model: {unknown('model', choice or '', known_choices('model'))}")
-    spec = model_spec(compose_config(overrides).model)
+    spec = compose_config(overrides).model
     located = find_model(spec)
     digest = hash_weights(located.folder, allow_pickle=spec.allow_pickle).digest
     path = resource_dir("configs") / "model" / f"{choice}.yaml"

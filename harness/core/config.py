@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # the sweeper of `python -m harness sweep`
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -24,8 +24,8 @@ from omegaconf.errors import OmegaConfBaseException
 from harness.core.benchmark import load_benchmark
 from harness.core.errors import MachineError, RequestError, unknown
 from harness.core.resources import data_root, resource_dir
-from harness.core.schema import GpuConfig, ModelConfig, RunConfig, SourceName
-from harness.core.spec import DataSpec, EncodingSpec, GpuSpec, ModelSpec, PerDtype, RunSpec, ScoringSpec
+from harness.core.schema import RunConfig, from_plain, schema_keys
+from harness.core.spec import GpuSpec, RunSpec
 
 GROUPS = ("model", "gpu", "data", "row", "experiment")
 
@@ -56,40 +56,24 @@ def resolve_request(overrides: Sequence[str], *, device_name: str, device_memory
     wrong = _wrong_overrides(overrides)
     sound = [text for text in overrides if text not in wrong]
     problems = [problem for text in wrong for problem in wrong[text]]
-    config = compose_config(sound)
-    if config.gpu.name == "auto" and (known := _known_gpu(device_name, device_memory_gib)):
-        config = compose_config([*(text for text in sound if not text.startswith("gpu=")), f"gpu={known}"])
+    asked = compose_config(sound)
+    if asked.gpu.name == "auto" and (known := _known_gpu(device_name, device_memory_gib)):
+        asked = compose_config([*(text for text in sound if not text.startswith("gpu=")), f"gpu={known}"])
     tasks: tuple[str, ...] = ()
     try:
-        tasks = tuple(task.name for task in load_benchmark(config.benchmark).select(config.tasks))
+        tasks = tuple(task.name for task in load_benchmark(asked.benchmark).select(asked.tasks))
     except RequestError as error:
         problems.append(str(error))
     if not any(text.partition("=")[0] in GROUPS for text in wrong):  # a model or data that was not understood would be blamed twice
-        problems += _value_problems(config)
+        problems += _value_problems(asked)
     if problems:
         raise RequestError("\n".join(problems))
-    gpu = _gpu_spec(config.gpu, device_name)
-    root = data_root(config.data.root).resolve() if config.data.source is SourceName.local else None
-    return RunSpec(
-        benchmark=config.benchmark,
-        model=model_spec(config.model),
-        gpu=gpu,
-        data=DataSpec(
-            source=config.data.source.value,
-            root=str(root) if root else None,
-            verify=config.data.verify.value,
-        ),
-        scoring=ScoringSpec(dtype=config.scoring.dtype.value, search=config.scoring.search.value),
-        dtype=config.dtype.value,
-        max_len=config.max_len,
-        dim=config.dim,
-        tasks=tasks,
-        store=Path(config.store).expanduser() if config.store else None,
-        workers=config.workers,
-        results_dir=Path(config.results_dir).expanduser(),
-        overwrite=config.overwrite,
-        canary=config.canary,
-    )
+    gpu, data = asked.gpu, asked.data
+    if gpu.name == "auto":  # a GPU that no file knows goes by its own name
+        gpu = replace(gpu, name=re.sub(r"[^a-z0-9]+", "-", device_name.lower()).strip("-"))
+    if data.source == "local":
+        data = replace(data, root=str(data_root(data.root).resolve()))
+    return replace(asked, gpu=gpu, data=data, tasks=tasks)
 
 
 def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
@@ -111,10 +95,10 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
             config = loader.load_configuration("config", overrides=plain, run_mode=RunMode.MULTIRUN, from_shell=False)
             axes = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]  # of `experiment=card`: its rows
             parsed = OverridesParser.create(config_loader=loader).parse_overrides([*axes, *plain])
-            jobs = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
+            points = itertools.product(*{override.get_key_element(): _points(override) for override in parsed}.values())
     except (HydraException, OmegaConfBaseException) as error:
         raise RequestError(_first_line(error)) from error
-    return [[*job, *(text for text in overrides if text.startswith("benchmark="))] for job in jobs]
+    return [[*point, *(text for text in overrides if text.startswith("benchmark="))] for point in points]
 
 
 def check_overrides(overrides: Sequence[str], *, sweep: bool) -> None:
@@ -134,8 +118,8 @@ def check_overrides(overrides: Sequence[str], *, sweep: bool) -> None:
         raise RequestError("\n".join(problems))
 
 
-def compose_config(overrides: Sequence[str]) -> RunConfig:
-    """Hydra's composition of `configs/config.yaml` with the overrides, typed.
+def compose_config(overrides: Sequence[str]) -> RunSpec:
+    """Hydra's composition of `configs/config.yaml` with the overrides: the run as it is asked for, tasks and device not looked up yet.
 
     Raises:
         RequestError: every override that does not parse, names no key or choice, or has a value of the wrong kind.
@@ -149,18 +133,7 @@ def compose_config(overrides: Sequence[str]) -> RunConfig:
     except (HydraException, OmegaConfBaseException) as error:
         alone = [problem for text in overrides for problem in _compose_problem(text)]
         raise RequestError("\n".join(alone or [_first_line(error)])) from error
-    for text in benchmarks:
-        config.benchmark = text.removeprefix("benchmark=")
-    return config
-
-
-def model_spec(config: ModelConfig) -> ModelSpec:
-    """The model of a composed configuration; a folder without a name goes by its own."""
-    values = {item.name: getattr(config, item.name) for item in fields(ModelConfig)}
-    if config.path:
-        path = Path(config.path).expanduser().resolve()
-        values |= {"path": str(path), "name": config.name or path.name}
-    return ModelSpec(**values)
+    return replace(config, benchmark=benchmarks[-1].removeprefix("benchmark=")) if benchmarks else config
 
 
 def device_matches(gpu: GpuSpec, device_name: str, device_memory_gib: float) -> bool:
@@ -168,7 +141,7 @@ def device_matches(gpu: GpuSpec, device_name: str, device_memory_gib: float) -> 
     return bool(re.search(gpu.pattern, device_name)) and device_memory_gib >= gpu.min_memory_gib
 
 
-def _compose(overrides: Sequence[str]) -> RunConfig:
+def _compose(overrides: Sequence[str]) -> RunSpec:
     store = ConfigStore.instance()
     store.store(name="run_schema", node=RunConfig)
     logging.getLogger("hydra").setLevel(logging.ERROR)
@@ -182,7 +155,12 @@ def _compose(overrides: Sequence[str]) -> RunConfig:
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise RequestError("\n".join(f"{key} has no value: add {key}=VALUE" for key in missing))
-    return cast("RunConfig", OmegaConf.to_object(config))
+    values: Any = OmegaConf.to_container(config, enum_to_str=True)
+    asked = from_plain(RunSpec, values)
+    if not asked.model.path:
+        return asked
+    path = Path(asked.model.path).expanduser().resolve()  # a folder without a name goes by its own
+    return replace(asked, model=replace(asked.model, path=str(path), name=asked.model.name or path.name))
 
 
 def _wrong_overrides(overrides: Sequence[str]) -> dict[str, list[str]]:
@@ -227,6 +205,8 @@ def _override_problems(text: str, *, sweep: bool) -> list[str]:
         return [f"{text}: a key can't be taken away; give it another value ({key}=VALUE)"]
     if key == "tasks" and isinstance(override.value(), str):
         return [f"{text}: tasks is a list: tasks=[{override.value()}]"]
+    if key == "results_dir" and not override.value():
+        return ["results_dir is empty: give results_dir=DIR"]
     if override.is_sweep_override() and not sweep:
         return [f"{text}: one run takes one value of {key}; `python -m harness sweep` takes several"]
     if key.startswith("hydra") and sweep:
@@ -236,7 +216,7 @@ def _override_problems(text: str, *, sweep: bool) -> list[str]:
     if key in GROUPS:
         known = known_choices(key)
         return [unknown(key, choice, known) for choice in _choices(override) if choice not in known]
-    keys = _schema_keys(RunConfig)
+    keys = schema_keys(RunConfig)
     return [] if key in keys else [unknown("key", key, [*GROUPS, *keys])]
 
 
@@ -254,18 +234,17 @@ def _single_values(text: str) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()] if override.is_choice_sweep() else []
 
 
-def _schema_keys(schema: Any, prefix: str = "") -> list[str]:
-    keys: list[str] = []
-    for item in fields(schema):
-        default = item.default_factory() if callable(item.default_factory) else None
-        if is_dataclass(default):
-            keys += _schema_keys(type(default), f"{prefix}{item.name}.")
-        else:
-            keys.append(f"{prefix}{item.name}")
-    return keys
+def _points(override: Override) -> list[str]:
+    """The values of one axis of a sweep, as Hydra's own sweeper takes them: a plain override has one."""
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        return [f"{key}={override.get_value_element_as_str()}"]
+    if not override.is_discrete_sweep():
+        raise HydraException(f"{override.input_line}: give choices or a range, not an interval")
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
-def _value_problems(config: RunConfig) -> list[str]:
+def _value_problems(config: RunSpec) -> list[str]:
     problems = []
     if config.max_len < 3:
         problems.append(f"max_len={config.max_len}: a text needs at least 3 tokens, [CLS] and [SEP] included")
@@ -276,49 +255,32 @@ def _value_problems(config: RunConfig) -> list[str]:
         re.compile(config.gpu.pattern)
     except re.error as error:
         problems.append(f"gpu.pattern={config.gpu.pattern!r} is no regular expression ({error})")
-    if config.gpu.batch_tokens < 1:
-        problems.append(f"gpu.batch_tokens={config.gpu.batch_tokens}: give a positive number of tokens")
+    if config.gpu.encoding.batch_tokens < 1:
+        problems.append(f"gpu.batch_tokens={config.gpu.encoding.batch_tokens}: give a positive number of tokens")
     if config.workers is not None and config.workers < 0:
         problems.append(f"workers={config.workers}: give a number of processes, 0 to score in this one, or null for what suits the device")
     model = config.model
-    if not (model.path or model.package or model.hub):
+    placed = model.path or model.package or model.hub
+    if not placed:
         problems.append("the model has no source: give model.path=DIR, or one of model=" + "|".join(known_choices("model")))
-    name = model.name or (Path(model.path).name if model.path else None)
-    if name is not None and not re.fullmatch(r"[\w][\w.+-]*", name):
-        problems.append(f"model.name={name!r}: it names a results folder, so only letters, digits and . _ + - are possible")
+    if (model.name or placed) and not re.fullmatch(r"[\w][\w.+-]*", model.name):
+        problems.append(f"model.name={model.name!r}: it names a results folder, so only letters, digits and . _ + - are possible")
     return problems
 
 
-def _place_problems(config: RunConfig) -> list[str]:
+def _place_problems(config: RunSpec) -> list[str]:
     """Folders that the request names and that can't be what it wants of them."""
     problems = []
-    if not config.results_dir:
-        problems.append("results_dir is empty: give results_dir=DIR")
-    if config.store and Path(config.store).expanduser().exists() and not Path(config.store).expanduser().is_dir():
+    if config.store and config.store.exists() and not config.store.is_dir():
         problems.append(f"store={config.store} is a file: name a folder, or store=null to keep no vectors")
-    if config.data.source is SourceName.local:
+    if config.data.source == "local":
         try:
             data_root(config.data.root)
         except RequestError as error:
             problems.append(str(error))
     elif config.data.root is not None:
-        problems.append(
-            f"data.root={config.data.root} has no meaning with data={config.data.source.value}: leave it out, or say data=local"
-        )
+        problems.append(f"data.root={config.data.root} has no meaning with data={config.data.source}: leave it out, or say data=local")
     return problems
-
-
-def _gpu_spec(config: GpuConfig, device_name: str) -> GpuSpec:
-    auto = config.name == "auto"  # a GPU that no file knows goes by its own name
-    return GpuSpec(
-        name=re.sub(r"[^a-z0-9]+", "-", device_name.lower()).strip("-") if auto else config.name,
-        pattern=config.pattern,
-        min_memory_gib=config.min_memory_gib,
-        mismatch=config.mismatch.value,
-        encoding=EncodingSpec(ladder=config.ladder.value, batch_tokens=config.batch_tokens),
-        tflops=PerDtype(**vars(config.tflops)),
-        efficiency=PerDtype(**vars(config.efficiency)),
-    )
 
 
 def _known_gpu(device_name: str, device_memory_gib: float) -> str | None:

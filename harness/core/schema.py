@@ -1,142 +1,87 @@
-"""The typed schema of `configs/`, as Hydra wants it: a key or a value that is not in it is refused when a run is composed."""
+"""The schema of `configs/`, as Hydra wants it, derived from `harness.core.spec`: a key or a value outside of it is refused.
+
+Hydra's structured configs know neither `Literal` nor tuples, and can't change a frozen dataclass. So each class of the spec becomes a
+mutable one with enumerations and lists, and the values that Hydra composes become the spec again.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
+from collections.abc import Mapping
 from enum import Enum
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from omegaconf import MISSING
 
+from harness.core.spec import RunSpec
 
-class DtypeName(Enum):
-    """The names of `dtype=`."""
-
-    fp32 = "fp32"
-    fp16 = "fp16"
-    bf16 = "bf16"
+T = TypeVar("T")
 
 
-class LadderName(Enum):
-    """The names of `gpu.ladder=`."""
-
-    exact = "exact"
-    padded = "padded"
+def schema_of(kind: Any) -> Any:
+    """The structured config of a class of the spec; fields without a default, and those with choices, are mandatory."""
+    return dataclasses.make_dataclass(f"{kind.__name__}Schema", _fields_of(kind))
 
 
-class MismatchName(Enum):
-    """The names of `gpu.mismatch=`."""
-
-    stop = "stop"
-    warn = "warn"
-
-
-class SourceName(Enum):
-    """The names of `data.source=`."""
-
-    hub = "hub"
-    local = "local"
-    sample = "sample"
+def schema_keys(schema: Any, prefix: str = "") -> list[str]:
+    """The dotted keys of a structured config."""
+    keys: list[str] = []
+    for item in dataclasses.fields(schema):
+        nested = dataclasses.is_dataclass(item.type)
+        keys += schema_keys(item.type, f"{prefix}{item.name}.") if nested else [f"{prefix}{item.name}"]
+    return keys
 
 
-class VerifyName(Enum):
-    """The names of `data.verify=`."""
-
-    error = "error"
-    label = "label"
-    off = "off"
-
-
-class ScoringDtypeName(Enum):
-    """The names of `scoring.dtype=`."""
-
-    float32 = "float32"
-    model = "model"
+def from_plain(kind: type[T], values: Mapping[str, Any]) -> T:
+    """An object of a class of the spec, from the plain values of its structured config."""
+    types = get_type_hints(kind)
+    made = {}
+    for item in dataclasses.fields(kind):  # type: ignore[arg-type]
+        wanted: Any = types[item.name]
+        if dataclasses.is_dataclass(wanted):
+            made[item.name] = from_plain(wanted, values if item.metadata.get("inline") else values[item.name])  # type: ignore[arg-type]
+        else:
+            made[item.name] = _spec_value(wanted, values[item.name])
+    return kind(**made)
 
 
-class SearchName(Enum):
-    """The names of `scoring.search=`."""
-
-    reference = "reference"
-    exact = "exact"
-
-
-@dataclass
-class ModelConfig:
-    """`harness.core.spec.ModelSpec` as YAML spells it."""
-
-    name: str | None = None
-    path: str | None = None
-    package: str | None = None
-    package_folder: str | None = None
-    hub: str | None = None
-    revision: str | None = None
-    weights_sha256: str | None = None
-    parameters: int | None = None
-    max_positions: int | None = None
-    embedding_dim: int | None = None
-    query_instruction: str | None = None
-    trust_remote_code: bool = False
-    allow_pickle: bool = False
-    layers: int | None = None
-    hidden_size: int | None = None
-    intermediate_size: int | None = None
+def _fields_of(kind: Any) -> list[tuple[str, Any, Any]]:
+    types = get_type_hints(kind)
+    found: list[tuple[str, Any, Any]] = []
+    for item in dataclasses.fields(kind):
+        wanted = types[item.name]
+        if not dataclasses.is_dataclass(wanted):
+            found.append((item.name, *_yaml_field(item.name, wanted, item.default)))
+        elif item.metadata.get("inline"):
+            found += _fields_of(wanted)
+        else:
+            nested = schema_of(wanted)
+            found.append((item.name, nested, dataclasses.field(default_factory=nested)))
+    return found
 
 
-@dataclass
-class PerDtypeConfig:
-    """`harness.core.spec.PerDtype` as YAML spells it."""
-
-    fp32: float | None = None
-    fp16: float | None = None
-    bf16: float | None = None
-
-
-@dataclass
-class GpuConfig:
-    """`harness.core.spec.GpuSpec` and its `EncodingSpec` as YAML spells them."""
-
-    name: str = MISSING
-    pattern: str = MISSING
-    min_memory_gib: float = MISSING
-    mismatch: MismatchName = MISSING
-    ladder: LadderName = MISSING
-    batch_tokens: int = MISSING
-    tflops: PerDtypeConfig = field(default_factory=PerDtypeConfig)
-    efficiency: PerDtypeConfig = field(default_factory=PerDtypeConfig)
+def _yaml_field(name: str, wanted: Any, default: Any) -> tuple[Any, Any]:
+    """Type and default of a field of the structured config; an empty text may be written as null, too."""
+    optional = NoneType in get_args(wanted) or default == ""
+    plain = next((one for one in get_args(wanted) if one is not NoneType), wanted) if NoneType in get_args(wanted) else wanted
+    if get_origin(plain) is Literal:
+        plain, default = Enum(name, {choice: choice for choice in get_args(plain)}), MISSING
+    elif get_origin(plain) is tuple:
+        plain = list[str]
+    elif plain is Path:
+        plain = str
+    return (plain | None if optional else plain), MISSING if default is dataclasses.MISSING else default or None if optional else default
 
 
-@dataclass
-class DataConfig:
-    """`harness.core.spec.DataSpec` as YAML spells it."""
-
-    source: SourceName = MISSING
-    root: str | None = None
-    verify: VerifyName = MISSING
-
-
-@dataclass
-class ScoringConfig:
-    """`harness.core.spec.ScoringSpec` as YAML spells it."""
-
-    dtype: ScoringDtypeName = MISSING
-    search: SearchName = MISSING
+def _spec_value(wanted: Any, value: Any) -> Any:
+    if wanted is str:
+        return value or ""
+    if wanted is Path or Path in get_args(wanted):
+        return Path(value).expanduser() if value else None
+    return tuple(value) if get_origin(wanted) is tuple else value
 
 
-@dataclass
-class RunConfig:
-    """The schema of `configs/config.yaml`; its values are there, not here."""
-
-    benchmark: str = MISSING
-    tasks: list[str] = field(default_factory=list)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    gpu: GpuConfig = field(default_factory=GpuConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    scoring: ScoringConfig = field(default_factory=ScoringConfig)
-    dtype: DtypeName = MISSING
-    max_len: int = MISSING
-    dim: int | None = None
-    store: str | None = None
-    workers: int | None = None
-    results_dir: str = MISSING
-    overwrite: bool = False
-    canary: bool = True  # `on` and `off` are booleans to YAML and to OmegaConf alike
+RunConfig = schema_of(RunSpec)
+"""The schema of `configs/config.yaml`; its values are there, not here."""

@@ -1,15 +1,21 @@
-"""What a run is: frozen values that every room reads, and the identity made of those that can change a score."""
+"""What a run is: frozen values that every room reads, and the identity made of those that can change a score.
+
+The keys of `configs/` are the fields of these classes (`harness.core.schema` derives Hydra's schema from them).
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 Dtype = Literal["fp32", "fp16", "bf16"]
 Ladder = Literal["exact", "padded"]
+
+INLINE = {"inline": True}
+"""Marks a field whose own fields stand beside it in YAML (`gpu.ladder`, not `gpu.encoding.ladder`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +29,7 @@ class ModelSpec:
     `layers`, `hidden_size`, `intermediate_size`: of the transformer, for plans where its folder is not at hand.
     """
 
-    name: str
+    name: str = ""
     path: str | None = None
     package: str | None = None
     package_folder: str | None = None
@@ -78,7 +84,7 @@ class GpuSpec:
     pattern: str
     min_memory_gib: float
     mismatch: Literal["stop", "warn"]
-    encoding: EncodingSpec
+    encoding: EncodingSpec = field(metadata=INLINE)
     tflops: PerDtype = PerDtype()
     efficiency: PerDtype = PerDtype()
 

@@ -78,7 +78,7 @@ def check_setting(encoder: Encoder, folder: Path, manifest: Mapping[str, Any]) -
 
 def _places(overrides: Sequence[str]) -> dict[str, str | None]:
     given: dict[str, str | None] = dict.fromkeys(PLACES)
-    given["store"] = compose_config([]).store
+    given["store"] = str(compose_config([]).store or "")
     problems = []
     for text in overrides:
         key, equals, value = text.partition("=")
