@@ -26,7 +26,6 @@ from harness.core.config import resolve_run
 from harness.run.encode.device import TORCH_DTYPE, describe_device
 from harness.run.encode.encoder import Encoder, load_encoder
 from harness.run.lengths import fields
-from harness.run.runner import device_label
 
 BATCH_SIZE: dict[TaskType, int] = {
     "Classification": 32,
@@ -66,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         info = describe_device(device)
         overrides = ["gpu=auto", "model=folder", f"model.path={model.path}", f"max_len={chosen.max_len}", f"dtype={chosen.dtype}"]
         overrides += [f"gpu.batch_tokens={chosen.batch_tokens}"] if chosen.batch_tokens else []
-        spec = resolve_run(overrides, device_name=device_label(info), device_memory_gib=info.memory_gib)
+        spec = resolve_run(overrides, device_name=info.label, device_memory_gib=info.memory_gib)
         print(f"batches: {spec.gpu.encoding}")
         encoder = load_encoder(model, dtype=spec.dtype, max_len=spec.max_len, encoding=spec.gpu.encoding, device=device)
         seed_model = load_seed_model(model, dtype=spec.dtype, max_len=spec.max_len, device=chosen.device)

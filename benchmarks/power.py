@@ -41,8 +41,9 @@ from harness.run.calibrate.measure import calibrate
 from harness.run.encode.canary import run_canary
 from harness.run.encode.device import describe_device, find_device
 from harness.run.encode.locate import find_model
+from harness.run.here import resolve_here
 from harness.run.progress import Silent
-from harness.run.runner import EncoderPool, device_label, execute
+from harness.run.runner import EncoderPool, execute
 from harness.run.score import reference
 
 BENCHMARK = load_benchmark()
@@ -184,7 +185,7 @@ class _Bench:
     def _spec(self, overrides: Sequence[str], tasks: Sequence[str] = ()) -> RunSpec:
         info = describe_device(self._device)
         everything = [*self._basic, f"tasks=[{','.join(tasks or self._tasks)}]", "store=null", *overrides]
-        return resolve_run(everything, device_name=device_label(info), device_memory_gib=info.memory_gib)
+        return resolve_run(everything, device_name=info.label, device_memory_gib=info.memory_gib)
 
     def _run(self, name: str, overrides: Sequence[str], pool: EncoderPool | None = None, *, whole: bool = True) -> Path:
         spec = self._spec([f"results_dir={self._folder / 'results' / name}", *overrides])
@@ -363,9 +364,7 @@ def _sample_with_titles(folder: Path, tasks: Sequence[str]) -> Path:
 
 def _run_elsewhere(order: dict[str, Any]) -> None:
     """The run in this process, whose packages are others; prints why it can't be, or where its records are."""
-    device = find_device()
-    info = describe_device(device)
-    spec = resolve_run(order["overrides"], device_name=device_label(info), device_memory_gib=info.memory_gib)
+    spec, device = resolve_here(order["overrides"])
     pins = {"scikit-learn": SCIKIT_LEARN} if order["lifted"] else {}
     with mock.patch.dict(reference.SCORING_PINS, pins):
         outcome = execute(spec, device, Silent())

@@ -35,9 +35,10 @@ from harness.run.encode.batches import run_batch
 from harness.run.encode.device import describe_device, find_device
 from harness.run.encode.model import LoadedModel
 from harness.run.encode.shapes import BatchShape, ShapeLadder
+from harness.run.here import resolve_here
 from harness.run.lengths import fields
 from harness.run.progress import Silent
-from harness.run.runner import COSTS, EncoderPool, Outcome, device_label, execute
+from harness.run.runner import COSTS, EncoderPool, Outcome, execute
 
 STS = ("AFQMC", "ATEC", "BQ", "LCQMC", "QBQTC", "STSB")
 LENGTHS = (512, 768, 1024)
@@ -65,8 +66,7 @@ def plan_flops(share: float, *, tiny: bool) -> None:
     """The ratio of FLOP that goes with a share of the modelled texts, by the plan of their batches."""
     draw = np.random.default_rng(0)
     counts = np.concatenate([_lengths(kind, share, draw) for kind in TASK_TYPES])
-    device = describe_device(find_device())
-    spec = resolve_run(["model=sample", "data=sample"], device_name=device_label(device), device_memory_gib=device.memory_gib)
+    spec, _ = resolve_here(["model=sample", "data=sample"])
     ladder, shape = ShapeLadder(spec.gpu.encoding, LENGTHS[-1]), TINY if tiny else SMALL
     added = [np.minimum(counts[counts > before], length) for before, length in itertools.pairwise([0, *LENGTHS])]
     single = np.minimum(counts, LENGTHS[-1])
@@ -168,7 +168,7 @@ class _Bench:
             *("data=local", f"data.root={self._folder / 'data'}", "data.verify=off", f"tasks=[{','.join(STS)}]"),
             *(f"max_len={point[0]}", f"dim={point[1]}", f"store={folder / 'store'}", f"results_dir={folder / results}"),
         ]
-        return resolve_run(overrides, device_name=device_label(info), device_memory_gib=info.memory_gib)
+        return resolve_run(overrides, device_name=info.label, device_memory_gib=info.memory_gib)
 
 
 def _write_tasks(root: Path, share: float) -> None:

@@ -27,7 +27,7 @@ from harness.data import load_task
 from harness.data.types import RetrievalData, TaskData
 from harness.run.encode.device import describe_device, find_device
 from harness.run.progress import Silent
-from harness.run.runner import COSTS, EncoderPool, device_label, execute
+from harness.run.runner import COSTS, EncoderPool, execute
 
 NOTHING_REPEATS = ("AFQMC", "LCQMC", "STSB")
 
@@ -129,7 +129,7 @@ class _Bench:
     def _spec(self, folder: Path, names: Sequence[str]) -> RunSpec:
         info = describe_device(self._device)
         overrides = [*self._overrides, f"tasks=[{','.join(names)}]", f"store={folder / 'store'}", f"results_dir={folder / 'results'}"]
-        return resolve_run(overrides, device_name=device_label(info), device_memory_gib=info.memory_gib)
+        return resolve_run(overrides, device_name=info.label, device_memory_gib=info.memory_gib)
 
     def _load(self, task: TaskSpec) -> TaskData:
         if task.name not in self._data:

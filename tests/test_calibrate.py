@@ -17,7 +17,7 @@ from scipy.stats import norm
 from harness.commands import main
 from harness.core.benchmark import load_benchmark
 from harness.core.calibration import read_calibration, write_calibration
-from harness.core.config import compose_config, resolve_run
+from harness.core.config import compose_config
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.records import read_run
 from harness.core.spec import DataSpec, Dtype, EncodingSpec
@@ -25,11 +25,12 @@ from harness.data import load_task
 from harness.run.calibrate.floors import COVERAGE, RESOLUTION, rounding_floor, spread, tolerance_factor
 from harness.run.calibrate.jitter import Jitter, RoundingScale, measure_scale
 from harness.run.calibrate.measure import calibrate, check_parts
-from harness.run.encode.device import describe_device, find_device
+from harness.run.encode.device import find_device
 from harness.run.encode.encoder import Encoder, load_encoder
 from harness.run.encode.store import VectorStore
+from harness.run.here import resolve_here
 from harness.run.progress import Silent
-from harness.run.runner import device_label, execute
+from harness.run.runner import execute
 from harness.run.score.adapter import EmbeddingModel
 from harness.run.score.tasks import planned_texts, score_examples
 from harness.show.calibration import calibrated_summary
@@ -43,9 +44,8 @@ POINTS = st.floats(min_value=0, max_value=100)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run of a few tasks of the sample under `run`, and its vectors under `store`."""
     folder = tmp_path_factory.mktemp("calibrate")
-    info = describe_device(find_device("cpu"))
     overrides = ["model=sample", "data=sample", "gpu=cpu", "canary=off", f"store={folder / 'store'}", f"results_dir={folder / 'results'}"]
-    spec = resolve_run([*overrides, f"tasks=[{','.join(TASKS)}]"], device_name=device_label(info), device_memory_gib=info.memory_gib)
+    spec = resolve_here([*overrides, f"tasks=[{','.join(TASKS)}]"], "cpu")[0]
     outcome = execute(spec, find_device("cpu"), Silent())
     assert not outcome.failed
     outcome.folder.rename(folder / "run")

@@ -12,14 +12,14 @@ import torch
 
 from harness.core.benchmark import load_benchmark
 from harness.core.calibration import CALIBRATION, points, read_calibration
-from harness.core.config import resolve_run
 from harness.core.records import read_run
 from harness.read.drift.baselines import LOG, list_baselines, read_log, scores_digest
 from harness.read.drift.check import DriftReport, check_folders
 from harness.run.calibrate.floors import RESOLUTION
-from harness.run.encode.device import describe_device, find_device
+from harness.run.encode.device import find_device
+from harness.run.here import resolve_here
 from harness.run.progress import Silent
-from harness.run.runner import device_label, execute
+from harness.run.runner import execute
 from harness.run.score import adapter
 
 BENCHMARK = load_benchmark()
@@ -35,7 +35,6 @@ def checked(tmp_path: Path) -> Check:
     """A function: overrides -> the report on a run of some tasks of the sample."""
 
     def run(*overrides: str, **options: Any) -> DriftReport:
-        info = describe_device(find_device("cpu"))
         fixed = [
             "model=sample",
             "data=sample",
@@ -45,7 +44,7 @@ def checked(tmp_path: Path) -> Check:
             f"results_dir={tmp_path}",
             f"tasks=[{','.join(TASKS)}]",
         ]
-        spec = resolve_run([*fixed, *overrides], device_name=device_label(info), device_memory_gib=info.memory_gib)
+        spec = resolve_here([*fixed, *overrides], "cpu")[0]
         execute(spec, find_device("cpu"), Silent())
         return check_folders(SAMPLE, spec.folder, BENCHMARK, tasks=TASKS, **options)
 

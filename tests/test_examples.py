@@ -18,7 +18,6 @@ from scoring_cases import hashed_encoder, make_data
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score
 
 from harness.core.benchmark import TaskSpec, load_benchmark
-from harness.core.config import resolve_run
 from harness.core.errors import InputError, RequestError
 from harness.core.examples import Examples, examples_path, read_examples, same_examples, units, write_examples
 from harness.core.folds import fold, folds
@@ -26,9 +25,9 @@ from harness.core.records import TaskRecord, read_run
 from harness.core.spec import DataSpec
 from harness.data import load_task
 from harness.data.types import RetrievalData, TaskData
-from harness.run.encode.device import describe_device, find_device
+from harness.run.here import resolve_here
 from harness.run.progress import Silent
-from harness.run.runner import Outcome, device_label, execute
+from harness.run.runner import Outcome, execute
 from harness.run.score.adapter import EmbeddingModel
 from harness.run.score.observed import _OVERHEARD
 from harness.run.score.tasks import TaskScores, score_examples
@@ -236,9 +235,8 @@ class TestRuns:
 
     def run(self, results: Path, *overrides: str) -> Outcome:
         basic = ("model=sample", "data=sample", "gpu=cpu", "max_len=64", "store=null", f"tasks=[{','.join(self.TASKS)}]")
-        info = describe_device(find_device("cpu"))
         given = [*basic, f"results_dir={results}", *overrides]
-        spec = resolve_run(given, device_name=device_label(info), device_memory_gib=info.memory_gib)
+        spec = resolve_here(given, "cpu")[0]
         outcome = execute(spec, torch.device("cpu"), Silent())
         assert outcome.failed == {}
         return outcome

@@ -17,22 +17,21 @@ from tiny_models import build_model
 
 from harness.commands import main
 from harness.core.benchmark import load_benchmark
-from harness.core.config import resolve_run
 from harness.core.errors import RequestError
 from harness.core.spec import ModelSpec
 from harness.core.words import display_width
-from harness.run.encode.device import describe_device, find_device
 from harness.run.encode.locate import LocatedModel
 from harness.run.encode.model import load_model
 from harness.run.encode.outline import read_outline
 from harness.run.encode.shapes import BatchShape
 from harness.run.encode.tokens import TextTokenizer
 from harness.run.encode.work import Architecture, Forecast
+from harness.run.here import resolve_here
 from harness.run.lengths import fields, modelled_counts
 from harness.run.plan.planning import make_plan
 from harness.run.plan.values import Plan, RunPlan
 from harness.run.progress import Silent
-from harness.run.runner import COSTS, EncoderPool, Outcome, device_label, execute
+from harness.run.runner import COSTS, EncoderPool, Outcome, execute
 from harness.show.plan import plan_json, plan_text
 from harness.show.tables import TERMINAL_WIDTH
 
@@ -79,8 +78,7 @@ def request_of(basics: list[str], tmp_path: Path) -> Request:
 
 
 def run(request: list[str], pool: EncoderPool | None = None) -> Outcome:
-    info = describe_device(find_device("cpu"))
-    spec = resolve_run(request, device_name=device_label(info), device_memory_gib=info.memory_gib)
+    spec = resolve_here(request, "cpu")[0]
     return execute(spec, torch.device("cpu"), Silent(), encoders=pool)
 
 

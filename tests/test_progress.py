@@ -13,11 +13,10 @@ from rich.console import Console
 from tiny_models import build_model
 
 from harness.core.benchmark import TaskSpec, load_benchmark
-from harness.core.config import resolve_run
-from harness.run.encode.device import describe_device, find_device
 from harness.run.encode.encoder import Progress as Step
+from harness.run.here import resolve_here
 from harness.run.progress import Estimate, Live, Silent, WindowPart, show_progress
-from harness.run.runner import device_label, execute
+from harness.run.runner import execute
 from harness.show.console import show
 
 BENCHMARK = load_benchmark()
@@ -171,7 +170,6 @@ def test_a_real_run_is_told_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "data" / "STSB" / "test.jsonl"
     path.parent.mkdir(parents=True)
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    info = describe_device(find_device("cpu"))
     overrides = ["model=folder", f"model.path={build_model(tmp_path / 'tiny')}", "data=local", f"data.root={tmp_path / 'data'}", "gpu=cpu"]
     overrides += [
         "data.verify=label",
@@ -181,7 +179,7 @@ def test_a_real_run_is_told_to_its_end(tmp_path: Path) -> None:
         f"results_dir={tmp_path / 'results'}",
         "max_len=16",
     ]
-    spec = resolve_run(overrides, device_name=device_label(info), device_memory_gib=info.memory_gib)
+    spec = resolve_here(overrides, "cpu")[0]
     console = terminal()
     with Live(console) as live:
         outcome = execute(spec, torch.device("cpu"), live)

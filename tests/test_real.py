@@ -10,11 +10,10 @@ import pytest
 import torch
 
 from harness.core.benchmark import load_benchmark
-from harness.core.config import resolve_run
 from harness.core.records import Run, read_run
-from harness.run.encode.device import describe_device, find_device
+from harness.run.here import resolve_here
 from harness.run.progress import Silent
-from harness.run.runner import device_label, execute
+from harness.run.runner import execute
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("CMTEB_DATA", ROOT.parent / "shared" / "cmteb-real"))
@@ -34,12 +33,11 @@ VERIFIED = {"AFQMC", "LCQMC", "STSB"}
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("real")
-    info = describe_device(find_device("cpu"))
     overrides = [
         *("model=minilm", "data=local", f"data.root={DATA}", "data.verify=label", "gpu=cpu", "dtype=fp32", "max_len=256"),
         *("tasks=[AFQMC,LCQMC,STSB,Waimai]", f"results_dir={folder}", "store=null"),
     ]
-    spec = resolve_run(overrides, device_name=device_label(info), device_memory_gib=info.memory_gib)
+    spec = resolve_here(overrides, "cpu")[0]
     outcome = execute(spec, torch.device("cpu"), Silent())
     assert outcome.failed == {}
     return read_run(outcome.folder, BENCHMARK)

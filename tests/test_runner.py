@@ -20,13 +20,12 @@ from safetensors.torch import load_file, save_file
 from tiny_models import build_model
 
 from harness.core.benchmark import load_benchmark
-from harness.core.config import resolve_run
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.records import read_run
 from harness.core.spec import RunSpec
-from harness.run.encode.device import describe_device, find_device
+from harness.run.here import resolve_here
 from harness.run.progress import Silent
-from harness.run.runner import EncoderPool, Outcome, device_label, execute
+from harness.run.runner import EncoderPool, Outcome, execute
 
 BENCHMARK = load_benchmark()
 WORDS = ["今天天气", "明日火星", "中文句子", "你好模型", "山水小大", "上下左右", "东西南北", "木金土水"]
@@ -65,13 +64,12 @@ def spec_of(model_folder: Path, data_folder: Path, tmp_path: Path) -> Spec:
     """A function: overrides -> the spec of a run on the tiny model and data; later overrides win."""
 
     def resolve(*overrides: str) -> RunSpec:
-        info = describe_device(find_device("cpu"))
         basic = [
             *("model=folder", f"model.path={model_folder}", "data=local", f"data.root={data_folder}", "data.verify=label", "gpu=cpu"),
             *("max_len=32", f"tasks=[{','.join(TASKS)}]", f"results_dir={tmp_path / 'results'}", "store=null"),
             "canary=off",  # tests/test_canary.py
         ]
-        return resolve_run([*basic, *overrides], device_name=device_label(info), device_memory_gib=info.memory_gib)
+        return resolve_here([*basic, *overrides], "cpu")[0]
 
     return resolve
 

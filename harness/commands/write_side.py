@@ -63,15 +63,12 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from harness.core.config import resolve_run
-    from harness.run.encode.device import describe_device, find_device
+    from harness.run.here import resolve_here
     from harness.run.progress import show_progress
-    from harness.run.runner import device_label, execute
+    from harness.run.runner import execute
     from harness.show.console import outcome_summary, show
 
-    device = find_device()
-    info = describe_device(device)
-    spec = resolve_run(arguments.overrides, device_name=device_label(info), device_memory_gib=info.memory_gib)
+    spec, device = resolve_here(arguments.overrides)
     with show_progress(quiet=arguments.quiet) as progress:
         outcome = execute(spec, device, progress)
     show(outcome_summary(spec, outcome))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,11 +88,10 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
     problems = [problem for text in overrides for problem in _override_problems(text, sweep=True)]
     if problems:
         check_overrides(overrides, sweep=True)
-    ConfigStore.instance().store(name="run_schema", node=RunConfig)
     plain = [text for text in overrides if not text.startswith(("benchmark=", "hydra"))]
     try:
-        with initialize_config_dir(str(resource_dir("configs").resolve()), version_base="1.3"):
-            loader = GlobalHydra.instance().config_loader()
+        with hydra_on_configs() as hydra:
+            loader = hydra.config_loader()
             config = loader.load_configuration("config", overrides=plain, run_mode=RunMode.MULTIRUN, from_shell=False)
             axes = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]  # of `experiment=card`: its rows
             parsed = OverridesParser.create(config_loader=loader).parse_overrides([*axes, *plain])
@@ -141,17 +141,23 @@ def device_matches(gpu: GpuSpec, device_name: str, device_memory_gib: float) -> 
     return bool(re.search(gpu.pattern, device_name)) and device_memory_gib >= gpu.min_memory_gib
 
 
-def _compose(overrides: Sequence[str]) -> RunSpec:
-    store = ConfigStore.instance()
-    store.store(name="run_schema", node=RunConfig)
+@contextmanager
+def hydra_on_configs() -> Iterator[GlobalHydra]:
+    """Hydra, set up on `configs/` and its schema."""
+    ConfigStore.instance().store(name="run_schema", node=RunConfig)
     logging.getLogger("hydra").setLevel(logging.ERROR)
     state = GlobalHydra.instance()
-    outer, state.hydra = state.hydra, None  # a job of a sweep composes while Hydra's own application runs
+    outer, state.hydra = state.hydra, None  # a job of a sweep composes while Hydra runs the sweep
     try:
         with initialize_config_dir(str(resource_dir("configs").resolve()), version_base="1.3"):
-            config = compose("config", overrides=list(overrides))
+            yield state
     finally:
         state.hydra = outer
+
+
+def _compose(overrides: Sequence[str]) -> RunSpec:
+    with hydra_on_configs():
+        config = compose("config", overrides=list(overrides))
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise RequestError("\n".join(f"{key} has no value: add {key}=VALUE" for key in missing))

@@ -140,11 +140,6 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
     )
 
 
-def device_label(device: DeviceInfo) -> str:
-    """The device as the leaderboard's GPU column and the patterns of `configs/gpu/` see it: `NVIDIA A100-SXM4-80GB`, `CPU (...)`."""
-    return device.name if device.kind == "cuda" else f"CPU ({device.name})"
-
-
 def _done(spec: RunSpec, tasks: Sequence[TaskSpec]) -> list[TaskSpec]:
     """The tasks with a valid record of this run and of these weights, which are hashed only where there is a record."""
     records = valid_records(spec, tasks)
@@ -242,7 +237,7 @@ def _manifest(spec: RunSpec, benchmark: Benchmark, encoder: Encoder, device: Dev
     fingerprint = encoder.fingerprint
     header = RowHeader(
         model=spec.model.name or "",
-        gpu=device_label(device),
+        gpu=device.label,
         dtype=CARD_DTYPES[spec.dtype],
         size_gb=round(fingerprint.parameters * TORCH_DTYPE[spec.dtype].itemsize / 1e9, 2),
         dim=spec.dim or encoder.embedding_dim,
@@ -301,8 +296,8 @@ def _notes(spec: RunSpec, device: DeviceInfo) -> tuple[str, ...]:
         notes.append("embedded sample: not C-MTEB scores")
     if spec.data.verify == "off":
         notes.append("data identity not verified (data.verify=off)")
-    if not device_matches(spec.gpu, device_label(device), device.memory_gib):
-        notes.append(f"gpu={spec.gpu.name} was expected, {device_label(device)} was used (gpu.mismatch=warn)")
+    if not device_matches(spec.gpu, device.label, device.memory_gib):
+        notes.append(f"gpu={spec.gpu.name} was expected, {device.label} was used (gpu.mismatch=warn)")
     if not spec.canary:
         notes.append("the model was not checked before the run (canary=off)")
     differences = environment.lock_differences()

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import hydra
-from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from harness.core.config import check_overrides, resolve_run
+from harness.core.config import check_overrides, hydra_on_configs
 from harness.core.errors import HarnessError, RequestError
-from harness.core.resources import resource_dir
-from harness.core.schema import RunConfig
-from harness.run.encode.device import describe_device, find_device
+from harness.run.here import resolve_here
 from harness.run.progress import show_progress
-from harness.run.runner import EncoderPool, device_label, execute
+from harness.run.runner import EncoderPool, execute
 
 _OUTCOME = "outcome.json"
-_POOL = EncoderPool()  # of this process: jobs of one dtype share the loaded weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,43 +41,51 @@ def sweep(overrides: Sequence[str], *, quiet: bool) -> list[Job]:
         RequestError: wrong overrides, all of them in one message.
     """
     check_overrides(overrides, sweep=True)
-    ConfigStore.instance().store(name="run_schema", node=RunConfig)
     with tempfile.TemporaryDirectory(prefix="harness-sweep-") as scratch:
         plain = [f"hydra.sweep.dir={scratch}", "hydra.job.chdir=false", "hydra/hydra_logging=none", "hydra/job_logging=none"]
-        arguments = [sys.argv[0], "--multirun", "--config-dir", str(resource_dir("configs").resolve()), *plain, *overrides]
-        before, sys.argv = sys.argv, arguments
-        _show["quiet"] = quiet
         try:
-            _main()
+            with hydra_on_configs() as state:
+                assert state.hydra is not None
+                state.hydra.multirun("config", _Jobs(quiet=quiet), [*plain, *overrides], with_log_configuration=False)
         except HydraException as error:
             raise RequestError(str(error)) from error
-        finally:
-            sys.argv = before
         outcomes = sorted(Path(scratch).rglob(_OUTCOME), key=lambda path: int(path.parent.name))
         return [_read_job(path) for path in outcomes]
 
 
-_show = {"quiet": True}  # as a launcher's own processes leave it: several views would write over each other
+class _Jobs:
+    """Runs the jobs that a launcher gives to one process; they share the weights that are loaded there.
+
+    What becomes of a job goes to a file, for the process that asked. In the processes of a launcher nothing is shown: several views would
+    write over each other.
+    """
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._encoders = EncoderPool()
+
+    def __reduce__(self) -> tuple[Callable[[], _Jobs], tuple[()]]:
+        return _jobs_of_this_process, ()
+
+    def __call__(self, _: DictConfig) -> None:
+        settings = HydraConfig.get()
+        overrides = list(settings.overrides.task)
+        outcome: dict[str, object] = {"overrides": overrides, "folder": None, "failed": {}, "error": None}
+        try:
+            spec, device = resolve_here(overrides)
+            with show_progress(quiet=self._quiet, title=" ".join(overrides)) as progress:
+                done = execute(spec, device, progress, encoders=self._encoders)
+            outcome |= {"folder": str(done.folder.absolute()), "failed": done.failed}
+        except HarnessError as error:
+            outcome["error"] = str(error)
+        except Exception:  # noqa: BLE001  the job boundary: the others go on
+            outcome["error"] = traceback.format_exc()
+        (Path(settings.runtime.output_dir) / _OUTCOME).write_text(json.dumps(outcome), encoding="utf-8")
 
 
-@hydra.main(version_base="1.3", config_path=None, config_name="config")
-def _main(_: DictConfig) -> None:
-    """One job, in whatever process the launcher gives it; what becomes of it goes to a file, for the process that asked."""
-    settings = HydraConfig.get()
-    overrides = list(settings.overrides.task)
-    outcome: dict[str, object] = {"overrides": overrides, "folder": None, "failed": {}, "error": None}
-    try:
-        device = find_device()
-        info = describe_device(device)
-        spec = resolve_run(overrides, device_name=device_label(info), device_memory_gib=info.memory_gib)
-        with show_progress(quiet=_show["quiet"], title=" ".join(overrides)) as progress:
-            done = execute(spec, device, progress, encoders=_POOL)
-        outcome |= {"folder": str(done.folder.absolute()), "failed": done.failed}
-    except HarnessError as error:
-        outcome["error"] = str(error)
-    except Exception:  # noqa: BLE001  the job boundary: the others go on
-        outcome["error"] = traceback.format_exc()
-    (Path(settings.runtime.output_dir) / _OUTCOME).write_text(json.dumps(outcome), encoding="utf-8")
+@functools.cache
+def _jobs_of_this_process() -> _Jobs:
+    return _Jobs(quiet=True)
 
 
 def _read_job(path: Path) -> Job:

@@ -19,6 +19,8 @@ from harness.core.spec import Dtype, Ladder
 
 TORCH_DTYPE: dict[Dtype, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
+DeviceKind = Literal["auto", "cpu", "cuda"]
+
 _KERNEL_VARIABLES = (
     "ATEN_CPU_CAPABILITY",
     "CUBLAS_WORKSPACE_CONFIG",
@@ -50,6 +52,11 @@ class DeviceInfo:
     cuda: str | None
     dtypes: tuple[Dtype, ...]
 
+    @property
+    def label(self) -> str:
+        """As the leaderboard's GPU column and the patterns of `configs/gpu/` see it: `NVIDIA A100-SXM4-80GB`, `CPU (...)`."""
+        return self.name if self.kind == "cuda" else f"CPU ({self.name})"
+
 
 @dataclass(frozen=True, kw_only=True)
 class PeakMemory:
@@ -71,7 +78,7 @@ class NumericFlags:
     deterministic_algorithms: bool
 
 
-def find_device(kind: Literal["auto", "cpu", "cuda"] = "auto") -> torch.device:
+def find_device(kind: DeviceKind = "auto") -> torch.device:
     """The device to run on; `auto` takes a CUDA GPU where there is one.
 
     Raises:

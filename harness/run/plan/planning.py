@@ -23,7 +23,6 @@ from harness.run.plan.obstacles import notes_of, obstacles_of
 from harness.run.plan.rates import encoding_rate
 from harness.run.plan.texts import TaskTexts
 from harness.run.plan.values import Plan, RunPlan, State, TaskPlan
-from harness.run.runner import device_label
 
 _UNKNOWN = Architecture(layers=0, hidden=0, intermediate=0)
 
@@ -42,7 +41,7 @@ def make_plan(overrides: Sequence[str], *, on_step: Callable[[str], None] = lamb
     problems: list[str] = []
     for job in expand_sweep(overrides):
         try:
-            jobs.append((job, resolve_request(job, device_name=device_label(info), device_memory_gib=info.memory_gib)))
+            jobs.append((job, resolve_request(job, device_name=info.label, device_memory_gib=info.memory_gib)))
         except RequestError as error:
             problems += str(error).splitlines()
     if problems:
@@ -80,7 +79,7 @@ class _Planner:
 
     def plan_run(self, overrides: Sequence[str], spec: RunSpec) -> RunPlan:
         """The plan of one run."""
-        here = device_matches(spec.gpu, device_label(self._info), self._info.memory_gib)
+        here = device_matches(spec.gpu, self._info.label, self._info.memory_gib)
         model = self._inputs.model(spec, here=here)
         selected = load_benchmark(spec.benchmark).select(spec.tasks)
         plans, opened = self._look(spec, model, selected)
@@ -107,7 +106,7 @@ class _Planner:
             notes=(),
         )
         obstacles = obstacles_of(run, model, self._inputs, self._info if here else None)
-        notes = notes_of(run, model, device_label(self._info), shelf, here=here)
+        notes = notes_of(run, model, self._info.label, shelf, here=here)
         return replace(run, obstacles=(*obstacles, *store_problem), notes=notes)
 
     def _look(self, spec: RunSpec, model: Model, tasks: Sequence[TaskSpec]) -> tuple[dict[str, TaskPlan], list[_Open]]:

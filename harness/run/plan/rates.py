@@ -14,7 +14,7 @@ from harness.core.spec import GpuSpec, RunSpec
 from harness.run.agenda import as_json
 from harness.run.encode.device import DeviceInfo
 from harness.run.plan.values import Rate
-from harness.run.runner import COSTS, device_label
+from harness.run.runner import COSTS
 
 _ENOUGH = 2.0  # seconds of encoding, below which starting up is most of what was measured
 
@@ -53,7 +53,7 @@ def manifest_device(manifest: dict[str, Any]) -> DeviceInfo | None:
 def on_such_a_device(manifest: dict[str, Any], gpu: GpuSpec) -> bool:
     """Whether the run of the manifest was made on a device that `gpu` would accept."""
     device = manifest_device(manifest)
-    return device is not None and device_matches(gpu, device_label(device), device.memory_gib)
+    return device is not None and device_matches(gpu, device.label, device.memory_gib)
 
 
 def _runs_like(spec: RunSpec) -> Iterator[Path]:
