@@ -23,8 +23,8 @@ from synthetic import ACGE, TINY, build_model, write_texts
 
 from harness.core.benchmark import TaskType, load_benchmark
 from harness.core.config import resolve_run
+from harness.run.encode.canonical import CanonicalEncoder, load_encoder
 from harness.run.encode.device import TORCH_DTYPE, describe_device
-from harness.run.encode.encoder import Encoder, load_encoder
 from harness.run.lengths import fields
 
 BATCH_SIZE: dict[TaskType, int] = {
@@ -100,7 +100,7 @@ def _modelled_texts(every: int, share: float, max_len: int) -> tuple[FieldTexts,
     return [(size, part) for size, part in texts if part], np.concatenate(counts)
 
 
-def _harness(encoder: Encoder, texts: FieldTexts) -> Cost:
+def _harness(encoder: CanonicalEncoder, texts: FieldTexts) -> Cost:
     """A whole run encodes everything in one or two windows; so does this."""
     together = [text for _, part in texts for text in part]
     return measure(lambda: encoder.encode(together))[1]

@@ -41,9 +41,10 @@ from harness.run.calibrate.measure import calibrate
 from harness.run.encode.canary import run_canary
 from harness.run.encode.device import describe_device, find_device
 from harness.run.encode.locate import find_model
+from harness.run.encode.pool import EncoderPool
 from harness.run.here import resolve_here
 from harness.run.progress import Silent
-from harness.run.runner import EncoderPool, execute
+from harness.run.runner import execute
 from harness.run.score import reference
 
 BENCHMARK = load_benchmark()

@@ -20,8 +20,8 @@ from synthetic import TINY, Shape, build_model, write_texts
 
 from harness.core.benchmark import load_benchmark
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
+from harness.run.encode.canonical import CanonicalEncoder, load_encoder
 from harness.run.encode.device import TORCH_DTYPE, find_device
-from harness.run.encode.encoder import Encoder, load_encoder
 from harness.run.encode.store import VectorStore
 from harness.run.lengths import fields
 
@@ -60,7 +60,7 @@ class _Setting:
     def __init__(self, model: ModelSpec, dtype: Dtype, encoding: EncodingSpec, device: torch.device) -> None:
         self.model, self.dtype, self.encoding, self.device = model, dtype, encoding, device
 
-    def load(self, store: VectorStore | None = None) -> Encoder:
+    def load(self, store: VectorStore | None = None) -> CanonicalEncoder:
         return load_encoder(self.model, dtype=self.dtype, max_len=MAX_LEN, encoding=self.encoding, device=self.device, store=store)
 
 
@@ -79,7 +79,7 @@ def compare(texts: list[str], setting: _Setting, folder: Path) -> float:
     return min(shares)
 
 
-def _ways(texts: list[str], setting: _Setting, encoder: Encoder, folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
+def _ways(texts: list[str], setting: _Setting, encoder: CanonicalEncoder, folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
     half = len(texts) // 2
     order = np.random.default_rng(1).permutation(len(texts)).tolist()
     shuffled = torch.empty_like(encoder.encode(texts[:1]).expand(len(texts), -1))

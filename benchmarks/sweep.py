@@ -34,11 +34,12 @@ from harness.run.encode import batches
 from harness.run.encode.batches import run_batch
 from harness.run.encode.device import describe_device, find_device
 from harness.run.encode.model import LoadedModel
+from harness.run.encode.pool import EncoderPool
 from harness.run.encode.shapes import BatchShape, ShapeLadder
 from harness.run.here import resolve_here
 from harness.run.lengths import fields
 from harness.run.progress import Silent
-from harness.run.runner import COSTS, EncoderPool, Outcome, execute
+from harness.run.runner import COSTS, Outcome, execute
 
 STS = ("AFQMC", "ATEC", "BQ", "LCQMC", "QBQTC", "STSB")
 LENGTHS = (512, 768, 1024)

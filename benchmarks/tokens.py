@@ -25,10 +25,9 @@ from harness.core.resources import resource_dir
 from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
 from harness.data import load_task
 from harness.data.types import TaskData
-from harness.run.encode.encoder import load_encoder
+from harness.run.encode.canonical import load_encoder
 from harness.run.encode.shapes import ShapeLadder
 from harness.run.lengths import fields
-from harness.run.score.adapter import EmbeddingModel
 from harness.run.score.tasks import planned_texts
 
 POSITIONS = 1024
@@ -79,7 +78,6 @@ def plan_real(root: Path, names: Sequence[str], *, script: bool) -> None:
     """The ratio on the real sets, as a run on this machine's CPU would have it; `script`: and the tokens of the other side."""
     encoding = next(encoding for encoding, name in _settings().items() if "cpu" in name)
     encoder = load_encoder(MINILM, dtype="fp32", max_len=MAX_LEN, encoding=encoding, device=torch.device("cpu"))
-    asks = EmbeddingModel(lambda texts: torch.empty(len(texts), 0), dim=None, dtype="float32", query_instruction=None)
     sets: dict[str, list[str]] = {}
     tokens_of_script = _ScriptTokens() if script else None
     for task in load_benchmark().select(names):
@@ -87,7 +85,7 @@ def plan_real(root: Path, names: Sequence[str], *, script: bool) -> None:
             data = load_task(task, DataSpec(source="local", root=str(root), verify="off")).data
         except InputError:
             continue
-        sets[task.name] = planned_texts(task, data, asks)
+        sets[task.name] = planned_texts(task, data, None)
         if tokens_of_script is not None:
             tokens_of_script.add(task, data)
     together = encoder.plan(list(dict.fromkeys(chain.from_iterable(sets.values()))))

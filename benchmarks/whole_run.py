@@ -26,8 +26,9 @@ from harness.core.spec import RunSpec
 from harness.data import load_task
 from harness.data.types import RetrievalData, TaskData
 from harness.run.encode.device import describe_device, find_device
+from harness.run.encode.pool import EncoderPool
 from harness.run.progress import Silent
-from harness.run.runner import COSTS, EncoderPool, execute
+from harness.run.runner import COSTS, execute
 
 NOTHING_REPEATS = ("AFQMC", "LCQMC", "STSB")
 

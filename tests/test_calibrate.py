@@ -25,8 +25,8 @@ from harness.data import load_task
 from harness.run.calibrate.floors import COVERAGE, RESOLUTION, rounding_floor, spread, tolerance_factor
 from harness.run.calibrate.jitter import Jitter, RoundingScale, measure_scale
 from harness.run.calibrate.measure import calibrate, check_parts
+from harness.run.encode.canonical import CanonicalEncoder, load_encoder
 from harness.run.encode.device import find_device
-from harness.run.encode.encoder import Encoder, load_encoder
 from harness.run.encode.store import VectorStore
 from harness.run.here import resolve_here
 from harness.run.progress import Silent
@@ -58,7 +58,7 @@ def run(home: Path, tmp_path: Path) -> Path:
     return shutil.copytree(home / "run", tmp_path / "run")
 
 
-def sample_encoder(dtype: Dtype, store: VectorStore | None = None) -> Encoder:
+def sample_encoder(dtype: Dtype, store: VectorStore | None = None) -> CanonicalEncoder:
     spec = compose_config(["model=sample", "data=sample"]).model
     encoding = EncodingSpec(ladder="padded", batch_tokens=512)
     return load_encoder(spec, dtype=dtype, max_len=512, encoding=encoding, device=torch.device("cpu"), store=store)
@@ -177,11 +177,7 @@ def test_a_fault_does_not_pass_for_rounding() -> None:
 def planned(name: str) -> list[str]:
     task = BENCHMARK.task(name)
 
-    def nothing(texts: object) -> torch.Tensor:
-        raise AssertionError(texts)
-
-    asks = EmbeddingModel(nothing, dim=None, dtype="model", query_instruction=None)
-    return planned_texts(task, load_task(task, DataSpec(source="sample", verify="label")).data, asks)
+    return planned_texts(task, load_task(task, DataSpec(source="sample", verify="label")).data, None)
 
 
 # Other seeds

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,23 +24,24 @@ from harness.core.config import compose_config, resolve_run
 from harness.core.errors import CanaryError, RequestError
 from harness.core.records import read_run
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec, RunSpec
-from harness.run.encode import canary
+from harness.run.encode import canary, kinds
 from harness.run.encode.canary import BANDS, Canary, canary_texts, run_canary
-from harness.run.encode.encoder import Encoder, load_encoder
-from harness.run.encode.store import VectorStore
+from harness.run.encode.canonical import CanonicalEncoder, load_encoder
+from harness.run.encode.pool import EncoderPool
+from harness.run.encode.store import StoredVectors, VectorStore
 from harness.run.progress import Silent
-from harness.run.runner import EncoderPool, execute
+from harness.run.runner import execute
 from harness.show.leaderboard import table
 
 CPU = torch.device("cpu")
 ENCODING = EncodingSpec(ladder="padded", batch_tokens=512)
 SAMPLE = compose_config(["model=sample", "data=sample"]).model
-Load = Callable[..., Encoder]
+Load = Callable[..., CanonicalEncoder]
 
 
 def load(
     model: ModelSpec = SAMPLE, dtype: Dtype = "fp32", *, encoding: EncodingSpec = ENCODING, store: VectorStore | None = None
-) -> Encoder:
+) -> CanonicalEncoder:
     max_len = 64 if model is SAMPLE else 32
     return load_encoder(model, dtype=dtype, max_len=max_len, encoding=encoding, device=CPU, store=store)
 
@@ -54,7 +56,7 @@ def roberta(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
     return ModelSpec(name="roberta", path=str(build_model(tmp_path_factory.mktemp("roberta"), model_type="xlm-roberta", pooling="cls")))
 
 
-def refused(encoder: Encoder) -> str:
+def refused(encoder: CanonicalEncoder) -> str:
     with pytest.raises(CanaryError) as caught:
         run_canary(encoder)
     message = str(caught.value)
@@ -145,9 +147,9 @@ def test_arithmetic_of_another_dtype_stops_the_run(roberta: ModelSpec) -> None:
     assert "nearer than this dtype can be" in message
 
 
-def rebuilt(encoder: Encoder, **changes: object) -> Encoder:
+def rebuilt(encoder: CanonicalEncoder, **changes: object) -> CanonicalEncoder:
     model = replace(encoder.model, **changes)  # type: ignore[arg-type]
-    return Encoder(model, max_len=encoder.max_len, encoding=encoder.ladder.spec, device=CPU)
+    return CanonicalEncoder(model, max_len=encoder.max_len, encoding=encoder.ladder.spec, device=CPU)
 
 
 def test_a_module_that_draws_random_numbers_stops_the_run(tiny: ModelSpec) -> None:
@@ -294,11 +296,11 @@ def test_it_runs_once_for_all_runs_of_a_process_and_not_at_all_where_nothing_is_
 ) -> None:
     seen: list[tuple[str, int]] = []
 
-    def counted(encoder: Encoder) -> Canary:
+    def counted(encoder: CanonicalEncoder) -> Canary:
         seen.append((encoder.model.dtype, encoder.max_len))
         return run_canary(encoder)
 
-    monkeypatch.setattr("harness.run.runner.run_canary", counted)
+    monkeypatch.setattr("harness.run.encode.kinds.run_canary", counted)
     pool = EncoderPool()
     for overrides in (["dim=64"], ["dim=128"], ["max_len=32"], ["dtype=fp16"], ["dim=64"]):
         outcome = execute(spec_of(tmp_path, *overrides), CPU, Silent(), encoders=pool)
@@ -308,6 +310,31 @@ def test_it_runs_once_for_all_runs_of_a_process_and_not_at_all_where_nothing_is_
     assert len(seen) == 3
     execute(spec_of(tmp_path, "dim=64", "tasks=[ATEC]"), CPU, Silent())  # another process would check this machine again, too
     assert len(seen) == 4
+
+
+def test_weights_are_loaded_once_and_one_encoder_made_per_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def count(owner: Any, name: str, label: str) -> None:
+        original = getattr(owner, name)
+
+        def counted(*args: Any, **keywords: Any) -> Any:
+            made.append(label)
+            return original(*args, **keywords)
+
+        monkeypatch.setattr(owner, name, counted)
+
+    count(CanonicalEncoder, "__init__", "encoder")
+    count(kinds, "load_model", "weights")
+    count(StoredVectors, "__init__", "index")
+    pool = EncoderPool()
+    store = f"store={tmp_path / 'store'}"
+    execute(spec_of(tmp_path, store, "tasks=[STSB]", "canary=on"), CPU, Silent(), encoders=pool)
+    assert sorted(made) == ["encoder", "index", "weights"]
+    execute(spec_of(tmp_path, store, "tasks=[STSB]", "canary=on", "dim=32"), CPU, Silent(), encoders=pool)
+    assert sorted(made) == ["encoder", "index", "weights"]
+    execute(spec_of(tmp_path, store, "tasks=[STSB]", "canary=on", "max_len=32"), CPU, Silent(), encoders=pool)
+    assert sorted(made) == ["encoder", "encoder", "index", "weights"]
 
 
 def test_a_model_that_does_not_pass_leaves_no_record_and_exit_code_1(

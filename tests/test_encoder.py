@@ -17,8 +17,9 @@ from tiny_models import HAN, HOSTILE, POSITIONS, build_model
 
 from harness.core.errors import EncodingError, InputError, RequestError
 from harness.core.spec import Dtype, EncodingSpec, Ladder, ModelSpec
+from harness.run.encode.canonical import CanonicalEncoder, load_encoder
 from harness.run.encode.device import TORCH_DTYPE
-from harness.run.encode.encoder import Counters, Encoder, Progress, load_encoder
+from harness.run.encode.encoder import Counters, EncodingStep
 from harness.run.encode.linear import PackedLinear
 from harness.run.encode.locate import find_model
 from harness.run.encode.shapes import ShapeLadder
@@ -52,7 +53,9 @@ def texts() -> list[str]:
     return ["".join(draw.choices(HAN, k=draw.choice((1, 2, 3, 5, 7, 15, 20, 33, 50, 61, 62, 63, 90)))) for _ in range(150)]
 
 
-def load(folder: Path, *, dtype: Dtype = "fp32", ladder: Ladder = "exact", batch_tokens: int = 128, max_len: int = POSITIONS) -> Encoder:
+def load(
+    folder: Path, *, dtype: Dtype = "fp32", ladder: Ladder = "exact", batch_tokens: int = 128, max_len: int = POSITIONS
+) -> CanonicalEncoder:
     encoding = EncodingSpec(ladder=ladder, batch_tokens=batch_tokens)
     return load_encoder(ModelSpec(name="tiny", path=str(folder)), dtype=dtype, max_len=max_len, encoding=encoding, device=CPU)
 
@@ -145,7 +148,7 @@ def test_another_process_gives_the_same_bits(folder: Path, texts: list[str]) -> 
 @pytest.mark.parametrize("ladder", LADDERS)
 def test_max_len_changes_only_the_texts_it_cuts(folder: Path, texts: list[str], ladder: Ladder) -> None:
     long = load(folder, ladder=ladder)
-    short = long.with_max_len(22)
+    short = load(folder, ladder=ladder, max_len=22)
     vectors, cut_vectors = long.encode(texts), short.encode(texts)
     fits = torch.tensor([len(text) + 2 <= 22 for text in texts])
     assert torch.equal(vectors[fits], cut_vectors[fits])
@@ -254,7 +257,7 @@ def test_the_plan_is_what_encoding_then_costs(folder: Path, texts: list[str]) ->
 
 
 def test_progress_ends_at_what_was_planned(folder: Path, texts: list[str]) -> None:
-    steps: list[Progress] = []
+    steps: list[EncodingStep] = []
     encoder = load(folder)
     encoder.encode(texts, progress=steps.append)
     done = [step.done for step in steps]
@@ -262,7 +265,7 @@ def test_progress_ends_at_what_was_planned(folder: Path, texts: list[str]) -> No
     assert all(step.done <= step.planned for step in steps)
     cost = encoder.counters
     read = len(set(texts))
-    assert steps[-1] == Progress(texts=read, read=read, found=0, tokens=cost.real_tokens, done=cost.flops, planned=cost.flops)
+    assert steps[-1] == EncodingStep(texts=read, read=read, found=0, tokens=cost.real_tokens, done=cost.flops, planned=cost.flops)
 
 
 def test_the_padded_ladder_by_hand() -> None:
@@ -309,7 +312,7 @@ def test_max_len_beyond_the_position_table(folder: Path) -> None:
     with pytest.raises(RequestError, match=rf"max_len=65 .*position table has {POSITIONS}\. Set max_len={POSITIONS} or less"):
         load(folder, max_len=65)
     with pytest.raises(RequestError, match="position table"):
-        load(folder).with_max_len(1000)
+        load(folder, max_len=1000)
 
 
 def test_max_len_without_room_for_a_token(folder: Path) -> None:

@@ -114,4 +114,4 @@ def compare(task, data, dtype: torch.dtype, scoring, tmp_path: Path) -> None:
     assert json.loads(json.dumps(metrics)) == metrics  # plain floats: numpy 2's float16 thresholds stop mteb's own json.dump
     if task.type == "Retrieval":
         assert score_task(task, data, model, search="exact") == metrics
-    assert set(planned_texts(task, data, model)) == set(encoder.asked)
+    assert set(planned_texts(task, data, model.query_instruction)) == set(encoder.asked)

@@ -23,6 +23,7 @@ from harness.core.words import display_width
 from harness.run.encode.locate import LocatedModel
 from harness.run.encode.model import load_model
 from harness.run.encode.outline import read_outline
+from harness.run.encode.pool import EncoderPool
 from harness.run.encode.shapes import BatchShape
 from harness.run.encode.tokens import TextTokenizer
 from harness.run.encode.work import Architecture, Forecast
@@ -31,7 +32,7 @@ from harness.run.lengths import fields, modelled_counts
 from harness.run.plan.planning import make_plan
 from harness.run.plan.values import Plan, RunPlan
 from harness.run.progress import Silent
-from harness.run.runner import COSTS, EncoderPool, Outcome, execute
+from harness.run.runner import COSTS, Outcome, execute
 from harness.show.plan import plan_json, plan_text
 from harness.show.tables import TERMINAL_WIDTH
 

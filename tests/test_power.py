@@ -24,7 +24,7 @@ from harness.run import evaluation
 from harness.run.encode import encoder as encoding
 from harness.run.encode import model as loading
 from harness.run.encode.canary import canary_texts, run_canary
-from harness.run.encode.encoder import Encoder, load_encoder
+from harness.run.encode.canonical import CanonicalEncoder, load_encoder
 from harness.run.encode.locate import hash_weights
 from harness.run.encode.model import LoadedModel, hash_module_files
 from harness.run.score import adapter, search, tasks
@@ -58,7 +58,7 @@ def planted(faults: ModuleType, tmp_path: Path, request: pytest.FixtureRequest) 
         yield overrides
 
 
-def load(model: ModelSpec = SAMPLE, max_len: int = 64) -> Encoder:
+def load(model: ModelSpec = SAMPLE, max_len: int = 64) -> CanonicalEncoder:
     encoding_spec = EncodingSpec(ladder="padded", batch_tokens=512)
     return load_encoder(model, dtype="fp32", max_len=max_len, encoding=encoding_spec, device=torch.device("cpu"))
 

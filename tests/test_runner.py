@@ -23,9 +23,10 @@ from harness.core.benchmark import load_benchmark
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.records import read_run
 from harness.core.spec import RunSpec
+from harness.run.encode.pool import EncoderPool
 from harness.run.here import resolve_here
 from harness.run.progress import Silent
-from harness.run.runner import EncoderPool, Outcome, execute
+from harness.run.runner import Outcome, execute
 
 BENCHMARK = load_benchmark()
 WORDS = ["今天天气", "明日火星", "中文句子", "你好模型", "山水小大", "上下左右", "东西南北", "木金土水"]

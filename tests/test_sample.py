@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,8 @@ from harness.core.resources import SAMPLE_DIR
 from harness.core.spec import DataSpec, EncodingSpec
 from harness.data import load_task
 from harness.data.types import ClassificationData, RerankingData, RetrievalData, TaskData
-from harness.run.encode.encoder import Encoded, load_encoder
+from harness.run.encode.canonical import load_encoder
+from harness.run.encode.encoder import Encoded
 from harness.run.score.adapter import EmbeddingModel
 from harness.run.score.tasks import planned_texts, score_task
 
@@ -27,12 +27,8 @@ ROUNDING = {"fp32": 1e-6, "fp16": 1e-3, "bf16": 8e-3}
 """Relative size of what kernels of other processors change in a vector, per dtype."""
 
 
-def no_vectors(texts: Sequence[str]) -> torch.Tensor:
-    raise AssertionError(texts)
-
-
 def texts_of(task: TaskSpec, data: TaskData) -> list[str]:
-    return planned_texts(task, data, EmbeddingModel(no_vectors, dim=None, dtype="model", query_instruction=None))
+    return planned_texts(task, data, None)
 
 
 @pytest.fixture(scope="module")

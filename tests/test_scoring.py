@@ -99,7 +99,7 @@ class TestAdapter:
         for name in ONE_OF_EACH:
             task = BENCHMARK.task(name)
             data = make_data(task)
-            plain, instructed = (planned_texts(task, data, embedding_model(instruction=instruction)) for instruction in (None, "找:"))
+            plain, instructed = (planned_texts(task, data, instruction) for instruction in (None, "找:"))
             assert (plain != instructed) == (task.type == "Retrieval")
         assert score("T2Reranking") == score("T2Reranking", model=embedding_model(instruction="找:"))
 
@@ -134,7 +134,7 @@ class TestPurity:
         torch.manual_seed(3)
         before = generator_states()
         assert score(name) == expected
-        planned_texts(BENCHMARK.task(name), make_data(BENCHMARK.task(name)), embedding_model())
+        planned_texts(BENCHMARK.task(name), make_data(BENCHMARK.task(name)), None)
         assert generator_states() == before
 
     @pytest.mark.parametrize("name", ["Waimai", "CLSClusteringS2S"])
@@ -306,6 +306,6 @@ def test_a_text_that_was_not_planned_is_encoded_all_the_same() -> None:
     task = BENCHMARK.task("Waimai")
     data = make_data(task)
     few = dataclasses.replace(data, train=LabelledTexts(data.train.texts * 30, data.train.labels * 30))
-    planned = planned_texts(task, few, embedding_model())
+    planned = planned_texts(task, few, None)
     assert len(set(planned) - set(data.test.texts)) <= 2 * 32 * 10
     assert set(data.test.texts) <= set(planned)

@@ -26,7 +26,7 @@ from harness.core.resources import SAMPLE_DIR
 from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
 from harness.data import load_task
 from harness.data.types import TaskData
-from harness.run.encode.encoder import Encoder, load_encoder
+from harness.run.encode.canonical import CanonicalEncoder, load_encoder
 from harness.run.score.adapter import EmbeddingModel
 from harness.run.score.tasks import planned_texts, score_task
 
@@ -82,7 +82,7 @@ def selected(types: Sequence[str]) -> list[TaskSpec]:
 
 
 @pytest.fixture(scope="module")
-def encoder() -> Encoder:
+def encoder() -> CanonicalEncoder:
     """The sample's model as the harness runs it, in the card's dtype."""
     spec = ModelSpec(name="sample", path=str(SAMPLE_DIR / "model"))
     ladder = EncodingSpec(ladder="padded", batch_tokens=512)
@@ -107,11 +107,10 @@ def run_script(script: Path, data: Path, results: Path, *, vectors: Path | str, 
     return metrics
 
 
-def test_the_script_gives_the_scores_of_the_harness(script: Path, sample, encoder: Encoder, tmp_path: Path) -> None:
+def test_the_script_gives_the_scores_of_the_harness(script: Path, sample, encoder: CanonicalEncoder, tmp_path: Path) -> None:
     """With the same raw vectors, every metric of all 35 tasks is equal, in half precision with its ties."""
     folder, data = sample
-    lazy = EmbeddingModel(encoder.encode, dim=None, dtype="model", query_instruction=None)
-    texts = list(dict.fromkeys(text for task in TASKS for text in planned_texts(task, data[task.name], lazy)))
+    texts = list(dict.fromkeys(text for task in TASKS for text in planned_texts(task, data[task.name], None)))
     raw = encoder.encode(texts)
     save_file({"raw": raw}, tmp_path / "vectors.safetensors")
     (tmp_path / "vectors.json").write_text(json.dumps(texts), encoding="utf-8")
@@ -122,7 +121,9 @@ def test_the_script_gives_the_scores_of_the_harness(script: Path, sample, encode
         assert score_task(task, data[task.name], model, search="exact") == expected[task.name], task.name
 
 
-def test_the_script_in_its_own_batches_differs_by_padding_noise_alone(script: Path, sample, encoder: Encoder, tmp_path: Path) -> None:
+def test_the_script_in_its_own_batches_differs_by_padding_noise_alone(
+    script: Path, sample, encoder: CanonicalEncoder, tmp_path: Path
+) -> None:
     """The script as it is against the harness in canonical batch shapes: padding noise stays below the margins of the sample."""
     folder, data = sample
     types = ("Reranking", "Retrieval", "STS")

@@ -19,8 +19,8 @@ from tiny_models import HAN, POSITIONS, build_model
 
 from harness.core.errors import InputError, MachineError
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
+from harness.run.encode.canonical import CanonicalEncoder, load_encoder
 from harness.run.encode.device import TORCH_DTYPE
-from harness.run.encode.encoder import Encoder, load_encoder
 from harness.run.encode.shards import Keys
 from harness.run.encode.store import StoredVectors, VectorStore
 
@@ -52,7 +52,7 @@ def keys_of(*names: object) -> Keys:
 
 
 def open_vectors(store: VectorStore, *, dtype: Dtype = "bf16", dim: int = 8) -> StoredVectors:
-    return store.open(DIGEST, dim=dim, dtype=dtype, about={"model": "tiny"})
+    return VectorStore(store.path).open(DIGEST, dim=dim, dtype=dtype, about={"model": "tiny"})
 
 
 def numbers(count: int, *, dtype: Dtype = "bf16", dim: int = 8) -> torch.Tensor:
@@ -307,7 +307,9 @@ def test_info_and_prune(store: VectorStore) -> None:
 # --- the encoder with a store ----------------------------------------------------------------------------------------------------------
 
 
-def load(folder: Path, store: VectorStore | None, *, dtype: Dtype = "fp32", max_len: int = POSITIONS, batch_tokens: int = 128) -> Encoder:
+def load(
+    folder: Path, store: VectorStore | None, *, dtype: Dtype = "fp32", max_len: int = POSITIONS, batch_tokens: int = 128
+) -> CanonicalEncoder:
     spec, encoding = ModelSpec(name="tiny", path=str(folder)), EncodingSpec(ladder="padded", batch_tokens=batch_tokens)
     return load_encoder(spec, dtype=dtype, max_len=max_len, encoding=encoding, device=CPU, store=store)
 
@@ -332,7 +334,7 @@ def test_another_max_len_costs_only_the_texts_it_cuts_otherwise(folder: Path, st
     vectors = longer.encode(TEXTS)
     assert vectors.equal(load(folder, None).encode(TEXTS))
     assert longer.counters.found == sum(len(text) + 2 <= 30 for text in TEXTS)
-    shorter = longer.with_max_len(30)
+    shorter = load(folder, store, max_len=30)
     shorter.encode(TEXTS)
     assert (shorter.counters.found, shorter.counters.forwards) == (len(TEXTS), 0)
 

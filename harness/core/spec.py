@@ -25,7 +25,7 @@ class ModelSpec:
     `path`: a local folder. `package`: an installed Python package that carries the folder `package_folder`.
     `hub`: a hub repository at `revision` (None resolves once; the commit goes into every record).
     `weights_sha256`, `parameters`, `max_positions`, `embedding_dim`: checked against what is loaded where not None.
-    `query_instruction`: put before every Retrieval query, nothing else.
+    `kind`: of encoder (`harness.run.encode.encoder.ENCODERS`). `query_instruction`: put before every Retrieval query, nothing else.
     `layers`, `hidden_size`, `intermediate_size`: of the transformer, for plans where its folder is not at hand.
     """
 
@@ -42,6 +42,7 @@ class ModelSpec:
     query_instruction: str | None = None
     trust_remote_code: bool = False
     allow_pickle: bool = False
+    kind: str = "canonical"
     layers: int | None = None
     hidden_size: int | None = None
     intermediate_size: int | None = None
@@ -152,6 +153,8 @@ class RunSpec:
             del plain[key]
         for key in ("path", "layers", "hidden_size", "intermediate_size"):
             del plain["model"][key]
+        if self.model.kind == ModelSpec.kind:
+            del plain["model"]["kind"]
         for key in ("tflops", "efficiency"):
             del plain["gpu"][key]
         return plain

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,14 @@ from harness.core.folds import refuse_foreign
 from harness.core.records import TaskRecord, find_runs, read_manifest, read_record
 from harness.core.spec import RunSpec
 from harness.data.types import LoadedTask
+
+LARGEST_WINDOW = 8 * 2**30
+"""Bytes of raw vectors that are kept in memory at most; C-MTEB has 6.4 GB of acge's in half precision."""
+
+
+def window_bytes() -> int:
+    """Bytes of raw vectors that a run on this machine keeps in memory at once. No bit of a vector depends on it."""
+    return min(LARGEST_WINDOW, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4)
 
 
 def valid_records(spec: RunSpec, tasks: Sequence[TaskSpec]) -> list[tuple[TaskSpec, TaskRecord]]:

@@ -6,7 +6,6 @@ text of that length is left: task by task, a third of a GPU's work on C-MTEB wou
 
 from __future__ import annotations
 
-import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -24,19 +23,14 @@ from harness.core.examples import Examples
 from harness.core.spec import RunSpec
 from harness.data import load_task
 from harness.data.types import LoadedTask
-from harness.run.encode.encoder import Counters, Encoded, Encoder
-from harness.run.encode.encoder import Progress as Step
+from harness.run.agenda import window_bytes
+from harness.run.encode.encoder import Counters, Encoded, Encoder, EncodingStep
 from harness.run.lengths import modelled_counts
 from harness.run.progress import WindowPart
-from harness.run.score.adapter import EmbeddingModel
 from harness.run.score.tasks import planned_texts
 from harness.run.score.workers import Scored, ScoringJob, ScoringPool, dead_worker
 
 T = TypeVar("T")
-
-LARGEST_WINDOW = 8 * 2**30
-WINDOW_BYTES = min(LARGEST_WINDOW, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4)
-"""Raw vectors that are kept in memory at once; C-MTEB has 6.4 GB of acge's in half precision. No bit of a vector depends on it."""
 
 
 class Progress(Protocol):
@@ -51,7 +45,7 @@ class Progress(Protocol):
     def loading(self, task: TaskSpec) -> None:
         """The task's data is being read."""
 
-    def encoded(self, window: Sequence[WindowPart], step: Step) -> None:
+    def encoded(self, window: Sequence[WindowPart], step: EncodingStep) -> None:
         """So far has the encoding of the window come."""
 
     def scoring(self, task: TaskSpec) -> None:
@@ -124,6 +118,7 @@ class Evaluation:
         """Evaluate the tasks; whatever one of them dies of, the others go on."""
         modelled = {task.name: self._modelled_flops(task) for task in tasks}
         self._progress.expected(modelled, self._spec.gpu.flops_per_second(self._spec.dtype))
+        largest = window_bytes()
         window: list[_Prepared] = []
         for task in tasks:
             self._progress.loading(task)
@@ -131,7 +126,7 @@ class Evaluation:
             if prepared is None:
                 continue
             window.append(prepared)
-            if self._vector_bytes(window) >= WINDOW_BYTES:
+            if self._vector_bytes(window) >= largest:
                 self._encode(window)
                 window = []
         self._encode(window)
@@ -157,13 +152,12 @@ class Evaluation:
         loaded = load_task(task, self._spec.data)
         if self._sink.shared(task, loaded):
             return None
-        asks = EmbeddingModel(_no_vectors, dim=None, dtype="model", query_instruction=self._spec.model.query_instruction)
-        texts = planned_texts(task, loaded.data, asks)
+        texts = planned_texts(task, loaded.data, self._spec.model.query_instruction)
         return _Prepared(task=task, loaded=loaded, texts=texts, seconds=time.perf_counter() - started)
 
     def _modelled_flops(self, task: TaskSpec) -> float:
         counts = np.minimum(modelled_counts(task), self._encoder.max_len)
-        return float(self._encoder.model.architecture.text_flops(counts).sum())
+        return float(self._encoder.text_flops(counts).sum())
 
     def _vector_bytes(self, window: Sequence[_Prepared]) -> int:
         return sum(len(prepared.texts) for prepared in window) * self._encoder.vector_bytes
@@ -201,7 +195,7 @@ class Evaluation:
             self._guarded(prepared.task, lambda prepared=prepared, rows=rows: self._score(prepared, encoded, rows, seconds))  # type: ignore[misc]
             self._collect(wait=False)
 
-    def _step(self, parts: Sequence[WindowPart], step: Step) -> None:
+    def _step(self, parts: Sequence[WindowPart], step: EncodingStep) -> None:
         self._progress.encoded(parts, step)
         self._collect(wait=False)
 
@@ -246,7 +240,3 @@ class Evaluation:
                 seconds=seconds,
             )
             self._sink.succeeded(result)
-
-
-def _no_vectors(texts: Sequence[str]) -> torch.Tensor:
-    raise AssertionError(f"{len(texts)} vectors were asked for while texts were only planned")

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.core.benchmark import TaskSpec
-from harness.run.encode.encoder import Progress as Step
+from harness.run.encode.encoder import EncodingStep
 
 _SHOWN = 8  # tasks at work, at most
 _MEMORY = 60.0  # seconds that a rate is taken over
@@ -53,7 +53,7 @@ class Silent:
     def loading(self, task: TaskSpec) -> None:
         """Nothing is shown."""
 
-    def encoded(self, window: Sequence[WindowPart], step: Step) -> None:
+    def encoded(self, window: Sequence[WindowPart], step: EncodingStep) -> None:
         """Nothing is shown."""
 
     def scoring(self, task: TaskSpec) -> None:
@@ -76,7 +76,7 @@ class Estimate:
         self._expected_rate: float | None = None
         self._ahead: set[str] = set()
         self._past = 0.0  # FLOP of the windows that are through
-        self._step: Step | None = None
+        self._step: EncodingStep | None = None
         self._window: Sequence[WindowPart] = ()
         self._marks: deque[tuple[float, float, int]] = deque()  # time, FLOP and tokens of the window
 
@@ -88,7 +88,7 @@ class Estimate:
         """The task needs no encoding after all."""
         self._ahead.discard(task)
 
-    def update(self, window: Sequence[WindowPart], step: Step) -> None:
+    def update(self, window: Sequence[WindowPart], step: EncodingStep) -> None:
         """Take in how far a window has come."""
         if window is not self._window:
             self._past += self._step.done if self._step else 0
@@ -144,7 +144,7 @@ class Live:
         self._states: dict[str, State] = {}
         self._since: dict[str, float] = {}
         self._shares: dict[str, float] = {}
-        self._step: Step | None = None
+        self._step: EncodingStep | None = None
         self._all = self._finished = self._failed = 0
         self._screen = Screen(get_renderable=self.render, console=console, transient=True, refresh_per_second=4)
 
@@ -168,7 +168,7 @@ class Live:
         """Show the task."""
         self._enter(task.name, "loading")
 
-    def encoded(self, window: Sequence[WindowPart], step: Step) -> None:
+    def encoded(self, window: Sequence[WindowPart], step: EncodingStep) -> None:
         """Move the encoding."""
         self._estimate.update(window, step)
         self._step = step

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -29,20 +29,21 @@ from harness.core.records import (
     write_manifest,
     write_record,
 )
-from harness.core.spec import Dtype, RunSpec
+from harness.core.spec import Dtype, ModelSpec, RunSpec
 from harness.data.types import LoadedTask
 from harness.run.agenda import as_json, of_weights, runs_of_other_lengths, shared_scores, valid_records
-from harness.run.encode.canary import OFF, Canary, run_canary, setting_digest
 from harness.run.encode.device import TORCH_DTYPE, DeviceInfo, PeakMemory, describe_device, peak_memory
-from harness.run.encode.encoder import Counters, Encoder, load_encoder
-from harness.run.encode.locate import find_model, hash_weights
-from harness.run.encode.store import VectorStore
+from harness.run.encode.encoder import ENCODERS, Checked, Counters, Encoder
+from harness.run.encode.pool import EncoderPool
 from harness.run.evaluation import Evaluated, Evaluation, Progress
 from harness.run.score.seeding import SEED
 from harness.run.score.workers import ScoringPool
 
 COSTS = "costs.jsonl"
 """A line per canary, per window of tasks that were encoded together, per task that was scored, and per run. Appended to."""
+
+UNCHECKED = {"verdict": "off"}
+"""What the manifest says of a model that was not checked before the run."""
 
 CARD_DTYPES: dict[Dtype, str] = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 """How model cards spell what `dtype=` takes."""
@@ -66,35 +67,6 @@ class Outcome:
     reused: tuple[str, ...]
     failed: dict[str, str]
     cost: Cost
-
-
-class EncoderPool:
-    """The models that this process has loaded, one set of weights per model and dtype, whatever `max_len` and `dim` ask for; and what
-    the canary found with each setting of them."""
-
-    def __init__(self) -> None:
-        self._loaded: dict[Hashable, Encoder] = {}
-        self._canaries: dict[str, Canary] = {}
-
-    def encoder(self, spec: RunSpec, device: torch.device) -> Encoder:
-        """The run's encoder, with counters of its own; raises as `load_encoder` does."""
-        key = (spec.model, spec.dtype, spec.gpu.encoding, spec.store, str(device))
-        if key not in self._loaded:
-            store = VectorStore(spec.store) if spec.store else None
-            self._loaded[key] = load_encoder(
-                spec.model, dtype=spec.dtype, max_len=spec.max_len, encoding=spec.gpu.encoding, device=device, store=store
-            )
-        return self._loaded[key].with_max_len(spec.max_len)
-
-    def canary(self, encoder: Encoder) -> Canary:
-        """What the canary found for the encoder's setting, run once in a process; raises as `run_canary` does.
-
-        It is not taken over from a manifest: it tells of this machine at this time.
-        """
-        setting = setting_digest(encoder)
-        if setting in self._canaries:
-            return replace(self._canaries[setting], seconds=0.0)
-        return self._canaries.setdefault(setting, run_canary(encoder))
 
 
 def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders: EncoderPool | None = None) -> Outcome:
@@ -123,10 +95,13 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
             header, content = _manifest(spec, benchmark, encoder, describe_device(device))
             if not spec.overwrite and (spec.folder / MANIFEST).is_file():
                 refuse_other_origin(spec.folder, content)
-            canary = encoders.canary(encoder) if spec.canary else None
-            _open_folder(spec, header, content | {"canary": as_json(canary.as_dict()) if canary else OFF})
+            checked = encoders.check(spec, device) if spec.canary else None
+            if spec.canary and checked is None:
+                note = f"the model was not checked before the run (model.kind={spec.model.kind} has no check)"
+                header = replace(header, notes=(*header.notes, note))
+            _open_folder(spec, header, content | {"canary": as_json(checked.found) if checked else UNCHECKED})
             sink = _Records(spec, benchmark, encoder, progress)
-            sink.canary(canary)
+            sink.checked(checked)
             with ScoringPool(_workers(spec, device)) as pool:
                 evaluation = Evaluation(spec, encoder, pool, sink, progress)
                 evaluation.run(todo)
@@ -143,7 +118,7 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
 def _done(spec: RunSpec, tasks: Sequence[TaskSpec]) -> list[TaskSpec]:
     """The tasks with a valid record of this run and of these weights, which are hashed only where there is a record."""
     records = valid_records(spec, tasks)
-    return of_weights(records, hash_weights(find_model(spec.model).folder, allow_pickle=spec.model.allow_pickle).digest) if records else []
+    return of_weights(records, ENCODERS.get(spec.model.kind).weights_digest(spec.model)) if records else []
 
 
 class _Records:
@@ -197,10 +172,10 @@ class _Records:
         self.errors[task.name] = message
         write_failure(self._spec.folder, task.name, kind=type(error).__name__, message=message, traceback=trace)
 
-    def canary(self, canary: Canary | None) -> None:
-        """Write the line of the canary's seconds."""
-        if canary is not None:
-            self._append_cost({"canary": {"seconds": canary.seconds}})
+    def checked(self, checked: Checked | None) -> None:
+        """Write the line of the check's seconds."""
+        if checked is not None:
+            self._append_cost({"canary": {"seconds": checked.seconds}})
 
     def window(self, tasks: Sequence[TaskSpec], counters: Counters) -> None:
         """Write the line of what encoding has cost."""
@@ -248,7 +223,7 @@ def _manifest(spec: RunSpec, benchmark: Benchmark, encoder: Encoder, device: Dev
         "run": spec.digest,
         "spec": spec.identity(),
         "benchmark": {"name": benchmark.name, "digest": benchmark.digest},
-        "model": asdict(fingerprint),
+        "model": fingerprint.as_dict(),
         "device": asdict(device),
         "versions": environment.scoring_versions(),
         "lock_differences": environment.lock_differences(),
@@ -298,6 +273,8 @@ def _notes(spec: RunSpec, device: DeviceInfo) -> tuple[str, ...]:
         notes.append("data identity not verified (data.verify=off)")
     if not device_matches(spec.gpu, device.label, device.memory_gib):
         notes.append(f"gpu={spec.gpu.name} was expected, {device.label} was used (gpu.mismatch=warn)")
+    if spec.model.kind != ModelSpec.kind:
+        notes.append(f"encoder of kind {spec.model.kind}, not canonical")
     if not spec.canary:
         notes.append("the model was not checked before the run (canary=off)")
     differences = environment.lock_differences()

@@ -16,9 +16,10 @@ from omegaconf import DictConfig
 
 from harness.core.config import check_overrides, hydra_on_configs
 from harness.core.errors import HarnessError, RequestError
+from harness.run.encode.pool import EncoderPool
 from harness.run.here import resolve_here
 from harness.run.progress import show_progress
-from harness.run.runner import EncoderPool, execute
+from harness.run.runner import execute
 
 _OUTCOME = "outcome.json"
 

@@ -19,7 +19,7 @@ import torch
 from harness.core.errors import InputError, MachineError
 from harness.core.spec import Dtype, EncodingSpec
 from harness.run.encode.canary import BANDS
-from harness.run.encode.encoder import Encoder
+from harness.run.encode.canonical import CanonicalEncoder
 from harness.run.encode.model import load_chain
 
 TEXTS = 256
@@ -46,7 +46,7 @@ class RoundingScale:
     used: float
 
 
-def measure_scale(encoder: Encoder, texts: Sequence[str]) -> tuple[RoundingScale, int]:
+def measure_scale(encoder: CanonicalEncoder, texts: Sequence[str]) -> tuple[RoundingScale, int]:
     """The scale of rounding on these texts, and the forward passes that were run for it in other batch shapes.
 
     Raises:
@@ -61,7 +61,7 @@ def measure_scale(encoder: Encoder, texts: Sequence[str]) -> tuple[RoundingScale
     stored = rounding if encoder.model.dtype == "fp32" else _rms(own.vectors - _unit(_double_vectors(encoder, texts, "fp32")).vectors)
     kernels, forwards = {}, 0
     for name, setting in _other_shapes(encoder.ladder.spec).items():
-        other = Encoder(encoder.model, max_len=encoder.max_len, encoding=setting, device=encoder.device)
+        other = CanonicalEncoder(encoder.model, max_len=encoder.max_len, encoding=setting, device=encoder.device)
         kernels[name] = _rms(_unit(other.encode(texts)).vectors - own.vectors)
         forwards += other.counters.forwards
     used = max(2**0.5 * rounding, *kernels.values())
@@ -113,7 +113,7 @@ def _rms(errors: torch.Tensor) -> float:
     return float(errors.square().sum(dim=1).mean().sqrt())
 
 
-def _double_vectors(encoder: Encoder, texts: Sequence[str], weights: Dtype) -> torch.Tensor:
+def _double_vectors(encoder: CanonicalEncoder, texts: Sequence[str], weights: Dtype) -> torch.Tensor:
     """The vectors [n, dim] that sentence-transformers computes in float64 with the weights rounded to a dtype; nothing stays in memory."""
     chain = load_chain(encoder.model.located, encoder.model.spec, weights).double().eval()
     chain.max_seq_length = encoder.max_len
@@ -143,7 +143,7 @@ def _other_shapes(spec: EncodingSpec) -> dict[str, EncodingSpec]:
     }
 
 
-def _refuse_fault(encoder: Encoder, errors: torch.Tensor) -> None:
+def _refuse_fault(encoder: CanonicalEncoder, errors: torch.Tensor) -> None:
     median, limit = float(errors.norm(dim=1).median()), BANDS[encoder.model.dtype][1]
     if median > limit:
         raise InputError(

@@ -25,10 +25,9 @@ from harness.data.types import LoadedTask
 from harness.run.calibrate.floors import CONFIDENCE, COVERAGE, RESOLUTION, rounding_floor, spread, tolerance_factor
 from harness.run.calibrate.jitter import TEXTS, Jitter, RoundingScale, measure_scale
 from harness.run.calibrate.request import check_setting, rebuilt_spec
+from harness.run.encode.canonical import CanonicalEncoder
 from harness.run.encode.device import find_device
-from harness.run.encode.encoder import Encoder
-from harness.run.runner import EncoderPool
-from harness.run.score.adapter import EmbeddingModel
+from harness.run.encode.pool import EncoderPool
 from harness.run.score.tasks import SEED, SEEDED, planned_texts
 from harness.run.score.workers import Scored, ScoringJob, ScoringPool
 
@@ -59,7 +58,7 @@ class _Setup:
     run: Run
     benchmark: Benchmark
     spec: RunSpec
-    encoder: Encoder
+    encoder: CanonicalEncoder
     pool: ScoringPool
     parts: Sequence[Part]
     draws: int
@@ -100,6 +99,8 @@ def calibrate(
     chosen = _chosen(run, benchmark, tasks)
     spec = rebuilt_spec(folder, run.manifest, overrides, tasks=tuple(task.name for task in chosen))
     encoder = EncoderPool().encoder(spec, find_device())
+    if not isinstance(encoder, CanonicalEncoder):
+        raise RequestError(f"{folder} was run with model.kind={spec.model.kind}: only runs of canonical encoders can be calibrated")
     check_setting(encoder, folder, run.manifest)
     scale, measuring = measure_scale(encoder, _own_texts(spec, chosen)) if "rounding" in parts else (None, 0)
     found: dict[str, dict[str, MetricNoise]] = {}
@@ -157,7 +158,7 @@ def _own_texts(spec: RunSpec, tasks: Sequence[TaskSpec]) -> list[str]:
     texts: list[str] = []
     generator = np.random.default_rng(SEED)
     for position, task in enumerate(tasks):
-        planned = planned_texts(task, load_task(task, spec.data).data, _asks(spec))
+        planned = planned_texts(task, load_task(task, spec.data).data, spec.model.query_instruction)
         share = (TEXTS - len(texts)) // (len(tasks) - position)
         texts += [planned[row] for row in generator.choice(len(planned), size=min(share, len(planned)), replace=False)]
     return list(dict.fromkeys(texts))
@@ -166,7 +167,7 @@ def _own_texts(spec: RunSpec, tasks: Sequence[TaskSpec]) -> list[str]:
 def _calibrate_task(setup: _Setup, task: TaskSpec) -> dict[str, MetricNoise]:
     loaded = load_task(task, setup.spec.data)
     _check_data(setup.run, task, loaded)
-    texts = planned_texts(task, loaded.data, _asks(setup.spec))
+    texts = planned_texts(task, loaded.data, setup.spec.model.query_instruction)
     job = ScoringJob(
         task=task,
         data=loaded.data,
@@ -209,8 +210,7 @@ def _rounding(setup: _Setup, job: ScoringJob, scores: Mapping[str, float]) -> di
 def _seeds(setup: _Setup, job: ScoringJob) -> dict[str, Spread]:
     """The scores under other seeds; training texts that no run has sampled yet are encoded."""
     seeds = _other_seeds(setup.draws)
-    asks = _asks(setup.spec)
-    wanted = itertools.chain.from_iterable(planned_texts(job.task, job.data, asks, seed=seed) for seed in seeds)
+    wanted = itertools.chain.from_iterable(planned_texts(job.task, job.data, job.query_instruction, seed=seed) for seed in seeds)
     known = set(job.texts)
     further = [text for text in dict.fromkeys(wanted) if text not in known]
     wider = replace(
@@ -271,14 +271,6 @@ def _check_scores(run: Run, task: TaskSpec, before: Mapping[str, float], now: Ma
                 f"{task.name}: scoring the vectors again gives {now.get(metric)} for {metric}, the record has {score}: the record, the "
                 f"store or the code has changed since. Run the task again: overwrite=true tasks=[{task.name}] ({run.path})"
             )
-
-
-def _asks(spec: RunSpec) -> EmbeddingModel:
-    return EmbeddingModel(_no_vectors, dim=None, dtype="model", query_instruction=spec.model.query_instruction)
-
-
-def _no_vectors(texts: Sequence[str]) -> torch.Tensor:
-    raise AssertionError(f"{len(texts)} vectors were asked for while texts were only planned")
 
 
 def _wide(draws: int) -> int:

@@ -11,7 +11,7 @@ from harness.core import environment
 from harness.core.config import compose_config
 from harness.core.errors import InputError, MachineError, RequestError, unknown
 from harness.core.spec import DataSpec, EncodingSpec, GpuSpec, ModelSpec, RunSpec, ScoringSpec
-from harness.run.encode.encoder import Encoder
+from harness.run.encode.canonical import CanonicalEncoder
 
 PLACES = ("store", "model.path", "data.root", "workers")
 """What a manifest does not tell, or what may lie elsewhere by now; given as KEY=VALUE."""
@@ -51,7 +51,7 @@ def rebuilt_spec(folder: Path, manifest: Mapping[str, Any], overrides: Sequence[
     return spec
 
 
-def check_setting(encoder: Encoder, folder: Path, manifest: Mapping[str, Any]) -> None:
+def check_setting(encoder: CanonicalEncoder, folder: Path, manifest: Mapping[str, Any]) -> None:
     """Pass an encoder and packages that give the very vectors and scores of the run.
 
     Raises:

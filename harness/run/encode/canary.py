@@ -26,8 +26,8 @@ from harness.core.errors import CanaryError, EncodingError, InputError, MachineE
 from harness.core.resources import SAMPLE_DIR
 from harness.core.spec import Dtype, ModelSpec
 from harness.run.encode.batches import run_batch
+from harness.run.encode.canonical import CanonicalEncoder
 from harness.run.encode.device import TORCH_DTYPE
-from harness.run.encode.encoder import Encoder
 from harness.run.encode.locate import LocatedModel
 from harness.run.encode.model import load_chain
 from harness.run.score.threads import one_thread
@@ -81,18 +81,14 @@ class Canary:
         return {"verdict": "passed", **{name: value for name, value in asdict(self).items() if name != "seconds"}}
 
 
-OFF = {"verdict": "off"}
-"""What the manifest says of a run with `canary=off`."""
-
-
-def setting_digest(encoder: Encoder) -> str:
+def setting_digest(encoder: CanonicalEncoder) -> str:
     """Names what a canary holds for: where it is equal, the canary would find the same."""
     own = encoder.fingerprint
     decides = [own.digest, own.tokenizer_sha256, own.max_len, own.ladder, own.batch_tokens, hashlib.sha256(TEXTS.read_bytes()).hexdigest()]
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
 
-def run_canary(encoder: Encoder) -> Canary:
+def run_canary(encoder: CanonicalEncoder) -> Canary:
     """Encode the canary's texts under the encoder's setting and compare; the fp32 copy is gone when this returns.
 
     Raises:
@@ -105,7 +101,7 @@ def run_canary(encoder: Encoder) -> Canary:
     model = encoder.model
     if wrong := _wrong_numbers(encoder):
         raise _stopped(wrong)
-    bare = Encoder(model, max_len=encoder.max_len, encoding=encoder.ladder.spec, device=encoder.device)  # no store
+    bare = encoder.apart()
     try:
         vectors, again = bare.encode(texts), _encode_shuffled(bare, texts)
     except EncodingError as error:
@@ -165,7 +161,7 @@ def _stopped(findings: Sequence[str]) -> CanaryError:
     )
 
 
-def _wrong_numbers(encoder: Encoder) -> list[str]:
+def _wrong_numbers(encoder: CanonicalEncoder) -> list[str]:
     """What is wrong with the parameters and with the form of one vector."""
     model, wanted = encoder.model, TORCH_DTYPE[encoder.model.dtype]
     parts = (model.transformer, *model.tail)
@@ -187,7 +183,7 @@ def _wrong_numbers(encoder: Encoder) -> list[str]:
     return found
 
 
-def _encode_shuffled(encoder: Encoder, texts: Sequence[str]) -> torch.Tensor:
+def _encode_shuffled(encoder: CanonicalEncoder, texts: Sequence[str]) -> torch.Tensor:
     """The vectors of the texts in their order, encoded in another one and in two calls, so that no text has the neighbours it had."""
     order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(0)).tolist()
     halves = [order[: len(order) // 2], order[len(order) // 2 :]]
@@ -248,15 +244,14 @@ class _Watched(nn.Module):
         return states
 
 
-def _attention_kernels(encoder: Encoder, texts: Sequence[str]) -> tuple[str, ...]:
+def _attention_kernels(encoder: CanonicalEncoder, texts: Sequence[str]) -> tuple[str, ...]:
     """The kernels that ran while the encoder encoded the texts, by torch's names."""
     watched = _Watched(encoder.model.transformer)
-    model = replace(encoder.model, transformer=watched)
-    Encoder(model, max_len=encoder.max_len, encoding=encoder.ladder.spec, device=encoder.device).encode(texts)
+    encoder.apart(replace(encoder.model, transformer=watched)).encode(texts)
     return tuple(sorted(watched.names))
 
 
-def _distinct(encoder: Encoder, texts: Sequence[str]) -> list[int]:
+def _distinct(encoder: CanonicalEncoder, texts: Sequence[str]) -> list[int]:
     """Of the texts with the same token ids the first; a vocabulary that lacks the language makes many alike."""
     seen: dict[bytes, int] = {}
     for index, ids in enumerate(encoder.tokenizer.tokenize(texts).rows()):

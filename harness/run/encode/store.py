@@ -63,10 +63,11 @@ class Pruned:
 
 
 class VectorStore:
-    """A folder of vectors. Nothing is written before the first vector is."""
+    """A folder of vectors; each setting is opened once. Nothing is written before the first vector is."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._opened: dict[str, StoredVectors] = {}
 
     def open(self, digest: str, *, dim: int, dtype: Dtype, about: Mapping[str, Any]) -> StoredVectors:
         """The vectors of the setting that `digest` names; `about` describes it to whoever looks into the store.
@@ -74,7 +75,10 @@ class VectorStore:
         Raises:
             InputError: the folder holds another setting under this name.
         """
-        return StoredVectors(self.path / digest[:32], dim=dim, dtype=dtype, about={**about, "digest": digest, "dim": dim, "dtype": dtype})
+        if digest not in self._opened:
+            full = {**about, "digest": digest, "dim": dim, "dtype": dtype}
+            self._opened[digest] = StoredVectors(self.path / digest[:32], dim=dim, dtype=dtype, about=full)
+        return self._opened[digest]
 
     def look(self, digest: str, *, dim: int, dtype: Dtype) -> StoredNames:
         """What the setting has, for whoever only wants to know: nothing is written, renamed or touched.

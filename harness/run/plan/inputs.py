@@ -17,9 +17,9 @@ from harness.data import load_present_task
 from harness.data.hub import HubStatus, hub_status
 from harness.data.types import LoadedTask
 from harness.run.agenda import as_json
+from harness.run.encode.encoder import ENCODERS
 from harness.run.encode.fingerprint import vectors_digest
-from harness.run.encode.locate import find_present_model
-from harness.run.encode.outline import Outline, read_outline
+from harness.run.encode.outline import Outline
 from harness.run.encode.shapes import ShapeLadder
 from harness.run.encode.store import VectorStore
 from harness.run.encode.tokens import TextTokenizer
@@ -27,7 +27,6 @@ from harness.run.encode.work import Architecture
 from harness.run.plan.counting import Shelf
 from harness.run.plan.rates import on_such_a_device
 from harness.run.plan.texts import TaskTexts, counted_texts, modelled_texts, texts_by_characters
-from harness.run.score.adapter import EmbeddingModel
 from harness.run.score.tasks import planned_texts
 
 
@@ -124,10 +123,10 @@ class Inputs:
         key = (task.name, spec.benchmark, spec.data, spec.model.query_instruction)
         if key not in self._data:
             self._on_step(f"reading {task.name}")
-            asks = EmbeddingModel(_no_vectors, dim=None, dtype="model", query_instruction=spec.model.query_instruction)
             try:
                 loaded = load_present_task(task, spec.data)
-                self._data[key] = TaskInput(loaded=loaded, texts=planned_texts(task, loaded.data, asks), problem=None)
+                texts = planned_texts(task, loaded.data, spec.model.query_instruction)
+                self._data[key] = TaskInput(loaded=loaded, texts=texts, problem=None)
             except Exception as error:  # noqa: BLE001  the task boundary: a run would go on with the other tasks
                 told = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
                 self._data[key] = TaskInput(loaded=None, texts=(), problem=told)
@@ -158,7 +157,7 @@ class Inputs:
         if spec not in self._outlines:
             self._on_step(f"reading {spec.name}")
             try:
-                self._outlines[spec] = read_outline(find_present_model(spec), spec)
+                self._outlines[spec] = ENCODERS.get(spec.kind).outline(spec)
             except HarnessError as error:
                 self._outlines[spec] = error
         return self._outlines[spec]
@@ -189,7 +188,3 @@ def _told_digest(spec: RunSpec, outline: Outline) -> tuple[str, str] | None:
         if same and model.get("weights_digest") == outline.weights.digest and on_such_a_device(manifest, spec.gpu) and model.get("digest"):
             return str(model["digest"]), folder.name
     return None
-
-
-def _no_vectors(texts: Sequence[str]) -> torch.Tensor:
-    raise AssertionError(f"{len(texts)} vectors were asked for while texts were only planned")

@@ -11,11 +11,10 @@ from harness.core.config import check_overrides, device_matches, expand_sweep, r
 from harness.core.errors import HarnessError, InputError, RequestError
 from harness.core.records import TaskRecord
 from harness.core.spec import RunSpec
-from harness.run.agenda import of_weights, runs_of_other_lengths, shared_scores, valid_records
+from harness.run.agenda import LARGEST_WINDOW, of_weights, runs_of_other_lengths, shared_scores, valid_records, window_bytes
 from harness.run.encode.device import TORCH_DTYPE, DeviceInfo, describe_device, find_device
 from harness.run.encode.shapes import ShapeLadder
 from harness.run.encode.work import Architecture
-from harness.run.evaluation import LARGEST_WINDOW, WINDOW_BYTES
 from harness.run.lengths import modelled_bytes
 from harness.run.plan.counting import Shelf, Tally, tally
 from harness.run.plan.inputs import Inputs, Model
@@ -157,7 +156,7 @@ class _Planner:
             ladder=ShapeLadder(spec.gpu.encoding, model.positions),
             architecture=model.architecture or _UNKNOWN,
             shelf=shelf,
-            window_texts=-(-(WINDOW_BYTES if here else LARGEST_WINDOW) // vector_bytes),
+            window_texts=-(-(window_bytes() if here else LARGEST_WINDOW) // vector_bytes),
         )
 
     def _past_of(self, spec: RunSpec, model: Model) -> list[_Past]:

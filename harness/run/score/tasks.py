@@ -66,7 +66,7 @@ def score_examples(task: TaskSpec, data: TaskData, model: EmbeddingModel, *, sea
     return TaskScores(plain, examples)
 
 
-def planned_texts(task: TaskSpec, data: TaskData, model: EmbeddingModel, *, seed: int = SEED) -> list[str]:
+def planned_texts(task: TaskSpec, data: TaskData, query_instruction: str | None, *, seed: int = SEED) -> list[str]:
     """The distinct texts that `score_task` (`score_examples` with that seed) will ask the model for, in the order of the data.
 
     Of the training texts of a Classification task these are only the rows that its experiments sample.
@@ -83,7 +83,7 @@ def planned_texts(task: TaskSpec, data: TaskData, model: EmbeddingModel, *, seed
             texts = [text for sample in scored for text in (sample.query, *sample.positive, *sample.negative)]
         case RetrievalData():
             passages = (passage_text(passage) for passage in _corpus(data).values())
-            texts = [*(query_text(query, model.query_instruction) for query in data.queries.values()), *passages]
+            texts = [*(query_text(query, query_instruction) for query in data.queries.values()), *passages]
     return list(dict.fromkeys(texts))
 
 

@@ -1,0 +1,66 @@
+"""Seams: named kinds of one thing, from this package, from a program that registers its own, or from an installed package.
+
+A package offers a kind by an entry point in the group `harness.<seam>`:
+
+    [project.entry-points."harness.encoders"]
+    mine = "my_package.encoder:MyKind"
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Any, Generic, TypeVar
+
+from harness.core.errors import RequestError, unknown
+
+T = TypeVar("T")
+
+
+class Seam(Generic[T]):
+    """The kinds that plug in at one place, by name. `built_in`: `module:attribute` of each; imported when it is asked for."""
+
+    def __init__(self, name: str, built_in: Mapping[str, str]) -> None:
+        self.name = name
+        self._built_in = built_in
+        self._registered: dict[str, T] = {}
+
+    def register(self, name: str, kind: T) -> None:
+        """Adds a kind.
+
+        Raises:
+            RequestError: another one has the name.
+        """
+        if self._registered.get(name, kind) is not kind or (name in self.names() and name not in self._registered):
+            raise RequestError(f"{self.name}: the name {name!r} is taken: choose another one")
+        self._registered[name] = kind
+
+    def unregister(self, name: str) -> None:
+        """Takes a registered kind away."""
+        del self._registered[name]
+
+    def names(self) -> list[str]:
+        """The names of all kinds."""
+        return sorted({*self._built_in, *self._registered, *(point.name for point in self._points())})
+
+    def get(self, name: str) -> T:
+        """The kind of the name.
+
+        Raises:
+            RequestError: there is none.
+        """
+        if name in self._registered:
+            return self._registered[name]
+        if name in self._built_in:
+            module, _, attribute = self._built_in[name].partition(":")
+            found: T = getattr(importlib.import_module(module), attribute)
+            return found
+        for point in self._points():
+            if point.name == name:
+                loaded: T = point.load()
+                return loaded
+        raise RequestError(unknown(self.name.removesuffix("s"), name, self.names()))
+
+    def _points(self) -> Any:
+        return entry_points(group=f"harness.{self.name}")
