@@ -54,6 +54,17 @@ def test_commands_are_found_in_blocks_and_in_text() -> None:
     assert len(SHOWN) > 40
 
 
+PATH_IN_TEXT = r"(?<![\w./-])(?:harness|configs|docs|tests|scripts|benchmarks)/[\w./-]*\w"
+LINK = r"\]\((?!https?:|#)([^)#\s]+)"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_path_and_link_of_a_page_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    paths = {*(ROOT / path for path in re.findall(PATH_IN_TEXT, text)), *(page.parent / link for link in re.findall(LINK, text))}
+    assert sorted(path.as_posix() for path in paths if not path.exists()) == []
+
+
 @dataclass(frozen=True)
 class Place:
     """A working folder with what pages speak of. `run`: calibrated; `again`: the same run elsewhere; `other`: of another dimension."""
@@ -149,12 +160,12 @@ def test_the_command_runs(
         return
     ALREADY_RUN.add(tuple(arguments))
     code = main(arguments)
-    told = capsys.readouterr()
+    printed = capsys.readouterr()
     if arguments[0] in NEEDS_A_HUB:
-        assert (code, "hub" in told.err + told.out) == (1, True), told.err
+        assert (code, "hub" in printed.err + printed.out) == (1, True), printed.err
     else:
-        assert code in ((0, 3) if arguments[0] in DRIFT_IS_AN_ANSWER else (0,)), f"{arguments}\n{told.err}"
-    assert told.out + told.err
+        assert code in ((0, 3) if arguments[0] in DRIFT_IS_AN_ANSWER else (0,)), f"{arguments}\n{printed.err}"
+    assert printed.out + printed.err
 
 
 def _script_is_there(command: str) -> None:
