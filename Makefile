@@ -1,4 +1,4 @@
-# Everything runs in .venv, which the first target that needs it makes: the exact versions of requirements.lock.
+# Every target runs in .venv. The first target that needs .venv creates it, with the exact versions of requirements.lock.
 PYTHON ?= python3
 RUN := .venv/bin/python
 STAMP := .venv/.installed
@@ -6,10 +6,10 @@ STAMP := .venv/.installed
 .DEFAULT_GOAL := help
 .PHONY: help install reproduce test test-slow gate bench lint types format sample published lock doctor clean
 
-help:            ## this list
+help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
 
-install: $(STAMP) ## make .venv with the locked versions
+install: $(STAMP) ## create .venv with the locked versions
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "Python 3.11 to 3.13 is needed: make PYTHON=python3.11 ...")'
 	test -x $(RUN) || $(PYTHON) -m venv .venv
@@ -17,41 +17,41 @@ $(STAMP): requirements.lock pyproject.toml
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-reproduce: $(STAMP) ## rebuild the published table, check the chain on the sample, run what this device can (ARGS="model.path=DIR data=local data.root=DIR")
+reproduce: $(STAMP) ## rebuild the published table, check the installation on the sample, run what this device can run (ARGS="model.path=DIR data=local data.root=DIR")
 	$(RUN) -m harness reproduce $(ARGS)
 
-test: $(STAMP)   ## the tests that this machine can run, but for the slow ones (ARGS="tests/test_runner.py -k resumed")
+test: $(STAMP)   ## run the tests that this machine can run, except the slow ones (ARGS="tests/test_runner.py -k resumed")
 	$(RUN) -m pytest $(ARGS)
 
-test-slow: $(STAMP) ## benchmarks in small, mteb 2 in an environment of its own, the gate's power, other launchers
+test-slow: $(STAMP) ## run the slow tests: small benchmarks, mteb 2 in its own environment, the gate's power, other launchers
 	$(RUN) -m pytest -m slow $(ARGS)
 
-gate: $(STAMP)   ## run the embedded sample and check it against its baseline (results/baselines): exit code 3 on drift
+gate: $(STAMP)   ## run the embedded sample and check it against its baseline (results/baselines); fails on score drift
 	rm -rf build/gate && mkdir -p build
 	CUDA_VISIBLE_DEVICES= $(RUN) -m harness run model=sample data=sample gpu=cpu store=null results_dir=build/gate --quiet >build/gate.log || { cat build/gate.log; false; }
 	$(RUN) -m harness check results/baselines/sample build/gate/sample --junit build/gate/junit.xml
 
-bench: $(STAMP)  ## speed and memory, both sides in one run; what docs/performance.md has (about an hour; one by one: benchmarks/*.py --help)
+bench: $(STAMP)  ## measure speed and memory, the figures of docs/performance.md (about an hour; one by one: benchmarks/*.py --help)
 	set -e; for name in tokens purity retrieval sweep t2retrieval whole_run gpu power; do echo "== $$name"; $(RUN) benchmarks/$$name.py; done
 
-lint: $(STAMP)   ## style and format
+lint: $(STAMP)   ## check style and format
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
-types: $(STAMP)  ## strict types
+types: $(STAMP)  ## check types (strict)
 	$(RUN) -m mypy
 
-format: $(STAMP) ## put the code into the house format
+format: $(STAMP) ## fix style and format the code
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-doctor: $(STAMP) ## what this machine has and what `make reproduce` would do
+doctor: $(STAMP) ## show what this machine has and what `make reproduce` would do
 	$(RUN) -m harness doctor
 
-sample: $(STAMP) ## write the embedded sample again (harness/sample)
+sample: $(STAMP) ## regenerate the embedded sample (harness/sample)
 	$(RUN) scripts/make_sample.py
 
-published: $(STAMP) ## write results/published again from the model card: make published CARD=FILE
+published: $(STAMP) ## regenerate results/published from the model card: make published CARD=FILE
 	$(RUN) scripts/publish_card.py $(CARD) -o results/published/acge_text_embedding
 
 clean:           ## remove .venv and caches, never results
