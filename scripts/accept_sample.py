@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import tempfile
 
-from harness.commands.reproduce import run_sample
+from harness.commands.stages import run_sample
 from harness.core.benchmark import load_benchmark
 from harness.read.selfcheck import write_expected
 

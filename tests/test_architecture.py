@@ -80,3 +80,15 @@ def test_a_table_needs_neither_torch_nor_mteb(module: str) -> None:
     code = f"import sys, {module}; print(sorted({{'torch', 'mteb', 'C_MTEB', 'transformers', 'datasets'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_help_of_the_command_line_needs_no_heavy_package() -> None:
+    heavy = "{'torch', 'mteb', 'C_MTEB', 'transformers', 'datasets', 'hydra', 'omegaconf', 'pandas', 'numpy', 'yaml'}"
+    code = (
+        "import sys; from harness.commands import main\n"
+        "try: main(['--help'])\n"
+        f"except SystemExit: print(sorted({heavy} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "reproduce" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.commands.doctor import diagnose, missing_inputs
 from harness.core.config import resolve_run
+from harness.run.doctor import diagnose, missing_inputs
 
 CPU = {"device_name": "CPU (any)", "device_memory_gib": 16.0}
 

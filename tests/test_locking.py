@@ -10,9 +10,9 @@ import torch
 import yaml
 from tiny_models import build_model
 
-from harness.commands import lock as locking
 from harness.core import config, resources
 from harness.core.errors import InputError, RequestError
+from harness.run.encode import model_lock
 from harness.run.encode.locate import find_model, hash_weights
 from harness.run.encode.model import load_model
 
@@ -26,7 +26,7 @@ def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def resource_dir(name: str) -> Path:
         return copied if name == "configs" else resources.resource_dir(name)
 
-    for module in (config, locking):
+    for module in (config, model_lock):
         monkeypatch.setattr(module, "resource_dir", resource_dir)
     return copied
 
@@ -34,19 +34,19 @@ def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_lock_writes_the_hash_and_keeps_the_rest(configs: Path, tmp_path: Path) -> None:
     folder = build_model(tmp_path / "tiny")
     before = (configs / "model" / "acge.yaml").read_text(encoding="utf-8")
-    told = locking.lock_model(["model=acge", f"model.path={folder}"])
+    told = model_lock.lock_model(["model=acge", f"model.path={folder}"])
     after = (configs / "model" / "acge.yaml").read_text(encoding="utf-8")
     digest = hash_weights(folder).digest
     assert digest in told
     assert after == before.replace("weights_sha256: null", f"weights_sha256: {digest}")
-    assert locking.lock_model(["model=acge", f"model.path={folder}"]) == told
+    assert model_lock.lock_model(["model=acge", f"model.path={folder}"]) == told
 
 
 def test_another_model_under_a_locked_config_is_refused(configs: Path, tmp_path: Path) -> None:
-    locking.lock_model(["model=sample", f"model.path={build_model(tmp_path / 'one')}"])
+    model_lock.lock_model(["model=sample", f"model.path={build_model(tmp_path / 'one')}"])
     other = build_model(tmp_path / "other", seed=1)
     with pytest.raises(RequestError, match="Set it to null"):
-        locking.lock_model(["model=sample", f"model.path={other}"])
+        model_lock.lock_model(["model=sample", f"model.path={other}"])
     digest = yaml.safe_load((configs / "model" / "sample.yaml").read_text(encoding="utf-8"))["weights_sha256"]
     spec = config.compose_config(["model=folder", f"model.path={other}", f"model.weights_sha256={digest}"]).model
     with pytest.raises(InputError, match="weights"):
@@ -55,6 +55,6 @@ def test_another_model_under_a_locked_config_is_refused(configs: Path, tmp_path:
 
 def test_lock_needs_a_model_that_is_known() -> None:
     with pytest.raises(RequestError, match="acge"):
-        locking.lock_model([])
+        model_lock.lock_model([])
     with pytest.raises(RequestError, match="did you mean acge"):
-        locking.lock_model(["model=acgee"])
+        model_lock.lock_model(["model=acgee"])

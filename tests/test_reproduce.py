@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.commands.reproduce import reproduce
+from harness.commands.stages import reproduce
 from harness.core.benchmark import load_benchmark
 from harness.core.errors import DriftError, InputError, MachineError
 from harness.core.records import RowHeader, Run, TaskRecord
@@ -75,7 +75,7 @@ def test_reproduce_rebuilds_the_table_checks_the_sample_and_says_what_is_missing
     assert "69.07 72.75  58.7 87.84 67.99 72.93 62.09" in told
     assert len(re.findall(r"35/35 tasks, average [\d.]+: as expected", told)) == 5
     assert "model.path=DIR data=local data.root=DIR" in told
-    monkeypatch.setattr("harness.commands.reproduce._self_check", lambda *_, **__: 0)
+    monkeypatch.setattr("harness.commands.stages._self_check", lambda *_, **__: 0)
     monkeypatch.setenv("REQUIRE_REAL", "1")
     with pytest.raises(MachineError, match="REQUIRE_REAL=1"):
         reproduce(arguments)
@@ -87,7 +87,7 @@ def test_a_published_folder_that_was_changed_is_drift(tmp_path: Path, monkeypatc
     record = published.records["STSB"]
     moved = replace(record, metrics={"cos_sim": {"pearson": 0.5, "spearman": 0.5}})
     changed = replace(published, records={**published.records, "STSB": moved})
-    monkeypatch.setattr("harness.commands.reproduce.published_run", lambda *_: changed)
-    monkeypatch.setattr("harness.commands.reproduce._self_check", lambda *_, **__: 0)
+    monkeypatch.setattr("harness.commands.stages.published_run", lambda *_: changed)
+    monkeypatch.setattr("harness.commands.stages._self_check", lambda *_, **__: 0)
     with pytest.raises(DriftError, match="stage 1"):
         reproduce([f"results_dir={tmp_path}"])

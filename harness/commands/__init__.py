@@ -1,13 +1,35 @@
-"""The command line: `python -m harness COMMAND`. Parses, calls, prints; what is done is done elsewhere."""
+"""The command line: `python -m harness COMMAND`. One module per command: its arguments and its call."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
-from harness.commands import exchange, read_side, write_side
 from harness.core.errors import HarnessError
+
+COMMANDS = [
+    "run",
+    "sweep",
+    "calibrate",
+    "plan",
+    "fetch",
+    "store",
+    "lock",
+    "doctor",
+    "reproduce",
+    "tasks",
+    "table",
+    "claims",
+    "check",
+    "baseline",
+    "report",
+    "explain",
+    "export",
+    "index",
+]
+"""The modules of the commands, in the order of `--help`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,7 +64,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m harness", description="Reproduce C-MTEB scores, explain what moves them, guard them.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    write_side.add_commands(commands)
-    read_side.add_commands(commands)
-    exchange.add_commands(commands)
+    for name in COMMANDS:
+        import_module(f"{__name__}.{name}").add_parser(commands)
     return parser

@@ -1,162 +1,21 @@
-"""`make reproduce`: the published table from its parts, the whole chain on the embedded sample, then the card's rows for real."""
+"""Reproduce the published results as far as this machine can."""
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import argparse
 
-from harness.commands.doctor import missing_inputs
-from harness.core.benchmark import Benchmark, load_benchmark
-from harness.core.errors import DriftError, InputError, MachineError
-from harness.core.records import Run, read_run
-from harness.core.spec import Dtype
-from harness.read.leaderboard import Row, compare, leaderboard_row, printed_rows
-from harness.read.selfcheck import deviations, setting_name
-from harness.run.encode.device import describe_device, find_device
-from harness.run.here import resolve_here
-from harness.run.progress import show_progress
-from harness.run.runner import CARD_DTYPES, execute
-from harness.show.console import published_run
-from harness.show.leaderboard import table
-from harness.show.tables import Column, text_table
-
-PUBLISHED_MODEL = "acge_text_embedding"
+from harness.commands.arguments import Commands, add_quiet
 
 
-@dataclass(frozen=True, order=True)
-class Setting:
-    """What the card's rows differ in, apart from the GPU."""
-
-    dtype: Dtype
-    max_len: int
-    dim: int
-
-    @property
-    def overrides(self) -> list[str]:
-        """The setting as the command line has it."""
-        return [f"dtype={self.dtype}", f"max_len={self.max_len}", f"dim={self.dim}"]
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser("reproduce", help="the published table, the self-check on the sample, the rows this device can do")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="where the model and the data are")
+    add_quiet(parser)
+    parser.set_defaults(command=_call)
 
 
-def reproduce(overrides: Sequence[str], *, quiet: bool = False) -> int:
-    """Run the three stages and print what they found; `overrides` say where the real model and data are. `quiet`: no progress on stderr.
+def _call(arguments: argparse.Namespace) -> int:
+    from harness.commands.stages import reproduce
 
-    Raises:
-        DriftError: the rebuilt table is not the printed one, or the sample's scores are not the expected ones.
-        MachineError: REQUIRE_REAL=1 and the card's rows can't be run here.
-    """
-    benchmark = load_benchmark()
-    published = _published(benchmark)
-    rows = printed_rows(published.path, benchmark)
-    _print_stage(1, f"the published table of {PUBLISHED_MODEL}, rebuilt from its {len(published.records)} per-task scores")
-    rebuilt = _rebuild(published, rows, benchmark)
-    _print_stage(2, "the whole chain on the embedded sample (tiny model, generated text): a self-check, no C-MTEB scores")
-    wrong = _self_check(overrides, benchmark, quiet=quiet)
-    _print_stage(3, f"{PUBLISHED_MODEL} on C-MTEB, the card's rows on this device")
-    real = _real_rows(rows, overrides, published, quiet=quiet)
-    if not rebuilt:
-        raise DriftError("stage 1: the table rebuilt from the per-task scores is not the card's: results/published has been changed")
-    if wrong:
-        raise DriftError(
-            f"stage 2: {wrong} of the sample's scores are not the expected ones: don't trust scores made with this installation"
-        )
-    if not real and os.environ.get("REQUIRE_REAL") == "1":
-        raise MachineError("stage 3: REQUIRE_REAL=1, and the card's rows were not run; what is missing stands above")
-    return 0
-
-
-def _rebuild(published: Run, rows: Sequence[Row], benchmark: Benchmark) -> bool:
-    """Whether the per-task scores give one of the printed rows, to the last digit of every column."""
-    print(table([published], benchmark, convention="cmteb", format="text", tasks=False))
-    rebuilt = leaderboard_row(published, "cmteb", benchmark)
-    compared = [compare(rebuilt, row) for row in rows]
-    print("\nBeside the rows that the card prints (= equal to the last digit, else the difference):")
-    columns = [Column(title=title, short=title) for title in ("GPU", "Type", "Len", *(cell.key for cell in rebuilt.cells))]
-    lines = [
-        [other.header.gpu, other.header.dtype, str(other.header.max_len), *map(str, comparison.cells)]
-        for comparison, other in zip(compared, rows, strict=True)
-    ]
-    print(text_table(columns, lines))
-    return any(all(cell.verdict == "=" for cell in comparison.cells) for comparison in compared)
-
-
-def _settings(rows: Sequence[Row]) -> list[Setting]:
-    """The settings of the card's rows, each once, in the order of the card."""
-    spelled = {card: name for name, card in CARD_DTYPES.items()}
-    found = [
-        Setting(spelled[row.header.dtype], row.header.max_len, row.header.dim) for row in rows if row.header.max_len and row.header.dim
-    ]
-    return list(dict.fromkeys(found))
-
-
-def run_sample(overrides: Sequence[str], benchmark: Benchmark, *, quiet: bool = False) -> Iterator[Run]:
-    """Run the embedded sample afresh under every setting of the card's rows. Of `overrides` only `results_dir=` is used.
-
-    Raises:
-        InputError: results/published or the sample is damaged.
-    """
-    place = [text for text in overrides if text.startswith("results_dir=")]
-    for setting in _settings(printed_rows(_published(benchmark).path, benchmark)):
-        yield _run(["model=sample", "data=sample", "store=null", "overwrite=true", *setting.overrides, *place], quiet=quiet)
-
-
-def _self_check(overrides: Sequence[str], benchmark: Benchmark, *, quiet: bool) -> int:
-    """How many of the sample's scores are not the expected ones."""
-    total, started = 0, time.perf_counter()
-    for run in run_sample(overrides, benchmark, quiet=quiet):
-        wrong = deviations(run, benchmark)
-        total += len(wrong)
-        average = leaderboard_row(run, "cmteb", benchmark).cells[0].value
-        verdict = "as expected" if not wrong else f"{len(wrong)} SCORES DIFFER"
-        print(
-            f"  {setting_name(run):<26} {len(run.records)}/{len(benchmark.tasks)} tasks, average {average}: "
-            f"{verdict} ({time.perf_counter() - started:.0f} s)",
-            flush=True,
-        )
-        for deviation in wrong[:10]:
-            print(f"      {deviation}")
-        for task, message in {**run.failed, **run.broken}.items():
-            print(f"      {task}: {message}")
-        started = time.perf_counter()
-    return total
-
-
-def _published(benchmark: Benchmark) -> Run:
-    published = published_run(PUBLISHED_MODEL, benchmark)
-    if published is None:
-        raise InputError(f"results/published/{PUBLISHED_MODEL} is missing: restore it from version control")
-    return published
-
-
-def _real_rows(rows: Sequence[Row], overrides: Sequence[str], published: Run, *, quiet: bool) -> bool:
-    """Run the card's rows that this device can do; whether all of what it can do has been done."""
-    benchmark = load_benchmark()
-    settings = _settings(rows)
-    label = describe_device(find_device()).label
-    command = "make reproduce ARGS='model.path=DIR data=local data.root=DIR'"
-    if label.startswith("CPU"):
-        print(f"  not run: the card's rows were made on GPUs, this device is {label}. One row is about 188 PFLOP: weeks on a CPU.")
-        print(f"  On a machine with a GPU: {command}, or without ARGS where the hub is reachable")
-        problems = missing_inputs(resolve_here([*overrides, *settings[0].overrides])[0])
-        print("\n".join(f"  missing too: {problem}" for problem in problems) or "  model and data are within reach here")
-        return False
-    problems = missing_inputs(resolve_here([*overrides, *settings[0].overrides])[0])
-    if problems:
-        print("\n".join(f"  not run: {problem}" for problem in problems))
-        print(f"  On a machine that has them: {command}")
-        return False
-    runs = [_run(["experiment=card", *setting.overrides, *overrides], quiet=quiet) for setting in settings]
-    print(table(runs, benchmark, convention="cmteb", format="text", tasks=False, against=published))
-    return all(len(run.records) == len(benchmark.tasks) for run in runs)
-
-
-def _run(overrides: Sequence[str], *, quiet: bool) -> Run:
-    spec, device = resolve_here(overrides)
-    with show_progress(quiet=quiet) as progress:
-        execute(spec, device, progress)
-    return read_run(spec.folder, load_benchmark(spec.benchmark))
-
-
-def _print_stage(number: int, title: str) -> None:
-    print(f"\n[{number}/3] {title}", flush=True)
+    return reproduce(arguments.overrides, quiet=arguments.quiet)

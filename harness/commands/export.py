@@ -1,4 +1,4 @@
-"""The commands that write results in the formats of others: export and index."""
+"""Write a run in the formats of others."""
 
 from __future__ import annotations
 
@@ -6,35 +6,30 @@ import argparse
 import sys
 from pathlib import Path
 
+from harness.commands.arguments import Commands, add_benchmark
 
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Enter them into the parser."""
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
     export = commands.add_parser("export", help="a run for others: export model-index RUN [--into README.md], export mteb RUN -o DIR")
     formats = export.add_subparsers(required=True, metavar="FORMAT")
 
     index = formats.add_parser("model-index", help="the front matter of a model card, printed or put into one")
-    index.add_argument("run", type=Path, metavar="RUN", help="a run folder, published records, mteb's own result files, or a model card")
     index.add_argument("--into", type=Path, metavar="README.md", help="the card to put the entries into; everything else in it stays")
     index.add_argument("--name", metavar="NAME", help="the model's name in the model-index (that of the run's repository or config)")
     index.set_defaults(command=_model_index)
 
     mteb = formats.add_parser("mteb", help="a folder of mteb 2's results")
-    mteb.add_argument("run", type=Path, metavar="RUN", help="a run folder, published records, mteb's own result files, or a model card")
     mteb.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="what mteb.ResultCache(DIR) is to read")
     mteb.add_argument("--name", metavar="ORGANIZATION/MODEL", help="the model's name on the hub (that of the run's repository)")
     mteb.set_defaults(command=_mteb)
 
     for parser in (index, mteb):
+        parser.add_argument(
+            "run", type=Path, metavar="RUN", help="a run folder, published records, mteb's own result files, or a model card"
+        )
         parser.add_argument("--other-data", action="store_true", help="scores on other data than C-MTEB's, too, under names that say so")
-        parser.add_argument("--benchmark", default="cmteb35")
-
-    csv = commands.add_parser("index", help="every score of every run as one CSV: index [PATH...] [-o results/index.csv]")
-    csv.add_argument(
-        "paths", nargs="*", type=Path, default=[Path("results")], metavar="PATH", help="folders of results, model cards (results)"
-    )
-    csv.add_argument("-o", "--output", type=Path, default=Path("results/index.csv"), metavar="FILE")
-    csv.add_argument("--benchmark", default="cmteb35")
-    csv.set_defaults(command=_index)
+        add_benchmark(parser)
 
 
 def _model_index(arguments: argparse.Namespace) -> int:
@@ -73,15 +68,3 @@ def _mteb(arguments: argparse.Namespace) -> int:
 def _tell(notes: tuple[str, ...]) -> None:
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
-
-
-def _index(arguments: argparse.Namespace) -> int:
-    from harness.core.benchmark import load_benchmark
-    from harness.read.index import index_rows, write_index
-    from harness.read.leaderboard import load_rows
-
-    benchmark = load_benchmark(arguments.benchmark)
-    rows = index_rows(load_rows(arguments.paths, benchmark), benchmark, beside=arguments.output.parent)
-    write_index(arguments.output, rows)
-    print(f"{arguments.output}: {len(rows)} rows of {len({row.run for row in rows})} runs")
-    return 0

@@ -1,0 +1,53 @@
+"""Write one page on many runs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from harness.commands.arguments import Commands, add_benchmark
+from harness.core.errors import RequestError
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser("report", help="one page on runs and published results: report PATH... -o parser.html")
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a folder of results, or the README.md of a model")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to write it; the page needs one, other forms are printed")
+    parser.add_argument("--format", choices=("html", "latex", "csv", "markdown", "json"), default="html")
+    parser.add_argument("--convention", default="cmteb", help="how scores are averaged")
+    parser.add_argument("--reference", type=Path, metavar="RUN", help="the run that the others are compared with")
+    parser.add_argument("--card", type=Path, metavar="CARD", help="the README.md of a model, to check and to grade against its runs")
+    parser.add_argument("--calibration", type=Path, metavar="FILE", help="the noise bands (calibration.json) of the reference")
+    parser.add_argument("--charts", type=Path, metavar="DIR", help="write every chart there, too, as SVG and PNG")
+    parser.add_argument("--language", choices=("en", "zh"), default="en", help="in which the page opens; it speaks both")
+    parser.add_argument("--tasks", action="store_true", help="every task, not only the averages; the page always has them")
+    add_benchmark(parser)
+    parser.set_defaults(command=_call)
+
+
+def _call(arguments: argparse.Namespace) -> int:
+    from harness.core.benchmark import load_benchmark
+    from harness.show.report.build import build_report
+    from harness.show.report.write import report_text, write_charts, write_text
+
+    if arguments.format == "html" and arguments.output is None:
+        raise RequestError("the page needs a file: report PATH... -o report.html (its links are relative to it)")
+    report = build_report(
+        arguments.paths,
+        load_benchmark(arguments.benchmark),
+        convention=arguments.convention,
+        reference=arguments.reference,
+        card=arguments.card,
+        calibration=arguments.calibration,
+    )
+    output = arguments.output or Path("report")
+    text = report_text(report, arguments.format, output=output, language=arguments.language, tasks=arguments.tasks)
+    if arguments.output is None:
+        print(text, end="")
+    else:
+        write_text(arguments.output, text)
+        print(arguments.output)
+    for path in write_charts(report, arguments.charts, language=arguments.language) if arguments.charts else ():
+        print(path)
+    return 0
