@@ -1,6 +1,6 @@
-"""Faults for `power.py`: what goes wrong in chains that turn texts into scores, planted from outside into a copy or for the time of a run.
+"""Faults for `power.py`: errors that occur between texts and scores. Each is planted from outside, into a copy or during a run.
 
-Nothing in `harness` knows of them: a fault replaces a function while it is planted, or alters a copy of the model's folder.
+`harness` has no code for them: a fault replaces a function while it is planted, or alters a copy of the model's folder.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ Plant = Callable[[ModelSpec, Path], AbstractContextManager[Overrides]]
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """A fault. `plant(model, scratch)` is a context in which it is there; it gives further overrides of the run.
+    """A fault. `plant(model, scratch)` is a context in which it is active; it gives further overrides of the run.
 
-    `where`: in the harness's own code, in the model's files, or in the packages. `silent`: why no score may move, where none does.
+    `where`: in the harness's own code, in the model's files, or in the packages. `silent`: the reason, if no score moves.
     """
 
     name: str
@@ -79,7 +79,7 @@ def _loaded(change: Callable[[LoadedModel], LoadedModel | None]) -> Plant:
 
 
 def _files(change: Callable[[Path], None]) -> Plant:
-    """A copy of the model's folder, changed; the run is told to take it."""
+    """A changed copy of the model's folder, and the override that makes the run use it."""
 
     @contextlib.contextmanager
     def plant(model: ModelSpec, scratch: Path) -> Iterator[Overrides]:
@@ -181,7 +181,7 @@ def _sliced_last(model: Any, texts: list[str]) -> torch.Tensor:
 
 
 def _drawn_from(seed: int = 42) -> None:
-    """The generators after somebody else has drawn a number."""
+    """The generators after other code has drawn a number."""
     seed_generators(seed)
     np.random.random()  # noqa: NPY002
 
@@ -231,7 +231,7 @@ def _dot_products() -> AbstractContextManager[Any]:
 
 @contextlib.contextmanager
 def _stale_store(model: ModelSpec, scratch: Path) -> Iterator[Overrides]:
-    """A store whose names do not tell revisions apart, filled by another revision of the weights. `power.py` runs it with `FILL` first."""
+    """A store whose names do not contain the revision, filled by another revision of the weights. `power.py` runs it with `FILL` first."""
     other = scratch / "other"
     shutil.copytree(find_model(model).folder, other)
     path = other / "model.safetensors"

@@ -1,4 +1,4 @@
-"""What all benchmarks share: seconds of wall and processor, ratios with their spread, the machine as it calls itself."""
+"""What all benchmarks share: seconds of wall and processor, ratios with their spread, the name of the machine."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def report(name: str, values: Sequence[float], *, at_least: float | None = None,
 
 
 def say_machine() -> None:
-    """Print the device, the threads, and how busy the machine is by others."""
+    """Print the device, the threads, and the load of the machine."""
     device = describe_device(find_device())
     cpu = describe_device(torch.device("cpu"))
     names = cpu.name if device.kind == "cpu" else f"{device.name} beside {cpu.name}"
@@ -83,7 +83,7 @@ def real_data() -> Path | None:
 
 @contextmanager
 def torch_threads(count: int | None) -> Iterator[None]:
-    """So many torch threads inside; None leaves them as they are."""
+    """A context with this number of torch threads; None changes nothing."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

@@ -1,10 +1,10 @@
-"""What the checks catch: faults planted in the chain, and clean repeats that must pass: python benchmarks/power.py [--repeats 100]
+"""What the checks detect: planted faults, and clean repeats that must pass: python benchmarks/power.py [--repeats 100]
 
-A run of a few tasks of every type is calibrated and becomes the baseline. Then each fault of `faults.py` is planted, and it is told which
-instrument notices: loading (an error before any text), the canary, the gate (`python -m harness check`), or nothing; and what its manifest
-tells beside the scores. A fault is beyond the floor where any metric moves by more than the calibration's tolerance. Afterwards the same
+A run of a few tasks of every type is calibrated and becomes the baseline. Then each fault of `faults.py` is planted, and the
+table states which check detects it: loading (an error before any text), the canary, the gate (`python -m harness check`), or none; and what
+differs in its manifest. A fault is beyond the floor if any metric moves by more than the calibration's tolerance. Afterwards the same
 run is repeated clean: tasks in another order, in parts, interrupted and resumed, on other threads, in other processes, with an empty, a
-half-filled, a full store or none. Every repeat must pass. Leaves with an error where a fault beyond the floor slips through, or a clean
+half-filled, a full store or none. Every repeat must pass. The exit is an error if a fault beyond the floor is not detected, or a clean
 repeat does not pass.
 """
 
@@ -59,7 +59,7 @@ INSTRUCTION = "检索相关文章"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table of faults and the count of false alarms; leaves with an error where the claim does not hold."""
+    """Print the table of faults and the count of false alarms; exits with an error if a fault passes or a repeat fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=100, help="clean repeats")
     parser.add_argument("--faults", default="", metavar="WORD", help="only faults whose name has the word; `none` for none")
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """A fault and what noticed it. `compared`: there are scores; `main` of the main ones moved, by at most `largest` points, and `cells`
+    """A fault and what detected it. `compared`: there are scores; `main` of the main ones moved, by at most `largest` points, and `cells`
     metrics beyond their floor."""
 
     fault: Fault
@@ -142,7 +142,7 @@ class _Bench:
         )
 
     def show_faults(self, word: str) -> int:
-        """Plant them one by one; how many moved a metric beyond its floor and were passed by the gate."""
+        """Plant them one by one; returns how many moved a metric beyond its floor and passed the gate."""
         has_dense = "Dense" in " ".join(self._pool.encoder(self._spec([]), self._device).fingerprint.modules)
         faults = [fault for fault in FAULTS if word in fault.name and (has_dense or "Dense" not in fault.name)]
         rows = [self._judge(number, fault) for number, fault in enumerate(faults)]
@@ -164,16 +164,16 @@ class _Bench:
         return sum(row.slipped for row in rows)
 
     def show_repeats(self, repeats: int) -> int:
-        """Repeat the run clean; how many repeats the gate or the canary stopped."""
+        """Repeat the run without a fault; returns how many repeats the gate or the canary stopped."""
         draw, alarms, ways = random.Random(0), 0, Counter[str]()
         started = time.perf_counter()
         for number in range(repeats):
             way = _Way.drawn(draw, number, self._tasks)
-            told = self._repeat(number, way)
+            reason = self._repeat(number, way)
             ways.update(way.words())
-            if told:
+            if reason:
                 alarms += 1
-                print(f"FALSE ALARM in repeat {number} ({', '.join(way.words())}): {told}", flush=True)
+                print(f"FALSE ALARM in repeat {number} ({', '.join(way.words())}): {reason}", flush=True)
         if repeats:
             counts = ", ".join(f"{count} {word}" for word, count in sorted(ways.items()))
             print(
@@ -219,11 +219,11 @@ class _Bench:
         return check_folders(self._baseline, candidate, BENCHMARK, allow_unlike=unlike)
 
     def _scikit_learn(self) -> Judged:
-        """The run under another scikit-learn, in a process that finds it first; loading refuses it until the pin is lifted there."""
+        """The run with another scikit-learn, in a process that imports it first; loading refuses it until the pin is removed there."""
         packages = self._folder / "packages"
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(packages), f"scikit-learn=={SCIKIT_LEARN}"]
         subprocess.run(pip, check=True)
-        told, folder = [], self._spec([f"results_dir={self._folder / 'results' / 'scikit-learn'}"]).folder
+        printed, folder = [], self._spec([f"results_dir={self._folder / 'results' / 'scikit-learn'}"]).folder
         for lifted in (False, True):
             order = self._folder / "elsewhere.json"
             overrides = [*self._basic, f"tasks=[{','.join(self._tasks)}]", "store=null", f"results_dir={folder.parent.parent}"]
@@ -231,16 +231,16 @@ class _Bench:
             environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(packages), str(ROOT)])}
             command = [sys.executable, str(Path(__file__)), "--into", str(order)]
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-            told.append(done.stdout.strip().splitlines()[-1] if done.returncode == 0 else done.stderr[-300:])
+            printed.append(done.stdout.strip().splitlines()[-1] if done.returncode == 0 else done.stderr[-300:])
         judged = _judged(_SCIKIT, "", "", self._check(folder))
-        loose = _judged(_SCIKIT, told[0], "", self._check(folder, unlike=True))
+        loose = _judged(_SCIKIT, printed[0], "", self._check(folder, unlike=True))
         return Judged(
-            fault=_SCIKIT, load=_short(told[0]), canary="", gate=judged.gate or loose.gate, manifest=judged.manifest,
+            fault=_SCIKIT, load=_short(printed[0]), canary="", gate=judged.gate or loose.gate, manifest=judged.manifest,
             compared=True, main=loose.main, largest=loose.largest, cells=loose.cells,
         )  # fmt: skip
 
     def _repeat(self, number: int, way: _Way) -> str:
-        """Why the gate or the canary did not pass, or nothing."""
+        """The reason why the gate or the canary did not pass, or nothing."""
         overrides = [f"results_dir={self._folder / 'results' / f'repeat-{number}'}", f"workers={way.workers}"]
         store = self._folder / f"store-{number}"
         if way.store == "half":
@@ -295,7 +295,7 @@ class _Way:
 
 
 class _Interrupting(Silent):
-    """Somebody presses Ctrl-C when the first task is done."""
+    """Ctrl-C is pressed when the first task is done."""
 
     def finished(self, task: TaskSpec, *, score: float | None, error: str | None) -> None:
         raise KeyboardInterrupt
@@ -307,8 +307,8 @@ _SCIKIT = Fault(name=f"scikit-learn {SCIKIT_LEARN}", where="packages", plant=lam
 def _judged(fault: Fault, load: str, canary: str, report: DriftReport | None) -> Judged:
     cells = [cell for task in report.tasks for cell in (task.main, *task.others)] if report else []
     moved = [abs(cell.points) for cell in cells if cell.main and cell.points]
-    told = [*report.unlike, *report.environment] if report else []
-    keys = [each.key for each in told if each.key.partition(".")[0] in ("model", "versions", "spec")]
+    differing = [*report.unlike, *report.environment] if report else []
+    keys = [each.key for each in differing if each.key.partition(".")[0] in ("model", "versions", "spec")]
     return Judged(
         fault=fault,
         load=load,
@@ -331,7 +331,7 @@ def _cells(row: Judged, tasks: int) -> list[str]:
 
 
 def _gate(report: DriftReport) -> str:
-    """What the gate says, or nothing where it lets the run pass."""
+    """The gate's message, or nothing if the run passes."""
     if report.exit_code == 0:
         return ""
     if report.unlike:
@@ -350,7 +350,7 @@ def _short(message: str) -> str:
 
 
 def _sample_with_titles(folder: Path, tasks: Sequence[str]) -> Path:
-    """A copy of the sample's data in which one corpus has titles and some letters are capitals, as real data has and the sample has not."""
+    """A copy of the sample's data in which one corpus has titles and some letters are capitals, as in real data; the sample has neither."""
     for task in tasks:
         for path in sorted((SAMPLE_DIR / "data" / task).glob("*.jsonl.gz")):
             with gzip.open(path, "rt", encoding="utf-8") as stream:
@@ -364,7 +364,7 @@ def _sample_with_titles(folder: Path, tasks: Sequence[str]) -> Path:
 
 
 def _run_elsewhere(order: dict[str, Any]) -> None:
-    """The run in this process, whose packages are others; prints why it can't be, or where its records are."""
+    """The run in this process, which has other packages; prints why it is refused, or where its records are."""
     spec, device = resolve_here(order["overrides"])
     pins = {"scikit-learn": SCIKIT_LEARN} if order["lifted"] else {}
     with mock.patch.dict(reference.SCORING_PINS, pins):

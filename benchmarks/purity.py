@@ -1,7 +1,7 @@
-"""Vectors equal to the bit whatever is around them: python benchmarks/purity.py [--texts 400]
+"""Are vectors equal to the bit, whatever else is encoded? python benchmarks/purity.py [--texts 400]
 
 The same texts shuffled, in two calls, every text twice, in shards that other processes encode, and resumed from a store that had half of
-them. In each dtype; on the GPU where there is one, with the setting of its file in `configs/gpu/`, else on the CPU with both ladders.
+them. In each dtype; on the GPU if there is one, with the setting of its file in `configs/gpu/`, else on the CPU with both ladders.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SHAPE = Shape(layers=2, hidden=128, heads=4, intermediate=512, dim=256)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the share of rows that are equal; leaves with an error where one is not."""
+    """Print the share of rows that are equal; exits with an error if one is not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=int, default=400, help="of the lengths that C-MTEB is modelled to have")
     parser.add_argument("--tiny", action="store_true", help="a model that only shows that everything works")
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 class _Setting:
-    """An encoder to be, small enough to be sent to another process."""
+    """The arguments of an encoder, small enough to send to another process."""
 
     def __init__(self, model: ModelSpec, dtype: Dtype, encoding: EncodingSpec, device: torch.device) -> None:
         self.model, self.dtype, self.encoding, self.device = model, dtype, encoding, device
@@ -74,8 +74,8 @@ def compare(texts: list[str], setting: _Setting, folder: Path) -> float:
         shares.append(float(equal.double().mean()))
         if shares[-1] < 1:
             print(f"  {way}: {int((~equal).sum())} of {len(texts)} rows differ")
-    told = f"{setting.device.type}, {setting.dtype}, {setting.encoding.ladder}"
-    report(f"rows equal to the bit under {len(shares)} ways, {told}", shares, at_least=1.0)
+    label = f"{setting.device.type}, {setting.dtype}, {setting.encoding.ladder}"
+    report(f"rows equal to the bit under {len(shares)} ways, {label}", shares, at_least=1.0)
     return min(shares)
 
 

@@ -1,7 +1,7 @@
 """Retrieval after the matrix products, against BEIR and mteb 1.1.1: python benchmarks/retrieval.py [--passages 100000 --queries 2000]
 
 Both sides take the similarities from one matrix in memory, so no product is counted, and must come to equal metrics. The clock starts
-when the first product is asked for, after the texts have been sorted and encoded. The ratio that has a goal is of everything from then on:
+when the first product is asked for, after the texts have been sorted and encoded. The ratio that has a goal covers everything from then on:
 BEIR's `torch.topk`, heaps and metrics against the harness's counting and metrics. The harness calls `topk` only for queries with ties; so
 the other ratio is against its whole time too, and leaves out `topk` on BEIR's side alone. One thread by default: with more, BEIR's heaps
 stay on one.
@@ -61,10 +61,10 @@ class _Case:
 
 
 def compare(case: _Case, repeats: int) -> None:
-    """Interleaves the sides and prints; stops where a metric differs."""
+    """Runs both sides interleaved and prints; stops if a metric differs."""
     walls, users, rest = [], [], []
     tiny = _Case(2_000, 10)
-    _since_products(_beir, tiny)  # imports are nobody's cost
+    _since_products(_beir, tiny)  # imports do not count
     _since_products(_harness, tiny)
     for _ in range(repeats):
         with _Topk() as topk:
@@ -122,7 +122,7 @@ def _harness(case: _Case, on_product: Callable[[], None]) -> dict[str, float]:
 
 
 class _StandIn:
-    """A DRESModel whose vectors nobody looks at."""
+    """A DRESModel whose vectors are not used."""
 
     def encode_queries(self, queries: Sequence[str], **_: Any) -> np.ndarray:
         return _constant(queries).numpy()
@@ -136,14 +136,14 @@ def _constant(texts: Sequence[Any]) -> torch.Tensor:
 
 
 def _numbered(texts: Sequence[str]) -> torch.Tensor:
-    """Vectors at whose angles the queries' numbers can be read; those of passages are known by their place."""
+    """Vectors whose angle encodes the query's number; passages are known by their position."""
     numbers = [float(text.rpartition(" ")[2]) if text.startswith(QUERY) else 0.0 for text in texts]
     angles = torch.tensor(numbers, dtype=torch.float64).mul_(STEP)
     return torch.stack([angles.cos(), angles.sin()], dim=1).float()
 
 
 class _Topk(contextlib.AbstractContextManager["_Topk"]):
-    """What went by while any thread was inside `torch.topk`."""
+    """The time during which any thread was inside `torch.topk`."""
 
     def __init__(self) -> None:
         self.spent = Cost(0, 0)

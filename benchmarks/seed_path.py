@@ -50,7 +50,7 @@ def load_seed_model(spec: ModelSpec, *, dtype: Dtype, max_len: int, device: str)
 
 
 class TokenCount:
-    """Tokens, padding among them, that have gone through a model since this was made."""
+    """Tokens, padding included, that went through a model since this object was made."""
 
     def __init__(self, model: SentenceTransformer) -> None:
         self.tokens = 0
@@ -61,7 +61,7 @@ class TokenCount:
 
 
 def without_computing(model: SentenceTransformer) -> None:
-    """Lets the model give random vectors, so that what it is asked for can be counted."""
+    """Makes the model return random vectors, so that its tokens can be counted."""
     generator = torch.Generator().manual_seed(0)
 
     def forward(features: dict[str, Any], **_: Any) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """What a sweep costs: 3 lengths x 2 dimensions against one run at 1024: python benchmarks/sweep.py [--share 0.001]
 
-A small seeded model reads texts with the lengths that C-MTEB is modelled to have, every n-th of them in order: few texts hold much of the
-FLOP, and a share drawn at random has too many or too few of those. They are gathered by type under the names of six STS tasks, whose
-scoring costs next to nothing, so that the figures are those of encoding. Every run is `runner.execute` with one store and one loaded
-model, as in `python -m harness sweep max_len=512,768,1024 dim=1024,1792`. FLOP are those of the batches that ran, dummy rows and padding
-among them. Then: another dimension, the same run again, and the same scores from the store into another folder.
+A small seeded model reads texts with the lengths that C-MTEB is modelled to have, every n-th of them in order: a few texts cause much of
+the FLOP, and a share drawn at random has too many or too few of them. They are gathered by type under the names of six STS tasks, whose
+scoring costs next to nothing, so the figures are those of encoding. Every run is `runner.execute` with one store and one loaded
+model, as in `python -m harness sweep max_len=512,768,1024 dim=1024,1792`. FLOP are those of the batches that ran, including dummy rows
+and padding. Then: another dimension, the same run again, and the same scores from the store into another folder.
 
 Before that, the same FLOP by arithmetic, for shares of the benchmark up to all of it: the batches of the plan, and the texts alone, without
 the dummy rows and the padding that a small share has more of.
@@ -47,7 +47,7 @@ DIMS = (1024, 1792)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print FLOP and seconds, and what costs nothing."""
+    """Print FLOP and seconds, and check that repeats cost nothing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--share", type=float, default=0.001, help="of the benchmark's modelled texts")
     parser.add_argument("--repeats", type=int, default=3)
@@ -73,9 +73,9 @@ def plan_flops(share: float, *, tiny: bool) -> None:
     single = np.minimum(counts, LENGTHS[-1])
     planned = sum(_planned_flops(ladder, shape, part) for part in added) / _planned_flops(ladder, shape, single)
     texts = sum(shape.flops(part) for part in added) / shape.flops(single)
-    told = f"{len(counts):,} modelled texts (share {share}), {ladder.spec.ladder} ladder, {ladder.spec.batch_tokens} tokens a batch"
+    label = f"{len(counts):,} modelled texts (share {share}), {ladder.spec.ladder} ladder, {ladder.spec.batch_tokens} tokens a batch"
     print(
-        f"planned FLOP of 3 lengths x 2 dims / of one run at 1024: {planned:.4f} of batches, {texts:.4f} of the texts alone; {told}",
+        f"planned FLOP of 3 lengths x 2 dims / of one run at 1024: {planned:.4f} of batches, {texts:.4f} of the texts alone; {label}",
         flush=True,
     )
 
@@ -114,7 +114,7 @@ class _Bench:
         report("the same in user seconds", users)
 
     def show_what_is_free(self) -> None:
-        """Leaves the loop where something was computed that had been computed."""
+        """Exits with an error if something was computed a second time."""
         folder = self._folder / "free"
         longest, smaller = self._points()[-1], (LENGTHS[-1], self._dims[0])
         first = self._execute(longest, folder, results="results")

@@ -1,4 +1,4 @@
-"""Models of acge's shape with random weights, and texts of given token counts: what benchmarks need where nothing may be downloaded."""
+"""Models of acge's shape with random weights, and texts of given token counts: what benchmarks need without a download."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def build_model(folder: Path, shape: Shape) -> ModelSpec:
 
 
 def write_texts(counts: npt.NDArray[np.int64], draw: np.random.Generator) -> list[str]:
-    """A text of Han characters for each token count, specials among the count."""
+    """A text of Han characters for each token count, special tokens included."""
     return ["".join(map(chr, draw.integers(_FIRST_HAN, _FIRST_HAN + _HAN, size=max(1, int(count) - 2)))) for count in counts]
 
 

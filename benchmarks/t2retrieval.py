@@ -1,6 +1,6 @@
 """Exact search of T2Retrieval's size in bounded memory: python benchmarks/t2retrieval.py [--passages 118605 --queries 22812 --dim 1792]
 
-Random vectors, in a process of its own; its peak memory less the vectors themselves is what search, texts, Python and packages take.
+Random vectors, in a separate process. Its peak memory minus the vectors is what search, texts, Python and packages take.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def search(passages: int, queries: int, dim: int, dtype: torch.dtype) -> None:
-    """One search over random vectors, and what the process has taken at most."""
+    """One search over random vectors, and the peak memory of the process."""
     draw = np.random.default_rng(0)
     corpus = {f"p{number}": {"text": f"passage {number}"} for number in range(passages)}
     asked = {f"q{number}": f"query {number}" for number in range(queries)}

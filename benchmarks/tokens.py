@@ -1,8 +1,8 @@
 """Tokens through the model per distinct real token: python benchmarks/tokens.py [--share 0.1]
 
-By the planner on modelled lengths of the whole benchmark, for every file of `configs/gpu/`, and by the planner on real texts, which the
-counters of a run repeat (`whole_run.py` prints those). Lines of one plan compare what fills batches: each task by itself, the windows in
-which the runner encodes (8 GiB of raw vectors; a quarter of the memory where that is less), or everything at once.
+The planner computes it on modelled lengths of the whole benchmark, for every file of `configs/gpu/`, and on real texts. The counters
+of a run give the same (`whole_run.py` prints those). Lines of one plan compare what fills batches: each task by itself, the windows in
+which the runner encodes (8 GiB of raw vectors; a quarter of the memory if that is less), or everything at once.
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ def plan_modelled(settings: dict[EncodingSpec, str], share: float, repeats: int,
     for encoding, name in settings.items():
         ladder = ShapeLadder(encoding, POSITIONS)
         goal = {"at_most": 1.03} if share == 1 and encoding.ladder == "exact" else {}
-        told = f"{name}, {encoding.ladder}, {encoding.batch_tokens} tokens a batch"
-        report(f"{told}, in windows", [_overhead(ladder, list(_windows(counts, window))) for counts in draws], **goal)
-        report(f"{told}, all at once", [_overhead(ladder, [np.concatenate(counts)]) for counts in draws])
-        report(f"{told}, task by task", [_overhead(ladder, counts) for counts in draws])
+        label = f"{name}, {encoding.ladder}, {encoding.batch_tokens} tokens a batch"
+        report(f"{label}, in windows", [_overhead(ladder, list(_windows(counts, window))) for counts in draws], **goal)
+        report(f"{label}, all at once", [_overhead(ladder, [np.concatenate(counts)]) for counts in draws])
+        report(f"{label}, task by task", [_overhead(ladder, counts) for counts in draws])
 
 
 def plan_real(root: Path, names: Sequence[str], *, script: bool) -> None:

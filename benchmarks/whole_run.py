@@ -1,8 +1,8 @@
 """A whole run against the path of the card's script, on real data with a real model: python benchmarks/whole_run.py [--tasks AFQMC ...]
 
 Both sides read the same rows and have the same threads. The harness side is `runner.execute` with an empty store: reading and checking
-the data, encoding, storing, scoring, writing records; without the canary, which the script has no counterpart of. The other side starts
-from data in memory. Loading the model counts on neither.
+the data, encoding, storing, scoring, writing records; without the canary, because the script has none. The other side starts
+from data in memory. Loading the model does not count on either side.
 In a repeat the harness runs between the two halves of the other side, so that a drift of the machine hits both.
 """
 
@@ -81,8 +81,7 @@ class _Bench:
 
     def compare(self, names: Sequence[str], repeats: int, *, at_least: float | None) -> None:
         tasks = load_benchmark().select(names)
-        told = ", ".join(task.name for task in tasks)
-        print(f"\n{len(tasks)} tasks: {told}")
+        print(f"\n{len(tasks)} tasks: {', '.join(task.name for task in tasks)}")
         walls, users, ratios = [], [], []
         for _ in range(repeats):
             middle = len(tasks) // 2
@@ -138,7 +137,7 @@ class _Bench:
         return self._data[task.name]
 
     def _warm_up(self, data: Path) -> None:
-        """Imports and first calls are nobody's cost: both sides run a few texts before the clock starts."""
+        """Imports and first calls do not count: both sides run a few texts before the clock starts."""
         texts = [f"预热 {number}" for number in range(64)]
         with tempfile.TemporaryDirectory() as folder:
             self._pool.encoder(self._spec(Path(folder), []), self._device).encode(texts)

@@ -1,4 +1,4 @@
-"""Commit the sample's scores as the expected ones: run it under every setting of the card's rows and write results/expected/sample.json.
+"""Write the sample's scores as the expected ones: run it with every setting of the card's rows, write results/expected/sample.json.
 
 python scripts/accept_sample.py
 """

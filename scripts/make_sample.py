@@ -1,9 +1,9 @@
 """Write the embedded sample, `harness/sample`: a tiny encoder, all 35 tasks in small, the canary's texts.
 
-The same bytes every time on one machine.
+On one machine it writes the same bytes every time.
 
-python scripts/make_sample.py            write it anew
-python scripts/make_sample.py --check    say what differs from it, write nothing; exit code 1 if anything does
+python scripts/make_sample.py            write all files
+python scripts/make_sample.py --check    list the files that differ, write nothing; exit code 1 if any differs
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import tempfile
 from pathlib import Path
 
 for _threads in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(_threads, "1")  # many small products: threads only wait for each other
+    os.environ.setdefault(_threads, "1")  # many small products: more threads would only wait for each other
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 SAMPLE = Path(__file__).resolve().parent.parent / "harness" / "sample"
 
 
 def write_sample(folder: Path) -> None:
-    """Writes `model/`, `data/<Task>/<table>.jsonl.gz` and `canary.json` into the folder, without a time or a file name in any of them."""
+    """Writes `model/`, `data/<Task>/<table>.jsonl.gz` and `canary.json` into the folder, with no time or file name inside them."""
     # Here and not above: the libraries below read the environment when they are imported.
     from sample_canary import canary_texts
     from sample_classes import classification_tasks
@@ -49,7 +49,7 @@ def write_sample(folder: Path) -> None:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of the sample's files by relative path; of what is packed, since zlib's versions pack differently."""
+    """SHA-256 of the sample's files by relative path. Packed files are hashed unpacked, because versions of zlib pack differently."""
     found = {}
     for path in sorted([*folder.glob("model/**/*"), *folder.glob("data/**/*"), *folder.glob("canary.json")]):
         if path.is_file():
@@ -59,7 +59,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def differences(committed: Path, fresh: Path) -> list[str]:
-    """The files that are not the same in both, one sentence each."""
+    """The files that differ between the two, one sentence each."""
     old, new = digests(committed), digests(fresh)
     missing = [f"{name} is missing" for name in new.keys() - old.keys()]
     surplus = [f"{name} is not made by this script" for name in old.keys() - new.keys()]

@@ -57,7 +57,7 @@ def record(claim: Claim, benchmark: Benchmark) -> TaskRecord:
         metrics=unit_metrics(claim, task),
         dataset_revision=claim.revision,
         evaluation_time=None,
-        mteb_version=None,  # the card does not say
+        mteb_version=None,  # the card does not state it
         harness={"source": SOURCE},
     )
     made.main_score(task)
@@ -65,7 +65,7 @@ def record(claim: Claim, benchmark: Benchmark) -> TaskRecord:
 
 
 def claimed_row(records: dict[str, TaskRecord], rows: tuple[PrintedRow, ...], folder: Path, benchmark: Benchmark) -> PrintedRow:
-    """The one printed row whose seven numbers the front matter gives under C_MTEB's convention; anything else than one is an InputError."""
+    """The one printed row whose seven numbers the front matter gives under C_MTEB's convention; no row or several rows is an InputError."""
     missing = [task.name for task in benchmark.tasks if task.name not in records]
     if missing:
         raise InputError(f"the card claims {len(records)} of {len(benchmark.tasks)} tasks; missing: {', '.join(missing)}")

@@ -1,7 +1,7 @@
 """The sample's nine classification tasks.
 
-Every evaluated text lies deep inside a class, whichever training texts are drawn. What makes the scores imperfect is just as firm: labels
-that are plainly wrong, and a `Dispute`, one kind of text under two labels in the training pool, of which the draw decides the majority.
+Every evaluated text lies deep inside a class, whichever training texts are drawn. The errors that make the scores imperfect are as stable:
+labels that are clearly wrong, and a `Dispute`, one kind of text with two labels in the training pool, where the draw decides the majority.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Classes:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A text to evaluate, its label, and the class that must win it by far (None: whichever does); `start` as in `long_text`."""
+    """A text to evaluate, its label, and the class that must win by a wide margin (None: any class); `start` as in `long_text`."""
 
     text: str
     label: Label
@@ -96,8 +96,8 @@ def classify(measure: Measure, name: str, split: str, classes: Classes) -> Table
         rows[place] = (rows[place][0], rng.choice([label for label in labels if label != rows[place][1]]))
     rows += [(proposal.text, proposal.label) for proposal in _pick(points, classes, train, disputed, wanted)] + [rows[0]]
     for start, number in classes.long.items():
-        told = [proposal for proposal in long if proposal.start == start]
-        rows += [(proposal.text, proposal.label) for proposal in _pick(points, classes, train, told, number)]
+        starting = [proposal for proposal in long if proposal.start == start]
+        rows += [(proposal.text, proposal.label) for proposal in _pick(points, classes, train, starting, number)]
     rng.shuffle(rows)
     return {"train": _rows(train), split: _rows(rows)}
 
@@ -112,7 +112,7 @@ def _propose(rng: random.Random, classes: Classes, label: Label, *, spoiled: boo
 
 
 def _propose_long(rng: random.Random, classes: Classes, start: int) -> Proposal:
-    """A text that opens with another class and from `start` on is about its own, at length; beyond the longest max_len the opening wins."""
+    """A text that opens with another class, and from `start` on is about its own class. Beyond the longest max_len the opening wins."""
     seen, hidden = rng.sample(range(len(classes.fields)), 2)
     text = long_text(rng, several(rng, "app", classes.fields[seen], 2), several(rng, "app", classes.fields[hidden], 5), start)
     return Proposal(text, hidden, seen if start > VIEWS[-1][0] else hidden, start)
@@ -154,7 +154,7 @@ def _decided(classes: Classes, train: Sequence[Labelled], sides: Mapping[str, La
 
 
 def _pick(points: Points, classes: Classes, train: Sequence[Labelled], proposals: Sequence[Proposal], number: int) -> list[Proposal]:
-    """The first so many proposals that are firm.
+    """The first proposals that are firm, as many as asked for.
 
     Raises:
         ValueError: there are fewer.
@@ -203,7 +203,7 @@ def _coordinates(measure: Measure, classes: Classes, texts: Sequence[str]) -> Po
 
 
 def opinions(kinds: Mapping[Label, str], goods: Sequence[str]) -> Composer:
-    """Reviews of goods, in the words of the label's kind of opinion."""
+    """Reviews of goods, in the words of the label's opinion."""
     return lambda rng, label: compose(rng, "review", kinds[label], goods=rng.choice(goods))
 
 

@@ -1,7 +1,7 @@
 """The sample's four clustering tasks: tight clusters far apart, so that no rounding moves k-means.
 
 The scores are imperfect because some texts carry the label of another cluster, and because the first set has more clusters than labels:
-which of them k-means merges depends on its random start, and on nothing smaller.
+which of them k-means merges depends on its random start, not on rounding.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Sets:
     """A task: `sets` of `labels` labels drawn from the fields, `texts` per cluster, `wrong` labels per set.
 
     Every set has a text per entry of `long` that shows what it is about only beyond that character. `seed` was chosen so that k-means
-    finds one and the same clustering under every rounding (tests/test_sample.py).
+    finds the same clustering under every rounding (tests/test_sample.py).
     """
 
     genre: str

@@ -1,8 +1,8 @@
 """How similar the sample's texts are to the sample's encoder, and the margins that every score of the sample is built on.
 
 Kernels of another CPU or another dtype move a cosine by up to 0.01 (bfloat16; measured in tests/test_sample.py). So a pair, a
-candidate or a passage is kept only where no score hangs on a difference below `GAP`, seen with every `VIEW`. The
-measuring is done in float64, where machines agree to 1e-14: the same texts are kept everywhere.
+candidate or a passage is kept only where no score depends on a difference below `GAP`, in every `VIEW`. The
+measurement uses float64, where machines agree to 1e-14.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Measure:
 
 
 def cosines(first: Array, second: Array) -> Array:
-    """Products of unit vectors, per view, to nine decimals: what ties in truth ties on every machine."""
+    """Products of unit vectors, per view, to nine decimals: exact ties are ties on every machine."""
     return np.round(np.stack([one @ two.T for one, two in zip(first, second, strict=True)]), 9)
 
 

@@ -1,7 +1,7 @@
-"""The sample's encoder: a BERT of two small layers, mean pooling and a Dense layer to 1792, with drawn weights.
+"""The sample's encoder: a BERT of two small layers, mean pooling and a Dense layer to 1792, with random weights.
 
-Its shape is acge's (BertModel, pooling, Dense with bias, no normalisation), and the vectors mean something in the
-sample's own world: a character's embedding holds the directions of the fields it is used in, and grammar is nearly silent.
+Its shape is acge's (BertModel, pooling, Dense with bias, no normalisation), and the vectors have a meaning
+within the sample: a character's embedding holds the directions of the fields it is used in, and grammar has little weight.
 Every weight is exact in bfloat16 and in float16, so a half precision changes the arithmetic and not the model.
 """
 
@@ -25,7 +25,7 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 FULL_WIDTH = "，。！？：；、（）《》“”…·"
 
 FIELD, IDENTITY = 0.5, 0.85  # share of a character's topics and of itself; the rest is grammar
-FUNCTION = 0.02  # how loud a character of grammar is
+FUNCTION = 0.02  # weight of a character of grammar
 TYPE, POSITION = 0.3, 0.03  # the direction all tokens share, and that of the place in the text
 ATTENTION, FEED_FORWARD = 0.2, 0.15  # what a layer adds to its input
 SHARPNESS = 1.0  # standard deviation of the attention logits
@@ -37,7 +37,7 @@ Array = NDArray[np.float64]
 
 
 def write_model(folder: Path, words: Lexicon) -> None:
-    """Writes the SentenceTransformer folder: safetensors, a fast BERT tokenizer, and the JSON that ties them together."""
+    """Writes the SentenceTransformer folder: safetensors, a fast BERT tokenizer, and the JSON files."""
     vocabulary = _vocabulary(words)
     rng = np.random.Generator(np.random.PCG64(SEED))
     basis = np.linalg.qr(rng.standard_normal((HIDDEN, HIDDEN)))[0]
@@ -106,7 +106,7 @@ def _encoder(rng: np.random.Generator, basis: Array, characters: Array) -> dict[
 
 
 def _grammar_directions(folder: Path, vocabulary: dict[str, int], words: Lexicon) -> Array:
-    """What the encoder makes of tokens that say nothing, alone and in sentences: orthonormal columns (hidden, `SILENCED`)."""
+    """The encoder's output for tokens without content, alone and in sentences: orthonormal columns (hidden, `SILENCED`)."""
     encoder = BertModel.from_pretrained(folder).double().eval()
     start, end = vocabulary["[CLS]"], vocabulary["[SEP]"]
     sentences = [[vocabulary[character] for character in sentence] for sentence in words.frames["aside"]]
@@ -119,9 +119,9 @@ def _grammar_directions(folder: Path, vocabulary: dict[str, int], words: Lexicon
 
 
 def _dense(rng: np.random.Generator, grammar: Array) -> dict[str, Array]:
-    """Blocks of 64 dimensions, each a turned and slightly stretched copy of the hidden state without its grammar.
+    """Blocks of 64 dimensions, each a rotated and slightly stretched copy of the hidden state without its grammar.
 
-    So any leading blocks carry the whole geometry (Matryoshka), each cut with its own slant.
+    So any leading blocks carry the whole geometry (Matryoshka), each with slightly different values.
     """
     silent = np.eye(HIDDEN) - grammar @ grammar.T
     blocks = []

@@ -18,7 +18,7 @@ class Band:
     """Pairs whose cosine lies in [`low`, `high`] under every view, and the one gold score they all have.
 
     Bands lie at least `GAP` apart, so pairs of unequal gold never swap ranks, and swaps within a band change neither Spearman's rho nor
-    average precision. A band whose gold does not fit its cosine is a planted error: the score is imperfect, and not fragile.
+    average precision. A band whose gold does not fit its cosine is a planted error: the score is imperfect, but stable.
     """
 
     low: float
@@ -48,7 +48,7 @@ def fill(measure: Measure, levels: Levels, propose: Callable[[], Pair], *, batch
     """Proposed pairs with the gold of the band they fall into, until every band has its number.
 
     Raises:
-        ValueError: a band stays unfilled.
+        ValueError: a band is not filled.
     """
     bands = graded(levels)
     wanted = [band.pairs for band in bands]
@@ -121,7 +121,7 @@ def _bq(measure: Measure) -> Tables:
 
 
 def _lcqmc(measure: Measure) -> Tables:
-    """With a pair judged twice and differently, alone in its band: the tie is exact, the golds are not equal."""
+    """Adds a pair that is judged twice with different golds, alone in its band: an exact tie with unequal golds."""
     rng = random.Random("LCQMC")
     fields = ("打车", "购物", "音乐", "英语", "育儿", "天气", "宠物", "烹饪", "手机", "感冒")
     levels = [(-0.3, 0.25, 0, 18), (0.3, 0.38, 1, 4), (0.42, 0.6, 0, 10), (0.64, 0.8, 1, 12), (0.83, 0.86, 0, 1), (0.89, 1.0, 1, 15)]
@@ -132,7 +132,7 @@ def _lcqmc(measure: Measure) -> Tables:
 
 
 def _qbqtc(measure: Measure) -> Tables:
-    """Search phrases against page titles; some of what people type is not text."""
+    """Search phrases against page titles; some queries are not text."""
     rng = random.Random("QBQTC")
     propose = _proposer(rng, "question", ("手机", "汽车", "旅游", "教育", "健身", "家居", "酒店"), "headline")
     levels = [
@@ -156,7 +156,7 @@ def _qbqtc(measure: Measure) -> Tables:
 
 
 def _sts22(measure: Measure) -> Tables:
-    """News pairs; some run beyond 512, 768 and 1024 tokens and show only there how alike they are. One text is empty."""
+    """News pairs; some are longer than 512, 768 and 1024 tokens, and only the part beyond shows how similar they are. One text is empty."""
     rng = random.Random("STS22")
     fields = ("体育", "财经", "国际", "科技", "民生", "军事", "旅游")
     levels = [
@@ -182,7 +182,7 @@ def _only(levels: Levels, place: int, pairs: int) -> Levels:
 
 
 def _long_proposer(rng: random.Random, fields: Sequence[str], start: int, parts: int) -> Callable[[], Pair]:
-    """Pairs that open with unlike things and, from the character `start` on, tell the same story in so many parts."""
+    """Pairs that open differently and have the same content from the character `start` on."""
 
     def tell(reports: Sequence[Words]) -> str:
         return "".join(phrase(rng, "report", report) for report in reports)
@@ -198,9 +198,9 @@ def _long_proposer(rng: random.Random, fields: Sequence[str], start: int, parts:
 
 
 def _pair_classification(name: str, genre: str, fields: Sequence[str], levels: Levels) -> Callable[[Measure], Tables]:
-    """One row that holds all pairs, as the hub has it; two pairs come twice.
+    """One row that holds all pairs, as the hub has it; two pairs occur twice.
 
-    They tie exactly, and are no paraphrases: average precision depends on where a tie of two paraphrases stands among the others.
+    They tie exactly and are not paraphrases: average precision depends on the position of a tie of two paraphrases.
     """
 
     def build(measure: Measure) -> Tables:

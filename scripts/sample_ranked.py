@@ -1,7 +1,7 @@
 """The sample's queries and passages: the eight retrieval tasks and the four of reranking.
 
 A query is kept when no relevant passage lies within `GAP` of an irrelevant one (among the first of its ranking, under every view).
-Where the relevant passages come is planned: first for most queries, later or too late for others.
+The rank of the relevant passages is planned: first for most queries, lower or too low for others.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Plan:
     `siblings` that share some of its words.
 
     `places`: how many queries find their first relevant passage at rank 1, 2 to 3, 4 to 10, and beyond. `long` subjects per
-    start of `LONG_STARTS` are told only beyond that character. `twins` answers come again under another id, judged irrelevant.
+    start of `LONG_STARTS` appear only beyond that character. `twins` answers occur again under another id, judged irrelevant.
     `graded`: the full answer has grade 3, the other 1. `numbered`: passages and queries share ids.
     """
 
@@ -117,10 +117,10 @@ def _add_long_subject(rng: random.Random, collection: Collection, plan: Plan, st
 
 
 def _ask(measure: Measure, rng: random.Random, collection: Collection, plan: Plan) -> None:
-    """Draws queries until every place of the plan is taken.
+    """Draws queries until every place of the plan is filled.
 
     Raises:
-        ValueError: some places stay open.
+        ValueError: some places are not filled.
     """
     passages = measure.vectors(collection.passages)
     wanted = [*plan.places, plan.long * len(LONG_STARTS)]
@@ -144,7 +144,7 @@ def _ask(measure: Measure, rng: random.Random, collection: Collection, plan: Pla
 
 
 def _draw_query(rng: random.Random, collection: Collection, plan: Plan) -> tuple[str, int]:
-    """A question in the subject's words but for up to two; every eighth is judged wrongly: it is about something else altogether."""
+    """A question in the subject's words, except up to two. Every eighth is judged wrongly: it is about another subject."""
     number = rng.choice([i for i, subject in enumerate(collection.subjects) if subject.long or rng.random() < 0.5])
     subject = collection.subjects[number]
     if not subject.long and rng.random() < 0.125:
@@ -194,7 +194,7 @@ def rerank(measure: Measure, name: str, split: str, collection: Collection, *, q
             *query.grades,
             *drawn,
             drawn[0],
-        ]  # an irrelevant one twice; a relevant one would tie only where the matrix product is kind
+        ]  # an irrelevant one twice; a relevant one would tie only if the matrix product rounds both alike
         texts = [collection.passages[number] for number in candidates]
         scores = measure.cosines([query.text], texts)[:, 0]
         if len(rows) < queries and clear(scores, [int(number in query.grades) for number in candidates], texts):

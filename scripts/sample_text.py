@@ -105,7 +105,7 @@ def vary(rng: random.Random, words: Words, genre: str, changes: int, source: Wor
 
 
 def variants(rng: random.Random, genre: str, field: str, number: int) -> list[str]:
-    """Texts about one thing: the same words but for one or two, in different frames; none twice."""
+    """Different texts about one thing: the same words except one or two, in different frames."""
     words = draw_words(rng, field)
     found: dict[str, None] = {}
     while len(found) < number:
@@ -114,12 +114,12 @@ def variants(rng: random.Random, genre: str, field: str, number: int) -> list[st
 
 
 def several(rng: random.Random, genre: str, field: str, number: int) -> str:
-    """So many texts about the field, one after the other."""
+    """A number of texts about the field, one after the other."""
     return "".join(compose(rng, genre, field) for _ in range(number))
 
 
 def asides(rng: random.Random, characters: int) -> str:
-    """At least that many characters of prose that says nothing."""
+    """At least that many characters of prose without content."""
     text = ""
     while len(text) < characters:
         text += rng.choice(lexicon().frames["aside"])
@@ -127,7 +127,7 @@ def asides(rng: random.Random, characters: int) -> str:
 
 
 def long_text(rng: random.Random, head: str, tail: str, start: int) -> str:
-    """`head`, then nothing of note up to the character `start`, then `tail`: what the text is about shows only beyond `start`."""
+    """`head`, then filler up to the character `start`, then `tail`: the topic of the text appears only beyond `start`."""
     return (head + asides(rng, start - len(head)))[:start] + tail
 
 
