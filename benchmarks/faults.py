@@ -27,7 +27,8 @@ from harness.core.benchmark import TaskSpec
 from harness.core.spec import ModelSpec
 from harness.data.types import LoadedTask, RetrievalData
 from harness.run import evaluation
-from harness.run.encode import encoder as encoding
+from harness.run.encode import canonical as encoding
+from harness.run.encode import kinds
 from harness.run.encode import model as loading
 from harness.run.encode.locate import find_model
 from harness.run.encode.model import LoadedModel
@@ -75,7 +76,7 @@ def _loaded(change: Callable[[LoadedModel], LoadedModel | None]) -> Plant:
         model = load(*arguments, **keywords)
         return change(model) or model
 
-    return _code(_patched(encoding, "load_model", changed))
+    return _code(*(_patched(owner, "load_model", changed) for owner in (encoding, kinds)))
 
 
 def _files(change: Callable[[Path], None]) -> Plant:

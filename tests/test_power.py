@@ -21,7 +21,8 @@ from harness.core.resources import SAMPLE_DIR
 from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
 from harness.data.types import RetrievalData
 from harness.run import evaluation
-from harness.run.encode import encoder as encoding
+from harness.run.encode import canonical as encoding
+from harness.run.encode import kinds
 from harness.run.encode import model as loading
 from harness.run.encode.canary import canary_texts, run_canary
 from harness.run.encode.canonical import CanonicalEncoder, load_encoder
@@ -33,7 +34,7 @@ from harness.run.score.adapter import EmbeddingModel
 SAMPLE = compose_config(["model=sample", "data=sample"]).model
 PLACES = [
     *((encoding, name) for name in ("load_model", "TextTokenizer", "take_fingerprint")),
-    *((loading, "load_chain"), (LoadedModel, "forward"), (evaluation, "load_task"), (EmbeddingModel, "vectors")),
+    *((kinds, "load_model"), (loading, "load_chain"), (LoadedModel, "forward"), (evaluation, "load_task"), (EmbeddingModel, "vectors")),
     *((adapter, name) for name in ("functional", "query_text", "passage_text")),
     *((tasks, name) for name in ("query_text", "passage_text", "seed_generators")),
     (search, "_normalised"),
