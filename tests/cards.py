@@ -1,4 +1,4 @@
-"""Model cards for tests: the front matter of the published records, which agrees with itself, and whatever text a test puts under it."""
+"""Model cards for tests: the front matter of the published records, which agrees with itself, and any text that a test adds below it."""
 
 from __future__ import annotations
 

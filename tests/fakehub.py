@@ -1,4 +1,4 @@
-"""A hub on loopback: what huggingface_hub asks of the real one, with faults on request. Known repositories, commits and bytes."""
+"""A hub on loopback: it answers what huggingface_hub requests, with faults on request. Repositories, commits and bytes are known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs with a manifest that tells their setting, and calibrations of them: for tests of the gate."""
+"""Runs with a manifest that states their setting, and calibrations of them: for tests of the gate."""
 
 from __future__ import annotations
 

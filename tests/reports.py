@@ -1,4 +1,4 @@
-"""Runs for tests of the report, and its page as a browser would take it."""
+"""Runs for tests of the report, and its page as a browser reads it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Baselines: whole or not there, whatever fails on the way; the log of who accepted them why."""
+"""Baselines: written completely or not at all, whatever fails; the log states who accepted them and why."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_whatever_fails_the_earlier_baseline_stays_whole(baseline: Run, tmp_path
     assert files(tmp_path / "to") == before
 
 
-def test_an_unwritable_place_is_told(baseline: Run, tmp_path: Path) -> None:
+def test_an_unwritable_place_is_reported(baseline: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(MachineError, match="can't write"):
         accept(baseline, tmp_path / "file")

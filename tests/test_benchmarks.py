@@ -1,4 +1,4 @@
-"""Each benchmark runs in a tiny configuration and prints its figures; what they come to is for quiet machines, not for tests."""
+"""Each benchmark runs in a tiny configuration and prints its figures. The values themselves are not tested: they need a quiet machine."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_sweep_costs_less_than_its_runs_and_the_second_dimension_nothing() -> No
 
 
 @pytest.mark.slow
-def test_search_tells_its_peak_memory() -> None:
+def test_search_prints_its_peak_memory() -> None:
     output = run("t2retrieval", "--passages", "300", "--queries", "20", "--dim", "16")
     assert ratios(output)["peak memory beyond the vectors, GiB"] > 0
 

@@ -265,7 +265,7 @@ def test_a_wrong_request_is_refused(home: Path, arguments: dict[str, object], er
         calibrate(home / "run", **arguments)  # type: ignore[arg-type]
 
 
-def test_unknown_parts_are_told_at_once() -> None:
+def test_unknown_parts_are_reported_at_once() -> None:
     with pytest.raises(RequestError, match="did you mean rounding") as error:
         check_parts(["roundin", "seedz"])
     assert "seedz" in str(error.value)

@@ -1,4 +1,4 @@
-"""The canary: sound models pass in every dtype; each planted fault stops the run with what was found."""
+"""The canary: correct models pass in every dtype; each planted fault stops the run and is named."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_the_other_ladder_passes_too() -> None:
     assert run_canary(load(SAMPLE, "bf16", encoding=EncodingSpec(ladder="exact", batch_tokens=512))).rows_differing == 0
 
 
-def test_other_architectures_pass_too_and_a_vocabulary_without_chinese_is_told(tiny: ModelSpec, roberta: ModelSpec) -> None:
+def test_other_architectures_pass_too_and_a_vocabulary_without_chinese_is_reported(tiny: ModelSpec, roberta: ModelSpec) -> None:
     for model in (tiny, roberta):
         for dtype in BANDS:
             assert 100 < run_canary(load(model, dtype)).distinct < 256
@@ -215,7 +215,7 @@ def test_another_attention_than_the_setting_says_stops_the_run(tiny: ModelSpec) 
     assert "no scaled-dot-product kernel ran, the setting says sdpa:flash_attention" in refused(encoder)
 
 
-def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
     encoder = load(constant_model(tmp_path))
     encoder.model.tail[0].register_forward_hook(
         lambda _module, _inputs, out: out | {"sentence_embedding": out["sentence_embedding"] + torch.randn(32)}

@@ -1,4 +1,4 @@
-"""A model card is read with suspicion, and its numbers come back to the last digit."""
+"""Reading a model card: hostile cards are refused, and numbers come back to the last digit."""
 
 from __future__ import annotations
 

@@ -196,7 +196,7 @@ def test_pinned_revisions_of_mteb_1_1_1_are_those_of_the_package() -> None:
         ("See C-MTEB 1.1.0 and mteb/leaderboard v1.0", "noted", "no version is named"),
     ],
 )
-def test_revisions_give_the_version_of_mteb_away(tmp_path: Path, body: str, verdict: str, told: str) -> None:
+def test_revisions_show_the_version_of_mteb(tmp_path: Path, body: str, verdict: str, told: str) -> None:
     found = checked(tmp_path, card_text(body + "\n"), "version")
     assert found.verdict == verdict
     assert told in texts(found)
@@ -228,7 +228,7 @@ def test_revisions_of_an_old_mteb_are_recognised(tmp_path: Path) -> None:
         ("```\nWe ran four tests.\n```", "can't tell"),
     ],
 )
-def test_the_number_of_tests_that_is_told(tmp_path: Path, sentence: str, verdict: str) -> None:
+def test_the_number_of_tests_that_the_text_states(tmp_path: Path, sentence: str, verdict: str) -> None:
     assert checked(tmp_path, brief_card(f"{sentence}\n\n{rows_table()}"), "tests").verdict == verdict
 
 
@@ -686,7 +686,7 @@ def test_an_unknown_format_is_a_wrong_request(tmp_path: Path) -> None:
         render_claims(report, "xml")
 
 
-def test_the_exit_code_tells_what_is_not_reproduced(tmp_path: Path) -> None:
+def test_the_exit_code_shows_what_is_not_reproduced(tmp_path: Path) -> None:
     card = write_card(tmp_path / "card", card_text(rows_table()))
     run = run_like_the_card(tmp_path / "run", {"STSB": {"cos_sim_pearson": 1.0}})
     assert main(["claims", str(card)]) == 0

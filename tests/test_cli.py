@@ -1,4 +1,4 @@
-"""The command line as a user meets it: what is printed where, exit codes, one clear error each."""
+"""The command line as a user sees it: what is printed to which stream, exit codes, one clear error each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Overrides -> RunSpec: what is composed, what is refused, and that everything wrong is told at once."""
+"""Overrides -> RunSpec: what is composed, what is refused, and that all errors are reported at once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_command_of_the_design_card_resolves_on_an_a100() -> None:
     assert spec.gpu.encoding.ladder == "exact"
 
 
-def test_every_wrong_override_is_told_at_once_with_the_known_choices() -> None:
+def test_every_wrong_override_is_reported_at_once_with_the_known_choices() -> None:
     message = refused(["model=acg", "dtyp=fp16", "gpu=v100", "nonsense"])
     assert "did you mean acge" in message
     assert "did you mean dtype" in message
@@ -75,19 +75,19 @@ def test_a_slice_of_a_gpu_goes_by_its_own_name() -> None:
     assert spec.gpu.name == "nvidia-a100-sxm4-80gb-mig-1g-10gb"
 
 
-def test_wrong_values_are_told_at_once() -> None:
+def test_wrong_values_are_reported_at_once() -> None:
     message = refused(["dtype=fp8", "max_len=many"])
     assert "fp32, fp16, bf16" in message
     assert "many" in message
 
 
-def test_impossible_values_are_told_at_once() -> None:
+def test_impossible_values_are_reported_at_once() -> None:
     message = refused([*SAMPLE, "max_len=2", "dim=0", "tasks=[TNew]", "gpu.batch_tokens=0"])
     for part in ("max_len=2", "dim=0", "did you mean TNews", "gpu.batch_tokens=0"):
         assert part in message
 
 
-def test_wrong_keys_wrong_kinds_and_impossible_values_are_told_at_once() -> None:
+def test_wrong_keys_wrong_kinds_and_impossible_values_are_reported_at_once() -> None:
     message = refused([*SAMPLE, "foo=1", "dtype=fp8", "max_len=2", "tasks=[TNew]"])
     assert len(message.splitlines()) == 4
     for part in ("unknown key 'foo'", "fp32, fp16, bf16", "did you mean TNews", "max_len=2"):

@@ -219,7 +219,7 @@ def test_the_archive_at_the_pinned_revision_goes_before_the_substitute(hub: Fake
     assert len(hub.downloads()) == 1  # one archive, two tables
 
 
-def test_a_repository_of_scripts_is_substituted_and_that_is_told(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repository_of_scripts_is_substituted_and_the_record_says_so(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = task("STS22")
     assert spec.substitute is not None
     rows = json_lines([{key: values[row] for key, values in STS.items()} for row in range(2)])

@@ -1,4 +1,4 @@
-"""`data=local` and the reading of files: what a folder may look like, and what a wrong file is told."""
+"""`data=local` and reading files: the layouts that are accepted, and the error for each wrong file."""
 
 from __future__ import annotations
 
@@ -306,7 +306,7 @@ def test_labels_no_metric_is_defined_on(tmp_path: Path, train: list[dict[str, An
         (CORPUS, [*QUERIES, {"id": "q2", "text": "另"}], QRELS, "1 queries have no judgement: q2"),
     ],
 )
-def test_what_beir_passes_over_in_silence_is_told(
+def test_what_beir_ignores_silently_is_reported(
     tmp_path: Path, corpus: list[dict[str, Any]], queries: list[dict[str, Any]], qrels: list[dict[str, Any]], expected: str
 ) -> None:
     tables = {"corpus": corpus, "queries": queries, "qrels": qrels}
@@ -393,7 +393,7 @@ def test_the_root_comes_from_the_request_or_the_environment(tmp_path: Path, monk
     assert load_task(task("AFQMC"), DataSpec(source="local", verify="off")).data == PairData(["甲", "丙"], ["乙", ""], [1, 0])
 
 
-def test_a_root_without_meaning_is_told(tmp_path: Path) -> None:
+def test_a_root_without_meaning_is_reported(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="has no meaning with data=sample"):
         load_task(task("AFQMC"), DataSpec(source="sample", root=str(tmp_path)))
 

@@ -1,4 +1,4 @@
-"""Settings in which two runs differ: which are told, and as what."""
+"""Settings in which two runs differ: which are listed, and under which kind."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ def test_equal_runs_differ_in_nothing() -> None:
         ("source__dirty", True, "source", "source.dirty: False -> True"),
     ],
 )
-def test_a_difference_is_told_once_and_as_what_it_is(change: str, value: Any, kind: str, text: str) -> None:
+def test_a_difference_is_listed_once_with_its_kind(change: str, value: Any, kind: str, text: str) -> None:
     found = differences(run(), run(**{change: value}))
     assert [(each.kind, str(each)) for each in found] == [(kind, text)]
 
 
-def test_the_fingerprint_s_line_is_told_only_where_nothing_else_explains_it() -> None:
+def test_the_fingerprint_is_listed_only_if_no_other_difference_explains_it() -> None:
     found = differences(run(), run(model__kernel="other", versions__torch="2.14.0"))
     assert [each.key for each in found] == ["versions.torch"]
 

@@ -1,4 +1,4 @@
-"""What doctor finds on this machine, and what it says of inputs that are out of reach."""
+"""What doctor finds on this machine, and what it prints about inputs that are missing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
 
 
-def test_a_sound_installation_is_healthy_and_the_plan_is_told() -> None:
+def test_a_sound_installation_is_healthy_and_the_plan_is_shown() -> None:
     report, healthy = diagnose([])
     assert healthy
     for part in ("python", "device", "packages", "hub", "model acge", "data sample", "free for results", "1. rebuilds", "3. "):
@@ -31,7 +31,7 @@ def test_the_sample_is_never_missing() -> None:
     assert missing_inputs(resolve_run(["model=sample", "data=sample"], **CPU)) == []
 
 
-def test_an_empty_cache_without_a_hub_is_told_for_model_and_data() -> None:
+def test_an_empty_cache_without_a_hub_is_reported_for_model_and_data() -> None:
     model, data = missing_inputs(resolve_run(["model=acge", "data=hub"], **CPU))
     assert "aspire/acge_text_embedding" in model
     assert "35 of 35 tasks" in data
@@ -45,6 +45,6 @@ def test_folders_that_are_not_there_are_named(tmp_path: Path) -> None:
     assert "1 of 2 tasks: TNews" in told
 
 
-def test_a_model_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_model_folder_is_reported(tmp_path: Path) -> None:
     told = missing_inputs(resolve_run(["model=folder", f"model.path={tmp_path / 'gone'}", "data=sample"], **CPU))
     assert "is missing" in told[0]

@@ -1,4 +1,4 @@
-"""The gate: which verdict a difference gets, what is never compared, what is refused."""
+"""The gate: the verdict of each difference, what is never compared, what is refused."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_task_that_was_not_calibrated_must_be_identical(baseline: Run, tmp_pat
     assert any(note.startswith("not calibrated, so only identical scores pass: Amazon") for note in report.notes)
 
 
-def test_another_metric_that_drifts_closes_the_gate_unless_told(baseline: Run, tmp_path: Path) -> None:
+def test_another_metric_that_drifts_closes_the_gate_without_main_only(baseline: Run, tmp_path: Path) -> None:
     baseline = gate_run(tmp_path / "baseline", others={"TNews": {"f1": 0.5}})
     candidate = gate_run(tmp_path / "candidate", others={"TNews": {"f1": 0.51}})
     report = check(baseline, candidate)
@@ -88,7 +88,7 @@ def test_another_metric_that_is_gone_or_no_number_is_missing(tmp_path: Path, val
     assert report.exit_code == 3
 
 
-def test_a_missing_task_closes_the_gate_and_a_failed_one_tells_why(baseline: Run, tmp_path: Path) -> None:
+def test_a_missing_task_closes_the_gate_and_a_failed_one_states_why(baseline: Run, tmp_path: Path) -> None:
     folder = tmp_path / "candidate"
     gate_run(folder, without=("TNews", "Waimai"))
     write_failure(folder, "Waimai", kind="MachineError", message="out of memory", traceback="")
@@ -124,7 +124,7 @@ def test_a_baseline_of_some_tasks_asks_for_these(tmp_path: Path) -> None:
         ("spec.model", {"name": "acge", "query_instruction": "query: "}),
     ],
 )
-def test_another_protocol_is_not_compared_unless_told(baseline: Run, tmp_path: Path, change: str, value: object) -> None:
+def test_another_protocol_is_not_compared_without_allow_unlike(baseline: Run, tmp_path: Path, change: str, value: object) -> None:
     candidate = gate_run(tmp_path / "candidate", manifest={change: value})
     report = check(baseline, candidate)
     assert (report.counts, report.exit_code) == ({"not comparable": 35}, 2)
@@ -141,7 +141,7 @@ def test_another_model_dtype_length_or_dimension_is_not_compared(baseline: Run, 
     assert [each.key for each in report.unlike] == list(changes)
 
 
-def test_other_environments_are_compared_and_told(baseline: Run, tmp_path: Path) -> None:
+def test_other_environments_are_compared_and_listed(baseline: Run, tmp_path: Path) -> None:
     changes = {"versions.torch": "2.14.0", "device.name": "NVIDIA A10", "model.weights_digest": "f" * 64, "source.commit": "1" * 40}
     report = check(baseline, gate_run(tmp_path / "candidate", {"TNews": 1.0}, manifest=changes))
     assert report.exit_code == 3

@@ -1,4 +1,4 @@
-"""What the gate prints for whom: a terminal, a step summary, programs, JUnit, annotations."""
+"""The outputs of the gate: terminal, step summary, JSON, JUnit, annotations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The committed baseline of the embedded sample, and real runs held against it: other kernels pass, faults do not."""
+"""The committed baseline of the embedded sample, and real runs checked against it: other kernels pass, faults do not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Versions, lock and source revision, as manifests tell them."""
+"""Versions, lock and source revision, as manifests state them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Per-example values: what mteb's evaluators went through, kept in a file, folded back into the very numbers of the record."""
+"""Per-example values: read from mteb's evaluators, kept in a file, and folded back into the exact numbers of the record."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ class TestFile:
         moved = Examples({**examples.columns, "cos_sim": examples["cos_sim"] + 1})
         assert same_examples(examples, moved)
 
-    def test_what_is_missing_damaged_or_foreign_is_told(self, tmp_path: Path) -> None:
+    def test_what_is_missing_damaged_or_foreign_is_reported(self, tmp_path: Path) -> None:
         task, examples = examples_of("STSB")
         with pytest.raises(InputError, match="keeps no examples of STSB"):
             read_examples(tmp_path, task)

@@ -1,4 +1,4 @@
-"""What one setting did: effects against scipy, families of comparisons, pairs that may be compared, and what a reader is told."""
+"""What one setting did: effects against scipy, families of comparisons, pairs that may be compared, and what a reader sees."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class TestComparisons:
-    def test_a_planted_effect_is_told_with_the_queries_that_made_it(self, tmp_path: Path) -> None:
+    def test_a_planted_effect_is_shown_with_the_queries_that_made_it(self, tmp_path: Path) -> None:
         rng = np.random.default_rng(6)
         before, gold = 0.5 + 0.4 * rng.random(300), some_pairs(rng, 200, noises=(1.0,))[0]
         after = before - 0.02 + rng.normal(0, 0.01, 300)
@@ -242,7 +242,7 @@ class TestComparisons:
         assert "No effect found, and one smaller than the points in brackets would not be seen: STSB (" in text
         assert "query 250 (q250)" in text
 
-    def test_pairs_are_told_by_their_ranks(self, tmp_path: Path) -> None:
+    def test_pairs_are_shown_by_their_ranks(self, tmp_path: Path) -> None:
         gold = np.arange(6.0)
         before = graded(gold, np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]))
         after = graded(gold, np.array([0.9, 0.2, 0.3, 0.4, 0.5, 0.6]))
@@ -250,7 +250,7 @@ class TestComparisons:
         move = told.comparisons[0].moved["STSB"][0]
         assert (move.index, move.before, move.after, move.about) == (0, 6, 1, "gold 0, cos_sim 0.100 -> 0.900")
 
-    def test_what_cannot_be_paired_is_told_and_not_compared(self, tmp_path: Path) -> None:
+    def test_what_cannot_be_paired_is_named_and_not_compared(self, tmp_path: Path) -> None:
         rng = np.random.default_rng(7)
         one, other = rng.random(50), rng.random(50)
         cut = Examples({name: column[:40] for name, column in queries(other).columns.items()})

@@ -1,4 +1,4 @@
-"""A run in a model card: the numbers of the run, nothing under a wrong name, and not a byte of the card that is not ours to change."""
+"""A run in a model card: the numbers of the run, no wrong names, and no other byte of the card changed."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_a_labelled_entry_never_takes_the_place_of_a_real_one(tmp_path: Path) ->
     assert index_results(merged.text)[0] == index_entry()
 
 
-def test_of_a_mixed_run_the_benchmarks_scores_are_exported_and_the_others_told(tmp_path: Path) -> None:
+def test_of_a_mixed_run_the_benchmarks_scores_are_exported_and_the_others_named(tmp_path: Path) -> None:
     write_run(tmp_path, {"STSB": 0.9}, harness={"data": {"verdict": "unverified", "substituted": True}})
     task = BENCHMARK.task("TNews")
     record = TaskRecord(

@@ -1,4 +1,4 @@
-"""A run as a folder of mteb 2's results: read back by the harness here, and by mteb 2.26.24 itself in an environment of its own."""
+"""A run as a folder of mteb 2's results: read back by the harness, and by mteb 2.26.24 in its own environment."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_the_main_score_of_each_type(tmp_path: Path, task: str, metrics: dict[st
     assert ("main_score" in found["harness"]) is differs
 
 
-def test_a_task_without_mteb_2s_main_score_is_left_out_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_task_without_mteb_2s_main_score_is_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one_record(tmp_path / "run", "STSB", {"cos_sim": {"spearman": 0.5}})
     one_record(tmp_path / "run", "Ocnli", {"cos_sim": {"ap": 0.8}})
     assert export(tmp_path / "run", tmp_path) == 0
@@ -117,7 +117,7 @@ def test_a_task_without_mteb_2s_main_score_is_left_out_and_told(tmp_path: Path, 
     assert not (tmp_path / "x").exists()
 
 
-def test_the_model_is_told_as_the_run_knows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_model_is_described_as_the_run_states_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     commit = "c" * 40
     model = {"repository": "aspire/acge_text_embedding", "commit": commit, "stored_parameters": 326, "max_positions": 1024}
     run = write_run(tmp_path / "run")
@@ -130,7 +130,7 @@ def test_the_model_is_told_as_the_run_knows_it(tmp_path: Path, capsys: pytest.Ca
     assert "--name" not in capsys.readouterr().out
 
 
-def test_a_model_without_an_organization_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_without_an_organization_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path / "run", {"STSB": 0.5})
     assert export(tmp_path / "run", tmp_path) == 0
     assert "name it with --name ORGANIZATION/MODEL" in capsys.readouterr().out
@@ -202,7 +202,7 @@ def test_scores_on_other_data_are_refused_and_labelled_on_request(tmp_path: Path
     assert leaderboard_row(again, "cmteb", BENCHMARK).identity == "not C-MTEB"
 
 
-def test_a_revision_that_is_not_told_is_what_mteb_calls_it(tmp_path: Path) -> None:
+def test_a_revision_that_is_not_stated_has_mtebs_name_for_it(tmp_path: Path) -> None:
     one_record(tmp_path / "run", "STSB", {"cos_sim": {"spearman": 0.5}}, dataset_revision=None)
     assert export(tmp_path / "run", tmp_path / "out") == 0
     assert result(tmp_path / "out", "STSB")["dataset_revision"] == "dataset revision not available"
@@ -342,7 +342,7 @@ def test_mteb_2_loads_all_35_and_its_scores_are_ours(
     ("change", "files"),
     [({"max_len": 256}, ["STSB"]), (None, ["STSB"]), ({"dim": "many"}, ["STSB", "TNews"]), ({"surprise": 1}, ["STSB", "TNews"])],
 )
-def test_a_setting_that_is_not_told_by_all_files_alike_is_not_told(tmp_path: Path, change: dict[str, Any] | None, files: list[str]) -> None:
+def test_a_setting_that_not_all_files_state_alike_stays_empty(tmp_path: Path, change: dict[str, Any] | None, files: list[str]) -> None:
     write_run(tmp_path / "run", {"STSB": 0.5, "TNews": 0.5})
     assert export(tmp_path / "run", tmp_path / "out") == 0
     for name in files:

@@ -1,4 +1,4 @@
-"""Entries put into a model card: not a byte changes that is not theirs."""
+"""Entries put into a model card: no other byte changes."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def test_a_card_behind_a_link_is_changed_where_it_lies(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("content", "seen"), [("\ufeff---\na: b\n---\n", False), ("---\na: b\n---\n", True), ("", True)])
-def test_a_front_matter_that_the_hub_does_not_see_is_told(
+def test_a_front_matter_that_the_hub_does_not_see_is_reported(
     tmp_path: Path, content: str, seen: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "README.md"

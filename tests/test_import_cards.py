@@ -1,4 +1,4 @@
-"""A model card is a row of the table: its numbers as it gives them, what it leaves open as open, its contradictions as one error."""
+"""A model card as a row of the table: its numbers unchanged, what it does not state left open, its contradictions as one error."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_cards_and_folders_stand_in_one_table_each_once(tmp_path: Path, form: st
     assert runs[0].records["STSB"].metrics == {"cos_sim": {"spearman": 0.405}}
 
 
-def test_what_a_card_does_not_say_is_told(tmp_path: Path) -> None:
+def test_what_a_card_does_not_state_is_noted(tmp_path: Path) -> None:
     text = claimed(("STSB", {"cos_sim_spearman": 40.5}), ("Ocnli", {"max_accuracy": 80.0}), ("TNews", {"accuracy": 0.9}))
     other = f"revision: {'a' * 40}"
     text = text.replace(f"revision: {BENCHMARK.task('STSB').revision}", other).replace(f"revision: {BENCHMARK.task('TNews').revision}", "")

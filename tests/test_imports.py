@@ -1,4 +1,4 @@
-"""Result files that others wrote become runs: their numbers to the last digit, nothing averaged over unlike things, nothing hidden."""
+"""Result files of others become runs: numbers to the last digit, nothing averaged over different things, nothing hidden."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_revisions_of_one_model_are_runs_of_their_own(tmp_path: Path) -> None:
     assert [leaderboard_row(run, "cmteb", BENCHMARK).identity for run in (ours, theirs)] == ["unverified", "self-reported"]
 
 
-def test_another_revision_of_the_data_is_told(tmp_path: Path) -> None:
+def test_another_revision_of_the_data_is_noted(tmp_path: Path) -> None:
     run = read(tmp_path / "external", mteb2("STS22", {"cos_sim_spearman": 0.4}, dataset_revision="6d1ba471", mteb_version=None))
     row = leaderboard_row(run, "cmteb", BENCHMARK)
     assert row.identity == "self-reported"
@@ -114,7 +114,7 @@ def test_another_revision_of_the_data_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("revision", ["None", None, ""])
-def test_a_revision_that_is_not_told_is_none(tmp_path: Path, revision: str | None) -> None:
+def test_a_revision_that_is_not_stated_is_none(tmp_path: Path, revision: str | None) -> None:
     run = read(tmp_path, mteb2("STSB", {"cos_sim_spearman": 0.4}, dataset_revision=revision))
     assert run.records["STSB"].dataset_revision is None
     assert "the revision of the data is not told for 1 of 1 tasks" in run.header.notes
@@ -145,7 +145,7 @@ def test_limits_of_the_model_are_not_taken_for_the_setting_of_the_run(tmp_path: 
         (mteb2("Ocnli", {"max_accuracy": 0.8, "main_score": 0.8}), "max_accuracy, not cos_sim_ap: another definition"),
     ],
 )
-def test_a_file_without_the_benchmarks_score_is_told_and_not_counted(tmp_path: Path, result: dict[str, Any], told: str) -> None:
+def test_a_file_without_the_benchmarks_score_is_named_and_not_counted(tmp_path: Path, result: dict[str, Any], told: str) -> None:
     run = read(tmp_path, result)
     assert run.records == {}
     ((task, message),) = run.broken.items()
@@ -344,7 +344,7 @@ def test_records_of_a_card_stay_self_reported_without_their_manifest(tmp_path: P
     assert (trust_of(record), record.harness["source"]) == ("self-reported", "self-reported: front matter of the model card")
 
 
-def test_an_experiment_of_mteb_2_is_told_as_one(tmp_path: Path) -> None:
+def test_an_experiment_of_mteb_2_is_named_as_one(tmp_path: Path) -> None:
     meta = {"name": "org/m", "revision": "a" * 40, "experiment_kwargs": {"dim": 256}}
     folder = tmp_path / "org__m" / ("a" * 40) / "experiments" / "dim_256"
     run = read(folder, mteb2("STSB", {"cosine_spearman": 0.4}), **meta)

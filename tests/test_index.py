@@ -1,4 +1,4 @@
-"""Every score of every run as one CSV that pandas reads as it was meant."""
+"""Every score of every run as one CSV that pandas reads correctly."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def test_mteb_2_averages_31_tasks_and_the_best_accuracy(tmp_path: Path) -> None:
     assert numbers(row) == ["46.58", "58.33", "25.0", "87.0", "50.0", "25.0", "60.0"]
 
 
-def test_an_unknown_convention_is_told_with_the_known_ones(published: Run) -> None:
+def test_an_unknown_convention_is_refused_with_the_known_ones(published: Run) -> None:
     with pytest.raises(RequestError, match=r"'cmtb': did you mean cmteb.*Known: cmteb, max_ap, unrounded, mteb2_31"):
         row_of(published, "cmtb")
 
@@ -108,7 +108,7 @@ def test_a_run_without_any_score_is_all_holes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", ['{"mteb_dataset_name": "TNews", "validation": {"accur', "[]", '{"mteb_dataset_name": "BQ"}', "\x00\xff"]
 )
-def test_a_damaged_or_foreign_file_is_told_and_never_counted(tmp_path: Path, content: str) -> None:
+def test_a_damaged_or_foreign_file_is_named_and_never_counted(tmp_path: Path, content: str) -> None:
     write_run(tmp_path)
     (tmp_path / "TNews.json").write_text(content, encoding="latin-1")
     row = row_of(read_run(tmp_path, BENCHMARK))
@@ -126,7 +126,7 @@ def test_what_is_no_number_is_no_score(tmp_path: Path, score: str) -> None:
     assert numbers(row)[:2] == ["34/35", "8/9"]
 
 
-def test_a_failed_task_is_told_with_its_reason(tmp_path: Path) -> None:
+def test_a_failed_task_is_listed_with_its_reason(tmp_path: Path) -> None:
     write_run(tmp_path, without("TNews"))
     write_failure(tmp_path, "TNews", kind="InputError", message="no labels", traceback="...")
     row = row_of(read_run(tmp_path, BENCHMARK))

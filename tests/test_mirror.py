@@ -1,4 +1,4 @@
-"""`fetch`: a mirror is whole or not there, whatever kills the process; what it holds is known to the byte."""
+"""`fetch`: a mirror is complete or not there, whatever kills the process; its bytes are checked."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def test_a_revision_the_hub_does_not_have(tmp_path: Path, hub: tuple[str, list[s
     assert find_on_hub(tmp_path, hub[0], revision="f" * 40).startswith(f"RequestError the hub has no owner/model@{'f' * 40}")
 
 
-def test_a_hub_out_of_reach_tells_the_ways_out(tmp_path: Path) -> None:
+def test_a_hub_out_of_reach_names_the_ways_out(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{free.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""The calibration's file: what is written comes back, what is damaged or foreign is refused."""
+"""The calibration's file: what is written is read back, what is damaged or belongs to another run is refused."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_no_file_is_an_input_error(tmp_path: Path) -> None:
         read_calibration(tmp_path / "calibration.json", BENCHMARK)
 
 
-def test_unknown_tasks_and_metrics_are_told_at_once(tmp_path: Path) -> None:
+def test_unknown_tasks_and_metrics_are_reported_at_once(tmp_path: Path) -> None:
     file = written(tmp_path, "tasks", value={"TNewz": {}, "TNews": {"accuracy": {"score": 1.0}, "acuracy": {"score": 1.0}}})
     with pytest.raises(RequestError, match="did you mean TNews") as error:
         read_calibration(file, BENCHMARK)
@@ -119,7 +119,7 @@ def test_it_belongs_to_one_run() -> None:
         CALIBRATION.check_belongs(run_of(0.6), BENCHMARK)
 
 
-def test_a_folder_that_can_not_be_written_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_can_not_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(MachineError, match="can't write"):
         write_calibration(tmp_path / "file" / "calibration.json", CALIBRATION)

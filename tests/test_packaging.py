@@ -1,4 +1,4 @@
-"""The wheel carries all it needs: built, installed into an empty folder and run from there, it does what the checkout does."""
+"""The wheel is complete: built, installed into an empty folder and run from there, it does what the checkout does."""
 
 from __future__ import annotations
 

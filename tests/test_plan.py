@@ -1,4 +1,4 @@
-"""Plans against what runs then do: counted ones to the last token, modelled ones against the known size of the job; and refusals."""
+"""Plans against what the runs then do: counted plans to the last token, modelled ones against the known size of the job; and refusals."""
 
 from __future__ import annotations
 
@@ -208,14 +208,14 @@ def test_records_of_another_run_or_of_other_weights_are_not_done(request_of: Req
     assert plan_one(request_of(f"model.path={other}", "overwrite=true")).obstacles == ()
 
 
-def test_a_task_without_data_is_told_and_the_others_are_planned(request_of: Request) -> None:
+def test_a_task_without_data_is_named_and_the_others_are_planned(request_of: Request) -> None:
     plan = plan_one(request_of("tasks=[STSB,TNews]"))
     assert {task.task: task.state for task in plan.tasks} == {"TNews": "no data", "STSB": "open"}
     assert any("TNews" in text and "fetch" in text for text in plan.obstacles)
     assert plan.left.texts > 0
 
 
-def test_a_wrong_request_is_told_whole(request_of: Request, tmp_path: Path) -> None:
+def test_everything_wrong_in_a_request_is_reported(request_of: Request, tmp_path: Path) -> None:
     with pytest.raises(RequestError) as caught:
         make_plan(["dtyp=fp16,fp32", "gpu=a1000", "max_len=x", "model=acg"])
     for part in ("did you mean dtype", "did you mean a100", "max_len=x", "did you mean acge"):

@@ -1,4 +1,4 @@
-"""What is shown while a run goes on: numbers by hand on a clock of the test's own, and what a terminal of 80 columns gets of a real run."""
+"""What is shown during a run: numbers by hand with the test's own clock, and a real run on a terminal of 80 columns."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_an_estimate_of_nothing_known_is_none_and_a_dropped_task_is_not_waited_f
     assert estimate.total == 300
 
 
-def test_the_view_fits_80_columns_and_tells_tasks_rate_eta_and_hits() -> None:
+def test_the_view_fits_80_columns_and_shows_tasks_rate_eta_and_hits() -> None:
     clock = Clock()
     live = Live(terminal(), clock=clock)
     tasks: list[TaskSpec] = list(BENCHMARK.tasks)
@@ -165,7 +165,7 @@ def test_a_summary_has_colour_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch
     assert "\x1b[3" not in written(without)
 
 
-def test_a_real_run_is_told_to_its_end(tmp_path: Path) -> None:
+def test_a_real_run_is_shown_to_its_end(tmp_path: Path) -> None:
     rows = [{"sentence1": "今天" * (1 + i % 9), "sentence2": "明日火星" * (1 + i % 5), "score": i % 6} for i in range(60)]
     path = tmp_path / "data" / "STSB" / "test.jsonl"
     path.parent.mkdir(parents=True)

@@ -55,7 +55,7 @@ def test_minilm_has_the_published_scores(run: Run, name: str) -> None:
             assert record.metric(task, f"{similarity}.{figure}") == pytest.approx(published[f"{told}_{figure}"], abs=1e-4)
 
 
-def test_every_task_tells_whether_its_data_is_the_benchmarks(run: Run) -> None:
+def test_every_task_states_whether_its_data_is_the_benchmarks(run: Run) -> None:
     verdicts = {name: record.harness["data"]["verdict"] for name, record in run.records.items()}
     assert verdicts == dict.fromkeys(VERIFIED, "verified") | {"Waimai": "not C-MTEB"}
     assert run.records["Waimai"].harness["data"]["mismatches"]

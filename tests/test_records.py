@@ -1,4 +1,4 @@
-"""Result files: written whole, read with suspicion."""
+"""Result files: written completely, checked when read."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_no_record_is_written_with_a_number_that_is_none(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_tells_its_failed_and_its_broken_tasks(tmp_path: Path) -> None:
+def test_a_run_lists_its_failed_and_its_broken_tasks(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     write_manifest(folder, HEADER, {})
     write_record(folder, record())

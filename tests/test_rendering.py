@@ -151,7 +151,7 @@ def test_a_run_is_not_compared_with_itself(published: Run) -> None:
     assert "69.07 72.75  58.7 87.84 67.99 72.93 62.09 self" in text
 
 
-def test_every_task_is_told_for_the_published_run(published: Run) -> None:
+def test_every_task_is_listed_for_the_published_run(published: Run) -> None:
     lines = table([published], BENCHMARK, convention="cmteb", format="text", tasks=True).splitlines()
     assert sum(line.startswith(tuple(f"{task.name} " for task in BENCHMARK.tasks)) for line in lines) == 35
     assert next(line for line in lines if line.startswith("T2Reranking")).split() == ["T2Reranking", "Rank", "dev", "66.62", "self"]
@@ -170,7 +170,7 @@ def test_missing_tasks_are_named_while_they_are_few(tmp_path: Path) -> None:
     assert "many: no record of 34 of the 35 tasks" in text
 
 
-def test_a_folder_that_is_no_run_is_told_below_the_table(results: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_no_run_is_named_below_the_table(results: Path, tmp_path: Path) -> None:
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "manifest.json").write_text('{"name": "a web app"}', encoding="utf-8")
     text = table(load_rows([results / "results/acge", tmp_path / "foreign"], BENCHMARK), BENCHMARK, convention="cmteb", format="text")
@@ -180,7 +180,7 @@ def test_a_folder_that_is_no_run_is_told_below_the_table(results: Path, tmp_path
 
 
 @pytest.mark.parametrize("arguments", [{"convention": "best", "format": "md"}, {"convention": "cmteb", "format": "html"}])
-def test_unknown_names_are_told_with_the_known_ones(published: Run, arguments: dict[str, str]) -> None:
+def test_unknown_names_are_refused_with_the_known_ones(published: Run, arguments: dict[str, str]) -> None:
     with pytest.raises(RequestError, match=r"unknown (convention 'best'|format 'html').*Known: "):
         table([published], BENCHMARK, **arguments)
 

@@ -1,4 +1,4 @@
-"""What stands beside what in a report, and what is never mixed: rows, differences, curves, costs, settings, claims."""
+"""What a report shows together, and what it never mixes: rows, differences, curves, costs, settings, claims."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_printed_rows_are_left_out_under_a_convention_that_is_not_theirs() -> No
     assert len(report.entries[0].row.tasks) == 31
 
 
-def test_rows_of_one_model_are_told_apart_by_what_differs_alone(tmp_path: Path) -> None:
+def test_rows_of_one_model_are_labelled_by_what_differs(tmp_path: Path) -> None:
     for dim in (256, 1792):
         ours(tmp_path / str(dim), dim=dim)
     assert [entry.setting for entry in build_report([tmp_path], BENCHMARK).entries] == ["dim 1792", "dim 256"]
@@ -186,7 +186,7 @@ def test_other_data_has_curves_of_its_own(tmp_path: Path) -> None:
     assert [(each.axis, each.on_benchmark, len(each.lines)) for each in curves] == [("dim", True, 1), ("dim", False, 1)]
 
 
-def test_a_hole_breaks_a_curve_and_is_told_in_its_table(tmp_path: Path) -> None:
+def test_a_hole_breaks_a_curve_and_is_shown_in_its_table(tmp_path: Path) -> None:
     for dim in (64, 256, 1792):
         ours(tmp_path / str(dim), dim=dim, scores={n: s for n, s in BY_HAND.items() if dim != 256 or n != "STSB"})
     report = build_report([tmp_path], BENCHMARK)
@@ -199,7 +199,7 @@ def test_a_hole_breaks_a_curve_and_is_told_in_its_table(tmp_path: Path) -> None:
     assert {path.count("L") for path in paths} == {0, 2} or {path.count("L") for path in paths} == {2}
 
 
-def test_costs_are_summed_over_sittings_and_a_torn_line_is_told(tmp_path: Path) -> None:
+def test_costs_are_summed_over_sittings_and_a_torn_line_is_reported(tmp_path: Path) -> None:
     run = ours(tmp_path / "a")
     lines = [
         {

@@ -1,4 +1,4 @@
-"""The page in a real browser: it opens from disk, keeps to itself, and does what its buttons say."""
+"""The page in a real browser: it opens from disk, loads nothing else, and its buttons work."""
 
 from __future__ import annotations
 

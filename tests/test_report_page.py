@@ -1,4 +1,4 @@
-"""The page and the other forms of a report: nothing in the data can do more than be read, and every number leads to its file."""
+"""The page and the other forms of a report: no data can run as code, and every number links to its file."""
 
 from __future__ import annotations
 

@@ -45,13 +45,13 @@ def test_the_committed_scores_are_as_expected_and_of_all_tasks() -> None:
     assert selfcheck.deviations(run, BENCHMARK) == []
 
 
-def test_a_main_score_that_moved_by_a_hundredth_of_a_point_is_told() -> None:
+def test_a_main_score_that_moved_by_a_hundredth_of_a_point_is_reported() -> None:
     (deviation,) = selfcheck.deviations(sample_run(STSB=1e-4), BENCHMARK)
     assert (deviation.task, deviation.metric) == ("STSB", "cos_sim.spearman")
     assert "+0.000100" in str(deviation)
 
 
-def test_a_missing_task_is_told() -> None:
+def test_a_missing_task_is_reported() -> None:
     run = sample_run()
     without = replace(run, records={name: record for name, record in run.records.items() if name != "TNews"})
     assert {deviation.task for deviation in selfcheck.deviations(without, BENCHMARK)} == {"TNews"}

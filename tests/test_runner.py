@@ -1,4 +1,4 @@
-"""Runs from end to end on a tiny model and small folders: what is written, resumed, refused, and what survives."""
+"""Runs from end to end on a tiny model and small folders: what is written, resumed, refused, and what survives a failure."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def contents(folder: Path) -> dict[str, Any]:
     return found
 
 
-def test_a_run_leaves_a_record_per_task_and_a_manifest_that_tells_its_origin(run: Run) -> None:
+def test_a_run_leaves_a_record_per_task_and_a_manifest_that_states_its_origin(run: Run) -> None:
     outcome = run()
     assert (outcome.computed, outcome.reused, outcome.failed) == (("JDReview", "Ocnli", "STSB"), (), {})
     told = read_run(outcome.folder, BENCHMARK)

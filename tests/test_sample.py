@@ -1,4 +1,4 @@
-"""The embedded sample: what its script makes, with every oddity that the code has to meet, and margins that no rounding crosses."""
+"""The embedded sample: what its script makes, with every unusual shape that the code must handle, and margins that no rounding crosses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores are a function of task, data and model alone, and every known breakage of mteb 1.1.1 on today's libraries is handled."""
+"""Scores are a function of task, data and model alone, and every known problem of mteb 1.1.1 with current libraries is handled."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def test_nothing_is_found_in_a_store_that_is_not_there_and_nothing_is_made(store
     assert not store.path.exists()
 
 
-def test_keys_that_share_their_first_half_are_told_apart(store: VectorStore) -> None:
+def test_keys_that_share_their_first_half_are_distinct(store: VectorStore) -> None:
     keys = np.zeros((50, 16), dtype=np.uint8)
     keys[:, 15] = np.arange(50)
     keys[40:, 0] = 7
@@ -195,7 +195,7 @@ def test_a_kill_leaves_whole_shards_and_no_lock(store: VectorStore) -> None:
 
 
 @pytest.mark.parametrize("place", [2, 30, -1, 250])
-def test_a_damaged_shard_is_told_set_aside_and_never_read(store: VectorStore, caplog: pytest.LogCaptureFixture, place: int) -> None:
+def test_a_damaged_shard_is_reported_renamed_and_never_read(store: VectorStore, caplog: pytest.LogCaptureFixture, place: int) -> None:
     vectors = open_vectors(store)
     for name in ("good", "bad"):
         vectors.put(keys_of(*(f"{name} {i}" for i in range(9))), numbers(9))

@@ -1,4 +1,4 @@
-"""The product of several values, on Hydra's launchers: every point a run, a failing one no obstacle, a second call no work."""
+"""The product of several values, on Hydra's launchers: every point is a run, a failing one stops no other, a second call has no work."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_job_that_fails_does_not_stop_the_others(basics: list[str], tmp_path: 
     assert (jobs[1].error, jobs[1].failed) == (None, {})
 
 
-def test_all_wrong_values_are_told_before_the_first_job(basics: list[str], tmp_path: Path) -> None:
+def test_all_wrong_values_are_reported_before_the_first_job(basics: list[str], tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="fp8") as caught:
         sweep([*basics, *places(tmp_path), "dtype=fp32,fp8", "gpu=cpu,tpu", "benchmark=cmteb35"], quiet=True)
     assert "tpu" in str(caught.value)
