@@ -13,7 +13,7 @@ from rich.console import Console
 from tiny_models import build_model
 
 from harness.core.benchmark import TaskSpec, load_benchmark
-from harness.run.encode.encoder import Progress as Step
+from harness.run.encode.encoder import EncodingStep
 from harness.run.here import resolve_here
 from harness.run.progress import Estimate, Live, Silent, WindowPart, show_progress
 from harness.run.runner import execute
@@ -33,8 +33,8 @@ class Clock:
         return self.now
 
 
-def step(done: int, planned: int, *, tokens: int = 0, read: int = 0, texts: int = 100, found: int = 0) -> Step:
-    return Step(texts=texts, read=read, found=found, tokens=tokens, done=done, planned=planned)
+def step(done: int, planned: int, *, tokens: int = 0, read: int = 0, texts: int = 100, found: int = 0) -> EncodingStep:
+    return EncodingStep(texts=texts, read=read, found=found, tokens=tokens, done=done, planned=planned)
 
 
 def terminal(width: int = 80) -> Console:
