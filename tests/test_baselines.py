@@ -16,8 +16,9 @@ from harness.core.calibration import write_calibration
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.records import Run, read_run, write_failure, write_manifest
 from harness.read.drift import baselines
-from harness.read.drift.baselines import Accepted, accept_baseline, accepted_lines, list_baselines, listed_lines, read_log
+from harness.read.drift.baselines import Accepted, accept_baseline, list_baselines, read_log
 from harness.read.drift.check import check_folders
+from harness.show.baselines import accepted_lines, listed_lines
 
 WHEN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

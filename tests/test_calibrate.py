@@ -33,7 +33,8 @@ from harness.run.progress import Silent
 from harness.run.runner import execute
 from harness.run.score.adapter import EmbeddingModel
 from harness.run.score.tasks import planned_texts, score_examples
-from harness.show.calibration import calibrated_summary
+from harness.show.calibration import calibration_document
+from harness.show.text import render_text
 
 BENCHMARK = load_benchmark()
 TASKS = ("JDReview", "ThuNewsClusteringS2S", "AFQMC", "CMedQAv1", "CovidRetrieval")
@@ -221,7 +222,7 @@ def test_a_calibration_takes_no_forward_pass_and_is_the_same_every_time(home: Pa
     assert pearson is not None
     assert RESOLUTION < pearson < 0.01, "it follows the vectors themselves"
     assert again.calibration.seeds("JDReview", "accuracy") == done.calibration.seeds("JDReview", "accuracy")
-    told = calibrated_summary(done, BENCHMARK)
+    told = render_text(calibration_document(done, BENCHMARK))
     assert "0 forward passes" in told
     assert "JDReview" in told
 

@@ -16,8 +16,13 @@ from harness.commands import main
 from harness.core.calibration import points, write_calibration
 from harness.core.errors import InputError, RequestError
 from harness.core.records import Run, read_run, write_failure, write_manifest, write_record
-from harness.read.drift.check import check_folders, check_runs
-from harness.show.drift import conclusion, drift_text
+from harness.read.drift.check import DriftReport, check_folders, check_runs
+from harness.show.drift import conclusion, drift_document
+from harness.show.text import render_text
+
+
+def shown(report: DriftReport) -> str:
+    return render_text(drift_document(report))
 
 
 @pytest.fixture
@@ -53,7 +58,7 @@ def test_a_difference_of_the_tolerance_itself_passes(baseline: Run, tmp_path: Pa
 def test_without_a_calibration_only_identical_scores_pass(baseline: Run, tmp_path: Path) -> None:
     report = check(baseline, gate_run(tmp_path / "candidate", {"TNews": 1e-9}), tolerance=None)
     assert (verdict(report, "TNews"), report.exit_code) == ("drifted", 3)
-    assert "no calibration, only identical scores pass" in drift_text(report)
+    assert "no calibration, only identical scores pass" in shown(report)
 
 
 def test_a_task_that_was_not_calibrated_must_be_identical(baseline: Run, tmp_path: Path) -> None:
@@ -70,7 +75,7 @@ def test_another_metric_that_drifts_closes_the_gate_without_main_only(baseline: 
     report = check(baseline, candidate)
     assert (verdict(report, "TNews"), report.exit_code) == ("identical", 3)
     assert conclusion(report) == "DRIFT: 35 tasks, 35 identical; in 1 of them other metrics drifted"
-    assert "f1" in drift_text(report)
+    assert "f1" in shown(report)
     relaxed = check(baseline, candidate, main_only=True)
     assert relaxed.exit_code == 0
     assert "not counted: --main-only" in conclusion(relaxed)
@@ -94,7 +99,7 @@ def test_a_missing_task_closes_the_gate_and_a_failed_one_states_why(baseline: Ru
     write_failure(folder, "Waimai", kind="MachineError", message="out of memory", traceback="")
     report = check(baseline, read_run(folder, BENCHMARK))
     assert (verdict(report, "TNews"), verdict(report, "Waimai"), report.exit_code) == ("missing", "missing", 3)
-    assert "missing: it failed: out of memory (Waimai)" in drift_text(report)
+    assert "missing: it failed: out of memory (Waimai)" in shown(report)
     subset = check(baseline, read_run(folder, BENCHMARK), tasks=["STS", "JDReview"])
     assert (len(subset.tasks), subset.exit_code) == (9, 0)
     assert any(note.startswith("not checked, though the candidate has them: Amazon") for note in subset.notes)
@@ -128,10 +133,10 @@ def test_another_protocol_is_not_compared_without_allow_unlike(baseline: Run, tm
     candidate = gate_run(tmp_path / "candidate", manifest={change: value})
     report = check(baseline, candidate)
     assert (report.counts, report.exit_code) == ({"not comparable": 35}, 2)
-    assert "--allow-unlike does it" in drift_text(report)
+    assert "--allow-unlike does it" in shown(report)
     forced = check(baseline, candidate, allow_unlike=True)
     assert (forced.counts, forced.exit_code) == ({"identical": 35}, 0)
-    assert "compared all the same (--allow-unlike)" in drift_text(forced)
+    assert "compared all the same (--allow-unlike)" in shown(forced)
 
 
 @pytest.mark.parametrize("changes", [{"model": "other"}, {"dtype": "float32"}, {"max_len": 1024}, {"dim": 768}, {"dim": None}])
@@ -146,7 +151,7 @@ def test_other_environments_are_compared_and_listed(baseline: Run, tmp_path: Pat
     report = check(baseline, gate_run(tmp_path / "candidate", {"TNews": 1.0}, manifest=changes))
     assert report.exit_code == 3
     assert {each.key for each in report.environment} == set(changes)
-    assert f"differs (model): model.weights_digest: {'b' * 12} -> {'f' * 12}" in drift_text(report)
+    assert f"differs (model): model.weights_digest: {'b' * 12} -> {'f' * 12}" in shown(report)
 
 
 @pytest.mark.parametrize(
@@ -178,9 +183,10 @@ def test_results_of_others_do_not_tell_enough_to_be_compared(baseline: Run, tmp_
 
 def test_equal_vectors_leave_rounding_no_part(baseline: Run, tmp_path: Path) -> None:
     told = "no rounding explains that"
-    assert told in drift_text(check(baseline, gate_run(tmp_path / "a", {"TNews": 0.1}))).replace("\n   ", " ")
-    assert told not in drift_text(check(baseline, gate_run(tmp_path / "b")))
-    assert told not in drift_text(check(baseline, gate_run(tmp_path / "c", {"TNews": 0.1}, manifest={"model.digest": "f" * 64})))
+    assert told in shown(check(baseline, gate_run(tmp_path / "a", {"TNews": 0.1}))).replace("\n   ", " ")
+    assert told not in shown(check(baseline, gate_run(tmp_path / "b")))
+    other = gate_run(tmp_path / "c", {"TNews": 0.1}, manifest={"model.digest": "f" * 64})
+    assert told not in shown(check(baseline, other))
 
 
 # Hostile inputs

@@ -17,7 +17,8 @@ from harness.core.records import read_run, write_failure
 from harness.core.words import display_width
 from harness.read.drift.check import DriftReport, check_runs
 from harness.show.ci import append_summary, workflow_commands, write_junit
-from harness.show.drift import drift_json, drift_markdown, drift_text, signed
+from harness.show.drift import drift_document, drift_markdown, signed
+from harness.show.form import write_document
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -40,6 +41,10 @@ def drifting(folder: Path) -> DriftReport:
     )
 
 
+def drift_text(report: DriftReport) -> str:
+    return write_document(drift_document(report), "text")
+
+
 @pytest.mark.parametrize(("form", "suffix"), [(drift_text, "txt"), (drift_markdown, "md")])
 def test_the_golden_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Any, suffix: str) -> None:
     monkeypatch.chdir(tmp_path)
@@ -55,7 +60,7 @@ def test_the_golden_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, for
 
 def test_json_has_every_metric_unrounded(tmp_path: Path) -> None:
     report = drifting(tmp_path)
-    found = json.loads(drift_json(report))
+    found = json.loads(write_document(drift_document(report), "json"))
     assert (found["exit_code"], found["counts"]["drifted"], found["counts"]["not comparable"]) == (3, 2, 1)
     tnews = next(task for task in found["tasks"] if task["task"] == "TNews")
     assert [metric["verdict"] for metric in tnews["metrics"]] == ["drifted", "identical"]

@@ -21,8 +21,7 @@ from harness.core.records import RowHeader, TaskRecord, write_manifest, write_re
 from harness.read.explain import effects
 from harness.read.explain.build import Explanation, explain
 from harness.read.explain.effects import Effect, average_effect, holm, judge, task_effect
-from harness.show.explain import as_json, render
-from harness.show.explain_words import points
+from harness.show.explain import as_json, points, render
 
 QUERIES = BENCHMARK.task("CovidRetrieval")
 PAIRS = BENCHMARK.task("STSB")

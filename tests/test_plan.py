@@ -33,8 +33,8 @@ from harness.run.plan.planning import make_plan
 from harness.run.plan.values import Plan, RunPlan
 from harness.run.progress import Silent
 from harness.run.runner import COSTS, Outcome, execute
-from harness.show.plan import plan_json, plan_text
-from harness.show.tables import TERMINAL_WIDTH
+from harness.show.plan import plan_document, plan_json
+from harness.show.text import TERMINAL_WIDTH, render_text
 
 BENCHMARK = load_benchmark()
 WORDS = ["今天天气", "明日火星", "中文句子", "你好模型", "山水小大", "上下左右", "东西南北", "木金土水"]
@@ -112,7 +112,7 @@ def test_a_plan_is_what_the_run_then_does_before_and_after_a_part_of_it(request_
     after = plan_one(request)
     assert states(after) == ["done"] * 3
     assert (after.cost.flops, after.left.texts, after.seconds, after.vector_bytes) == (0, 0, 0.0, 0)
-    assert "nothing is left to encode, nor to score" in plan_text(Plan(runs=(after,)))
+    assert "nothing is left to encode, nor to score" in render_text(plan_document(Plan(runs=(after,))))
 
 
 def test_a_lost_record_costs_no_forward_pass_where_there_is_a_store(request_of: Request) -> None:
@@ -280,7 +280,7 @@ def test_the_card_is_planned_for_a_gpu_that_is_not_here_from_statistics(tmp_path
     assert any("acge_text_embedding" in text and "cache" in text for text in long.obstacles)
     assert any("35 of 35 tasks" in text and "HF_HUB_OFFLINE" in text for text in long.obstacles)
     assert list(tmp_path.iterdir()) == []
-    for text in (plan_text(sweep), plan_text(Plan(runs=(long,)))):
+    for text in (render_text(plan_document(sweep)), render_text(plan_document(Plan(runs=(long,))))):
         assert max(map(display_width, text.splitlines())) <= TERMINAL_WIDTH
     assert json.loads(json.dumps(plan_json(sweep), allow_nan=False))["runs"][1]["flops"] == 0
 

@@ -21,7 +21,7 @@ from harness.core.errors import RequestError
 from harness.core.records import Run, read_run, write_failure
 from harness.core.words import display_width
 from harness.read.leaderboard import leaderboard_row, load_rows, printed_rows
-from harness.show.leaderboard import FORMATS, render, table
+from harness.show.leaderboard import render, table
 
 GOLDEN = Path(__file__).parent / "golden"
 SUFFIX = {"text": "txt", "md": "md", "csv": "csv", "json": "json"}
@@ -64,7 +64,7 @@ def assert_golden(name: str, found: str) -> None:
     assert found + "\n" == path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", ["text", "md", "csv", "json"])
 def test_the_golden_table_of_runs_against_the_card(runs: list[Run], published: Run, form: str) -> None:
     found = table(runs, BENCHMARK, convention="cmteb", format=form, against=published)
     assert_golden(f"against_card.{SUFFIX[form]}", found.replace(str(PUBLISHED), "PUBLISHED"))
@@ -179,9 +179,9 @@ def test_a_folder_that_is_no_run_is_named_below_the_table(results: Path, tmp_pat
     assert " foreign 0/35 0/9 0/4 0/2 0/4 0/8 0/8 " in text
 
 
-@pytest.mark.parametrize("arguments", [{"convention": "best", "format": "md"}, {"convention": "cmteb", "format": "html"}])
+@pytest.mark.parametrize("arguments", [{"convention": "best", "format": "md"}, {"convention": "cmteb", "format": "htm"}])
 def test_unknown_names_are_refused_with_the_known_ones(published: Run, arguments: dict[str, str]) -> None:
-    with pytest.raises(RequestError, match=r"unknown (convention 'best'|format 'html').*Known: "):
+    with pytest.raises(RequestError, match=r"unknown (convention 'best'|format 'htm').*Known: "):
         table([published], BENCHMARK, **arguments)
 
 
@@ -190,7 +190,7 @@ def test_no_run_is_a_wrong_request() -> None:
         table([], BENCHMARK, convention="cmteb", format="text")
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", ["text", "md", "csv", "json"])
 def test_nan_is_never_printed(runs: list[Run], form: str) -> None:
     row = leaderboard_row(runs[0], "cmteb", BENCHMARK)
     row = replace(row, cells=tuple(replace(cell, value=float("nan")) for cell in row.cells))

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from harness.commands import main
 from harness.core.errors import InputError, RequestError
 from harness.core.records import MANIFEST, read_run, write_failure
+from harness.show.latex import escape_latex
 from harness.show.report.build import build_report
-from harness.show.report.latex import escape_latex, render_latex
+from harness.show.report.latex import rows_latex
 from harness.show.report.model import Report
 from harness.show.report.words import LANGUAGES, PAGE, words
 from harness.show.report.write import report_text, write_charts
@@ -184,7 +185,7 @@ def test_latex_never_makes_other_data_the_best(tmp_path: Path) -> None:
     ours(tmp_path / "real")
     ours(tmp_path / "sample", harness=SAMPLE, scores=dict.fromkeys(NAMES, 0.99))
     rows = [entry.row for entry in build_report([tmp_path], BENCHMARK).entries]
-    text = render_latex(rows)
+    text = rows_latex(rows)
     assert r"\textbf{45.88}" in text
     assert r"\textbf{99.00}" not in text
     assert r"acge$^{\dagger}$" in text

@@ -9,17 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.show.tables import (
-    TERMINAL_WIDTH,
-    Column,
-    csv_table,
-    display_width,
-    escape_markdown,
-    markdown_table,
-    one_line,
-    paragraph,
-    text_table,
-)
+from harness.core.words import display_width, one_line
+from harness.show.form import Column
+from harness.show.markdown import escape_markdown, markdown_table
+from harness.show.plain import csv_table
+from harness.show.text import TERMINAL_WIDTH, paragraph, text_table
 
 NAME = Column(title="Model Name", short="Model", shrinks_to=8)
 GPU = Column(title="GPU", short="GPU", shrinks_to=4)

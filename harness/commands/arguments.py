@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TypeAlias
 
+from harness.show.form import format_names
+
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -21,3 +23,8 @@ def add_benchmark(parser: argparse.ArgumentParser) -> None:
 def add_quiet(parser: argparse.ArgumentParser) -> None:
     """`--quiet`."""
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+
+
+def add_format(parser: argparse.ArgumentParser) -> None:
+    """`--format`: any format there is."""
+    parser.add_argument("--format", choices=format_names(), default="text")

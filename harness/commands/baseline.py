@@ -31,9 +31,11 @@ def _accept(arguments: argparse.Namespace) -> int:
 
     from harness.core.benchmark import load_benchmark
     from harness.core.environment import git_user
-    from harness.read.drift.baselines import accept_baseline, accepted_lines
+    from harness.read.drift.baselines import accept_baseline
     from harness.read.drift.check import one_run
-    from harness.show.drift import drift_text
+    from harness.show.baselines import accepted_lines
+    from harness.show.drift import drift_document
+    from harness.show.text import render_text
 
     benchmark = load_benchmark(arguments.benchmark)
     accepted = accept_baseline(
@@ -47,14 +49,15 @@ def _accept(arguments: argparse.Namespace) -> int:
         tasks=arguments.tasks,
     )
     if accepted.changes:
-        print(f"{drift_text(accepted.changes)}\n")
+        print(f"{render_text(drift_document(accepted.changes))}\n")
     print("\n".join(accepted_lines(accepted)))
     return 0
 
 
 def _baselines(arguments: argparse.Namespace) -> int:
     from harness.core.benchmark import load_benchmark
-    from harness.read.drift.baselines import list_baselines, listed_lines
+    from harness.read.drift.baselines import list_baselines
+    from harness.show.baselines import listed_lines
 
     listed = list_baselines(arguments.to, load_benchmark(arguments.benchmark))
     print("\n".join(listed_lines(listed)))

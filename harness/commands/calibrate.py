@@ -25,7 +25,8 @@ def _call(arguments: argparse.Namespace) -> int:
     from harness.core.benchmark import load_benchmark
     from harness.core.calibration import CALIBRATION, write_calibration
     from harness.run.calibrate.measure import calibrate, check_parts
-    from harness.show.calibration import calibrated_summary
+    from harness.show.calibration import calibration_document
+    from harness.show.text import render_text
 
     calibrated = calibrate(
         arguments.run,
@@ -37,5 +38,5 @@ def _call(arguments: argparse.Namespace) -> int:
     )
     output = arguments.output or arguments.run / CALIBRATION
     write_calibration(output, calibrated.calibration)
-    print(f"{calibrated_summary(calibrated, load_benchmark(calibrated.benchmark))}\nwritten to {output}")
+    print(f"{render_text(calibration_document(calibrated, load_benchmark(calibrated.benchmark)))}\nwritten to {output}")
     return 0

@@ -29,7 +29,8 @@ def _call(arguments: argparse.Namespace) -> int:
     from harness.core.benchmark import load_benchmark
     from harness.read.drift.check import check_folders
     from harness.show.ci import append_summary, workflow_commands, write_junit
-    from harness.show.drift import drift_json, drift_text
+    from harness.show.drift import drift_document
+    from harness.show.form import write_document
 
     report = check_folders(
         arguments.baseline,
@@ -40,7 +41,7 @@ def _call(arguments: argparse.Namespace) -> int:
         allow_unlike=arguments.allow_unlike,
         main_only=arguments.main_only,
     )
-    print(drift_json(report) if arguments.json else drift_text(report))
+    print(write_document(drift_document(report), "json" if arguments.json else "text"))
     for line in workflow_commands(os.environ, report):
         print(line, file=sys.stderr)
     append_summary(os.environ, report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from harness.commands.arguments import Commands, add_benchmark
+from harness.commands.arguments import Commands, add_benchmark, add_format
 
 
 def add_parser(commands: Commands) -> None:
@@ -14,7 +14,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("card", type=Path, metavar="CARD", help="the README.md of a model, or a folder of results")
     parser.add_argument("--against", type=Path, metavar="RUN", help="a run folder, published records, or mteb's own result files")
     parser.add_argument("--noise", type=Path, metavar="FILE", help="the run's calibration.json (python -m harness calibrate RUN)")
-    parser.add_argument("--format", choices=("text", "md", "json"), default="text")
+    add_format(parser)
     add_benchmark(parser)
     parser.set_defaults(command=_call)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from harness.commands.arguments import Commands, add_benchmark
+from harness.commands.arguments import Commands, add_benchmark, add_format
 from harness.core.errors import RequestError
 
 
@@ -13,7 +13,7 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser("explain", help="what changing one setting did, on the same examples: explain RUN RUN ...")
     parser.add_argument("paths", nargs="+", type=Path, metavar="RUN", help="a run folder, a folder that holds some, or a card")
-    parser.add_argument("--format", choices=("text", "md", "json"), default="text")
+    add_format(parser)
     parser.add_argument("--examples", type=int, default=3, metavar="N", help="list the N examples of each task that moved most (3)")
     add_benchmark(parser)
     parser.set_defaults(command=_call)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from harness.commands.arguments import Commands, add_quiet
 
@@ -20,9 +19,10 @@ def add_parser(commands: Commands) -> None:
 def _call(arguments: argparse.Namespace) -> int:
     from harness.run.plan.planning import make_plan
     from harness.run.progress import show_step
-    from harness.show.plan import plan_json, plan_text
+    from harness.show.form import write_document
+    from harness.show.plan import plan_document
 
     with show_step(quiet=arguments.quiet) as on_step:
         plan = make_plan(arguments.overrides, on_step=on_step)
-    print(json.dumps(plan_json(plan), indent=2, ensure_ascii=False, allow_nan=False) if arguments.json else plan_text(plan))
+    print(write_document(plan_document(plan), "json" if arguments.json else "text"))
     return 0

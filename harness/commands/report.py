@@ -11,7 +11,7 @@ from harness.core.errors import RequestError
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add_parser("report", help="one page on runs and published results: report PATH... -o parser.html")
+    parser = commands.add_parser("report", help="one page on runs and published results: report PATH... -o report.html")
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a folder of results, or the README.md of a model")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to write it; the page needs one, other forms are printed")
     parser.add_argument("--format", choices=("html", "latex", "csv", "markdown", "json"), default="html")

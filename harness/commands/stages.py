@@ -19,8 +19,9 @@ from harness.run.here import resolve_here
 from harness.run.progress import show_progress
 from harness.run.runner import CARD_DTYPES, execute
 from harness.show.console import published_run
+from harness.show.form import Column
 from harness.show.leaderboard import table
-from harness.show.tables import Column, text_table
+from harness.show.text import text_table
 
 PUBLISHED_MODEL = "acge_text_embedding"
 

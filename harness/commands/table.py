@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from harness.commands.arguments import Commands, add_benchmark
+from harness.commands.arguments import Commands, add_benchmark, add_format
 from harness.core.errors import RequestError
 
 
@@ -13,7 +13,7 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser("table", help="the leaderboard table of run folders")
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a run folder, or a folder that holds some")
-    parser.add_argument("--format", choices=("text", "md", "csv", "json"), default="text")
+    add_format(parser)
     parser.add_argument("--convention", default="cmteb", help="how scores are averaged")
     parser.add_argument("--tasks", action="store_true", help="every task, not only the averages")
     parser.add_argument("--against", type=Path, metavar="PATH", help="a run folder (a published one) to compare every row with")

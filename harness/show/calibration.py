@@ -1,11 +1,11 @@
-"""A calibration as text for a terminal."""
+"""What a calibration measured."""
 
 from __future__ import annotations
 
 from harness.core.benchmark import Benchmark
 from harness.read.leaderboard import printed
 from harness.run.calibrate.measure import Calibrated
-from harness.show.tables import Column, paragraph, text_table
+from harness.show.form import Block, Column, Document, Grid, Sentences
 
 _COLUMNS = (
     Column(title="Task", short="Task"),
@@ -18,7 +18,7 @@ _COLUMNS = (
 )
 
 
-def calibrated_summary(calibrated: Calibrated, benchmark: Benchmark) -> str:
+def calibration_document(calibrated: Calibrated, benchmark: Benchmark) -> Document:
     """The main metric of every task with its three floors, how rounding was measured, and what it took."""
     calibration, rows = calibrated.calibration, []
     for task in benchmark.tasks:
@@ -26,16 +26,16 @@ def calibrated_summary(calibrated: Calibrated, benchmark: Benchmark) -> str:
         if noise:
             rounding, seeds, sampling = noise.rounding, noise.seeds, noise.sampling
             rows.append(
-                [
+                (
                     *(task.name, task.main, printed(noise.score)),
                     f"{rounding.tolerance:.3g}" if rounding else "",
                     f"{rounding.moved}/{rounding.draws}" if rounding else "",
                     f"{seeds.sd:.3g}" if seeds else "",
                     f"{sampling.sd:.3g}" if sampling else "",
-                ]
+                )
             )
-    lines = [text_table(_COLUMNS, rows), "", *(paragraph(line, indent=3) for line in _scale_lines(calibrated))]
-    return "\n".join(lines)
+    blocks: list[Block] = [Grid(_COLUMNS, tuple(rows)), Sentences(tuple(_scale_lines(calibrated)))]
+    return Document(blocks=lambda: blocks, data=dict)
 
 
 def _scale_lines(calibrated: Calibrated) -> list[str]:

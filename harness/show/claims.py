@@ -1,62 +1,51 @@
-"""Claims, checks and grades as text for a terminal, Markdown or JSON."""
+"""Claims, checks and grades of a model card."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
 
-from harness.core.errors import RequestError, unknown
+from harness.core.words import SHORT_TYPES
 from harness.read.claims.averages import Averages, Fit
 from harness.read.claims.findings import VERDICTS, Check
 from harness.read.claims.grading import COMPARED, GRADES, Comparison, Graded
 from harness.read.claims.report import Report
 from harness.read.claims.sheet import Sheet
 from harness.read.leaderboard import CONVENTIONS, printed
-from harness.show.leaderboard import briefly
-from harness.show.tables import Column, escape_markdown, markdown_table, paragraph, text_table
+from harness.show.form import Block, Column, Document, Grid, Sentences, write_document
 
-Format = Literal["text", "md", "json"]
-FORMATS: tuple[Format, ...] = get_args(Format)
 _LISTED_AT_MOST = 20  # metrics that are not reproduced; JSON has all of them
-_SHORT = {"Average": "Avg", "Classification": "Clas", "Clustering": "Clus", "Pair": "Pair", "Reranking": "Rank", "Retrieval": "Retr"}
 
 
 def render_claims(report: Report, format: str) -> str:  # noqa: A002 (the option's name)
-    """The report as `text` (a terminal of 100 columns), `md` or `json`, without a newline at the end.
+    """The report in that format, without a newline at the end.
 
     Raises:
         RequestError: an unknown format.
     """
-    if format not in FORMATS:
-        raise RequestError(unknown("format", format, FORMATS))
-    if format == "json":
-        return json.dumps(_json(report), indent=2, ensure_ascii=False, allow_nan=False)
-    parts = [_Part(_title(report.sheet, report.averages)), _rows_part(report), _checks_part(report.checks), _findings_part(report)]
-    parts += _comparison_parts(report.comparison) if report.comparison else []
-    return "\n\n".join(text for part in parts if (text := part.markdown() if format == "md" else part.text()))
+    return write_document(Document(blocks=lambda: _blocks(report), data=lambda: _json(report)), format)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """A heading sentence, a table and numbered or plain sentences under it."""
+def _blocks(report: Report) -> Iterator[Block]:
+    yield from _part(_title(report.sheet, report.averages))
+    yield from _rows_part(report)
+    yield from _checks_part(report.checks)
+    yield from _findings_part(report)
+    if report.comparison:
+        yield from _comparison_parts(report.comparison)
 
-    head: str = ""
-    columns: Sequence[Column] = ()
-    lines: Sequence[Sequence[str]] = ()
-    below: Sequence[str] = ()
 
-    def text(self) -> str:
-        parts = [paragraph(self.head, indent=3)] if self.head else []
-        parts += [text_table(self.columns, briefly(self.columns, self.lines))] if self.lines else []
-        return "\n".join([*parts, *(paragraph(line, indent=3) for line in self.below)])
-
-    def markdown(self) -> str:
-        parts = [escape_markdown(self.head)] if self.head else []
-        parts += [markdown_table(self.columns, self.lines)] if self.lines else []
-        parts += ["\n".join(f"- {escape_markdown(line)}" for line in self.below)] if self.below else []
-        return "\n\n".join(parts)
+def _part(
+    head: str = "", columns: Sequence[Column] = (), lines: Sequence[Sequence[str]] = (), below: Sequence[str] = ()
+) -> Iterator[Block]:
+    """A sentence, a table and sentences under it; the ones that are empty left out."""
+    if head:
+        yield Sentences((head,))
+    if lines:
+        yield Grid(tuple(columns), tuple(map(tuple, lines)), tight=bool(head))
+    if below:
+        yield Sentences(tuple(below), "notes", tight=bool(head or lines))
 
 
 def _title(sheet: Sheet, found: Averages) -> str:
@@ -65,7 +54,7 @@ def _title(sheet: Sheet, found: Averages) -> str:
     return f"{sheet.path}: {sheet.model}, {len(sheet.claims)} tasks, {sheet.numbers} numbers{rows}{front}"
 
 
-def _rows_part(report: Report) -> _Part:
+def _rows_part(report: Report) -> Iterator[Block]:
     found, conventions = report.averages, list(report.averages.computed)
     titles = list(found.computed[conventions[0]])
     columns = [
@@ -86,7 +75,7 @@ def _rows_part(report: Report) -> _Part:
         values = [printed(value) or "-" for value in found.computed[name].values()]
         lines.append(["front", name, "", "", *values, *[""] * len(conventions)])
     legend = "* is the front matter. The last columns: = equal to it under that convention, else the largest difference in points"
-    return _Part("", columns, lines, [legend] if found.matches else [])
+    return _part("", columns, lines, [legend] if found.matches else [])
 
 
 def _fit(fit: Fit) -> str:
@@ -95,27 +84,27 @@ def _fit(fit: Fit) -> str:
 
 def _short(title: str) -> str:
     word, _, count = title.partition(" ")
-    return _SHORT.get(word, word) + "".join(c for c in count if c.isdigit())
+    return SHORT_TYPES.get(word, word) + "".join(c for c in count if c.isdigit())
 
 
-def _checks_part(checks: Sequence[Check]) -> _Part:
+def _checks_part(checks: Sequence[Check]) -> Iterator[Block]:
     columns = [
         Column(title="Check", short="Check"),
         Column(title="Verdict", short="Verdict"),
         Column(title="Held", short="Held", numeric=True),
         Column(title="What must be so", short="What must be so", shrinks_to=30),
     ]
-    return _Part("", columns, [[c.name, c.verdict, f"{c.held}/{c.of}" if c.of else "", c.about] for c in checks])
+    return _part("", columns, [[c.name, c.verdict, f"{c.held}/{c.of}" if c.of else "", c.about] for c in checks])
 
 
-def _findings_part(report: Report) -> _Part:
+def _findings_part(report: Report) -> Iterator[Block]:
     findings = [(check.name, finding) for check in report.checks for finding in check.findings]
     findings.sort(key=lambda each: VERDICTS.index(each[1].verdict))
     lines = [f"{n}. {name} {each.verdict} ({each.where}): {each.text}" for n, (name, each) in enumerate(findings, start=1)]
-    return _Part(below=[*lines, *(f"note: {note}" for note in report.sheet.notes)])
+    return _part(below=[*lines, *(f"note: {note}" for note in report.sheet.notes)])
 
 
-def _comparison_parts(comparison: Comparison) -> list[_Part]:
+def _comparison_parts(comparison: Comparison) -> Iterator[Block]:
     header = comparison.header
     setting = " ".join(str(each) for each in (header.model, header.gpu, header.dtype, header.max_len, header.dim) if each)
     head = f"Against {comparison.path}: {setting}. Convention {comparison.convention}: {CONVENTIONS[comparison.convention].about}"
@@ -124,12 +113,10 @@ def _comparison_parts(comparison: Comparison) -> list[_Part]:
     settings += [f"not told by the {who}: {', '.join(fields)}" for who, fields in _untold(comparison).items() if fields]
     copied = "The run is self-reported, too: equal numbers may be copies, they show no reproduction" if comparison.self_reported else ""
     summary = [_summary("main metrics", comparison, main=True), _summary("other metrics", comparison, main=False)]
-    return [
-        _Part(head, below=[*summary, *(line for line in (copied, floor, _other_row(comparison)) if line), *settings]),
-        *_average_parts(comparison.averages),
-        _task_part(comparison),
-        _others_part(comparison),
-    ]
+    yield from _part(head, below=[*summary, *(line for line in (copied, floor, _other_row(comparison)) if line), *settings])
+    yield from _average_parts(comparison.averages)
+    yield from _task_part(comparison)
+    yield from _others_part(comparison)
 
 
 def _other_row(comparison: Comparison) -> str:
@@ -173,15 +160,13 @@ def _values(cell: Graded) -> list[str]:
     return [printed(cell.claimed), printed(cell.found), shown, cell.grade]
 
 
-def _average_parts(cells: Sequence[Graded]) -> list[_Part]:
-    parts = []
+def _average_parts(cells: Sequence[Graded]) -> Iterator[Block]:
     for target in dict.fromkeys(cell.of for cell in cells):
         own = [cell for cell in cells if cell.of == target]
-        parts.append(_Part(f"Averages of {target}", _graded_columns("Average"), [[cell.metric, *_values(cell)] for cell in own]))
-    return parts
+        yield from _part(f"Averages of {target}", _graded_columns("Average"), [[cell.metric, *_values(cell)] for cell in own])
 
 
-def _task_part(comparison: Comparison) -> _Part:
+def _task_part(comparison: Comparison) -> Iterator[Block]:
     """A line per task that the run has. The last column: how many of the other metrics passed."""
     base = _graded_columns("Task")
     columns = [base[0], Column(title="Metric", short="Metric"), *base[1:], Column(title="Other metrics", short="Others", numeric=True)]
@@ -197,20 +182,20 @@ def _task_part(comparison: Comparison) -> _Part:
             reasons.setdefault(f"{cell.grade}: {cell.why}", []).append(cell.of)
     below = [f"{reason} ({', '.join(tasks) if len(tasks) <= 4 else f'{len(tasks)} tasks'})" for reason, tasks in reasons.items()]
     below += [f"not claimed: {', '.join(comparison.unclaimed)}"] if comparison.unclaimed else []
-    return _Part("", columns, lines, below)
+    return _part("", columns, lines, below)
 
 
-def _others_part(comparison: Comparison) -> _Part:
+def _others_part(comparison: Comparison) -> Iterator[Block]:
     cells = [cell for cell in comparison.cells if not cell.main and cell.grade in ("not reproduced", "definition differs")]
     if not cells:
-        return _Part()
+        return _part()
     base = _graded_columns("Task")
     columns = [base[0], Column(title="Other metric", short="Other metric"), *base[1:]]
     cells.sort(key=lambda cell: -abs(cell.points or 0))
     rest = len(cells) - _LISTED_AT_MOST
     below = [f"and {rest} other metrics with smaller differences (--format json lists all)"] if rest > 0 else []
     below += list(dict.fromkeys(cell.why for cell in cells if cell.why))
-    return _Part("", columns, [[cell.of, cell.metric, *_values(cell)] for cell in cells[:_LISTED_AT_MOST]], below)
+    return _part("", columns, [[cell.of, cell.metric, *_values(cell)] for cell in cells[:_LISTED_AT_MOST]], below)
 
 
 def _json(report: Report) -> dict[str, Any]:

@@ -1,17 +1,17 @@
-"""A drift report as text for a terminal, Markdown for a step's summary, JSON for programs."""
+"""A drift report, and its shorter form for the summary of a CI step."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from harness.core.records import Run
 from harness.read.differences import SettingDifference
 from harness.read.drift.check import VERDICTS, DriftReport, MetricDrift, TaskDrift
 from harness.read.leaderboard import printed
-from harness.show.tables import Column, escape_markdown, markdown_table, paragraph, text_table
+from harness.show.form import Block, Column, Document, Grid, Sentences
+from harness.show.markdown import escape_markdown, markdown_table
 
 _COLUMNS = (
     Column(title="", short=""),
@@ -27,20 +27,26 @@ _HASH = re.compile(r"\b[0-9a-f]{40,64}\b")
 _LEGEND = "= identical, ~ within tolerance, + - drifted up, down, ! missing or not comparable; points (0-100)"
 
 
-def drift_text(report: DriftReport) -> str:
-    """The report for a terminal of 100 columns; the verdict stands in its last line."""
-    parts = [
-        "\n".join([f"Baseline   {_run_line(report.baseline)}", f"Candidate  {_run_line(report.candidate)}", _calibration_line(report)]),
-        text_table([*_COLUMNS, _OTHERS], [[*_cells(task.task, task.main), _others(task)] for task in report.tasks]),
-        _LEGEND,
-    ]
+def drift_document(report: DriftReport) -> Document:
+    """The report; the verdict stands in its last line."""
+    return Document(blocks=lambda: _blocks(report), data=lambda: drift_values(report))
+
+
+def _blocks(report: DriftReport) -> Iterator[Block]:
+    runs = [f"Baseline   {_run_line(report.baseline)}", f"Candidate  {_run_line(report.candidate)}", _calibration_line(report)]
+    yield Sentences(tuple(runs), "verbatim")
+    yield Grid((*_COLUMNS, _OTHERS), tuple((*_cells(task.task, task.main), _others(task)) for task in report.tasks))
+    yield Sentences((_LEGEND,), "verbatim")
     others = _drifted_others(report)
     if others:
-        parts.append("Other metrics that drifted:\n" + text_table(_COLUMNS, others))
-    below = [*_average_lines(report), *_reasons(report), *_setting_lines(report), *(f"note: {note}" for note in report.notes)]
-    parts.append("\n".join(paragraph(line, indent=3) for line in below))
-    parts.append(paragraph(conclusion(report), indent=3))
-    return "\n\n".join(part for part in parts if part)
+        yield Sentences(("Other metrics that drifted:",))
+        yield Grid(_COLUMNS, tuple(map(tuple, others)), tight=True)
+    yield Sentences(tuple(_below(report)))
+    yield Sentences((conclusion(report),))
+
+
+def _below(report: DriftReport) -> list[str]:
+    return [*_average_lines(report), *_reasons(report), *_setting_lines(report), *(f"note: {note}" for note in report.notes)]
 
 
 def drift_markdown(report: DriftReport) -> str:
@@ -53,17 +59,16 @@ def drift_markdown(report: DriftReport) -> str:
     others = _drifted_others(report)
     if others:
         lines += ["Other metrics that drifted", "", markdown_table(_COLUMNS, others), ""]
-    told = [*_average_lines(report), *_reasons(report), *_setting_lines(report), *(f"note: {note}" for note in report.notes)]
-    lines += [f"* {escape_markdown(line)}" for line in told]
+    lines += [f"* {escape_markdown(line)}" for line in _below(report)]
     rows = [[*_cells(task.task, task.main), _others(task)] for task in report.tasks]
     lines += ["", f"<details><summary>All {len(rows)} tasks</summary>", "", markdown_table(columns, rows), "", "</details>", ""]
     lines.append(f"Baseline {escape_markdown(_run_line(report.baseline))}, candidate {escape_markdown(_run_line(report.candidate))}. ")
     return "\n".join([*lines, _LEGEND.replace("~", "\\~").replace("+", "\\+"), ""])
 
 
-def drift_json(report: DriftReport) -> str:
+def drift_values(report: DriftReport) -> dict[str, Any]:
     """Everything, unrounded."""
-    plain: dict[str, Any] = {
+    return {
         "baseline": _plain_run(report.baseline),
         "candidate": _plain_run(report.candidate),
         "calibration": str(report.calibration) if report.calibration else None,
@@ -98,7 +103,6 @@ def drift_json(report: DriftReport) -> str:
             for task in report.tasks
         ],
     }
-    return json.dumps(plain, ensure_ascii=False, indent=2, allow_nan=False)
 
 
 def conclusion(report: DriftReport) -> str:

@@ -1,25 +1,283 @@
-"""An explanation as text, Markdown or JSON."""
+"""An explanation: its sentences, its tables and its plain values."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+from harness.core.words import SHORT_TYPES
 from harness.read.explain.build import Comparison, Explanation
-from harness.read.explain.effects import LEVEL, RESAMPLES, SEED, Effect
+from harness.read.explain.definitions import PLAIN, Defined
+from harness.read.explain.effects import LEVEL, MEAN, POWER, RESAMPLES, SEED, Effect
+from harness.read.explain.moved import UNITS, counted
 from harness.read.explain.pairs import Pair, Subject
-from harness.show.explain_words import Block, Grid, Heading, Sentences, blocks
-from harness.show.tables import escape_markdown, markdown_table, paragraph, text_table
+from harness.read.explain.printed import ROUNDING, PrintedEffect, never_varied, span
+from harness.read.leaderboard import printed
+from harness.show.form import Block, Column, Document, Grid, Heading, Sentences, write_document
 
-Format = Literal["text", "md", "json"]
+_RANDOM = ("Classification", "Clustering")
+"""The types whose protocol draws at random: training texts, k-means starts (docs/protocol.md)."""
 
 
-def render(told: Explanation, form: Format) -> str:
-    """The explanation in that form."""
-    if form == "json":
-        return json.dumps(as_json(told), ensure_ascii=False, indent=2)
-    return "\n\n".join(_markdown(block) if form == "md" else _text(block) for block in blocks(told))
+def render(told: Explanation, format: str) -> str:  # noqa: A002  the option's name
+    """The explanation in that format, without a newline at the end."""
+    return write_document(Document(blocks=lambda: blocks(told), data=lambda: as_json(told)), format)
+
+
+def blocks(told: Explanation) -> Iterator[Block]:
+    """The whole explanation, in the order in which it is read."""
+    yield Heading("What is compared")
+    yield Sentences(tuple(_subject(subject) for subject in told.subjects), "list")
+    for comparison in told.comparisons:
+        yield from _comparison(comparison)
+    if told.printed_subjects:
+        yield from _printed(told)
+    if told.unattributed:
+        yield Heading("Not attributed")
+        yield Sentences(("These differ in several settings, so a difference in score can't be put down to one:",))
+        yield Sentences(tuple(_unattributed(pair) for pair in told.unattributed), "list")
+    if told.definitions:
+        yield from _definitions(told)
+    yield Heading("How to read this")
+    yield Sentences(tuple(_legend(told)), "list")
+
+
+def pair_title(pair: Pair) -> str:
+    """The factor and the two numbers: `dim 384 -> 128 ([1] -> [2])`."""
+    what = str(pair.factors[0]) if pair.factors else "repetition, no setting differs"
+    return f"{what} ([{pair.before.number}] -> [{pair.after.number}])"
+
+
+def points(value: float, error: float | None, *, sign: bool = True) -> str:
+    """Points with as many decimals, two to four, as the error leaves of them."""
+    decimals = 2 if error is None or not 0 < error < 0.02 else 3 if error >= 0.002 else 4
+    text = f"{value:{'+' if sign else ''}.{decimals}f}"
+    return text.replace("-", "+") if text.startswith("-") and not float(text) else text
+
+
+def _subject(subject: Subject) -> str:
+    where = f"in {subject.run.path}" if subject.run else "as printed"
+    return f"[{subject.number}] {subject.setting}, {where}"
+
+
+def _comparison(comparison: Comparison) -> Iterator[Block]:
+    pair = comparison.pair
+    yield Heading(pair_title(pair))
+    effects = [*comparison.averages, *comparison.tasks]
+    if not effects:
+        yield Sentences(("no task was scored in both runs",))
+    else:
+        yield Grid(_COLUMNS, tuple(_row(effect) for effect in effects))
+        yield Sentences(tuple(_findings(pair, effects)), "list")
+    notes = [*(f"{task}: not compared, {why}" for task, why in comparison.left_out.items())]
+    notes += [f"{task}: no interval, {why}" for task, why in comparison.unsure.items()]
+    notes += [f"also differs: {each}" for each in pair.beside]
+    if notes:
+        yield Sentences(tuple(notes), "list")
+    rows = [row for task in comparison.moved for row in _moved(task, comparison)]
+    if rows:
+        yield Heading(f"Examples that {pair.factors[0].name if pair.factors else 'the repetition'} moved most")
+        yield Grid(_MOVED_COLUMNS, tuple(rows))
+
+
+_COLUMNS = (
+    Column(title="Of", short="Of", shrinks_to=16),
+    Column(title="Metric", short="Metric", shrinks_to=10),
+    Column(title="Examples", short="Examples", numeric=True),
+    Column(title="Before", short="Before", numeric=True),
+    Column(title="After", short="After", numeric=True),
+    Column(title="Difference", short="Diff", numeric=True),
+    Column(title="95 % interval", short="95 % interval"),
+    Column(title="Verdict", short="Verdict"),
+)
+_MOVED_COLUMNS = (
+    Column(title="Task", short="Task", shrinks_to=12),
+    Column(title="Example", short="Example"),
+    Column(title="Measure", short="Measure", shrinks_to=12),
+    Column(title="Before", short="Before", numeric=True),
+    Column(title="After", short="After", numeric=True),
+    Column(title="About", short="About", shrinks_to=20),
+)
+
+
+def _row(effect: Effect) -> tuple[str, ...]:
+    interval = effect.interval
+    between = " to ".join(points(end, effect.error) for end in interval) if interval else ""
+    verdict = effect.verdict if effect.verdict != "effect" else "up" if effect.difference > 0 else "down"
+    units = counted(effect.units, effect.type) if effect.type and effect.metric != MEAN else f"{effect.units} tasks"
+    scores = (points(score, effect.error, sign=False) for score in (effect.before, effect.after))
+    return (_name(effect), effect.metric, units if effect.units else "", *scores, points(effect.difference, effect.error), between, verdict)
+
+
+def _name(effect: Effect) -> str:
+    return effect.of if effect.metric != MEAN else f"{effect.type or 'all'}, {effect.units} tasks"
+
+
+def _findings(pair: Pair, effects: Sequence[Effect]) -> Iterator[str]:
+    """A sentence per real effect, then one for what was not found, one for what did not move, one for what can't be known."""
+    what = str(pair.factors[0]) if pair.factors else "the repetition"
+    for effect in effects:
+        if effect.verdict == "effect" and effect.interval:
+            low, high = (points(end, effect.error) for end in effect.interval)
+            scores = [points(score, effect.error, sign=False) for score in (effect.before, effect.after)]
+            yield (
+                f"{_name(effect)}: {what} takes {'the mean' if effect.metric == MEAN else effect.metric} from {scores[0]} to {scores[1]}, "
+                f"by {points(effect.difference, effect.error)} points (95 % interval {low} to {high})."
+            )
+    missed = [
+        f"{_name(effect)} ({points(effect.unseen, effect.error, sign=False)})"
+        for effect in effects
+        if effect.verdict == "none found" and effect.unseen is not None
+    ]
+    if missed:
+        yield f"No effect found, and one smaller than the points in brackets would not be seen: {', '.join(missed)}."
+    same = [_name(effect) for effect in effects if effect.verdict == "identical"]
+    if same:
+        yield f"The same score on every example and every resample: {', '.join(same)}."
+    bare = [_name(effect) for effect in effects if effect.verdict == "no interval"]
+    if bare:
+        yield f"Difference known, its interval not: {', '.join(bare)}."
+
+
+def _moved(task: str, comparison: Comparison) -> list[tuple[str, ...]]:
+    """A line of the table per example of the task."""
+    unit = next(UNITS[effect.type] for effect in comparison.tasks if effect.of == task and effect.type)
+    return [
+        (task, f"{unit} {move.index} ({move.key})", move.measure, _value(move.before), _value(move.after), move.about)
+        for move in comparison.moved[task]
+    ]
+
+
+def _value(value: float) -> str:
+    return f"{value:g}" if value >= 1 else f"{value:.4g}"
+
+
+def _unattributed(pair: Pair) -> str:
+    return f"[{pair.before.number}] and [{pair.after.number}]: {', '.join(factor.name for factor in pair.factors)}"
+
+
+def _printed(told: Explanation) -> Iterator[Block]:
+    subjects = told.printed_subjects
+    yield Heading("Rows known only as printed")
+    titles = ["Average", *(key for key in (told.printed[0].differences if told.printed else {}) if key != "Average")]
+    if told.printed:
+        columns = [Column(title="Rows", short="Rows"), Column(title="Setting", short="Setting", shrinks_to=24)]
+        columns += [Column(title=key, short=SHORT_TYPES.get(key, key), numeric=True) for key in titles]
+        rows = [
+            (
+                f"[{effect.pair.before.number}] -> [{effect.pair.after.number}]",
+                str(effect.pair.factors[0]) if effect.pair.factors else "none",
+                *(f"{effect.differences[key]:+.2f}" for key in titles),
+            )
+            for effect in told.printed
+        ]
+        yield Grid(tuple(columns), tuple(rows))
+    yield Sentences(tuple(_printed_findings(told)), "list")
+    low, high = span(subjects)
+    yield Sentences(tuple(_printed_limits(told, low, high)), "list")
+
+
+def _printed_findings(told: Explanation) -> Iterator[str]:
+    for effect in told.printed:
+        yield f"{pair_title(effect.pair)}, at {effect.elsewhere}: {_carried(effect)}"
+
+
+def _carried(effect: PrintedEffect) -> str:
+    """The move of the average, and the types that make it."""
+    moved = {key: value for key, value in effect.differences.items() if key != "Average" and abs(value) > ROUNDING + 1e-9}
+    still = [key for key in effect.differences if key != "Average" and key not in moved]
+    average = f"Average {effect.differences['Average']:+.2f}."
+    if not moved:
+        return f"{average} No type moves by more than its rounding."
+    largest = sorted(moved, key=lambda key: -abs(effect.shares[key]))
+    parts = [f"{key} {moved[key]:+.2f} ({points(effect.shares[key], None)} of the average)" for key in largest]
+    drawn = " and ".join(key for key in largest if key not in _RANDOM)
+    sure = f" No seed does that to {drawn}, where nothing is drawn at random." if drawn else ""
+    rest = f" Within rounding: {', '.join(still)}." if still else ""
+    return f"{average} Moved: {'; '.join(parts)}.{sure}{rest}"
+
+
+def _printed_limits(told: Explanation, low: float, high: float) -> Iterator[str]:
+    subjects = told.printed_subjects
+    yield f"All {len(subjects)} rows lie within {high - low:.2f} points of each other in Average ({printed(low)} to {printed(high)})."
+    for defined in told.definitions:
+        larger = {part: moved for part, moved in defined.parts.items() if abs(moved) > high - low}
+        if larger:
+            told_parts = " and ".join(f"{part} {moved:+.2f}" for part, moved in larger.items())
+            yield (
+                f"A definition moves it further than any setting here: {defined.convention} has {told_parts}, on the same scores "
+                f"([{defined.subject.number}])."
+            )
+    seen: dict[str, list[str]] = {}
+    for effect in told.printed:
+        for factor in effect.pair.factors:
+            seen.setdefault(factor.name, []).append(effect.elsewhere)
+    for name, places in seen.items():
+        where = list(dict.fromkeys(places))
+        if len(where) == 1:
+            yield f"{name} was varied at one setting only ({where[0]}): whether it does the same elsewhere can't be said."
+    for name in never_varied(subjects):
+        yield f"{name} is the same in all rows ({getattr(subjects[0].header, name)}): nothing can be said of it."
+    yield (
+        f"These are averages without examples: there is no interval, and what other examples would show can't be said. Up to {ROUNDING} is "
+        "rounding. What the table does not tell (packages, kernels, batch size, data revisions) may differ, too, and no row was repeated."
+    )
+
+
+def _definitions(told: Explanation) -> Iterator[Block]:
+    yield Heading("Convention, the same scores averaged by other definitions")
+    moves = [(defined, _moved_by(defined, told)) for defined in told.definitions]
+    shown = [defined for defined, moved in moves if moved or defined.convention == PLAIN]
+    keys = list(dict.fromkeys(key for defined in shown for key in defined.values))
+    columns = [Column(title=title, short=title, numeric=title == "Tasks") for title in ("Run", "Convention", "Tasks")]
+    columns += [Column(title=key, short=SHORT_TYPES.get(key, key), numeric=True) for key in keys]
+    yield Grid(tuple(columns), tuple(_defined_row(defined, keys) for defined in shown))
+    lines = []
+    for defined, moved in moves:
+        if moved:
+            steps = " and ".join(f"{part} {points(value, None)}" for part, value in defined.parts.items())
+            of_it = f"; of the average {steps}" if steps else ""
+            parts = ", ".join(f"{key} {points(value, None)}" for key, value in moved.items())
+            lines.append(f"[{defined.subject.number}] {PLAIN} -> {defined.convention}: {parts}{of_it}.")
+    if len(shown) < len(moves):
+        same = ", ".join(f"[{defined.subject.number}] {defined.convention}" for defined, _ in moves if defined not in shown)
+        lines.append(f"No average moves under {same}.")
+    lines += [f"{name}: {about}" for name, about in {each.convention: each.about for each in shown}.items()]
+    yield Sentences(tuple(lines), "list")
+
+
+def _defined_row(defined: Defined, keys: Sequence[str]) -> tuple[str, ...]:
+    averages = (printed(defined.values.get(key)) for key in keys)
+    return (f"[{defined.subject.number}]", defined.convention, str(defined.tasks), *averages)
+
+
+def _moved_by(defined: Defined, told: Explanation) -> dict[str, float]:
+    """The averages that a convention moves as far as they are printed."""
+    plain = next(each for each in told.definitions if each.subject is defined.subject and each.convention == PLAIN)
+    return {key: value for key, value in defined.moved(plain).items() if abs(value) >= 0.005}
+
+
+def _legend(told: Explanation) -> Iterator[str]:
+    if told.comparisons:
+        tasks, averages = told.families
+        yield (
+            "Both runs are compared on the same examples, in points (0 to 100). The 95 % interval says where the difference would lie "
+            "on other examples of the same kind, under the same protocol and seeds. What rounding and other seeds move is not in it: "
+            "that is what python -m harness calibrate RUN measures."
+        )
+        yield (
+            f"up, down: an effect. Over {tasks} tasks and over {averages} averages Holm's correction holds the chance of one wrong "
+            f"verdict or more at {LEVEL:.0%} each, so an interval that just leaves out 0 may stay without a verdict. An effect of the "
+            f"size in brackets would be found {POWER:.0%} of the time."
+        )
+        yield (
+            "Means have Student's paired interval; Spearman and average precision, which are no means, that of a bootstrap over "
+            f"{RESAMPLES} resamples of the pairs. Averages take their tasks for independent."
+        )
+    if told.definitions:
+        yield "A convention changes no score, only which are taken and how they are averaged: its differences are exact."
+    if any(comparison.moved for comparison in told.comparisons):
+        yield "An example is told by its place in the data, from 0, and the digest of its texts or its query's id; texts are not kept."
 
 
 def as_json(told: Explanation) -> dict[str, Any]:
@@ -30,8 +288,8 @@ def as_json(told: Explanation) -> dict[str, Any]:
         "correction": "holm",
         "families": dict(zip(("tasks", "averages"), told.families, strict=True)),
         "bootstrap": {"resamples": RESAMPLES, "seed": SEED},
-        "subjects": [_subject(subject) for subject in told.subjects],
-        "comparisons": [_comparison(comparison) for comparison in told.comparisons],
+        "subjects": [_plain_subject(subject) for subject in told.subjects],
+        "comparisons": [_plain_comparison(comparison) for comparison in told.comparisons],
         "printed": [{**_pair(effect.pair), "differences": effect.differences, "shares": effect.shares} for effect in told.printed],
         "unattributed": [_pair(pair) for pair in told.unattributed],
         "conventions": [
@@ -41,7 +299,7 @@ def as_json(told: Explanation) -> dict[str, Any]:
     }
 
 
-def _subject(subject: Subject) -> dict[str, Any]:
+def _plain_subject(subject: Subject) -> dict[str, Any]:
     told = {name: getattr(subject.header, name) for name in ("model", "gpu", "dtype", "dim", "max_len")}
     where = subject.run.path if subject.run else subject.row.path if subject.row else None
     return {"number": subject.number, **told, "path": str(where), "printed_only": subject.run is None}
@@ -52,7 +310,7 @@ def _pair(pair: Pair) -> dict[str, Any]:
     return {"before": pair.before.number, "after": pair.after.number, "factors": factors, "beside": list(pair.beside)}
 
 
-def _comparison(comparison: Comparison) -> dict[str, Any]:
+def _plain_comparison(comparison: Comparison) -> dict[str, Any]:
     return {
         **_pair(comparison.pair),
         "tasks": [_effect(effect) for effect in comparison.tasks],
@@ -70,27 +328,3 @@ def _effect(effect: Effect) -> dict[str, Any]:
         "difference": effect.difference,
         "interval": None if interval is None else list(interval),
     }
-
-
-def _text(block: Block) -> str:
-    match block:
-        case Heading(text):
-            return f"{text}\n{'-' * min(100, len(text))}"
-        case Sentences(lines, listed):
-            return "\n".join(paragraph(f"* {line}" if listed else line, indent=2 if listed else 0) for line in lines)
-        case Grid(columns, rows):
-            return text_table(columns, rows)
-
-
-def _markdown(block: Block) -> str:
-    match block:
-        case Heading(text):
-            return f"## {escape_markdown(text)}"
-        case Sentences(lines, listed):
-            return "\n".join(_escaped(lines, "* " if listed else ""))
-        case Grid(columns, rows):
-            return markdown_table(columns, rows)
-
-
-def _escaped(lines: Iterable[str], before: str) -> Iterable[str]:
-    return (before + escape_markdown(line) for line in lines)

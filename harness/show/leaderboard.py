@@ -1,15 +1,15 @@
-"""Rows of the leaderboard as text for a terminal, Markdown, CSV or JSON."""
+"""Rows of the leaderboard."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any, Literal, get_args
+from typing import Any
 
 from harness.core.benchmark import Benchmark
-from harness.core.errors import RequestError, unknown
+from harness.core.errors import RequestError
 from harness.core.records import RowHeader, Run
+from harness.core.words import SHORT_TYPES
 from harness.read.cards import HEADER_TITLES
 from harness.read.leaderboard import (
     CONVENTIONS,
@@ -22,26 +22,13 @@ from harness.read.leaderboard import (
     printed,
     printed_rows,
 )
-from harness.show.tables import Column, csv_table, escape_markdown, markdown_table, paragraph, text_table
-
-Format = Literal["text", "md", "csv", "json"]
-FORMATS: tuple[Format, ...] = get_args(Format)
+from harness.show.form import Block, Column, Document, Grid, Sentences, Width, write_document
+from harness.show.plain import csv_table
+from harness.show.report.latex import rows_latex
 
 # A terminal has 100 columns for the thirteen columns of the card and two more.
 _SHORT_TITLES = dict(zip(HEADER_TITLES, ("Model", "GPU", "Type", "GB", "Dim", "Len"), strict=True))
-_SHORT_TYPES = {
-    "Average": "Avg",
-    "Classification": "Clas",
-    "Clustering": "Clus",
-    "PairClassification": "Pair",
-    "Reranking": "Rank",
-    "Retrieval": "Retr",
-    "STS": "STS",
-}
-_SHORT_DTYPES = {"float16": "fp16", "bfloat16": "bf16", "float32": "fp32"}
-_SHORT_IDENTITIES = {"verified": "ok", "unverified": "?", "self-reported": "self", "not C-MTEB": "no"}
 _LEGEND = "Data: ok verified, ? not verified, self reported by the authors, no not C-MTEB's; * not the pinned revision. n/c: not comparable"
-_MAKER_NAMES = ("NVIDIA ", "TESLA ", "Tesla ", "GeForce ")
 _NAMED_AT_MOST = 8  # missing tasks below the table: more are a choice, and the task table has them
 _RUNS_PER_BLOCK = 2  # of the task table, in 100 columns
 
@@ -71,7 +58,7 @@ def table(
 
 
 def render(rows: Sequence[Row], format: str, *, tasks: bool = False) -> str:  # noqa: A002
-    """The rows of one convention as `text` (a terminal of 100 columns), `md`, `csv` or `json`, without a newline at the end.
+    """The rows of one convention in that format, without a newline at the end.
 
     Text and Markdown tell below the table: the convention, the numbered notes of the rows, and what failed, is broken or missing; with
     `tasks`, one line per task follows. CSV with `tasks` is one line per run and task instead. A hole is `34/35` in text and
@@ -80,48 +67,29 @@ def render(rows: Sequence[Row], format: str, *, tasks: bool = False) -> str:  # 
     Raises:
         RequestError: an unknown format, or no row at all.
     """
-    if format not in FORMATS:
-        raise RequestError(unknown("format", format, FORMATS))
     if not rows:
         raise RequestError("no run to show: name a folder of results, such as results/published")
-    if format == "json":
-        return json.dumps(_json(rows, tasks=tasks), indent=2, ensure_ascii=False, allow_nan=False)
-    if format == "csv":
-        return _csv_tasks(rows) if tasks else _csv(rows)
-    return _text(rows, tasks=tasks) if format == "text" else _markdown(rows, tasks=tasks)
+    own = {"csv": lambda: _csv_tasks(rows) if tasks else _csv(rows), "latex": lambda: rows_latex(rows, tasks=tasks)}
+    return write_document(Document(blocks=lambda: _blocks(rows, tasks=tasks), data=lambda: _json(rows, tasks=tasks), own=own), format)
 
 
-def _text(rows: Sequence[Row], *, tasks: bool) -> str:
-    columns, notes = _columns(rows), _notes(rows)
-    lines = [line for row in rows for line in _lines(row, notes)]
-    below = [_convention(rows[0]), _LEGEND, *(f"{number}. {note}" for number, note in enumerate(notes, start=1)), *_problems(rows)]
-    parts = [text_table(columns, briefly(columns, lines)), _paragraphs(below)]
+def _blocks(rows: Sequence[Row], *, tasks: bool) -> Iterator[Block]:
+    notes = _notes(rows)
+    yield _grid(_columns(rows), [line for row in rows for line in _lines(row, notes)])
+    yield Sentences((_convention(rows[0]),))
+    yield Sentences((_LEGEND,), width="narrow", tight=True)
+    yield Sentences(tuple(notes), "numbered", tight=True)
+    yield Sentences(tuple(_problems(rows)), "notes", tight=True)
     rows = [row for row in rows if row.tasks]
     if tasks and rows:
         for first in range(0, len(rows), _RUNS_PER_BLOCK):
-            columns, lines = _task_table(rows, range(first, min(first + _RUNS_PER_BLOCK, len(rows))))
-            parts.append(text_table(columns, briefly(columns, lines)))
-        parts.append(_paragraphs(_task_legend(rows)))
-    return "\n\n".join(parts)
+            yield _grid(*_task_table(rows, range(first, min(first + _RUNS_PER_BLOCK, len(rows)))), width="narrow")
+        yield _grid(*_task_table(rows, range(len(rows))), width="wide")
+        yield Sentences(tuple(_task_legend(rows)), "notes")
 
 
-def _paragraphs(texts: Iterable[str]) -> str:
-    return "\n".join(paragraph(text, indent=3) for text in texts)
-
-
-def _markdown(rows: Sequence[Row], *, tasks: bool) -> str:
-    notes = _notes(rows)
-    parts = [
-        markdown_table(_columns(rows), [line for row in rows for line in _lines(row, notes)]),
-        escape_markdown(_convention(rows[0])),
-        "\n".join(f"{number}. {escape_markdown(note)}" for number, note in enumerate(notes, start=1)),
-        "\n".join(f"- {escape_markdown(problem)}" for problem in _problems(rows)),
-    ]
-    rows = [row for row in rows if row.tasks]
-    if tasks and rows:
-        parts.append(markdown_table(*_task_table(rows, range(len(rows)))))
-        parts.append("\n".join(f"- {escape_markdown(line)}" for line in _task_legend(rows)))
-    return "\n\n".join(part for part in parts if part)
+def _grid(columns: Sequence[Column], lines: Iterable[Sequence[str]], *, width: Width = "any") -> Grid:
+    return Grid(tuple(columns), tuple(map(tuple, lines)), width)
 
 
 def _csv(rows: Sequence[Row]) -> str:
@@ -209,7 +177,7 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
     return [
         *(Column(title=name, short=_SHORT_TITLES[name], shrinks_to=width) for name, width in zip(names, cut, strict=True)),
         *(Column(title=name, short=_SHORT_TITLES[name], numeric=True) for name in HEADER_TITLES[3:]),
-        *(Column(title=cell.title, short=f"{_SHORT_TYPES[cell.key]}{cell.of}", numeric=True) for cell in rows[0].cells),
+        *(Column(title=cell.title, short=f"{SHORT_TYPES.get(cell.key, cell.key)}{cell.of}", numeric=True) for cell in rows[0].cells),
         Column(title="Data", short="Data"),
         Column(title="Notes", short="Notes"),
     ]
@@ -310,26 +278,3 @@ def _reference_cells(row: Row, task: TaskScore) -> list[str]:
     if row.reference is None or theirs is None:
         return ["", ""]
     return [printed(theirs.score) or theirs.state, str(row.reference.tasks[task.task])]
-
-
-def briefly(columns: Sequence[Column], lines: Iterable[Sequence[str]]) -> list[list[str]]:
-    """The lines as a terminal has room for them: A100 for NVIDIA TESLA A100, fp16 for float16, and so on by the title of the column."""
-    return [[_brief(column, cell) for column, cell in zip(columns, line, strict=True)] for line in lines]
-
-
-def _brief(column: Column, cell: str) -> str:
-    """The cell in the few letters that a terminal has room for; names that are nobody's abbreviation stay as they are."""
-    match column.title:
-        case "GPU":
-            for maker in _MAKER_NAMES:
-                cell = cell.removeprefix(maker)
-            return cell
-        case "tensor-type":
-            return _SHORT_DTYPES.get(cell, cell)
-        case "Type":
-            return _SHORT_TYPES.get(cell, cell)
-        case "Data":
-            verdict = cell.rstrip("*")
-            return _SHORT_IDENTITIES.get(verdict, verdict) + cell[len(verdict) :]
-        case _:
-            return "n/c" if column.numeric and cell == "not comparable" else cell

@@ -1,4 +1,4 @@
-"""A plan as text for a terminal of 100 columns, and as plain values for JSON."""
+"""What a run or a sweep will cost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from harness.run.plan.values import Amount, Plan, RunPlan, TaskPlan
-from harness.show.tables import Column, paragraph, text_table
+from harness.show.form import Block, Column, Document, Grid, Sentences
 
 _UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 _APPROXIMATE = ("modelled", "characters")
@@ -17,9 +17,12 @@ _LEGEND = (
 )
 
 
-def plan_text(plan: Plan) -> str:
+def plan_document(plan: Plan) -> Document:
     """The tasks of a run, or the runs of a sweep; below, the totals, what can't be done here, and what to know of the figures."""
-    return _run_text(plan.runs[0]) if len(plan.runs) == 1 else _sweep_text(plan)
+    return Document(
+        blocks=lambda: _run_blocks(plan.runs[0]) if len(plan.runs) == 1 else _sweep_blocks(plan),
+        data=lambda: plan_json(plan),
+    )
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
@@ -56,7 +59,7 @@ def _run_json(run: RunPlan) -> dict[str, Any]:
     }
 
 
-def _run_text(run: RunPlan) -> str:
+def _run_blocks(run: RunPlan) -> list[Block]:
     spec = run.spec
     dim = "all dimensions" if spec.dim is None else f"dim {spec.dim}"
     head = f"{spec.model.name} on {spec.gpu.name}, {spec.dtype}, max_len {spec.max_len}, {dim}: {spec.folder}"
@@ -73,10 +76,10 @@ def _run_text(run: RunPlan) -> str:
         *(f"{sum(task.stored for task in run.tasks):,}", _texts(whole.texts, run.tasks), _scaled(whole.tokens, tokens[0])),
         *(_scaled(run.cost.flops, flops[0]), _duration(run.seconds)),
     ]
-    return "\n\n".join([paragraph(head, indent=3), text_table(columns, [*lines, total]), _below([run], _summary(run))])
+    return [Sentences((head,)), _grid(columns, [*lines, total]), _below([run], _summary(run))]
 
 
-def _sweep_text(plan: Plan) -> str:
+def _sweep_blocks(plan: Plan) -> list[Block]:
     tokens, flops = _unit(max(run.left.tokens for run in plan.runs)), _unit(plan.alone_flops)
     titles = ("run", "done", "shared", "open", "no data", "left", f"{tokens[1]}tokens", f"{flops[1]}FLOP", "alone", "time")
     columns = [Column(title=title, short=title, numeric=place > 0, shrinks_to=None if place else 20) for place, title in enumerate(titles)]
@@ -98,7 +101,7 @@ def _sweep_text(plan: Plan) -> str:
             *(_scaled(plan.flops, flops[0]), _scaled(plan.alone_flops, flops[0]), _duration(_sum_seconds(plan.runs))),
         ]
     )
-    return "\n\n".join([text_table(columns, lines), _below(plan.runs, _sweep_summary(plan))])
+    return [_grid(columns, lines), _below(plan.runs, _sweep_summary(plan))]
 
 
 def _task_line(run: RunPlan, task: TaskPlan, tokens: float, flops: float) -> list[str]:
@@ -145,12 +148,16 @@ def _sweep_summary(plan: Plan) -> list[str]:
     ]
 
 
-def _below(runs: Sequence[RunPlan], summary: Sequence[str]) -> str:
+def _below(runs: Sequence[RunPlan], summary: Sequence[str]) -> Sentences:
     """The totals, then every obstacle and every note once."""
     obstacles = dict.fromkeys(text for run in runs for text in run.obstacles)
     notes = dict.fromkeys(text for run in runs for text in run.notes)
     lines = [*summary, *(f"Can't run here: {text}" for text in obstacles), *(f"Note: {text}" for text in notes), _LEGEND]
-    return "\n".join(paragraph(line, indent=3) for line in lines)
+    return Sentences(tuple(lines))
+
+
+def _grid(columns: Sequence[Column], lines: Iterable[Sequence[str]]) -> Grid:
+    return Grid(tuple(columns), tuple(map(tuple, lines)))
 
 
 def _varying(runs: Sequence[RunPlan]) -> list[str]:

@@ -1,11 +1,15 @@
-"""The benchmark as text and as plain values."""
+"""The tasks of a benchmark."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 from harness.core.benchmark import TASK_TYPES, Benchmark, TaskSpec
+from harness.show.form import Block, Column, Document, Grid, Sentences
+
+_COLUMNS = tuple(Column(title=title, short=title) for title in ("Task", "Type", "Main metric", "Repository", "Revision", "Split", "Size"))
 
 
 def tasks_json(benchmark: Benchmark) -> dict[str, Any]:
@@ -13,17 +17,30 @@ def tasks_json(benchmark: Benchmark) -> dict[str, Any]:
     return {"name": benchmark.name, "digest": benchmark.digest, "tasks": [asdict(task) for task in benchmark.tasks]}
 
 
-def tasks_text(benchmark: Benchmark) -> str:
+def tasks_document(benchmark: Benchmark) -> Document:
     """A line per task, by type: name, repository, revision, config and split, and the size of what is evaluated."""
-    lines = [f"{benchmark.name}: {len(benchmark.tasks)} tasks (sha256 {benchmark.digest[:12]})"]
+    return Document(blocks=lambda: _blocks(benchmark), data=lambda: tasks_json(benchmark))
+
+
+def _blocks(benchmark: Benchmark) -> Iterator[Block]:
+    yield Sentences((f"{benchmark.name}: {len(benchmark.tasks)} tasks (sha256 {benchmark.digest[:12]})",))
     for kind in TASK_TYPES:
-        tasks = [task for task in benchmark.tasks if task.type == kind]
-        lines += ["", f"{kind} ({len(tasks)}), leaderboard: {tasks[0].main}"]
-        lines += [f"  {task.name:<30}{task.hub:<45}{task.revision[:8]}  {_read(task):<20}{_size(task)}" for task in tasks]
+        yield Sentences(tuple(_of_type(kind, [task for task in benchmark.tasks if task.type == kind])), "verbatim", width="narrow")
+    rows = ((task.name, task.type, task.main, task.hub, task.revision, _read(task), _size(task)) for task in benchmark.tasks)
+    yield Grid(_COLUMNS, tuple(rows), width="wide")
     substituted = [task.name for task in benchmark.tasks if task.substitute]
-    lines += ["", f"A converted revision is read, and told, where the pinned one has no readable file: {', '.join(substituted)}"]
-    lines += ["Retrieval judgements come from <repository>-qrels, pinned by nobody: the commit is resolved and recorded."]
-    return "\n".join(lines)
+    yield Sentences(
+        (
+            f"A converted revision is read, and told, where the pinned one has no readable file: {', '.join(substituted)}",
+            "Retrieval judgements come from <repository>-qrels, pinned by nobody: the commit is resolved and recorded.",
+        ),
+        "verbatim",
+    )
+
+
+def _of_type(kind: str, tasks: list[TaskSpec]) -> list[str]:
+    lines = [f"  {task.name:<30}{task.hub:<45}{task.revision[:8]}  {_read(task):<20}{_size(task)}" for task in tasks]
+    return [f"{kind} ({len(tasks)}), leaderboard: {tasks[0].main}", *lines]
 
 
 def _read(task: TaskSpec) -> str:

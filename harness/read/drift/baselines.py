@@ -23,7 +23,6 @@ from harness.core.calibration import CALIBRATION, Calibration, points, read_cali
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.files import atomic_write
 from harness.core.records import MANIFEST, Run, find_runs, read_run
-from harness.core.words import one_line
 from harness.read.drift.check import DriftReport, check_runs, foreign_records
 
 LOG = "log.jsonl"
@@ -164,33 +163,6 @@ def scores_digest(run: Run, benchmark: Benchmark, tasks: Sequence[TaskSpec]) -> 
     """SHA-256 over all metrics of the tasks that the run has, hexadecimal."""
     scores = {task.name: points(run.records[task.name], benchmark) for task in tasks if task.name in run.records}
     return hashlib.sha256(json.dumps(scores, sort_keys=True).encode()).hexdigest()
-
-
-def listed_lines(listed: Sequence[Listed]) -> list[str]:
-    """A line per baseline, and one per promotion below it, the latest first."""
-    lines = []
-    for each in listed:
-        told = f"{len(each.run.records)} tasks, {'calibrated' if each.calibrated else 'NOT CALIBRATED'}" if each.run else ""
-        problem = f"CAN'T SERVE: {each.problem}" if each.problem else ""
-        lines.append(f"{each.path}: {'; '.join(part for part in (told, problem) if part)}")
-        for entry in reversed(each.entries):
-            change = f"{entry.replaces[:8]} -> {entry.scores[:8]}" if entry.replaces else f"first, {entry.scores[:8]}"
-            lines.append(one_line(f"   {entry.date[:10]}  {entry.who or 'unknown'}: {entry.why} ({change})"))
-        if not each.entries:
-            lines.append(f"   no line in {LOG}: it was not made by `baseline accept`")
-    return lines or ["no baseline yet: python -m harness baseline accept RUN --why TEXT"]
-
-
-def accepted_lines(accepted: Accepted) -> list[str]:
-    """What was done, for a terminal."""
-    entry = accepted.entry
-    replaced = f"replaces {entry.replaces[:8]}" if entry.replaces else "the first of its name"
-    lines = [f"accepted {entry.baseline}: {entry.tasks} tasks, scores {entry.scores[:8]}, {replaced}; written to {accepted.folder}"]
-    if not entry.calibrated:
-        lines.append(
-            f"it has no {CALIBRATION}, so only identical scores will pass: run python -m harness calibrate on the run, and accept it again"
-        )
-    return lines
 
 
 def _complete(run: Run, tasks: Sequence[TaskSpec]) -> tuple[TaskSpec, ...]:

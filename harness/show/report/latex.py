@@ -4,23 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness.core.words import one_line
 from harness.read.leaderboard import CONVENTIONS, Row, TaskScore, rounded
-from harness.show.leaderboard import briefly
-from harness.show.tables import Column
+from harness.show.form import Column
+from harness.show.latex import booktabs, escape_latex
+from harness.show.text import briefly
 
-_ESCAPES = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"{\char34}",  # \textquotedbl is unknown to fonts of the encoding OT1
-    "`": r"\textasciigrave{}",
-    "-": "{-}",  # or two of them make a dash
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-}
 _NAMES = [Column(title=title, short=title) for title in ("Model", "GPU", "tensor-type")]
 _HEAD = ("Model", "GPU", "dtype", "GB", "Dim", "Len")
 _SHORT = {
@@ -36,7 +24,7 @@ _MARKS: Mapping[str, str] = {"not C-MTEB": r"$^{\dagger}$", "unverified": r"$^{?
 _LEGEND = r"$^{\dagger}$ not C-MTEB's data; $^{?}$ data not verified; $^{s}$ self-reported; n/m: n of m tasks have a score"
 
 
-def render_latex(rows: Sequence[Row], *, tasks: bool = False) -> str:
+def rows_latex(rows: Sequence[Row], *, tasks: bool = False) -> str:
     """The rows as a `table*` in booktabs' style (`\\usepackage{booktabs}`), without a newline at the end. Chinese needs XeLaTeX.
 
     The best average of each column is bold, rows that are not of the benchmark's data aside. With `tasks` a second table has a line per
@@ -47,11 +35,6 @@ def render_latex(rows: Sequence[Row], *, tasks: bool = False) -> str:
     if tasks and with_tasks:
         parts.append(_tasks(with_tasks))
     return "\n\n".join(parts)
-
-
-def escape_latex(text: str) -> str:
-    """The text as LaTeX that prints it literally, on one line."""
-    return "".join(_ESCAPES.get(character, character) for character in one_line(text))
 
 
 def _board(rows: Sequence[Row]) -> str:
@@ -72,7 +55,7 @@ def _board(rows: Sequence[Row]) -> str:
         lines.append([name, gpu, dtype, *numbers, *values])
     told = f"Convention {escape_latex(rows[0].convention)}: {escape_latex(CONVENTIONS[rows[0].convention].about)}."
     notes = [f"{escape_latex(row.header.model)}: {escape_latex(note)}" for row in rows for note in row.notes]
-    return _table("lll" + "r" * (3 + len(cells)), head, lines, caption=f"{told} {_LEGEND}.", notes=dict.fromkeys(notes))
+    return booktabs("lll" + "r" * (3 + len(cells)), head, lines, caption=f"{told} {_LEGEND}.", notes=dict.fromkeys(notes))
 
 
 def _tasks(rows: Sequence[Row]) -> str:
@@ -82,7 +65,7 @@ def _tasks(rows: Sequence[Row]) -> str:
         scores = [_score(row.tasks[index]) for row in rows]
         lines.append([escape_latex(task.task), escape_latex(task.metric), *scores])
     settings = [rf"\#{number}: {_setting(row)}" for number, row in enumerate(rows, start=1)]
-    return _table("ll" + "r" * len(rows), head, lines, caption=f"Main score per task. {_LEGEND}.", notes=dict.fromkeys(settings))
+    return booktabs("ll" + "r" * len(rows), head, lines, caption=f"Main score per task. {_LEGEND}.", notes=dict.fromkeys(settings))
 
 
 def _best(values: Sequence[float | None]) -> float | None:
@@ -100,23 +83,3 @@ def _setting(row: Row) -> str:
     limits = [f"{what} {value}" for what, value in (("dim", header.dim), ("len", header.max_len)) if value is not None]
     parts = [header.model, header.gpu, header.dtype, *limits]
     return escape_latex(", ".join(part for part in parts if part))
-
-
-def _table(columns: str, head: Sequence[str], lines: Sequence[Sequence[str]], *, caption: str, notes: Mapping[str, None]) -> str:
-    below = [r"\par\smallskip\raggedright\footnotesize", *(rf"{note}.\par" for note in notes)]
-    return "\n".join(
-        [
-            r"\begin{table*}",
-            r"\centering\small",
-            rf"\caption{{{caption}}}",
-            rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
-            r"\toprule",
-            " & ".join(head) + r" \\",
-            r"\midrule",
-            *(" & ".join(line) + r" \\" for line in lines),
-            r"\bottomrule",
-            r"\end{tabular}",
-            *below,
-            r"\end{table*}",
-        ]
-    )

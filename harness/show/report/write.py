@@ -11,13 +11,11 @@ from harness.core.files import atomic_write
 from harness.show.leaderboard import render
 from harness.show.report.charts import Chart, cost_chart, curve_chart, heat_chart
 from harness.show.report.html import render_html
-from harness.show.report.latex import render_latex
 from harness.show.report.model import Report
 from harness.show.report.words import words
 
 Format = Literal["html", "latex", "csv", "markdown", "json"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-_RENDERED = {"csv": "csv", "markdown": "md", "json": "json"}
 
 
 def report_text(report: Report, format: str, *, output: Path, language: str = "en", tasks: bool = False) -> str:  # noqa: A002
@@ -33,9 +31,7 @@ def report_text(report: Report, format: str, *, output: Path, language: str = "e
     if format == "html":
         return render_html(report, output=output, language=language)
     rows = [entry.row for entry in report.entries]
-    if format == "latex":
-        return render_latex(rows, tasks=tasks) + "\n"
-    return render(rows, _RENDERED[format], tasks=tasks) + "\n"
+    return render(rows, "md" if format == "markdown" else format, tasks=tasks) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,25 +1,45 @@
-"""Plain tables of strings: aligned for a terminal, Markdown, CSV."""
+"""A document as text for a terminal of 100 columns."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
-from harness.core.words import display_width, one_line
+from harness.core.words import SHORT_DTYPES, SHORT_IDENTITIES, SHORT_TYPES, display_width, one_line
+from harness.show.form import Block, Column, Document, Grid, Heading, Sentences, Style, is_empty
 
 TERMINAL_WIDTH = 100
+_MAKER_NAMES = ("NVIDIA ", "TESLA ", "Tesla ", "GeForce ")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Column:
-    """A column. `short`: its heading on a terminal. `shrinks_to`: the width down to which a terminal may cut it; None: never cut."""
+def render_text(document: Document) -> str:
+    """The document for a terminal."""
+    text = ""
+    for block in document.blocks():
+        if block.width != "wide" and not is_empty(block):
+            text += ("" if not text else "\n" if block.tight else "\n\n") + _block(block)
+    return text
 
-    title: str
-    short: str
-    numeric: bool = False
-    shrinks_to: int | None = None
+
+def _block(block: Block) -> str:
+    match block:
+        case Heading(text):
+            return f"{text}\n{'-' * min(TERMINAL_WIDTH, len(text))}"
+        case Sentences(lines, style):
+            return "\n".join(_sentence(line, number, style) for number, line in enumerate(lines, start=1))
+        case Grid(columns, rows):
+            return text_table(columns, briefly(columns, rows))
+
+
+def _sentence(line: str, number: int, style: Style) -> str:
+    match style:
+        case "verbatim":
+            return line
+        case "list":
+            return paragraph(f"* {line}", indent=2)
+        case "numbered":
+            return paragraph(f"{number}. {line}", indent=3)
+        case _:
+            return paragraph(line, indent=3)
 
 
 def text_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
@@ -41,29 +61,6 @@ def text_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
         (" " * gap).join(_fitted(cell, width, column.numeric) for cell, width, column in zip(line, widths, columns, strict=True)).rstrip()
         for line in lines
     )
-
-
-def markdown_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> str:
-    """The table in GitHub's Markdown; nothing in a cell can end the cell or become markup."""
-    lines = [[column.title for column in columns], *rows]
-    text = ["| " + " | ".join(escape_markdown(cell) for cell in line) + " |" for line in lines]
-    text.insert(1, "|" + "|".join("---:" if column.numeric else ":---" for column in columns) + "|")
-    return "\n".join(text)
-
-
-def csv_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> str:
-    """The table as RFC 4180 has it, but a row is one line; plain newlines, none at the end."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([column.title for column in columns])
-    writer.writerows([one_line(cell) for cell in row] for row in rows)
-    return stream.getvalue().removesuffix("\n")
-
-
-def escape_markdown(text: str) -> str:
-    """The text as Markdown that shows it literally, on one line."""
-    escaped = "".join("\\" + c if c in "\\`*[]|" else c for c in one_line(text))
-    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def paragraph(text: str, *, indent: int) -> str:
@@ -101,3 +98,26 @@ def _fitted(cell: str, width: int, numeric: bool) -> str:
         cell += "~"
     padding = " " * (width - display_width(cell))
     return padding + cell if numeric else cell + padding
+
+
+def briefly(columns: Sequence[Column], lines: Iterable[Sequence[str]]) -> list[list[str]]:
+    """The lines as a terminal has room for them: A100 for NVIDIA TESLA A100, fp16 for float16, and so on by the title of the column."""
+    return [[_brief(column, cell) for column, cell in zip(columns, line, strict=True)] for line in lines]
+
+
+def _brief(column: Column, cell: str) -> str:
+    """The cell in the few letters that a terminal has room for; names that are nobody's abbreviation stay as they are."""
+    match column.title:
+        case "GPU":
+            for maker in _MAKER_NAMES:
+                cell = cell.removeprefix(maker)
+            return cell
+        case "tensor-type":
+            return SHORT_DTYPES.get(cell, cell)
+        case "Type":
+            return SHORT_TYPES.get(cell, cell)
+        case "Data":
+            verdict = cell.rstrip("*")
+            return SHORT_IDENTITIES.get(verdict, verdict) + cell[len(verdict) :]
+        case _:
+            return "n/c" if column.numeric and cell == "not comparable" else cell

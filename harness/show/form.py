@@ -1,0 +1,113 @@
+"""What every command shows, before it is text: headings, sentences and tables, and the formats that write them.
+
+A subject (the leaderboard, an explanation, ...) makes a `Document` from its values. A `Reporter` writes any document in one format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from harness.core.plugins import Seam
+
+Style = Literal["plain", "list", "notes", "numbered", "verbatim"]
+"""How sentences are set: one below the other, with bullets, as the notes under a table, with numbers, or not wrapped at all."""
+
+Width = Literal["any", "narrow", "wide"]
+"""Where a block is shown: everywhere, only on a terminal of 100 columns, or everywhere else."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column. `short`: its heading on a terminal. `shrinks_to`: the width down to which a terminal may cut it; None: never cut."""
+
+    title: str
+    short: str
+    numeric: bool = False
+    shrinks_to: int | None = None
+
+
+@dataclass(frozen=True)
+class Heading:
+    """The title of what follows."""
+
+    text: str
+    width: Width = "any"
+    tight: bool = False
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """One line of text each. `tight`: a terminal shows no empty line before the block."""
+
+    lines: tuple[str, ...]
+    style: Style = "plain"
+    width: Width = "any"
+    tight: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    width: Width = "any"
+    tight: bool = False
+
+
+Block = Heading | Sentences | Grid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """One subject, ready to be written. `data`: all its values, unrounded, for programs. `own`: formats that the subject writes itself."""
+
+    blocks: Callable[[], Iterable[Block]]
+    data: Callable[[], Any]
+    own: Mapping[str, Callable[[], str]] = field(default_factory=dict)
+
+    def wide(self) -> Iterator[Block]:
+        """The blocks of a format whose lines have no limit, empty ones left out."""
+        return (block for block in self.blocks() if block.width != "narrow" and not is_empty(block))
+
+
+class Reporter(Protocol):
+    """An output format: a document in, its text out, without a newline at the end."""
+
+    def __call__(self, document: Document, /) -> str:
+        """Write the document."""
+
+
+BUILT_IN = {
+    "text": "harness.show.text:render_text",
+    "md": "harness.show.markdown:render_markdown",
+    "csv": "harness.show.plain:render_csv",
+    "json": "harness.show.plain:render_json",
+    "latex": "harness.show.latex:render_latex",
+    "html": "harness.show.html:render_html",
+}
+REPORTERS: Seam[Reporter] = Seam("formats", BUILT_IN)
+"""The output formats by name. A package adds one by the entry point group `harness.formats`, a program by `REPORTERS.register`."""
+
+
+def format_names() -> list[str]:
+    """The names of all formats, those of this package first."""
+    return [*BUILT_IN, *(name for name in REPORTERS.names() if name not in BUILT_IN)]
+
+
+def write_document(document: Document, format: str) -> str:  # noqa: A002  the option's name
+    """The document in that format, without a newline at the end.
+
+    Raises:
+        RequestError: an unknown format.
+    """
+    reporter = REPORTERS.get(format)
+    own = document.own.get(format)
+    return own() if own else reporter(document)
+
+
+def is_empty(block: Block) -> bool:
+    """Whether nothing of the block would be shown."""
+    return isinstance(block, Sentences) and not block.lines
