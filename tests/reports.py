@@ -29,7 +29,7 @@ def ours(
     model: str = "acge",
     **content: Any,
 ) -> Path:
-    """A run of this harness as far as the report reads one: with a spec, and whatever else its manifest is to tell."""
+    """A run of this harness with what the report reads: a spec, and further fields of the manifest."""
     header = replace(HEADER, dim=dim, max_len=max_len, model=model)
     write_run(folder, scores, header=header, harness=harness)
     told = {"spec": {"dim": dim, "max_len": max_len, "dtype": "fp16"}, "run": folder.name, "model": {"weights_digest": "w"}}

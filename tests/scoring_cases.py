@@ -92,7 +92,7 @@ def make_data(task: TaskSpec) -> TaskData:
     queries = {f"q{index}": text() for index in range(25)}
     qrels = {
         query: {passage: draw.choice([1, 1, 2, 0]) for passage in draw.sample(list(corpus), draw.randrange(1, 5))}
-        for query in list(queries)[:-2]  # two queries that nobody judged
+        for query in list(queries)[:-2]  # two queries without judgements
     }
     titles = {key: text() for key in list(corpus)[::3]} if task.name == "T2Retrieval" else {}
     return RetrievalData(corpus, queries, qrels, titles)

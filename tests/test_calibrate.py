@@ -294,7 +294,7 @@ def test_a_run_of_another_setting_is_refused(home: Path, run: Path, keys: tuple[
     manifest = json.loads((run / "manifest.json").read_text())
     manifest[keys[0]][keys[1]] = "x"
     (run / "manifest.json").write_text(json.dumps(manifest))
-    for path in run.glob("*.json"):  # the records tell of the same weights
+    for path in run.glob("*.json"):  # the records name the same weights
         path.write_text(path.read_text().replace(read_weights(home), "x") if keys[1] == "weights_digest" else path.read_text())
     with pytest.raises(error, match=told):
         calibrate(run, [f"store={home / 'store'}"], parts=["sampling"], tasks=["AFQMC"])

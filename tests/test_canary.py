@@ -159,7 +159,7 @@ def test_a_module_that_draws_random_numbers_stops_the_run(tiny: ModelSpec) -> No
     )
     message = refused(encoder)
     assert "of 256 vectors have other bits in another order" in message
-    assert "distance to fp32" not in message  # the noise is small: it is the repetition that tells
+    assert "distance to fp32" not in message  # the noise is small: only the repetition shows it
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "fp16"])

@@ -67,7 +67,7 @@ def test_every_metric_of_the_sample_is_a_fold_over_its_examples(task: TaskSpec) 
 
 @pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_it_is_so_where_scores_tie_in_half_precision_and_data_has_holes(name: str) -> None:
-    """With queries that nobody judged, samples without a candidate, repeated texts."""
+    """With queries without judgements, samples without a candidate, repeated texts."""
     task = BENCHMARK.task(name)
     assert_folds_are_the_record(task, scores_of(task, search="reference", dtype=torch.float16))
 

@@ -70,7 +70,7 @@ class TestEffects:
         rng = np.random.default_rng(1)
         one = rng.random(200)
         other = np.clip(one + rng.normal(0.01, 0.05, 200), 0, 1)
-        one[3] = other[3] = np.nan  # a query that nobody judged
+        one[3] = other[3] = np.nan  # a query without judgements
         effect = task_effect(QUERIES, queries(one), queries(other))
         expected = stats.ttest_rel(np.delete(other, 3), np.delete(one, 3))
         assert effect.units == 199

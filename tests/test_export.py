@@ -116,7 +116,7 @@ def test_scores_on_other_data_are_refused_and_labelled_on_request(tmp_path: Path
     ]
     assert "note: not C-MTEB: TNews, STSB: exported under names that say so" in err
     with pytest.raises(InputError, match="no task of cmteb35 is among the 2 entries"):
-        card_claims(out, BENCHMARK)  # nobody's reader takes them for C-MTEB scores, ours neither
+        card_claims(out, BENCHMARK)  # no reader takes them for C-MTEB scores, nor does this harness
 
 
 def test_a_labelled_entry_never_takes_the_place_of_a_real_one(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_metrics_on_the_sample_equal_those_of_mteb(task, dtype: torch.dtype, sco
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_metrics_on_random_data_equal_those_of_mteb(task, tmp_path: Path) -> None:
-    """With what the sample lacks: titles, queries that nobody judged, a passage called as a query is, samples without a candidate."""
+    """With what the sample lacks: titles, queries without judgements, a passage with a query's id, samples without a candidate."""
     compare(task, make_data(task), torch.float16, "model", tmp_path)
 
 

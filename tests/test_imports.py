@@ -24,7 +24,7 @@ needs_others = pytest.mark.skipif(not OTHERS.is_dir(), reason=f"no results of ot
 
 
 def mteb2(task: str, metrics: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """A result of one task as mteb 2 writes it: the benchmark's split, subset and revision unless told otherwise."""
+    """A result of one task as mteb 2 writes it: the benchmark's split, subset and revision, unless an argument changes them."""
     spec = BENCHMARK.task(task)
     subset = changes.pop("hf_subset", spec.language or "default")
     split = changes.pop("split", spec.split)

@@ -293,4 +293,4 @@ def test_a_root_that_can_not_be_written(hub: FakeHub, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(MachineError, match=r"can't write .*name another data\.root"):
         fetch(tasks("AFQMC"), tmp_path / "file" / "mirror")
-    assert hub.requests == []  # told before anything is downloaded
+    assert hub.requests == []  # refused before anything is downloaded

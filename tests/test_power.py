@@ -114,7 +114,7 @@ def test_the_canary_cannot_see_files_that_are_consistently_wrong(planted: list[s
     encoder = load(replace(SAMPLE, path=path))
     assert run_canary(encoder).rows_differing == 0
     sound = load().fingerprint
-    assert encoder.fingerprint.digest != sound.digest  # the manifest tells, and no vector is mixed with sound ones
+    assert encoder.fingerprint.digest != sound.digest  # the manifest shows it, and no vector is mixed with sound ones
 
 
 @pytest.mark.parametrize("planted", ["weights silently fp16", "Dense dropped @ files"], indirect=True)

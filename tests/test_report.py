@@ -28,7 +28,7 @@ def test_published_results_and_printed_rows_stand_beside_our_runs(tmp_path: Path
         (2, "published"),
         *((n, "printed") for n in range(3, 8)),
     ]
-    # six rows are printed on the card; the one that the front matter is stands there already, task by task
+    # the card prints six rows; the row of the front matter is already there, task by task
     assert all(entry.row.header.max_len != 512 for entry in report.entries if entry.kind == "printed")
     assert report.entries[1].trusts == ("self-reported",)
 

@@ -62,7 +62,7 @@ def half_vectors(rng: np.random.Generator, rows: int, dim: int, distinct: int) -
 
 
 def make_case(rng: np.random.Generator, *, passages: int, queries: int, namesakes: bool, grades: Sequence[int]):
-    """Ids that sort otherwise than they came, texts whose lengths tie, judgements of passages that are missing and of strangers."""
+    """Ids in another order than sorted, texts of equal length, judgements of passages and queries that are missing."""
     ids = [f"{rng.integers(10**6)}_{index}" for index in range(passages)]
     query_ids = [ids[rng.integers(passages)] if namesakes and rng.random() < 0.5 else f"q{index}" for index in range(queries)]
     query_ids = [*dict.fromkeys(query_ids), "q_a", "q_b"]
