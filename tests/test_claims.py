@@ -27,7 +27,7 @@ from harness.core.words import display_width
 from harness.read.cards import nested_metrics
 from harness.read.claims.findings import Check
 from harness.read.claims.provenance import MTEB_1_1_1
-from harness.read.claims.report import Report, claims_report
+from harness.read.claims.report import ClaimsReport, claims_report
 from harness.show.claims import render_claims
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -44,7 +44,7 @@ def brief_card(body: str) -> str:
     return card_text(body, brief=True)
 
 
-def contradictions(report: Report) -> list[str]:
+def contradictions(report: ClaimsReport) -> list[str]:
     return [check.name for check in report.checks if check.verdict == "contradicts"]
 
 
@@ -437,11 +437,11 @@ def run_like_the_card(
     return folder
 
 
-def against(tmp_path: Path, run: Path, noise: Path | None = None) -> Report:
+def against(tmp_path: Path, run: Path, noise: Path | None = None) -> ClaimsReport:
     return claims_report(write_card(tmp_path / "card", card_text(rows_table() + fenced(SCRIPT))), against=run, noise=noise)
 
 
-def cell(report: Report, of: str, metric: str) -> Any:
+def cell(report: ClaimsReport, of: str, metric: str) -> Any:
     assert report.comparison is not None
     cells = (*report.comparison.cells, *report.comparison.averages)
     return next(each for each in cells if each.of.startswith(of) and each.metric == metric)

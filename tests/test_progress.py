@@ -15,9 +15,10 @@ from tiny_models import build_model
 from harness.core.benchmark import TaskSpec, load_benchmark
 from harness.run.encode.encoder import EncodingStep
 from harness.run.here import resolve_here
-from harness.run.progress import Estimate, Live, Silent, WindowPart, show_progress
+from harness.run.progress import Estimate, Silent, WindowPart
 from harness.run.runner import execute
 from harness.show.console import show
+from harness.show.live import Live, show_progress
 
 BENCHMARK = load_benchmark()
 STSB, AFQMC, TNEWS = (BENCHMARK.task(name) for name in ("STSB", "AFQMC", "TNews"))

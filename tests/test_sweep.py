@@ -40,7 +40,7 @@ def forwards(folder: Path) -> int:
 
 
 def test_every_point_of_the_product_is_a_run_and_dimensions_cost_nothing(basics: list[str], tmp_path: Path) -> None:
-    jobs = sweep([*basics, *places(tmp_path), "max_len=8,16", "dim=24,48"], quiet=True)
+    jobs = sweep([*basics, *places(tmp_path), "max_len=8,16", "dim=24,48"])
     assert [(job.error, job.failed) for job in jobs] == [(None, {})] * 4
     headers = [read_run(job.folder, load_benchmark()).header for job in jobs if job.folder]
     assert [(header.max_len, header.dim) for header in headers] == [(8, 24), (8, 48), (16, 24), (16, 48)]
@@ -49,14 +49,14 @@ def test_every_point_of_the_product_is_a_run_and_dimensions_cost_nothing(basics:
 
 def test_a_second_sweep_does_nothing(basics: list[str], tmp_path: Path) -> None:
     arguments = [*basics, *places(tmp_path), "max_len=8,16"]
-    sweep(arguments, quiet=True)
+    sweep(arguments)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*.json*")}
-    sweep(arguments, quiet=True)
+    sweep(arguments)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*.json*")} == before
 
 
 def test_a_job_that_fails_does_not_stop_the_others(basics: list[str], tmp_path: Path) -> None:
-    jobs = sweep([*basics, *places(tmp_path), "max_len=4096,8"], quiet=True)
+    jobs = sweep([*basics, *places(tmp_path), "max_len=4096,8"])
     assert jobs[0].error is not None
     assert "max_len" in jobs[0].error
     assert (jobs[1].error, jobs[1].failed) == (None, {})
@@ -64,7 +64,7 @@ def test_a_job_that_fails_does_not_stop_the_others(basics: list[str], tmp_path: 
 
 def test_all_wrong_values_are_reported_before_the_first_job(basics: list[str], tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="fp8") as caught:
-        sweep([*basics, *places(tmp_path), "dtype=fp32,fp8", "gpu=cpu,tpu", "benchmark=cmteb35"], quiet=True)
+        sweep([*basics, *places(tmp_path), "dtype=fp32,fp8", "gpu=cpu,tpu", "benchmark=cmteb35"])
     assert "tpu" in str(caught.value)
     assert "a sweep is over one benchmark" in str(caught.value)
     assert not (tmp_path / "results").exists()
@@ -77,7 +77,7 @@ def test_the_joblib_launcher_gives_the_same_runs(basics: list[str], tmp_path: Pa
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "2 jobs, 0 of them with failures, 2 runs" in done.stdout
-    serial = sweep([*basics, "max_len=8,16", f"results_dir={tmp_path / 'serial'}", "store=null"], quiet=True)
+    serial = sweep([*basics, "max_len=8,16", f"results_dir={tmp_path / 'serial'}", "store=null"])
     for job in serial:
         assert job.folder is not None
         twin = next(folder for folder in find_runs(tmp_path / "results") if folder.name == job.folder.name)

@@ -32,7 +32,7 @@ def _accept(arguments: argparse.Namespace) -> int:
     from harness.core.benchmark import load_benchmark
     from harness.core.environment import git_user
     from harness.read.drift.baselines import accept_baseline
-    from harness.read.drift.check import one_run
+    from harness.read.leaderboard import one_run
     from harness.show.baselines import accepted_lines
     from harness.show.drift import drift_document
     from harness.show.text import render_text

@@ -34,7 +34,7 @@ def add_parser(commands: Commands) -> None:
 
 def _model_index(arguments: argparse.Namespace) -> int:
     from harness.core.benchmark import load_benchmark
-    from harness.read.claims.sheet import one_run
+    from harness.read.leaderboard import one_run
     from harness.show.export.model_index import card_model_name, index_entries, index_yaml
     from harness.show.export.readme import merge_into, merge_summary
     from harness.show.export.selection import select_scores
@@ -53,7 +53,7 @@ def _model_index(arguments: argparse.Namespace) -> int:
 
 def _mteb(arguments: argparse.Namespace) -> int:
     from harness.core.benchmark import load_benchmark
-    from harness.read.claims.sheet import one_run
+    from harness.read.leaderboard import one_run
     from harness.show.export.mteb2 import write_results, written_lines
     from harness.show.export.selection import select_scores
 

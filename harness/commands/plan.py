@@ -18,8 +18,8 @@ def add_parser(commands: Commands) -> None:
 
 def _call(arguments: argparse.Namespace) -> int:
     from harness.run.plan.planning import make_plan
-    from harness.run.progress import show_step
     from harness.show.form import write_document
+    from harness.show.live import show_step
     from harness.show.plan import plan_document
 
     with show_step(quiet=arguments.quiet) as on_step:

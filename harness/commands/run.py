@@ -18,9 +18,9 @@ def add_parser(commands: Commands) -> None:
 
 def _call(arguments: argparse.Namespace) -> int:
     from harness.run.here import resolve_here
-    from harness.run.progress import show_progress
     from harness.run.runner import execute
     from harness.show.console import outcome_summary, show
+    from harness.show.live import show_progress
 
     spec, device = resolve_here(arguments.overrides)
     with show_progress(quiet=arguments.quiet) as progress:

@@ -16,11 +16,11 @@ from harness.read.selfcheck import deviations, setting_name
 from harness.run.doctor import missing_inputs
 from harness.run.encode.device import describe_device, find_device
 from harness.run.here import resolve_here
-from harness.run.progress import show_progress
 from harness.run.runner import CARD_DTYPES, execute
 from harness.show.console import published_run
 from harness.show.form import Column
 from harness.show.leaderboard import table
+from harness.show.live import show_progress
 from harness.show.text import text_table
 
 PUBLISHED_MODEL = "acge_text_embedding"

@@ -18,7 +18,8 @@ def add_parser(commands: Commands) -> None:
 def _call(arguments: argparse.Namespace) -> int:
     from harness.run.sweep import sweep
     from harness.show.console import show, sweep_summary
+    from harness.show.live import show_progress
 
-    jobs = sweep(arguments.overrides, quiet=arguments.quiet)
+    jobs = sweep(arguments.overrides, view=lambda title: show_progress(quiet=arguments.quiet, title=title))
     show(sweep_summary(jobs))
     return 1 if any(job.error or job.failed for job in jobs) else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 SHORT_TYPES = {
     "Average": "Avg",
@@ -15,6 +16,11 @@ SHORT_TYPES = {
 """Averages and types of task as a terminal has room for them; other names stay as they are."""
 SHORT_DTYPES = {"float16": "fp16", "bfloat16": "bf16", "float32": "fp32"}
 SHORT_IDENTITIES = {"verified": "ok", "unverified": "?", "self-reported": "self", "not C-MTEB": "no"}
+
+
+def few(names: Sequence[str], most: int = 4, between: str = ", ") -> str:
+    """The first names, and dots where there are more."""
+    return between.join([*names[:most], *(["..."] if len(names) > most else [])])
 
 
 def display_width(text: str) -> int:

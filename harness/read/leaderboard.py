@@ -16,7 +16,8 @@ from typing import Any, Literal
 from harness.core.benchmark import TASK_TYPES, Benchmark, TaskSpec
 from harness.core.errors import InputError, RequestError, unknown
 from harness.core.records import MANIFEST, RowHeader, Run, TaskRecord, find_runs, read_run
-from harness.read.cards import ROWS, PrintedRow, read_rows, score_titles
+from harness.core.words import few
+from harness.read.cards import ROWS, PrintedRow, read_card, read_rows, score_table, score_titles
 from harness.read.imports import find_imports, read_card_run, read_import
 
 State = Literal["scored", "missing", "failed", "broken"]
@@ -221,21 +222,38 @@ def leaderboard_row(run: Run, convention: str, benchmark: Benchmark) -> Row:
     return Row(path=run.path, header=run.header, convention=convention, cells=cells, tasks=tasks, unreadable=run.broken.get(MANIFEST))
 
 
-def printed_rows(folder: Path, benchmark: Benchmark) -> tuple[Row, ...]:
-    """The rows of the card's table that are kept beside published records; none where the folder keeps none.
+def printed_rows(path: Path, benchmark: Benchmark) -> tuple[Row, ...]:
+    """The rows of the table in a model card, or of the card's table that is kept beside published records; none where there is none.
 
     Raises:
         InputError: the file is damaged or has other columns.
     """
-    path = folder / ROWS
+    if path.is_dir():
+        path = path / ROWS
+        rows = read_rows(path) if path.is_file() else ()
+    else:
+        table = score_table(read_card(path), benchmark)
+        rows = table.rows if table else ()
     titles = list(score_titles(benchmark.tasks).values())
-    rows = read_rows(path) if path.is_file() else ()
-    if any(set(row.scores) != set(titles) for row in rows):
+    if path.name == ROWS and any(set(row.scores) != set(titles) for row in rows):
         raise InputError(f"{path} has other columns than {', '.join(titles)}: write it again with scripts/publish_card.py")
-    return tuple(printed_row(path, row, benchmark) for row in rows)
+    return tuple(_printed_row(path, row, benchmark) for row in rows)
 
 
-def printed_row(path: Path, row: PrintedRow, benchmark: Benchmark) -> Row:
+def one_run(path: Path, benchmark: Benchmark) -> Run:
+    """The one run at or below a path.
+
+    Raises:
+        RequestError: there is none, or several.
+        InputError: its manifest is damaged.
+    """
+    runs = load_rows([path], benchmark)
+    if len(runs) > 1:
+        raise RequestError(f"{path} holds {len(runs)} runs ({few([str(run.path) for run in runs])}): name one of them")
+    return runs[0]
+
+
+def _printed_row(path: Path, row: PrintedRow, benchmark: Benchmark) -> Row:
     """The row of the table that a card prints, which `path` holds, with every score column of the benchmark."""
     counts = {key: sum(key in ("Average", task.type) for task in benchmark.tasks) for key in ("Average", *TASK_TYPES)}
     titles = score_titles(benchmark.tasks).items()

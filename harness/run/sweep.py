@@ -7,8 +7,10 @@ import json
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -17,11 +19,18 @@ from omegaconf import DictConfig
 from harness.core.config import check_overrides, hydra_on_configs
 from harness.core.errors import HarnessError, RequestError
 from harness.run.encode.pool import EncoderPool
+from harness.run.evaluation import Progress
 from harness.run.here import resolve_here
-from harness.run.progress import show_progress
+from harness.run.progress import Silent
 from harness.run.runner import execute
 
 _OUTCOME = "outcome.json"
+
+View: TypeAlias = "Callable[[str], AbstractContextManager[Progress]]"
+
+
+def _no_view(_: str) -> AbstractContextManager[Progress]:
+    return nullcontext(Silent())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +43,9 @@ class Job:
     error: str | None
 
 
-def sweep(overrides: Sequence[str], *, quiet: bool) -> list[Job]:
+def sweep(overrides: Sequence[str], *, view: View = _no_view) -> list[Job]:
     """Run every point of the product that `overrides` span (`dtype=fp16,bf16 max_len=512,1024`), one after the other or as
-    `hydra/launcher=` says; a job that fails does not stop the others. In the order of the product.
+    `hydra/launcher=` says; a job that fails does not stop the others. In the order of the product. `view`: shows a job, under its title.
 
     Raises:
         RequestError: wrong overrides, all of them in one message.
@@ -47,7 +56,7 @@ def sweep(overrides: Sequence[str], *, quiet: bool) -> list[Job]:
         try:
             with hydra_on_configs() as state:
                 assert state.hydra is not None
-                state.hydra.multirun("config", _Jobs(quiet=quiet), [*plain, *overrides], with_log_configuration=False)
+                state.hydra.multirun("config", _Jobs(view), [*plain, *overrides], with_log_configuration=False)
         except HydraException as error:
             raise RequestError(str(error)) from error
         outcomes = sorted(Path(scratch).rglob(_OUTCOME), key=lambda path: int(path.parent.name))
@@ -61,8 +70,8 @@ class _Jobs:
     write over each other.
     """
 
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
+    def __init__(self, view: View) -> None:
+        self._view = view
         self._encoders = EncoderPool()
 
     def __reduce__(self) -> tuple[Callable[[], _Jobs], tuple[()]]:
@@ -74,7 +83,7 @@ class _Jobs:
         outcome: dict[str, object] = {"overrides": overrides, "folder": None, "failed": {}, "error": None}
         try:
             spec, device = resolve_here(overrides)
-            with show_progress(quiet=self._quiet, title=" ".join(overrides)) as progress:
+            with self._view(" ".join(overrides)) as progress:
                 done = execute(spec, device, progress, encoders=self._encoders)
             outcome |= {"folder": str(done.folder.absolute()), "failed": done.failed}
         except HarnessError as error:
@@ -86,7 +95,7 @@ class _Jobs:
 
 @functools.cache
 def _jobs_of_this_process() -> _Jobs:
-    return _Jobs(quiet=True)
+    return _Jobs(_no_view)
 
 
 def _read_job(path: Path) -> Job:

@@ -10,7 +10,7 @@ from harness.core.words import SHORT_TYPES
 from harness.read.claims.averages import Averages, Fit
 from harness.read.claims.findings import VERDICTS, Check
 from harness.read.claims.grading import COMPARED, GRADES, Comparison, Graded
-from harness.read.claims.report import Report
+from harness.read.claims.report import ClaimsReport
 from harness.read.claims.sheet import Sheet
 from harness.read.leaderboard import CONVENTIONS, printed
 from harness.show.form import Block, Column, Document, Grid, Sentences, write_document
@@ -18,7 +18,7 @@ from harness.show.form import Block, Column, Document, Grid, Sentences, write_do
 _LISTED_AT_MOST = 20  # metrics that are not reproduced; JSON has all of them
 
 
-def render_claims(report: Report, format: str) -> str:  # noqa: A002 (the option's name)
+def render_claims(report: ClaimsReport, format: str) -> str:  # noqa: A002 (the option's name)
     """The report in that format, without a newline at the end.
 
     Raises:
@@ -27,7 +27,7 @@ def render_claims(report: Report, format: str) -> str:  # noqa: A002 (the option
     return write_document(Document(blocks=lambda: _blocks(report), data=lambda: _json(report)), format)
 
 
-def _blocks(report: Report) -> Iterator[Block]:
+def _blocks(report: ClaimsReport) -> Iterator[Block]:
     yield from _part(_title(report.sheet, report.averages))
     yield from _rows_part(report)
     yield from _checks_part(report.checks)
@@ -54,7 +54,7 @@ def _title(sheet: Sheet, found: Averages) -> str:
     return f"{sheet.path}: {sheet.model}, {len(sheet.claims)} tasks, {sheet.numbers} numbers{rows}{front}"
 
 
-def _rows_part(report: Report) -> Iterator[Block]:
+def _rows_part(report: ClaimsReport) -> Iterator[Block]:
     found, conventions = report.averages, list(report.averages.computed)
     titles = list(found.computed[conventions[0]])
     columns = [
@@ -97,7 +97,7 @@ def _checks_part(checks: Sequence[Check]) -> Iterator[Block]:
     return _part("", columns, [[c.name, c.verdict, f"{c.held}/{c.of}" if c.of else "", c.about] for c in checks])
 
 
-def _findings_part(report: Report) -> Iterator[Block]:
+def _findings_part(report: ClaimsReport) -> Iterator[Block]:
     findings = [(check.name, finding) for check in report.checks for finding in check.findings]
     findings.sort(key=lambda each: VERDICTS.index(each[1].verdict))
     lines = [f"{n}. {name} {each.verdict} ({each.where}): {each.text}" for n, (name, each) in enumerate(findings, start=1)]
@@ -198,7 +198,7 @@ def _others_part(comparison: Comparison) -> Iterator[Block]:
     return _part("", columns, [[cell.of, cell.metric, *_values(cell)] for cell in cells[:_LISTED_AT_MOST]], below)
 
 
-def _json(report: Report) -> dict[str, Any]:
+def _json(report: ClaimsReport) -> dict[str, Any]:
     sheet, found = report.sheet, report.averages
     return {
         "path": str(sheet.path),

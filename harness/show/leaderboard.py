@@ -52,7 +52,8 @@ def table(
     """
     rows = [leaderboard_row(run, convention, benchmark) for run in runs]
     if against is not None:
-        published, also = leaderboard_row(against, convention, benchmark), printed_rows(against.path, benchmark)
+        published = leaderboard_row(against, convention, benchmark)
+        also = printed_rows(against.path, benchmark) if against.path.is_dir() else ()
         rows = [row if row.path.resolve() == against.path.resolve() else beside(row, published, also) for row in rows]
     return render(rows, format, tasks=tasks)
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Verdict = Literal["contradicts", "noted", "can't tell", "holds"]
-VERDICTS: tuple[Verdict, ...] = ("contradicts", "noted", "can't tell", "holds")
+CheckVerdict = Literal["contradicts", "noted", "can't tell", "holds"]
+VERDICTS: tuple[CheckVerdict, ...] = ("contradicts", "noted", "can't tell", "holds")
 """Worst first. `noted`: no contradiction, but a trace of how the numbers were made."""
 
 
@@ -15,7 +15,7 @@ VERDICTS: tuple[Verdict, ...] = ("contradicts", "noted", "can't tell", "holds")
 class Finding:
     """One thing found. `where`: the task, the row or the line of the card that it is about."""
 
-    verdict: Verdict
+    verdict: CheckVerdict
     where: str
     text: str
 
@@ -31,10 +31,10 @@ class Check:
     findings: tuple[Finding, ...] = ()
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> CheckVerdict:
         """The worst verdict among the findings; without any, whether there was something to look at."""
         found = {finding.verdict for finding in self.findings}
-        worst: Verdict = next((verdict for verdict in VERDICTS if verdict in found), "holds")
+        worst: CheckVerdict = next((verdict for verdict in VERDICTS if verdict in found), "holds")
         if self.held and worst == "can't tell":
             return "holds"
         return worst if self.of or self.findings else "can't tell"

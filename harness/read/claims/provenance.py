@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from harness.core.benchmark import Benchmark
+from harness.core.words import few
 from harness.read.claims.findings import Check, Finding, check
 from harness.read.claims.sheet import Sheet
 from harness.read.imports import trust_of
@@ -50,11 +51,11 @@ def _revisions(sheet: Sheet, benchmark: Benchmark) -> Check:
             text = f"revision {claim.revision[:8]} of {task.hub}; {benchmark.name} pins {task.revision[:8]}: another state of the data"
             findings.append(Finding("noted", task.name, text))
     if silent:
-        findings.append(Finding("can't tell", "card", f"no revision is told for {len(silent)} tasks: {_few(silent)}"))
+        findings.append(Finding("can't tell", "card", f"no revision is told for {len(silent)} tasks: {few(silent)}"))
     claimed = {claim.task for claim in sheet.claims}
     missing = [task.name for task in benchmark.tasks if task.name not in claimed]
     if missing:
-        findings.append(Finding("noted", "card", f"no claim for {len(missing)} of the {len(benchmark.tasks)} tasks: {_few(missing)}"))
+        findings.append(Finding("noted", "card", f"no claim for {len(missing)} of the {len(benchmark.tasks)} tasks: {few(missing)}"))
     about = f"split and revision of every task are those that {benchmark.name} pins"
     return Check(name="revisions", about=about, held=held, of=len(sheet.claims), findings=tuple(findings))
 
@@ -82,7 +83,3 @@ def _version(sheet: Sheet, benchmark: Benchmark) -> Check:
         text = "only the revisions that mteb 1.1.1 pins are told: made with it or an older one, on whatever the data was that day"
         return check("version", about, held=0, findings=[Finding("noted", where, text)])
     return check("version", about, held=0, findings=[])
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

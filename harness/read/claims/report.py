@@ -13,12 +13,13 @@ from harness.read.claims.findings import Check
 from harness.read.claims.grading import Comparison, grade
 from harness.read.claims.numbers import number_checks
 from harness.read.claims.provenance import provenance_checks
-from harness.read.claims.sheet import Sheet, one_run, read_sheet
+from harness.read.claims.sheet import Sheet, read_sheet
 from harness.read.claims.statements import statement_checks
+from harness.read.leaderboard import one_run
 
 
 @dataclass(frozen=True)
-class Report:
+class ClaimsReport:
     """The claims of a card, what the checks say of them, and how a run compares (None: none was named)."""
 
     sheet: Sheet
@@ -32,7 +33,7 @@ class Report:
         return self.comparison.exit_code if self.comparison else 0
 
 
-def claims_report(card: Path, *, against: Path | None = None, noise: Path | None = None, benchmark: str = "cmteb35") -> Report:
+def claims_report(card: Path, *, against: Path | None = None, noise: Path | None = None, benchmark: str = "cmteb35") -> ClaimsReport:
     """The card (or folder of results) read, checked, and graded against a run.
 
     Raises:
@@ -51,7 +52,7 @@ def claims_report(card: Path, *, against: Path | None = None, noise: Path | None
         if calibration is not None:
             calibration.check_belongs(run, table)
         comparison = grade(sheet, found, run, table, calibration)
-    return Report(sheet, found, _checks(sheet, found, table), comparison)
+    return ClaimsReport(sheet, found, _checks(sheet, found, table), comparison)
 
 
 def _checks(sheet: Sheet, found: Averages, benchmark: Benchmark) -> tuple[Check, ...]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.benchmark import Benchmark, TaskSpec
-from harness.core.errors import RequestError
 from harness.core.records import RowHeader, Run, flat_metrics
+from harness.core.words import few
 from harness.read.cards import ROWS, Claim, PrintedRow, card_claims, read_card, read_rows, score_table
 from harness.read.claims.document import Document, parse_document
 from harness.read.imports import card_records, origin
-from harness.read.leaderboard import load_rows
+from harness.read.leaderboard import one_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,24 +55,11 @@ def read_sheet(path: Path, benchmark: Benchmark) -> Sheet:
     return _folder_sheet(path, benchmark) if path.is_dir() else _card_sheet(path, benchmark)
 
 
-def one_run(path: Path, benchmark: Benchmark) -> Run:
-    """The one run at or below a path.
-
-    Raises:
-        RequestError: there is none, or several.
-        InputError: its manifest is damaged.
-    """
-    runs = load_rows([path], benchmark)
-    if len(runs) > 1:
-        named = ", ".join(str(run.path) for run in runs[:4])
-        raise RequestError(f"{path} holds {len(runs)} runs ({named}{', ...' if len(runs) > 4 else ''}): name one of them")
-    return runs[0]
-
-
 def _card_sheet(path: Path, benchmark: Benchmark) -> Sheet:
     text = read_card(path)
     found, table = card_claims(text, benchmark), score_table(text, benchmark)
-    notes = [f"{len(found.foreign)} entries of the front matter are no task, or another split, of {benchmark.name}: {_few(found.foreign)}"]
+    foreign = few(found.foreign, 3, "; ")
+    notes = [f"{len(found.foreign)} entries of the front matter are no task, or another split, of {benchmark.name}: {foreign}"]
     header = RowHeader(model=found.model, gpu="", dtype="", size_gb=None, dim=None, max_len=None)
     records = card_records(found, benchmark)
     return Sheet(
@@ -108,7 +95,3 @@ def _folder_sheet(path: Path, benchmark: Benchmark) -> Sheet:
         notes=(*([f"imported: {' and '.join(trusts)}"] if trusts else []), *run.header.notes, *run.broken.values()),
         document=None,
     )
-
-
-def _few(names: tuple[str, ...]) -> str:
-    return "; ".join(names[:3]) + ("; ..." if len(names) > 3 else "")

@@ -15,11 +15,11 @@ from harness.core.errors import InputError, RequestError
 from harness.core.records import Run
 from harness.read.differences import SettingDifference, same_vectors
 from harness.read.drift.likeness import environment, unlike_data, unlike_settings
-from harness.read.leaderboard import Cell, leaderboard_row, load_rows
+from harness.read.leaderboard import Cell, leaderboard_row, one_run
 
-Verdict = Literal["identical", "within noise", "drifted", "missing", "not comparable"]
-VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-FAILING: tuple[Verdict, ...] = ("drifted", "missing")
+DriftVerdict = Literal["identical", "within noise", "drifted", "missing", "not comparable"]
+VERDICTS: tuple[DriftVerdict, ...] = get_args(DriftVerdict)
+FAILING: tuple[DriftVerdict, ...] = ("drifted", "missing")
 """What makes a gate close; `not comparable` makes it refuse."""
 
 
@@ -35,7 +35,7 @@ class MetricDrift:
     baseline: float | None
     candidate: float | None
     tolerance: float | None
-    verdict: Verdict
+    verdict: DriftVerdict
     why: str = ""
 
     @property
@@ -54,7 +54,7 @@ class TaskDrift:
     others: tuple[MetricDrift, ...]
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> DriftVerdict:
         """That of the main metric."""
         return self.main.verdict
 
@@ -100,19 +100,6 @@ class DriftReport:
     def counts(self) -> Counter[str]:
         """How many tasks have which verdict."""
         return Counter(task.verdict for task in self.tasks)
-
-
-def one_run(path: Path, benchmark: Benchmark) -> Run:
-    """The one run at or below a path.
-
-    Raises:
-        RequestError: there is none, or several.
-        InputError: its manifest is damaged.
-    """
-    runs = load_rows([path], benchmark)
-    if len(runs) > 1:
-        raise RequestError(f"{path} holds {len(runs)} runs: name one of them, such as {runs[0].path}")
-    return runs[0]
 
 
 def check_folders(
@@ -246,7 +233,7 @@ def _task_drift(
 def _cell(
     metric: str, baseline: float, candidate: float | None, tolerance: float | None, *, unlike: str, absent: str, main: bool
 ) -> MetricDrift:
-    verdict: Verdict
+    verdict: DriftVerdict
     why = ""
     if candidate is not None and not math.isfinite(candidate):
         candidate, absent = None, f"the candidate has {candidate} for {metric}"

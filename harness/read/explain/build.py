@@ -11,13 +11,12 @@ from harness.core.errors import InputError, RequestError
 from harness.core.examples import Examples, read_examples, same_examples
 from harness.core.folds import refuse_foreign
 from harness.core.records import Run
-from harness.read.cards import read_card, score_table
 from harness.read.explain.definitions import Defined, definitions
 from harness.read.explain.effects import Effect, average_effect, judge, task_effect
 from harness.read.explain.moved import Move, most_moved
 from harness.read.explain.pairs import Pair, Subject, pairs_of
 from harness.read.explain.printed import PrintedEffect, printed_effect
-from harness.read.leaderboard import Row, load_rows, printed_row, printed_rows
+from harness.read.leaderboard import load_rows, printed_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,17 +80,9 @@ def explain(paths: Iterable[Path], benchmark: Benchmark, *, examples: int) -> Ex
 
 def _subjects(paths: Sequence[Path], benchmark: Benchmark) -> tuple[Subject, ...]:
     runs = load_rows(paths, benchmark)
-    rows = [row for run in runs for row in _printed(run.path, benchmark)]
+    rows = [row for run in runs for row in printed_rows(run.path, benchmark)]
     numbered = [Subject(number=number, header=run.header, run=run) for number, run in enumerate(runs, start=1)]
     return (*numbered, *(Subject(number=number, header=row.header, row=row) for number, row in enumerate(rows, start=len(runs) + 1)))
-
-
-def _printed(path: Path, benchmark: Benchmark) -> tuple[Row, ...]:
-    """The rows of the table in a card, or of the one that was kept beside published records."""
-    if path.is_dir():
-        return printed_rows(path, benchmark)
-    table = score_table(read_card(path), benchmark)
-    return tuple(printed_row(path, row, benchmark) for row in table.rows) if table else ()
 
 
 class _Reader:

@@ -25,7 +25,7 @@ from harness.core.benchmark import TaskSpec, TaskType
 from harness.core.examples import Examples
 from harness.core.folds import example_values, fold, folds
 
-Verdict = Literal["effect", "none found", "identical", "no interval"]
+EffectVerdict = Literal["effect", "none found", "identical", "no interval"]
 
 LEVEL = 0.05
 """The chance of one wrong effect or more in a family of comparisons."""
@@ -58,7 +58,7 @@ class Effect:
     after: float
     error: float | None
     freedom: float
-    verdict: Verdict = "no interval"
+    verdict: EffectVerdict = "no interval"
     p: float | None = None
     unseen: float | None = None
 
@@ -144,7 +144,7 @@ def _judged(effect: Effect, p: float | None, family: int) -> Effect:
     if effect.error is None:
         return effect
     if effect.error == 0:
-        verdict: Verdict = "effect" if effect.difference else "identical"
+        verdict: EffectVerdict = "effect" if effect.difference else "identical"
         return replace(effect, verdict=verdict)
     critical, reached = (float(stats.t.ppf(level, effect.freedom)) for level in (1 - LEVEL / (2 * family), POWER))
     found = p is not None and p <= LEVEL

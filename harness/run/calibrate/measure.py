@@ -31,8 +31,8 @@ from harness.run.encode.pool import EncoderPool
 from harness.run.score.tasks import SEED, SEEDED, planned_texts
 from harness.run.score.workers import Scored, ScoringJob, ScoringPool
 
-Part = Literal["rounding", "seeds", "sampling"]
-PARTS: tuple[Part, ...] = get_args(Part)
+FloorName = Literal["rounding", "seeds", "sampling"]
+PARTS: tuple[FloorName, ...] = get_args(FloorName)
 
 WIDE = 10.0
 """The multiple of the rounding scale under which jumps are looked for that are too rare to be seen at the scale itself."""
@@ -60,7 +60,7 @@ class _Setup:
     spec: RunSpec
     encoder: CanonicalEncoder
     pool: ScoringPool
-    parts: Sequence[Part]
+    parts: Sequence[FloorName]
     draws: int
     scale: RoundingScale | None
 
@@ -79,7 +79,7 @@ def calibrate(
     overrides: Sequence[str] = (),
     *,
     draws: int = 20,
-    parts: Sequence[Part] = PARTS,
+    parts: Sequence[FloorName] = PARTS,
     tasks: Sequence[str] = (),
     on_task: Callable[[TaskSpec, Mapping[str, MetricNoise]], None] = lambda task, noise: None,
 ) -> Calibrated:
@@ -119,7 +119,7 @@ def calibrate(
     return Calibrated(calibration=calibration, benchmark=benchmark.name, forwards=encoder.counters.forwards, measuring=measuring)
 
 
-def check_parts(names: Sequence[str]) -> tuple[Part, ...]:
+def check_parts(names: Sequence[str]) -> tuple[FloorName, ...]:
     """The parts of these names, in the order of `PARTS`.
 
     Raises:

@@ -8,8 +8,7 @@ from pathlib import Path
 from harness.core.benchmark import Benchmark
 from harness.core.calibration import CALIBRATION, Calibration, read_calibration
 from harness.core.errors import RequestError
-from harness.read.claims.report import Report as ClaimsReport
-from harness.read.claims.report import claims_report
+from harness.read.claims.report import ClaimsReport, claims_report
 from harness.read.claims.sheet import read_sheet
 from harness.read.differences import SettingDifference, differences
 from harness.read.leaderboard import CONVENTIONS

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from harness.core.benchmark import Benchmark
 from harness.core.records import RowHeader, Run
-from harness.read.cards import read_card, score_table
 from harness.read.imports import origin
-from harness.read.leaderboard import Row, leaderboard_row, load_rows, printed_row, printed_rows
+from harness.read.leaderboard import Row, leaderboard_row, load_rows, printed_rows
 from harness.show.report.model import Entry, Kind
 
 _SETTING = {"gpu": "", "dtype": "", "dim": "dim ", "max_len": "len "}
@@ -32,7 +31,7 @@ def read_entries(paths: Iterable[Path], benchmark: Benchmark, *, convention: str
         for run in load_rows([path], benchmark):
             if run.path.resolve() not in runs:
                 runs[run.path.resolve()] = run
-                printed += _printed_rows(run.path, benchmark)
+                printed += printed_rows(run.path, benchmark)
     stand_for = {_bare(run.header) for run in runs.values()}
     others = {_bare(row.header): row for row in printed if _bare(row.header) not in stand_for} if convention == "cmteb" else {}
     rows_of = [(leaderboard_row(run, convention, benchmark), run) for run in runs.values()]
@@ -51,14 +50,6 @@ def same_model(entry: Entry, name: str) -> bool:
     if isinstance(model, Mapping):
         names += [str(model[key]) for key in ("hub", "name") if model.get(key)]
     return _last(name) in {_last(each) for each in names}
-
-
-def _printed_rows(path: Path, benchmark: Benchmark) -> tuple[Row, ...]:
-    """The rows of the table in a card, or of the one that was kept beside published records."""
-    if path.is_dir():
-        return printed_rows(path, benchmark)
-    table = score_table(read_card(path), benchmark)
-    return tuple(printed_row(path, row, benchmark) for row in table.rows) if table else ()
 
 
 def _last(name: str) -> str:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 from harness.core.records import Run
-from harness.read.claims.report import Report as ClaimsReport
+from harness.read.claims.report import ClaimsReport
 from harness.read.leaderboard import Row, TaskScore
 
 Kind = Literal["ours", "published", "printed"]
 """Who made a row: a run of this harness, result files of others, or a line of a table of which nothing else is known."""
 
-Verdict = Literal["reference", "equal", "within noise", "higher", "lower", "hole", "not comparable"]
+HeatVerdict = Literal["reference", "equal", "within noise", "higher", "lower", "hole", "not comparable"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class HeatCell:
     `score`: the run's own cell.
     """
 
-    verdict: Verdict
+    verdict: HeatVerdict
     points: float | None
     score: TaskScore
 

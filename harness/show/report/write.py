@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, get_args
 
 from harness.core.errors import RequestError, unknown
 from harness.core.files import atomic_write
@@ -14,8 +13,7 @@ from harness.show.report.html import render_html
 from harness.show.report.model import Report
 from harness.show.report.words import words
 
-Format = Literal["html", "latex", "csv", "markdown", "json"]
-FORMATS: tuple[Format, ...] = get_args(Format)
+FORMATS = ("html", "latex", "csv", "markdown", "json")
 
 
 def report_text(report: Report, format: str, *, output: Path, language: str = "en", tasks: bool = False) -> str:  # noqa: A002

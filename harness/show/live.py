@@ -1,0 +1,160 @@
+"""What a person sees while a run goes on: tasks, tokens per second and an ETA on a terminal, nothing elsewhere; always on stderr."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live as Screen
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from harness.core.benchmark import TaskSpec
+from harness.run.encode.encoder import EncodingStep
+from harness.run.progress import Estimate, Silent, WindowPart
+
+_SHOWN = 8  # tasks at work, at most
+
+State = Literal["waiting", "loading", "encoding", "scoring"]
+
+
+class Live:
+    """The tasks at work with how far they are, the run's encoding with its rate and ETA, and above them a line per finished task."""
+
+    def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._clock = clock
+        self._started = clock()
+        self._estimate = Estimate(clock)
+        self._states: dict[str, State] = {}
+        self._since: dict[str, float] = {}
+        self._shares: dict[str, float] = {}
+        self._step: EncodingStep | None = None
+        self._all = self._finished = self._failed = 0
+        self._screen = Screen(get_renderable=self.render, console=console, transient=True, refresh_per_second=4)
+
+    def __enter__(self) -> Live:
+        self._screen.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._screen.stop()
+
+    def plan(self, todo: Sequence[TaskSpec], done: Sequence[TaskSpec]) -> None:
+        """Set the run's length; what is there already counts as finished."""
+        self._states = {task.name: "waiting" for task in todo}
+        self._all, self._finished = len(todo) + len(done), len(done)
+
+    def expected(self, flops: Mapping[str, float], rate: float | None) -> None:
+        """Start the estimate with what was modelled."""
+        self._estimate.expect(flops, rate)
+
+    def loading(self, task: TaskSpec) -> None:
+        """Show the task."""
+        self._enter(task.name, "loading")
+
+    def encoded(self, window: Sequence[WindowPart], step: EncodingStep) -> None:
+        """Move the encoding."""
+        self._estimate.update(window, step)
+        self._step = step
+        for part in window:
+            self._shares[part.task.name] = part.share(step.read)
+            if self._states.get(part.task.name) in ("waiting", "loading"):
+                self._enter(part.task.name, "encoding")
+
+    def scoring(self, task: TaskSpec) -> None:
+        """Show the task."""
+        self._enter(task.name, "scoring")
+
+    def finished(self, task: TaskSpec, *, score: float | None, error: str | None) -> None:
+        """A line for the task."""
+        self._states.pop(task.name, None)
+        self._estimate.drop(task.name)
+        self._finished += 1
+        self._failed += score is None
+        told = f"{100 * score:7.2f}" if score is not None else f" failed: {error}"
+        line = Text(f"{task.name:<30} {told}", style="" if score is not None else "red")
+        self._console.print(line, highlight=False, soft_wrap=True)
+
+    def render(self) -> RenderableType:
+        """What stands below the finished tasks at this moment."""
+        return Group(self._tasks(), self._run())
+
+    def _enter(self, name: str, state: State) -> None:
+        if self._states.get(name) != state:
+            self._states[name], self._since[name] = state, self._clock()
+
+    def _tasks(self) -> Table:
+        grid = Table.grid(padding=(0, 1))
+        busy = sorted(
+            (name for name, state in self._states.items() if state != "waiting"),
+            key=lambda name: (self._states[name] != "scoring", self._shares.get(name, 0.0) >= 1, self._shares.get(name, 0.0) == 0),
+        )
+        for name in busy[:_SHOWN]:
+            state, share = self._states[name], self._shares.get(name, 0.0)
+            if state == "encoding":
+                told = f"{100 * share:3.0f} % read" if share < 1 else "all read"
+            else:
+                told = f"{state} {_duration(self._clock() - self._since[name])}"
+            grid.add_row(name, ProgressBar(total=1.0, completed=share, width=16), told)
+        if len(busy) > _SHOWN:
+            grid.add_row(Text(f"and {len(busy) - _SHOWN} more"))
+        return grid
+
+    def _run(self) -> Group:
+        estimate, step = self._estimate, self._step
+        total, done = estimate.total, estimate.done
+        head = Table.grid(padding=(0, 1))
+        words = [f"{self._finished}/{self._all} tasks" + (f", {self._failed} failed" if self._failed else "")]
+        words.append(_duration(self._clock() - self._started))
+        words += ["loading and checking the model"] if not self._since else []
+        if step is not None and total > 0:
+            rate, left = estimate.tokens_per_second, estimate.seconds_left
+            words += [f"{rate:,.0f} tokens/s"] if rate is not None else []
+            words += [f"eta {_duration(left)}" if left is not None else "eta ?"] if done < total else ["encoded"]
+        head.add_row(ProgressBar(total=max(total, 1.0), completed=done, width=24), f"{100 * done / total if total else 0:3.0f} %", *words)
+        lines: list[RenderableType] = [head]
+        if step is not None:
+            lines.append(Text(f"{step.read:,} of {step.texts:,} texts read, {step.found:,} of them found in the store", style="dim"))
+        return Group(*lines)
+
+
+@contextmanager
+def show_progress(*, quiet: bool, title: str | None = None) -> Iterator[Silent | Live]:
+    """A live view under a line with the `title`, when stderr is a terminal that can have one and `quiet` is off.
+
+    It is in colour unless `NO_COLOR` is set.
+    """
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal or console.is_dumb_terminal:
+        yield Silent()
+        return
+    if title:
+        console.print(Text(title, style="bold"), soft_wrap=True)
+    with Live(console) as live:
+        yield live
+
+
+@contextmanager
+def show_step(*, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """A function that shows what is being looked at, on one line of a terminal; it shows nothing where `show_progress` would not."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal or console.is_dumb_terminal:
+        yield lambda _: None
+        return
+    with console.status("looking around") as status:
+        yield lambda step: status.update(Text(step))
+
+
+def _duration(seconds: float) -> str:
+    """`8 s`, `1:05`, `2 h 05 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d}"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
