@@ -8,6 +8,8 @@ import pytest
 
 from harness.core.config import resolve_run
 from harness.run.doctor import diagnose, missing_inputs
+from harness.show.doctor import doctor_document
+from harness.show.form import write_document
 
 CPU = {"device_name": "CPU (any)", "device_memory_gib": 16.0}
 
@@ -20,8 +22,9 @@ def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_a_sound_installation_is_healthy_and_the_plan_is_shown() -> None:
-    report, healthy = diagnose([])
-    assert healthy
+    diagnosis = diagnose([])
+    report = write_document(doctor_document(diagnosis), "text")
+    assert diagnosis.healthy
     for part in ("python", "device", "packages", "hub", "model acge", "data sample", "free for results", "1. rebuilds", "3. "):
         assert part in report
     assert "out of reach" in report

@@ -114,7 +114,7 @@ def test_the_view_fits_80_columns_and_shows_tasks_rate_eta_and_hits() -> None:
     assert any("50 % read" in line for line in told)
     assert "and 26 more" in told[-3]
     assert "24,691 tokens/s" in told[-2]
-    assert "eta 1 h 23 min" in told[-2]
+    assert "eta 1 h 23 m" in told[-2]
     assert "50 %" in told[-2]
     assert told[-1] == "250 of 3,400 texts read, 77 of them found in the store"
 

@@ -23,6 +23,23 @@ def few(names: Sequence[str], most: int = 4, between: str = ", ") -> str:
     return between.join([*names[:most], *(["..."] if len(names) > most else [])])
 
 
+def named(names: Sequence[str], of: int, most: int = 8) -> str:
+    """The names, or how many of all they are where they are more than `most`."""
+    return ", ".join(names) if len(names) <= most else f"{len(names)} of the {of} tasks"
+
+
+def duration(seconds: float | None) -> str:
+    """`8 s`, `8.0 s` of a float, `1:05`, `2 h 05 m`; `?` where unknown."""
+    if seconds is None:
+        return "?"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if isinstance(seconds, float) and 0 < seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d}"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} m"
+
+
 def display_width(text: str) -> int:
     """How many columns of a terminal the text takes: two for a wide character, none for a combining one."""
     return sum(_character_width(character) for character in text)

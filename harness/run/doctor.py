@@ -27,21 +27,29 @@ from harness.run.here import resolve_here
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report. `state`: `ok`, `note` (worth knowing), `bad` (scores can't be made here, or are not to be trusted)."""
+    """One thing that was looked at. `state`: `ok`, `note` (worth knowing), `bad` (scores can't be made here, or are not to be trusted)."""
 
     state: str
     what: str
-    told: str
-
-    def __str__(self) -> str:
-        return f"{self.state:<5}{self.what:<14}{self.told}"
+    found: str
 
 
-def diagnose(overrides: Sequence[str]) -> tuple[str, bool]:
-    """The report for a run with these overrides, and whether nothing in it is bad."""
-    findings = [*_machine(), *_packages(), _hub(), *_inputs(overrides), *_disk()]
-    plan = ["", "make reproduce, on this machine:", *(f"  {line}" for line in _plan(overrides))]
-    return "\n".join([*map(str, findings), *plan]), all(finding.state != "bad" for finding in findings)
+@dataclass(frozen=True)
+class Diagnosis:
+    """All findings, and what `make reproduce` would do on this machine, a sentence per stage."""
+
+    findings: tuple[Finding, ...]
+    stages: tuple[str, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing is bad."""
+        return all(finding.state != "bad" for finding in self.findings)
+
+
+def diagnose(overrides: Sequence[str]) -> Diagnosis:
+    """What a run with these overrides would find here."""
+    return Diagnosis((*_machine(), *_packages(), _hub(), *_inputs(overrides), *_disk()), tuple(_plan(overrides)))
 
 
 def missing_inputs(spec: RunSpec) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from harness.core.benchmark import Benchmark
 from harness.core.errors import RequestError
 from harness.core.records import RowHeader, Run
-from harness.core.words import SHORT_TYPES
+from harness.core.words import SHORT_TYPES, named
 from harness.read.cards import HEADER_TITLES
 from harness.read.leaderboard import (
     CONVENTIONS,
@@ -29,7 +29,6 @@ from harness.show.report.latex import rows_latex
 # A terminal has 100 columns for the thirteen columns of the card and two more.
 _SHORT_TITLES = dict(zip(HEADER_TITLES, ("Model", "GPU", "Type", "GB", "Dim", "Len"), strict=True))
 _LEGEND = "Data: ok verified, ? not verified, self reported by the authors, no not C-MTEB's; * not the pinned revision. n/c: not comparable"
-_NAMED_AT_MOST = 8  # missing tasks below the table: more are a choice, and the task table has them
 _RUNS_PER_BLOCK = 2  # of the task table, in 100 columns
 
 
@@ -229,8 +228,7 @@ def _problems(rows: Sequence[Row]) -> list[str]:
         problems += [f"{row.path}: {task.task} {task.state}: {task.message}" for task in row.tasks if task.state in ("failed", "broken")]
         missing = [task.task for task in row.tasks if task.state == "missing"]
         if missing:
-            named = ", ".join(missing) if len(missing) <= _NAMED_AT_MOST else f"{len(missing)} of the {len(row.tasks)} tasks"
-            problems.append(f"{row.path}: no record of {named}")
+            problems.append(f"{row.path}: no record of {named(missing, len(row.tasks))}")
     return problems
 
 

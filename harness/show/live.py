@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.core.benchmark import TaskSpec
+from harness.core.words import duration
 from harness.run.encode.encoder import EncodingStep
 from harness.run.progress import Estimate, Silent, WindowPart
 
@@ -99,7 +100,7 @@ class Live:
             if state == "encoding":
                 told = f"{100 * share:3.0f} % read" if share < 1 else "all read"
             else:
-                told = f"{state} {_duration(self._clock() - self._since[name])}"
+                told = f"{state} {duration(round(self._clock() - self._since[name]))}"
             grid.add_row(name, ProgressBar(total=1.0, completed=share, width=16), told)
         if len(busy) > _SHOWN:
             grid.add_row(Text(f"and {len(busy) - _SHOWN} more"))
@@ -110,12 +111,12 @@ class Live:
         total, done = estimate.total, estimate.done
         head = Table.grid(padding=(0, 1))
         words = [f"{self._finished}/{self._all} tasks" + (f", {self._failed} failed" if self._failed else "")]
-        words.append(_duration(self._clock() - self._started))
+        words.append(duration(round(self._clock() - self._started)))
         words += ["loading and checking the model"] if not self._since else []
         if step is not None and total > 0:
             rate, left = estimate.tokens_per_second, estimate.seconds_left
             words += [f"{rate:,.0f} tokens/s"] if rate is not None else []
-            words += [f"eta {_duration(left)}" if left is not None else "eta ?"] if done < total else ["encoded"]
+            words += [f"eta {duration(round(left))}" if left is not None else "eta ?"] if done < total else ["encoded"]
         head.add_row(ProgressBar(total=max(total, 1.0), completed=done, width=24), f"{100 * done / total if total else 0:3.0f} %", *words)
         lines: list[RenderableType] = [head]
         if step is not None:
@@ -148,13 +149,3 @@ def show_step(*, quiet: bool) -> Iterator[Callable[[str], None]]:
         return
     with console.status("looking around") as status:
         yield lambda step: status.update(Text(step))
-
-
-def _duration(seconds: float) -> str:
-    """`8 s`, `1:05`, `2 h 05 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60}:{whole % 60:02d}"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

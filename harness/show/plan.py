@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from harness.core.words import duration
 from harness.run.plan.values import Amount, Plan, RunPlan, TaskPlan
 from harness.show.form import Block, Column, Document, Grid, Sentences
 
@@ -74,7 +75,7 @@ def _run_blocks(run: RunPlan) -> list[Block]:
         *(f"{len(run.tasks)} task{'s' if len(run.tasks) > 1 else ''}", ""),
         *(_texts(sum(task.texts for task in run.tasks), run.tasks), _scaled(sum(task.tokens for task in run.tasks), tokens[0])),
         *(f"{sum(task.stored for task in run.tasks):,}", _texts(whole.texts, run.tasks), _scaled(whole.tokens, tokens[0])),
-        *(_scaled(run.cost.flops, flops[0]), _duration(run.seconds)),
+        *(_scaled(run.cost.flops, flops[0]), duration(run.seconds)),
     ]
     return [Sentences((head,)), _grid(columns, [*lines, total]), _below([run], _summary(run))]
 
@@ -90,7 +91,7 @@ def _sweep_blocks(plan: Plan) -> list[Block]:
             [
                 *(name, *(str(states.count(state)) for state in ("done", "shared", "open", "no data"))),
                 *(_texts(run.left.texts, run.tasks), _scaled(run.left.tokens, tokens[0])),
-                *(_scaled(run.cost.flops, flops[0]), _scaled(run.alone_flops, flops[0]), _duration(run.seconds)),
+                *(_scaled(run.cost.flops, flops[0]), _scaled(run.alone_flops, flops[0]), duration(run.seconds)),
             ]
         )
     left = sum((run.left for run in plan.runs), Amount())
@@ -98,7 +99,7 @@ def _sweep_blocks(plan: Plan) -> list[Block]:
         [
             *(f"{len(plan.runs)} runs", "", "", "", ""),
             *(_texts(left.texts, [task for run in plan.runs for task in run.tasks]), _scaled(left.tokens, tokens[0])),
-            *(_scaled(plan.flops, flops[0]), _scaled(plan.alone_flops, flops[0]), _duration(_sum_seconds(plan.runs))),
+            *(_scaled(plan.flops, flops[0]), _scaled(plan.alone_flops, flops[0]), duration(_sum_seconds(plan.runs))),
         ]
     )
     return [_grid(columns, lines), _below(plan.runs, _sweep_summary(plan))]
@@ -178,7 +179,7 @@ def _texts(number: int, tasks: Iterable[TaskPlan]) -> str:
 def _time(run: RunPlan, flops: int) -> str:
     if not flops:
         return "0 s"
-    return _duration(flops / run.rate.flops_per_second if run.rate.flops_per_second else None)
+    return duration(flops / run.rate.flops_per_second if run.rate.flops_per_second else None)
 
 
 def _sum_seconds(runs: Iterable[RunPlan]) -> float | None:
@@ -199,15 +200,3 @@ def _short(value: float) -> str:
     unit, name = _unit(value)
     scaled = value / unit
     return f"{scaled:,.0f} {name}" if scaled >= 100 else f"{scaled:.3g} {name}"
-
-
-def _duration(seconds: float | None) -> str:
-    """`8 s`, `1:05`, `2 h 05 m`; `?` where unknown."""
-    if seconds is None:
-        return "?"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if 0 < seconds < 10 else f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60}:{whole % 60:02d}"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} m"

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from harness.core.benchmark import Benchmark, TaskSpec
 from harness.core.errors import RequestError
 from harness.core.records import MANIFEST, Run, TaskRecord
+from harness.core.words import named
 from harness.read.imports import trust_of
 from harness.read.leaderboard import TaskScore, leaderboard_row
 
 OTHER_DATA = "not C-MTEB"
 """The label of a score that was made on other data than the benchmark's, as the leaderboard has it."""
-
-_NAMED_AT_MOST = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,14 +79,14 @@ def _notes(scores: dict[str, TaskScore], tasks: tuple[Exported, ...], foreign: l
     without = {state: [name for name, score in scores.items() if score.state == state] for state in ("missing", "failed", "broken")}
     if any(without.values()):
         count = len(scores) - sum(map(len, without.values()))
-        told = "; ".join(f"{state}: {_listed(names, len(scores))}" for state, names in without.items() if names)
+        told = "; ".join(f"{state}: {named(names, len(scores))}" for state, names in without.items() if names)
         notes.append(f"partial: {count} of {len(scores)} tasks have a score; {told}")
     if foreign:
         what = "exported under names that say so" if other_data else "left out, --other-data exports them under names that say so"
-        notes.append(f"{OTHER_DATA}: {_listed(foreign, len(scores))}: {what}")
+        notes.append(f"{OTHER_DATA}: {named(foreign, len(scores))}: {what}")
     unverified = [each.task.name for each in tasks if scores[each.task.name].identity == "unverified"]
     if unverified:
-        notes.append(f"nobody compared the data with the benchmark's known figures: {_listed(unverified, len(scores))}")
+        notes.append(f"nobody compared the data with the benchmark's known figures: {named(unverified, len(scores))}")
     substituted = [each.task.name for each in tasks if scores[each.task.name].substituted]
     if substituted:
         notes.append(f"another revision of the data was read than the pinned one, and is exported as such: {', '.join(substituted)}")
@@ -95,7 +94,3 @@ def _notes(scores: dict[str, TaskScore], tasks: tuple[Exported, ...], foreign: l
     if others:
         notes.append(f"not run by this harness: {' and '.join(others)}")
     return notes
-
-
-def _listed(names: list[str], of: int) -> str:
-    return ", ".join(names) if len(names) <= _NAMED_AT_MOST else f"{len(names)} of the {of} tasks"

@@ -1,0 +1,21 @@
+"""What doctor found."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from harness.run.doctor import Diagnosis
+from harness.show.form import Column, Document, Grid, Sentences
+
+_COLUMNS = tuple(Column(title=title, short=title) for title in ("State", "What", "Found"))
+
+
+def doctor_document(diagnosis: Diagnosis) -> Document:
+    """A line per finding, then the stages of `make reproduce`."""
+    found = diagnosis.findings
+    blocks = (
+        Sentences(tuple(f"{each.state:<5}{each.what:<14}{each.found}" for each in found), "verbatim", width="narrow"),
+        Grid(_COLUMNS, tuple((each.state, each.what, each.found) for each in found), width="wide"),
+        Sentences(("make reproduce, on this machine:", *(f"  {stage}" for stage in diagnosis.stages)), "verbatim"),
+    )
+    return Document(blocks=lambda: blocks, data=lambda: {**asdict(diagnosis), "healthy": diagnosis.healthy})
