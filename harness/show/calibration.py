@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from harness.core.benchmark import Benchmark
 from harness.read.leaderboard import printed
 from harness.run.calibrate.measure import Calibrated
@@ -35,7 +37,7 @@ def calibration_document(calibrated: Calibrated, benchmark: Benchmark) -> Docume
                 )
             )
     blocks: list[Block] = [Grid(_COLUMNS, tuple(rows)), Sentences(tuple(_scale_lines(calibrated)))]
-    return Document(blocks=lambda: blocks, data=dict)
+    return Document(blocks=lambda: blocks, data=lambda: asdict(calibrated))
 
 
 def _scale_lines(calibrated: Calibrated) -> list[str]:
