@@ -30,6 +30,7 @@ from synthetic import SMALL, TINY, Shape, build_model, write_texts
 
 from harness.core.benchmark import TASK_TYPES, load_benchmark
 from harness.core.config import resolve_run
+from harness.core.costs import COSTS
 from harness.run.encode import batches
 from harness.run.encode.batches import run_batch
 from harness.run.encode.device import describe_device, find_device
@@ -39,7 +40,7 @@ from harness.run.encode.shapes import BatchShape, ShapeLadder
 from harness.run.here import resolve_here
 from harness.run.lengths import fields
 from harness.run.progress import Silent
-from harness.run.runner import COSTS, Outcome, execute
+from harness.run.runner import Outcome, execute
 
 STS = ("AFQMC", "ATEC", "BQ", "LCQMC", "QBQTC", "STSB")
 LENGTHS = (512, 768, 1024)

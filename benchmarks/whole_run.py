@@ -21,6 +21,7 @@ from seed_path import TokenCount, load_seed_model, prepare_task, run_task
 
 from harness.core.benchmark import TaskSpec, load_benchmark
 from harness.core.config import resolve_run
+from harness.core.costs import COSTS
 from harness.core.records import read_record
 from harness.core.spec import RunSpec
 from harness.data import load_task
@@ -28,7 +29,7 @@ from harness.data.types import RetrievalData, TaskData
 from harness.run.encode.device import describe_device, find_device
 from harness.run.encode.pool import EncoderPool
 from harness.run.progress import Silent
-from harness.run.runner import COSTS, execute
+from harness.run.runner import execute
 
 NOTHING_REPEATS = ("AFQMC", "LCQMC", "STSB")
 

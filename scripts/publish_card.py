@@ -13,7 +13,7 @@ from pathlib import Path
 from harness.core.benchmark import Benchmark, load_benchmark
 from harness.core.errors import HarnessError, InputError
 from harness.core.files import sha256_file
-from harness.core.records import Run, TaskRecord, write_manifest, write_record
+from harness.core.records import BenchmarkName, Made, Manifest, Run, TaskRecord, write_manifest, write_record
 from harness.read.cards import ROWS, Claim, PrintedRow, card_claims, card_rows, read_card, unit_metrics, write_rows
 from harness.read.leaderboard import leaderboard_row
 
@@ -43,7 +43,7 @@ def publish(card: Path, folder: Path, benchmark: Benchmark) -> None:
         write_record(folder, each)
     write_rows(folder / ROWS, rows)
     source = {"what": SOURCE, "model": claims.model, "sha256": sha256_file(card)}
-    write_manifest(folder, replace(header, notes=(NOTE,)), {"benchmark": {"name": benchmark.name}, "source": source})
+    write_manifest(folder, Manifest(header=replace(header, notes=(NOTE,)), benchmark=BenchmarkName(name=benchmark.name), source=source))
     print(f"{folder}: {len(records)} tasks, {len(rows)} printed rows; the front matter is the row {header}")
     for entry in claims.foreign:
         print(f"left out, no task of {benchmark.name}: {entry}")
@@ -58,7 +58,7 @@ def record(claim: Claim, benchmark: Benchmark) -> TaskRecord:
         dataset_revision=claim.revision,
         evaluation_time=None,
         mteb_version=None,  # the card does not state it
-        harness={"source": SOURCE},
+        made=Made(source=SOURCE),
     )
     made.main_score(task)
     return made
@@ -69,7 +69,7 @@ def claimed_row(records: dict[str, TaskRecord], rows: tuple[PrintedRow, ...], fo
     missing = [task.name for task in benchmark.tasks if task.name not in records]
     if missing:
         raise InputError(f"the card claims {len(records)} of {len(benchmark.tasks)} tasks; missing: {', '.join(missing)}")
-    ours = leaderboard_row(Run(folder, rows[0].header, records, {}, {}, {}), "cmteb", benchmark)
+    ours = leaderboard_row(Run(folder, Manifest(header=rows[0].header), records), "cmteb", benchmark)
     values = {cell.title: cell.value for cell in ours.cells}
     equal = [row for row in rows if values == row.scores]
     if len(equal) != 1:

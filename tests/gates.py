@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from runs import BENCHMARK, BY_HAND, HEADER, metrics_of
+from runs import BENCHMARK, BY_HAND, HEADER, manifest_of, metrics_of
 
 from harness.core.calibration import Calibration, MetricNoise, Rounding, points
-from harness.core.records import RowHeader, Run, TaskRecord, read_run, write_manifest, write_record
+from harness.core.records import Made, RowHeader, Run, TaskRecord, read_run, write_manifest, write_record
+from harness.core.typed import convert
 from harness.read.drift.check import DriftReport, check_runs
 
 ROUNDING = Rounding(tolerance=0.25, draws=20, moved=20, mean=0.0, sd=0.05, largest=0.1, wide=1.0)
@@ -61,7 +62,7 @@ def gate_run(
         for key in parents:
             inner = inner[key]
         inner[last] = value
-    write_manifest(folder, header, content)
+    write_manifest(folder, manifest_of(header, content))
     for name, score in BY_HAND.items():
         task = BENCHMARK.task(name)
         metrics = metrics_of(task, score + (moved or {}).get(name, 0.0) / 100)
@@ -73,7 +74,7 @@ def gate_run(
             metrics=metrics,
             dataset_revision=(data or {}).get("revision", {}).get(name, task.revision),
             evaluation_time=1.0,
-            harness={"run": content["run"], "data": {"verdict": "verified", "sha256": SHA, **(data or {}).get(name, {})}},
+            made=convert({"run": content["run"], "data": {"verdict": "verified", "sha256": SHA, **(data or {}).get(name, {})}}, Made),
         )
         if name not in without:
             write_record(folder, record)

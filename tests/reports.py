@@ -12,7 +12,7 @@ from harness.core.calibration import Calibration, MetricNoise, Rounding, write_c
 from harness.core.records import write_manifest
 from harness.show.report.model import HeatCell, Report
 from harness.show.report.write import report_text
-from tests.runs import BENCHMARK, BY_HAND, HEADER, VERIFIED, write_run
+from tests.runs import BENCHMARK, BY_HAND, HEADER, VERIFIED, manifest_of, write_run
 
 NAMES = [task.name for task in BENCHMARK.tasks]
 SAMPLE = {"data": {"verdict": "not C-MTEB", "sha256": {"test.jsonl": "aa"}}}
@@ -33,7 +33,7 @@ def ours(
     header = replace(HEADER, dim=dim, max_len=max_len, model=model)
     write_run(folder, scores, header=header, harness=harness)
     told = {"spec": {"dim": dim, "max_len": max_len, "dtype": "fp16"}, "run": folder.name, "model": {"weights_digest": "w"}}
-    write_manifest(folder, header, {**told, **content})
+    write_manifest(folder, manifest_of(header, {**told, **content}))
     return folder
 
 

@@ -7,13 +7,43 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.benchmark import Benchmark, TaskSpec, load_benchmark
-from harness.core.records import RowHeader, Run, TaskRecord, read_run, write_manifest, write_record
+from harness.core.records import Made, Manifest, RowHeader, Run, TaskRecord, read_run, write_manifest, write_record
+from harness.core.typed import convert, plain
 
 BENCHMARK = load_benchmark()
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = ROOT / "results" / "published" / "acge_text_embedding"
 HEADER = RowHeader(model="acge", gpu="NVIDIA TESLA A100", dtype="float16", size_gb=0.65, dim=1792, max_len=512)
 VERIFIED = {"data": {"verdict": "verified", "substituted": False}}
+
+# What a manifest of this harness has in full, for tests that are about a part of it.
+SECTIONS: dict[str, Any] = {
+    "spec": {
+        "benchmark": "cmteb35",
+        "model": {"name": "acge"},
+        "gpu": {
+            "name": "a100",
+            "pattern": "A100",
+            "min_memory_gib": 38.0,
+            "mismatch": "stop",
+            "encoding": {"ladder": "exact", "batch_tokens": 8192},
+        },
+        "data": {"source": "hub"},
+        "scoring": {},
+        "dtype": "fp16",
+        "max_len": 512,
+        "dim": None,
+    },
+    "device": {
+        "kind": "cuda",
+        "name": "NVIDIA TESLA A100",
+        "memory_gib": 40.0,
+        "capability": "sm_80",
+        "driver": "550",
+        "cuda": "12.4",
+        "dtypes": ["fp32", "fp16", "bf16"],
+    },
+}
 
 # Scores whose averages are worked by hand: 50, 25, 87.84 (as C_MTEB rounds it), 50, 25, 60; all 35: 1605.67 / 35 = 45.876...
 BY_HAND = {
@@ -50,6 +80,18 @@ def metrics_of(task: TaskSpec, score: float) -> dict[str, Any]:
     return {task.language: found} if task.language else found
 
 
+def manifest_of(header: RowHeader = HEADER, content: Mapping[str, Any] | None = None) -> Manifest:
+    """A manifest as its file would be read: `content` by key, `spec` and `device` filled up from `SECTIONS`."""
+    filled = {key: _over(SECTIONS.get(key), value) for key, value in (content or {}).items()}
+    return convert({"header": plain(header), **filled}, Manifest)
+
+
+def _over(base: Any, value: Any) -> Any:
+    if not (isinstance(base, dict) and isinstance(value, Mapping)):
+        return value
+    return base | {key: _over(base.get(key), each) for key, each in value.items()}
+
+
 def write_run(
     folder: Path,
     scores: Mapping[str, float] = BY_HAND,
@@ -59,7 +101,7 @@ def write_run(
     benchmark: Benchmark = BENCHMARK,
 ) -> Run:
     """A run of these scores, as it is read back from the folder."""
-    write_manifest(folder, header, {})
+    write_manifest(folder, Manifest(header=header))
     for name, score in scores.items():
         task = benchmark.task(name)
         record = TaskRecord(
@@ -68,7 +110,7 @@ def write_run(
             metrics=metrics_of(task, score),
             dataset_revision=task.revision,
             evaluation_time=1.0,
-            harness=harness,
+            made=convert(dict(harness), Made),
         )
         write_record(folder, record)
     return read_run(folder, benchmark)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from gates import calibration_of, gate_run, verdict
-from runs import BENCHMARK, HEADER
+from runs import BENCHMARK, HEADER, manifest_of
 
 from harness.commands import main
 from harness.core.calibration import write_calibration
@@ -99,7 +99,7 @@ def test_a_foreign_calibration_or_run_is_not_promoted(baseline: Run, tmp_path: P
     write_calibration(other.path / "calibration.json", calibration_of(baseline))
     with pytest.raises(RequestError, match="belongs to another run"):
         accept(other, tmp_path / "to")
-    write_manifest(other.path, HEADER, {})
+    write_manifest(other.path, manifest_of(HEADER))
     with pytest.raises(RequestError, match="not made by this harness"):
         accept(read_run(other.path, BENCHMARK), tmp_path / "to")
     done = accept(baseline, tmp_path / "to")

@@ -16,13 +16,15 @@ from typing import Any
 
 import pytest
 from cards import METRICS, SCRIPT, card_text, fenced, mteb2_file, rows_table, write_card
-from runs import BENCHMARK, HEADER, PUBLISHED, ROOT, VERIFIED
+from runs import BENCHMARK, HEADER, PUBLISHED, ROOT, VERIFIED, manifest_of
 
 from harness.commands import main
 from harness.core.benchmark import load_benchmark
 from harness.core.calibration import Calibration, MetricNoise, Rounding, points, write_calibration
 from harness.core.errors import InputError, RequestError
-from harness.core.records import RowHeader, TaskRecord, parse_header, read_manifest, read_run, write_failure, write_manifest, write_record
+from harness.core.fingerprint import Fingerprint
+from harness.core.records import Made, RowHeader, TaskRecord, read_manifest, read_run, write_failure, write_manifest, write_record
+from harness.core.typed import convert
 from harness.core.words import display_width
 from harness.read.cards import nested_metrics
 from harness.read.claims.findings import Check
@@ -419,7 +421,7 @@ def run_like_the_card(
     without: tuple[str, ...] = (),
 ) -> Path:
     """A run with the card's own numbers but for `changes`. `only`: task -> other fields of its record."""
-    write_manifest(folder, header, {"spec": {"model": {"name": "acge", "hub": "aspire/acge_text_embedding"}}})
+    write_manifest(folder, manifest_of(header, {"spec": {"model": {"name": "acge", "hub": "aspire/acge_text_embedding"}}}))
     for task in BENCHMARK.tasks:
         if task.name in without:
             continue
@@ -431,9 +433,10 @@ def run_like_the_card(
             metrics={task.language: metrics} if task.language else metrics,
             dataset_revision=task.revision,
             evaluation_time=1.0,
-            harness=harness,
         )
-        write_record(folder, replace(record, **(only or {}).get(task.name, {})))
+        fields = dict((only or {}).get(task.name, {}))
+        made = convert(fields.pop("harness", dict(harness)), Made)
+        write_record(folder, replace(record, made=made, **fields))
     return folder
 
 
@@ -465,7 +468,7 @@ def test_a_digit_that_is_not_printed_does_not_count(tmp_path: Path) -> None:
 
 def test_a_run_of_another_model_says_so(tmp_path: Path) -> None:
     run = run_like_the_card(tmp_path / "run")
-    write_manifest(run, HEADER, {"spec": {"model": {"name": "acge", "hub": None}}})
+    write_manifest(run, manifest_of(HEADER, {"spec": {"model": {"name": "acge", "hub": None}}}))
     report = against(tmp_path, run)
     assert report.comparison is not None
     assert [(field.name, field.claimed, field.found) for field in report.comparison.recipe if field.differs] == [
@@ -497,9 +500,7 @@ def test_the_printed_row_of_the_runs_own_setting_stands_beside_the_front_matter(
 
 def noise_file(path: Path, tolerances: Mapping[str, Mapping[str, float]], run: Path) -> Path:
     """A calibration of the run, which gets the digests by which it is known to be its own."""
-    before = read_manifest(run)
-    kept = {key: value for key, value in before.items() if key not in ("header", "schema")}
-    write_manifest(run, parse_header(before["header"]), {**kept, "run": "a" * 64, "model": {"weights_digest": "b" * 64}})
+    write_manifest(run, replace(read_manifest(run), run="a" * 64, model=Fingerprint(weights_digest="b" * 64)))
     records = read_run(run, BENCHMARK).records
     tasks = {
         task: {
@@ -576,7 +577,7 @@ def test_what_the_run_lacks_is_named(tmp_path: Path) -> None:
     (run / "STSB.json").write_text("{", encoding="utf-8")
     report = against(tmp_path, run)
     assert cell(report, "TNews", "accuracy").why == "no label column"
-    assert "can't be read as JSON" in cell(report, "STSB", "cos_sim_spearman").why
+    assert "is no record of STSB" in cell(report, "STSB", "cos_sim_spearman").why
     assert cell(report, "BQ", "cos_sim_spearman").why == "no record (missing)"
     assert {cell(report, name, BENCHMARK.task(name).main.replace(".", "_")).grade for name in ("TNews", "STSB", "BQ")} == {"not comparable"}
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from runs import manifest_of
 
-from harness.core.records import RowHeader, Run
+from harness.core.records import Manifest, RowHeader, Run
 from harness.read.differences import differences, same_vectors
 
 HEADER = RowHeader(model="m", gpu="CPU (a)", dtype="float32", size_gb=None, dim=8, max_len=16)
@@ -48,7 +49,7 @@ def run(**changes: Any) -> Run:
         for key in parents:
             inner = inner[key]
         inner[last] = value
-    return Run(Path("a"), HEADER, {}, {}, {}, manifest)
+    return Run(Path("a"), manifest_of(HEADER, manifest), {})
 
 
 def test_equal_runs_differ_in_nothing() -> None:
@@ -88,7 +89,7 @@ def test_the_protocol_stands_first() -> None:
 
 
 def test_of_a_run_without_a_manifest_of_ours_the_header_is_compared() -> None:
-    other = Run(Path("b"), RowHeader(model="m", gpu="", dtype="", size_gb=None, dim=9, max_len=None), {}, {}, {}, {})
+    other = Run(Path("b"), Manifest(header=RowHeader(model="m", gpu="", dtype="", size_gb=None, dim=9, max_len=None)), {})
     assert [str(each) for each in differences(run(), other)] == [
         "gpu: CPU (a) -> not told",
         "dtype: float32 -> not told",
@@ -100,6 +101,6 @@ def test_of_a_run_without_a_manifest_of_ours_the_header_is_compared() -> None:
 def test_equal_fingerprints_promise_equal_vectors() -> None:
     assert same_vectors(run(), run())
     for key in ("digest", *SHAPES):
-        assert not same_vectors(run(), run(**{f"model__{key}": "other"})), key
-    nothing = Run(Path("b"), HEADER, {}, {}, {}, {})
+        assert not same_vectors(run(), run(**{f"model__{key}": 7 if key in ("max_len", "batch_tokens") else "other"})), key
+    nothing = Run(Path("b"), Manifest(header=HEADER), {})
     assert not same_vectors(nothing, nothing), "what nobody told is not equal"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from runs import BENCHMARK, HEADER, PUBLISHED
+from runs import BENCHMARK, HEADER, PUBLISHED, manifest_of
 from scipy import stats
 
 from harness.commands import main
@@ -48,7 +48,7 @@ def some_pairs(rng: np.random.Generator, count: int, *, noises: tuple[float, ...
 def write_run(
     folder: Path, examples: Mapping[str, Examples], *, header: RowHeader = HEADER, manifest: Mapping[str, Any] | None = None
 ) -> Path:
-    write_manifest(folder, header, manifest or {})
+    write_manifest(folder, manifest_of(header, manifest))
     for name, table in examples.items():
         task = BENCHMARK.task(name)
         score = fold(task, table)

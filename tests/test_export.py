@@ -15,11 +15,12 @@ from huggingface_hub import ModelCard, constants
 from huggingface_hub.repocard_data import eval_results_to_model_index
 from hypothesis import given
 from hypothesis import strategies as st
-from runs import BENCHMARK, HEADER, PUBLISHED, ROOT, VERIFIED, write_run
+from runs import BENCHMARK, HEADER, PUBLISHED, ROOT, VERIFIED, manifest_of, write_run
 
 from harness.commands import main
 from harness.core.errors import InputError
-from harness.core.records import TaskRecord, read_run, write_manifest, write_record
+from harness.core.records import Made, TaskRecord, read_run, write_manifest, write_record
+from harness.core.typed import convert
 from harness.read.cards import card_claims
 from harness.show.export.front_matter import merge_entries
 from harness.show.export.model_index import index_entries, index_yaml
@@ -62,9 +63,10 @@ def test_one_other_score_is_one_other_line() -> None:
 def test_the_front_matter_of_a_run_worked_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     task = BENCHMARK.task("STS22")
     metrics = {"zh": {"manhattan": {"spearman": 0.1}, "cos_sim": {"spearman": 0.605, "pearson": -(2**-20)}, "unknown": 3}}
-    write_manifest(tmp_path, HEADER, {"model": {"repository": "aspire/acge_text_embedding"}})
+    write_manifest(tmp_path, manifest_of(HEADER, {"model": {"repository": "aspire/acge_text_embedding"}}))
     write_record(
-        tmp_path, TaskRecord(task="STS22", split="test", metrics=metrics, dataset_revision="f" * 40, evaluation_time=1, harness=VERIFIED)
+        tmp_path,
+        TaskRecord(task="STS22", split="test", metrics=metrics, dataset_revision="f" * 40, evaluation_time=1, made=convert(VERIFIED, Made)),
     )
     assert main(["export", "model-index", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
@@ -131,7 +133,7 @@ def test_of_a_mixed_run_the_benchmarks_scores_are_exported_and_the_others_named(
     write_run(tmp_path, {"STSB": 0.9}, harness={"data": {"verdict": "unverified", "substituted": True}})
     task = BENCHMARK.task("TNews")
     record = TaskRecord(
-        task="TNews", split=task.split, metrics={"accuracy": 0.5}, dataset_revision=None, evaluation_time=1, harness=NOT_CMTEB
+        task="TNews", split=task.split, metrics={"accuracy": 0.5}, dataset_revision=None, evaluation_time=1, made=convert(NOT_CMTEB, Made)
     )
     write_record(tmp_path, record)
     found = select_scores(read_run(tmp_path, BENCHMARK), BENCHMARK, other_data=False)

@@ -12,8 +12,9 @@ from cards import mteb2_file
 from runs import BENCHMARK, BY_HAND, write_run
 
 from harness.commands import main
+from harness.core.records import Provenance
 from harness.read.cards import card_claims
-from harness.read.imports import read_card_run, trust_of
+from harness.read.imports import read_card_run
 from harness.read.leaderboard import leaderboard_row, load_rows
 
 
@@ -55,7 +56,7 @@ def test_cards_and_folders_stand_in_one_table_each_once(tmp_path: Path, form: st
     (tmp_path / "theirs" / "STSB.json").write_text(mteb2_file("STSB", {"cosine_spearman": 0.4}), encoding="utf-8")
     runs = load_rows([tmp_path / form, tmp_path, tmp_path / form], BENCHMARK)
     assert [run.path for run in runs] == [tmp_path / form, tmp_path / "theirs"]
-    assert [trust_of(run.records["STSB"]) for run in runs] == ["self-reported", "re-run by others"]
+    assert [run.records["STSB"].made.trust for run in runs] == ["self-reported", "re-run by others"]
     assert runs[0].records["STSB"].metrics == {"cos_sim": {"spearman": 0.405}}
 
 
@@ -91,7 +92,7 @@ def test_the_copy_that_mteb_2_reads_is_the_task_at_another_revision(tmp_path: Pa
     assert task.mteb2_hub != task.hub
     copy = {"type": task.mteb2_hub, "name": "MTEB PAWSX (default)", "revision": "b" * 40}
     run = read_card_run(card_of(tmp_path, claimed(("PAWSX", {"cosine_spearman": 12.5}), **copy)), BENCHMARK)
-    assert run.records["PAWSX"].harness["data"] == {"substituted": True}
+    assert run.records["PAWSX"].made.data == Provenance(substituted=True)
     both = card_claims(claimed(("PAWSX", {"cos_sim_spearman": 20.0})), BENCHMARK).claims
     text = claimed(("PAWSX", {"cosine_spearman": 12.5}), **copy)
     entries = claimed(("PAWSX", {"cos_sim_spearman": 20.0})).partition("  results:\n")[2].partition("---")[0]

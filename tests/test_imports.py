@@ -14,7 +14,7 @@ from runs import BENCHMARK, BY_HAND, PUBLISHED, ROOT, write_run
 from harness.commands import main
 from harness.core.errors import InputError
 from harness.core.records import Run, read_run
-from harness.read.imports import find_imports, origin, other_definition, read_card_run, read_import, trust_of
+from harness.read.imports import find_imports, read_card_run, read_import
 from harness.read.leaderboard import leaderboard_row, load_rows, printed
 
 DATA = Path(os.environ.get("CMTEB_DATA") or ROOT / ".." / "shared" / "cmteb-real")
@@ -62,7 +62,7 @@ def test_a_flat_file_becomes_a_record_with_the_names_of_1_1_1(tmp_path: Path, pr
     record = run.records["STSB"]
     assert record.metrics == {"cos_sim": {"spearman": 0.378}, "manhattan": {"pearson": 0.5}}
     assert (record.split, record.dataset_revision, record.mteb_version) == ("test", BENCHMARK.task("STSB").revision, "1.12.75")
-    assert (record.evaluation_time, record.harness["origin"]["trust"]) == (3.5, "re-run by others")
+    assert (record.evaluation_time, record.made.trust) == (3.5, "re-run by others")
     assert (run.header.model, run.header.gpu, run.header.max_len) == ("m", "", None)
 
 
@@ -83,7 +83,7 @@ def test_task_names_of_both_versions(tmp_path: Path, name: str, version: str | N
     result = mteb2("CMedQAv1", {"map": 0.5, "mrr": 0.6, "nAUC_map_max": 0.1}, task_name=name, mteb_version=version)
     run = read(tmp_path, result)
     assert run.records["CMedQAv1"].task == "CMedQAv1"
-    assert origin(run.records["CMedQAv1"])["trust"] == ("re-run by others" if version else "self-reported")
+    assert run.records["CMedQAv1"].made.trust == ("re-run by others" if version else "self-reported")
 
 
 def test_a_file_of_ours_stays_ours_without_its_manifest(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_file_of_ours_stays_ours_without_its_manifest(tmp_path: Path) -> None:
     (tmp_path / "run" / "manifest.json").unlink()
     found = read_import(tmp_path / "run", BENCHMARK)
     assert {name: record.metrics for name, record in found.records.items()} == {n: r.metrics for n, r in run.records.items()}
-    assert {origin(record)["trust"] for record in found.records.values()} == {"ours"}
+    assert {record.made.trust for record in found.records.values()} == {"ours"}
     assert leaderboard_row(found, "cmteb", BENCHMARK).identity == "verified"
 
 
@@ -102,7 +102,7 @@ def test_revisions_of_one_model_are_runs_of_their_own(tmp_path: Path) -> None:
     ours, theirs = load_rows([tmp_path], BENCHMARK)
     assert [run.header.model for run in (ours, theirs)] == ["org/m", "org/m"]
     assert any(commit in note for note in ours.header.notes)
-    assert [origin(run.records["STSB"])["trust"] for run in (ours, theirs)] == ["re-run by others", "self-reported"]
+    assert [run.records["STSB"].made.trust for run in (ours, theirs)] == ["re-run by others", "self-reported"]
     assert [leaderboard_row(run, "cmteb", BENCHMARK).identity for run in (ours, theirs)] == ["unverified", "self-reported"]
 
 
@@ -155,9 +155,9 @@ def test_a_file_without_the_benchmarks_score_is_named_and_not_counted(tmp_path: 
 
 def test_what_stands_in_for_the_main_metric_is_kept_apart(tmp_path: Path) -> None:
     run = read(tmp_path, mteb2("T2Reranking", {"map_at_1000": 0.66}), mteb2("STSB", {"cosine_spearman": 0.4}))
-    found = other_definition(run, "T2Reranking")
+    found = run.other_definitions.get("T2Reranking")
     assert found is not None
-    assert (found.metric, found.value, other_definition(run, "STSB")) == ("map_at_1000", 0.66, None)
+    assert (found.metric, found.value, run.other_definitions.get("STSB")) == ("map_at_1000", 0.66, None)
 
 
 def test_files_of_other_tasks_and_languages_are_named_and_harmless(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_every_number_of_the_published_minilm_is_read() -> None:
         "Waimai": 62.72,
     }
     assert {record.mteb_version for record in run.records.values()} == {"1.12.75"}
-    assert {origin(record)["trust"] for record in run.records.values()} == {"re-run by others"}
+    assert {record.made.trust for record in run.records.values()} == {"re-run by others"}
     assert any("CLSClusteringS2S.v2" in note for note in run.header.notes)
 
 
@@ -341,7 +341,7 @@ def test_records_of_a_card_stay_self_reported_without_their_manifest(tmp_path: P
     write_run(tmp_path, {"STSB": 0.4}, harness={"source": "self-reported: front matter of the model card"})
     (tmp_path / "manifest.json").unlink()
     record = read_import(tmp_path, BENCHMARK).records["STSB"]
-    assert (trust_of(record), record.harness["source"]) == ("self-reported", "self-reported: front matter of the model card")
+    assert (record.made.trust, record.made.source) == ("self-reported", "self-reported: front matter of the model card")
 
 
 def test_an_experiment_of_mteb_2_is_named_as_one(tmp_path: Path) -> None:

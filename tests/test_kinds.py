@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +11,12 @@ import pytest
 import torch
 
 from harness.core.benchmark import load_benchmark
+from harness.core.costs import Counters
 from harness.core.errors import RequestError
+from harness.core.fingerprint import Fingerprint
 from harness.core.records import read_run
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
-from harness.run.encode.encoder import ENCODERS, Counters, Encoded, EncoderKind, OnStep
+from harness.run.encode.encoder import ENCODERS, Encoded, EncoderKind, OnStep
 from harness.run.encode.store import VectorStore
 from harness.run.here import resolve_here
 from harness.run.plan.planning import make_plan
@@ -26,23 +26,12 @@ from harness.run.runner import Outcome, execute
 BENCHMARK = load_benchmark()
 
 
-@dataclass(frozen=True)
-class Identity:
-    digest: str = "letters"
-    weights_digest: str = "none"
-    commit: str | None = None
-    parameters: int = 0
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
 class LetterEncoder:
     """Counts characters by their code, modulo `dim`."""
 
     embedding_dim = 64
     vector_bytes = 256
-    fingerprint = Identity()
+    fingerprint = Fingerprint(digest="letters", weights_digest="none")
 
     def __init__(self, max_len: int) -> None:
         self.max_len = max_len

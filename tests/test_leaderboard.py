@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, VERIFIED, write_run
+from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, VERIFIED, manifest_of, write_run
 
 from harness.core.errors import InputError, RequestError
 from harness.core.records import Run, read_run, write_failure, write_manifest
@@ -148,8 +148,6 @@ def test_a_metric_that_only_one_convention_needs_breaks_only_that_one(tmp_path: 
         (VERIFIED, "verified", None),
         ({"data": {"verdict": "unverified", "substituted": False}}, "unverified", "data was not verified: all 35 tasks"),
         ({"data": {"verdict": "not C-MTEB"}}, "not C-MTEB", "data is not C-MTEB's, these are no C-MTEB scores: all 35 tasks"),
-        ({"data": {"verdict": "whatever"}}, "unverified", "data was not verified: all 35 tasks"),
-        ({"data": "verified"}, "unverified", "data was not verified: all 35 tasks"),
         ({}, "unverified", "data was not verified: all 35 tasks"),
         ({"source": "a model card"}, "self-reported", None),
     ],
@@ -158,6 +156,17 @@ def test_what_the_data_was_is_part_of_the_row(tmp_path: Path, harness: dict[str,
     row = row_of(write_run(tmp_path, header=replace(HEADER, notes=("own note",)), harness=harness))
     assert row.identity == identity
     assert row.notes == (("own note",) if note is None else ("own note", note))
+
+
+@pytest.mark.parametrize("data", [{"verdict": "whatever"}, "verified", {"sha256": [1]}])
+def test_a_record_with_an_unknown_verdict_on_its_data_has_no_score(tmp_path: Path, data: object) -> None:
+    path = write_run(tmp_path, {"TNews": 0.8}).path / "TNews.json"
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    raw["harness"]["data"] = data
+    path.write_text(json.dumps(raw), encoding="utf-8")
+    (score,) = (task for task in row_of(read_run(tmp_path, BENCHMARK)).tasks if task.task == "TNews")
+    assert (score.state, score.score) == ("broken", None)
+    assert f"{path} is no record of TNews" in score.message
 
 
 def test_one_doubtful_task_makes_the_row_doubtful_and_is_named(tmp_path: Path) -> None:
@@ -277,7 +286,7 @@ def test_a_damaged_manifest_hides_no_other_run(tmp_path: Path, manifest: str) ->
 
 @pytest.mark.parametrize("size", ["NaN", "1e400", '"0.65"', "[1]", "true"])
 def test_a_header_of_other_types_is_damage(tmp_path: Path, size: str) -> None:
-    write_manifest(tmp_path, HEADER, {})
+    write_manifest(tmp_path, manifest_of(HEADER))
     path = tmp_path / "manifest.json"
     path.write_text(path.read_text(encoding="utf-8").replace("0.65", size), encoding="utf-8")
     with pytest.raises(InputError, match="no manifest of a run"):

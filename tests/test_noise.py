@@ -11,7 +11,8 @@ from runs import BENCHMARK
 
 from harness.core.calibration import Calibration, MetricNoise, Rounding, Spread, read_calibration, write_calibration
 from harness.core.errors import InputError, MachineError, RequestError
-from harness.core.records import RowHeader, Run, TaskRecord
+from harness.core.fingerprint import Fingerprint
+from harness.core.records import Manifest, RowHeader, Run, TaskRecord
 
 ROUNDING = Rounding(tolerance=0.25, draws=20, moved=3, mean=-0.01, sd=0.04, largest=0.1, wide=0.5)
 SPREAD = Spread(draws=30, sd=0.5, low=49.0, high=51.0)
@@ -38,7 +39,7 @@ def written(folder: Path, *path: str, value: Any) -> Path:
 def run_of(score: float, *, run: str = "a" * 64, weights: str = "b" * 64) -> Run:
     record = TaskRecord(task="TNews", split="validation", metrics={"accuracy": score}, dataset_revision=None, evaluation_time=None)
     header = RowHeader(model="m", gpu="", dtype="float32", size_gb=None, dim=None, max_len=None)
-    return Run(Path("results/m/a"), header, {"TNews": record}, {}, {}, {"run": run, "model": {"weights_digest": weights}})
+    return Run(Path("results/m/a"), Manifest(header=header, run=run, model=Fingerprint(weights_digest=weights)), {"TNews": record})
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tiny_models import build_model
 
 from harness.commands import main
 from harness.core.benchmark import load_benchmark
+from harness.core.costs import COSTS
 from harness.core.errors import RequestError
 from harness.core.spec import ModelSpec
 from harness.core.words import display_width
@@ -32,7 +33,7 @@ from harness.run.lengths import fields, modelled_counts
 from harness.run.plan.planning import make_plan
 from harness.run.plan.values import Plan, RunPlan
 from harness.run.progress import Silent
-from harness.run.runner import COSTS, Outcome, execute
+from harness.run.runner import Outcome, execute
 from harness.show.plan import plan_document, plan_json
 from harness.show.text import TERMINAL_WIDTH, render_text
 

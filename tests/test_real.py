@@ -56,6 +56,6 @@ def test_minilm_has_the_published_scores(run: Run, name: str) -> None:
 
 
 def test_every_task_states_whether_its_data_is_the_benchmarks(run: Run) -> None:
-    verdicts = {name: record.harness["data"]["verdict"] for name, record in run.records.items()}
+    verdicts = {name: record.made.data.verdict for name, record in run.records.items()}
     assert verdicts == dict.fromkeys(VERIFIED, "verified") | {"Waimai": "not C-MTEB"}
-    assert run.records["Waimai"].harness["data"]["mismatches"]
+    assert run.records["Waimai"].made.data.mismatches

@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from runs import manifest_of
 
 from harness.core.benchmark import load_benchmark
 from harness.core.errors import InputError, MachineError
 from harness.core.files import atomic_write, write_json
-from harness.core.records import RowHeader, TaskRecord, find_runs, read_record, read_run, write_failure, write_manifest, write_record
+from harness.core.records import Made, RowHeader, TaskRecord, find_runs, read_record, read_run, write_failure, write_manifest, write_record
 
 BENCHMARK = load_benchmark()
 AFQMC = BENCHMARK.task("AFQMC")
@@ -22,7 +23,7 @@ HEADER = RowHeader(model="m", gpu="CPU (x)", dtype="float32", size_gb=0.65, dim=
 
 
 def record(task: str = "AFQMC", split: str = "validation", **changes: object) -> TaskRecord:
-    values = {"metrics": STS_METRICS, "dataset_revision": "b44c", "evaluation_time": 1.5, "harness": {"run": "d"}} | changes
+    values = {"metrics": STS_METRICS, "dataset_revision": "b44c", "evaluation_time": 1.5, "made": Made(run="d")} | changes
     return TaskRecord(task=task, split=split, **values)  # type: ignore[arg-type]
 
 
@@ -51,13 +52,13 @@ def test_metrics_of_a_multilingual_task_are_found_under_its_language(tmp_path: P
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ('{"mteb_dataset_name": "AFQMC", "valid', "can't be read as JSON"),
+        ('{"mteb_dataset_name": "AFQMC", "valid', "truncated"),
         ("[]", "no record of AFQMC"),
         ('{"mteb_dataset_name": "ATEC"}', "'ATEC'"),
         ('{"mteb_dataset_name": "AFQMC", "test": {}}', "no split 'validation'"),
         ('{"mteb_dataset_name": "AFQMC", "validation": {"cos_sim": {"pearson": 1}}}', "cos_sim.spearman"),
-        ('{"mteb_dataset_name": "AFQMC", "validation": {"cos_sim": {"spearman": NaN}}}', "found nan"),
-        ('{"mteb_dataset_name": "AFQMC", "validation": {"cos_sim": {"spearman": true}}}', "found True"),
+        ('{"mteb_dataset_name": "AFQMC", "validation": {"cos_sim": {"spearman": NaN}}}', "is no record of AFQMC"),
+        ('{"mteb_dataset_name": "AFQMC", "validation": {"cos_sim": {"spearman": true}}}', "got `bool`"),
         ('{"mteb_dataset_name": "AFQMC", "harness": {"schema": 99}}', "newer harness"),
     ],
 )
@@ -77,7 +78,7 @@ def test_no_record_is_written_with_a_number_that_is_none(tmp_path: Path) -> None
 
 def test_a_run_lists_its_failed_and_its_broken_tasks(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    write_manifest(folder, HEADER, {})
+    write_manifest(folder, manifest_of(HEADER))
     write_record(folder, record())
     write_failure(folder, "ATEC", kind="InputError", message="no such file", traceback="...")
     (folder / "BQ.json").write_text("{", encoding="utf-8")
@@ -88,7 +89,7 @@ def test_a_run_lists_its_failed_and_its_broken_tasks(tmp_path: Path) -> None:
 
 
 def test_a_success_forgets_the_failure_before_it(tmp_path: Path) -> None:
-    write_manifest(tmp_path, HEADER, {})
+    write_manifest(tmp_path, manifest_of(HEADER))
     write_failure(tmp_path, "AFQMC", kind="InputError", message="no such file", traceback="...")
     write_record(tmp_path, record())
     assert read_run(tmp_path, BENCHMARK).failed == {}

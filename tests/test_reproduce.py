@@ -12,7 +12,7 @@ import pytest
 from harness.commands.stages import reproduce
 from harness.core.benchmark import load_benchmark
 from harness.core.errors import DriftError, InputError, MachineError
-from harness.core.records import RowHeader, Run, TaskRecord
+from harness.core.records import Manifest, RowHeader, Run, TaskRecord
 from harness.read import selfcheck
 from harness.show.console import published_run
 
@@ -36,7 +36,7 @@ def sample_run(setting: str = "float16_len512_dim1792", **changed: float) -> Run
             is_main = path in (task.main, f"{task.language}.{task.main}")
             node[leaf] = value + (changed.get(name, 0.0) if is_main else 0.0)
         records[name] = TaskRecord(task=name, split=task.split, metrics=metrics, dataset_revision=None, evaluation_time=None)
-    return Run(Path("x"), header, records, {}, {}, {})
+    return Run(Path("x"), Manifest(header=header), records)
 
 
 def test_the_committed_scores_are_as_expected_and_of_all_tasks() -> None:
@@ -61,7 +61,7 @@ def test_a_missing_task_is_reported() -> None:
 def test_a_setting_without_expected_scores_is_refused() -> None:
     run = sample_run()
     with pytest.raises(InputError, match="float16_len512_dim1792"):
-        selfcheck.deviations(replace(run, header=replace(run.header, max_len=99)), BENCHMARK)
+        selfcheck.deviations(replace(run, manifest=replace(run.manifest, header=replace(run.header, max_len=99))), BENCHMARK)
 
 
 def test_reproduce_rebuilds_the_table_checks_the_sample_and_says_what_is_missing(

@@ -102,15 +102,15 @@ def test_a_run_leaves_a_record_per_task_and_a_manifest_that_states_its_origin(ru
     told = read_run(outcome.folder, BENCHMARK)
     assert set(told.records) == set(TASKS)
     manifest = told.manifest
-    assert manifest["model"]["weights_sha256"]
-    assert manifest["model"]["dtype"] == "fp32"
-    assert manifest["versions"]["scikit-learn"] == "1.8.0"
-    assert manifest["source"]["version"]
-    assert "flags" in manifest["model"]
+    assert manifest.model.weights_sha256
+    assert manifest.model.dtype == "fp32"
+    assert manifest.versions["scikit-learn"] == "1.8.0"
+    assert manifest.source["version"]
+    assert manifest.model.flags is not None
     assert told.header.gpu.startswith("CPU (")
     record = told.records["STSB"]
-    assert record.harness["data"]["verdict"] == "not C-MTEB"
-    assert record.harness["data"]["sha256"]
+    assert record.made.data.verdict == "not C-MTEB"
+    assert record.made.data.sha256
     assert (outcome.folder / "spec.yaml").read_text(encoding="utf-8").startswith("benchmark: cmteb35")
 
 
@@ -189,14 +189,14 @@ def test_tasks_without_a_cut_text_share_their_score_across_max_len(run: Run, tmp
     alone = run("max_len=24", f"results_dir={tmp_path / 'alone'}")
     assert contents(shared.folder) == contents(alone.folder)
     record = read_run(shared.folder, BENCHMARK).records["STSB"]
-    assert record.harness["encoding"]["cut"] == 0
-    assert record.harness["encoding"]["longest"] <= 24
+    assert record.made.encoding.cut == 0
+    assert record.made.encoding.longest <= 24
 
 
 def test_a_max_len_that_cuts_texts_is_computed_for_itself(run: Run) -> None:
     run("max_len=32")
     cut = run("max_len=5", "tasks=[STSB]")
-    assert read_run(cut.folder, BENCHMARK).records["STSB"].harness["encoding"]["cut"] > 0
+    assert read_run(cut.folder, BENCHMARK).records["STSB"].made.encoding.cut > 0
     assert "shared_with" not in (cut.folder / "costs.jsonl").read_text(encoding="utf-8")
 
 

@@ -8,18 +8,23 @@ docs/drift.md. All numbers are points, 0 to 100.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from harness.core.benchmark import Benchmark, TaskSpec
 from harness.core.errors import InputError, RequestError, unknown
 from harness.core.files import atomic_write
 from harness.core.records import Run, TaskRecord, flat_metrics
+from harness.core.typed import read_typed
 
 SCHEMA = 1
+Size = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0)]
+
 CALIBRATION = "calibration.json"
 """What the file is called beside the records that it belongs to."""
 
@@ -32,21 +37,21 @@ class Rounding:
     differences from the run, `largest` by size. `wide`: the largest under the multiple of that scale that the provenance tells.
     """
 
-    tolerance: float
-    draws: int
-    moved: int
+    tolerance: Size
+    draws: Count
+    moved: Count
     mean: float
-    sd: float
-    largest: float
-    wide: float
+    sd: Size
+    largest: Size
+    wide: Size
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
     """A metric over `draws` of something random: standard deviation, and the interval from `low` to `high` that holds 95 % of them."""
 
-    draws: int
-    sd: float
+    draws: Count
+    sd: Size
     low: float
     high: float
 
@@ -74,6 +79,7 @@ class Calibration:
     weights: str
     tasks: Mapping[str, Mapping[str, MetricNoise]]
     provenance: Mapping[str, Any]
+    schema: int = SCHEMA
 
     def tolerance(self, task: str, metric: str) -> float | None:
         """By how many points rounding alone may move the metric; None where that was not measured."""
@@ -100,11 +106,9 @@ class Calibration:
         Raises:
             RequestError: the run is another one, of other weights, or has other scores than those that were calibrated.
         """
-        model = run.manifest.get("model")
-        weights = model.get("weights_digest") if isinstance(model, Mapping) else None
         for what, found, expected in (
-            ("run", run.manifest.get("run"), self.run),
-            ("weights", weights, self.weights),
+            ("run", run.manifest.run, self.run),
+            ("weights", run.manifest.weights, self.weights),
             ("benchmark table", benchmark.digest, self.benchmark),
         ):
             if found != expected:
@@ -154,25 +158,13 @@ def read_calibration(path: Path, benchmark: Benchmark) -> Calibration:
         RequestError: it names tasks or metrics that the benchmark does not have.
     """
     remedy = "make it again with: python -m harness calibrate RUN"
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(raw, dict) or not isinstance(raw["schema"], int):
-            raise ValueError("it has no schema")
-        if raw["schema"] > SCHEMA:
-            raise InputError(f"{path} was written by a newer harness (schema {raw['schema']}, this one reads {SCHEMA}): upgrade")
-        tasks = {
-            str(task): {str(metric): _metric_noise(noise, f"{task} {metric}") for metric, noise in metrics.items()}
-            for task, metrics in raw["tasks"].items()
-        }
-        calibration = Calibration(
-            run=_text(raw["run"]),
-            benchmark=_text(raw["benchmark"]),
-            weights=_text(raw["weights"]),
-            tasks=tasks,
-            provenance=dict(raw["provenance"]),
-        )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path} is no calibration ({error if str(error) else repr(error)}): {remedy}") from error
+    calibration = read_typed(path, Calibration, what="calibration", remedy=remedy, schema=SCHEMA)
+    for task, metrics in calibration.tasks.items():
+        for metric, noise in metrics.items():
+            for spread in (noise.seeds, noise.sampling):
+                if spread and spread.low > spread.high:
+                    interval = f"its interval ends ({spread.high}) before it begins ({spread.low})"
+                    raise InputError(f"{path} is no calibration ({task} {metric}: {interval}): {remedy}")
     _refuse_unknown(path, calibration, benchmark)
     return calibration
 
@@ -193,62 +185,6 @@ def _refuse_unknown(path: Path, calibration: Calibration, benchmark: Benchmark) 
     ]
     if wrong:
         raise RequestError("\n".join(f"{path}: {message}" for message in wrong))
-
-
-def _metric_noise(raw: Mapping[str, Any], where: str) -> MetricNoise:
-    rounding = raw.get("rounding")
-    return MetricNoise(
-        score=_number(raw["score"], where),
-        rounding=None if rounding is None else _rounding(rounding, f"{where} rounding"),
-        seeds=_spread(raw.get("seeds"), f"{where} seeds"),
-        sampling=_spread(raw.get("sampling"), f"{where} sampling"),
-    )
-
-
-def _rounding(raw: Mapping[str, Any], where: str) -> Rounding:
-    return Rounding(
-        tolerance=_size(raw["tolerance"], f"{where} tolerance"),
-        draws=_count(raw["draws"], f"{where} draws"),
-        moved=_count(raw["moved"], f"{where} moved"),
-        mean=_number(raw["mean"], f"{where} mean"),
-        sd=_size(raw["sd"], f"{where} sd"),
-        largest=_size(raw["largest"], f"{where} largest"),
-        wide=_size(raw["wide"], f"{where} wide"),
-    )
-
-
-def _spread(raw: Mapping[str, Any] | None, where: str) -> Spread | None:
-    if raw is None:
-        return None
-    low, high = _number(raw["low"], f"{where} low"), _number(raw["high"], f"{where} high")
-    if low > high:
-        raise ValueError(f"{where}: its interval ends ({high}) before it begins ({low})")
-    return Spread(draws=_count(raw["draws"], f"{where} draws"), sd=_size(raw["sd"], f"{where} sd"), low=low, high=high)
-
-
-def _number(value: object, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"{where} is {value!r}, which is no number")
-    return float(value)
-
-
-def _size(value: object, where: str) -> float:
-    number = _number(value, where)
-    if number < 0:
-        raise ValueError(f"{where} is {number}, which is below 0")
-    return number
-
-
-def _count(value: object, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{where} is {value!r}, which is no count")
-    return value
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no digest")
-    return value
 
 
 def _again(run: Run) -> str:

@@ -2,71 +2,180 @@
 
 A run folder holds `manifest.json`, `spec.yaml`, `<Task>.json` for every finished task and `errors/<Task>.json` for every task that
 failed and has not succeeded since. `<Task>.json` is what mteb 1.1.1 writes (`mteb_version`, `mteb_dataset_name`, `dataset_revision`,
-split -> metrics with `evaluation_time`) plus the key `harness`.
+split -> metrics with `evaluation_time`) plus the key `harness`. Keys that this version does not know stay in a file that is written again.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from harness.core.benchmark import Benchmark, TaskSpec
 from harness.core.errors import InputError
 from harness.core.files import write_json
+from harness.core.fingerprint import DeviceInfo, Fingerprint
+from harness.core.spec import Settings
+from harness.core.typed import convert, plain, read_object, read_typed
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
+
+Metrics = Mapping[str, float | Mapping[str, float | Mapping[str, float]]]
+"""Metrics as mteb 1.1.1 nests them (under the language where it does), 0 to 1."""
+
+DataVerdict = Literal["verified", "unverified", "not C-MTEB"]
+"""`verified`: every known statistic agrees; `unverified`: not compared; `not C-MTEB`: compared and different, or the sample."""
+
+Trust = Literal["self-reported", "re-run by others", "ours"]
+"""Who made a score: the model's authors, others who ran the model again, or this harness."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowHeader:
     """What the leaderboard says of a run beside its scores, in the words of the card's table.
 
-    `dtype` as the card writes it (`float16`); `size_gb`: parameters times bytes of the dtype the weights are kept in, 10^9 bytes...
+    `dtype` as the card writes it (`float16`); `size_gb`: parameters times bytes of the dtype the weights are kept in, 10^9 bytes;
     None where unknown; `notes`: whatever a reader must know before believing the row (sample data, another device, substituted revisions).
     """
 
     model: str
     gpu: str
     dtype: str
-    size_gb: float | None
-    dim: int | None
-    max_len: int | None
+    size_gb: Annotated[float, Meta(ge=0, lt=1e12)] | None
+    dim: Annotated[int, Meta(ge=0, lt=10**12)] | None
+    max_len: Annotated[int, Meta(ge=0, lt=10**12)] | None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def unknown(cls, model: str, *notes: str) -> RowHeader:
+        """The header of a row of which only the model is known."""
+        return cls(model=model, gpu="", dtype="", size_gb=None, dim=None, max_len=None, notes=notes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkName:
+    """Which benchmark, and the digest of its table; None where the file does not state it."""
+
+    name: str
+    digest: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelName:
+    """Which weights a record was made with. `commit`: of the hub; `weights_digest`: SHA-256 over the weight files."""
+
+    name: str = ""
+    commit: str | None = None
+    weights_digest: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where a task's data came from. A record that others made may state a part of it: `verdict` is None there.
+
+    `repository` and `revision`: what was read (None where it did not come from the hub, or where a local folder does not say).
+    `pinned_revision`: what the benchmark table asks for; `substituted` where another one was read in its place.
+    `sha256`: per file name. `mismatches`: the statistics that differ, one sentence each.
+    `notes`: what else a reader must know of the data: a substitution, oddities that the pinned data is known to have.
+    """
+
+    source: str = ""
+    verdict: DataVerdict | None = None
+    repository: str | None = None
+    revision: str | None = None
+    pinned_revision: str = ""
+    qrels_revision: str | None = None
+    substituted: bool = False
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    mismatches: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
+class TextFigures:
+    """Distinct texts of a task: how many, their tokens after cutting, the longest in tokens, how many `max_len` cut."""
+
+    texts: int
+    tokens: int
+    longest: int
+    cut: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredWith:
+    """How vectors became metrics: `ScoringSpec`, the dimensions that were kept (None: all), the seed of the protocol."""
+
+    dtype: str
+    search: str
+    dim: int | None
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where an imported score came from: who made it, in which form of file, at which revision of the model."""
+
+    trust: Trust
+    form: str
+    file: str | None = None
+    model_revision: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """How a record was made: the key `harness` of its file. Empty in records of others, but for what they state.
+
+    `run`: the digest of the run's settings. `source`: who reported the score, where it was not run here. `origin`: of an imported score.
+    `exported`: the header of the run that an exported file was written from.
+    """
+
+    run: str = ""
+    benchmark: BenchmarkName | None = None
+    model: ModelName | None = None
+    data: Provenance | None = None
+    encoding: TextFigures | None = None
+    scoring: ScoredWith | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
+    origin: Origin | None = None
+    exported: Mapping[str, str | int | float | None] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def trust(self) -> Trust:
+        """Who made the score."""
+        return self.origin.trust if self.origin else "self-reported" if self.source else "ours"
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskRecord:
-    """One task's scores. `metrics`: the split's metrics as mteb 1.1.1 nests them (under the language where it does), 0 to 1.
+    """One task's scores.
 
     `dataset_revision`: the commit that was read; None where the source does not say. `evaluation_time`: seconds.
-    `harness`: everything of ours (data provenance, encoding counters, versions), empty in records that others made.
     """
 
     task: str
     split: str
-    metrics: Mapping[str, Any]
+    metrics: Metrics
     dataset_revision: str | None
     evaluation_time: float | None
     mteb_version: str | None = "1.1.1"
-    harness: Mapping[str, Any] = field(default_factory=dict)
+    made: Made = field(default_factory=Made)
 
     def metric(self, task: TaskSpec, path: str) -> float:
         """The metric at a dotted path (`cos_sim.spearman`), looked up under the task's language where it has one.
 
         Raises:
-            InputError: the record has no finite number there.
+            InputError: the record has no number there.
         """
-        value: Any = self.metrics.get(task.language, self.metrics) if task.language else self.metrics
-        for key in path.split("."):
-            value = value.get(key) if isinstance(value, Mapping) else None
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise InputError(f"the record of {task.name} has no number at {path} (found {value!r}): run the task again")
-        return float(value)
+        found = flat_metrics(self.metrics, task).get(path.replace(".", "_"))
+        if found is None:
+            raise InputError(f"the record of {task.name} has no number at {path}: run the task again")
+        return found
 
     def main_score(self, task: TaskSpec) -> float:
         """The metric that the leaderboard averages, 0 to 1."""
@@ -79,20 +188,66 @@ def flat_metrics(metrics: Mapping[str, Any], task: TaskSpec) -> dict[str, float]
     flat: dict[str, float] = {}
     for name, value in inner.items():
         group = {f"{name}_{key}": each for key, each in value.items()} if isinstance(value, Mapping) else {name: value}
-        flat |= {key: float(each) for key, each in group.items() if isinstance(each, (int, float)) and not isinstance(each, bool)}
+        flat |= {key: float(each) for key, each in group.items() if isinstance(each, (int, float))}
     return flat
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a run is and ran with. Of published and imported runs only `header` is known, and what their file states."""
+
+    header: RowHeader
+    run: str | None = None
+    spec: Settings | None = None
+    benchmark: BenchmarkName | None = None
+    model: Fingerprint | None = None
+    device: DeviceInfo | None = None
+    versions: Mapping[str, str] | None = None
+    lock_differences: Mapping[str, tuple[str | None, str]] | None = None
+    source: Mapping[str, str | bool | None] | None = None
+    machine: Mapping[str, str] | None = None
+    seed: int | None = None
+    canary: Mapping[str, Any] | str | None = None
+    schema: int = SCHEMA
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> str | None:
+        """The digest of the weights; None where the file does not state it."""
+        return self.model.weights_digest or None if self.model else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherDefinition:
+    """What an imported file has where it lacks the benchmark's main metric. `value`: 0 to 1."""
+
+    metric: str
+    value: float
 
 
 @dataclass(frozen=True)
 class Run:
-    """A folder of records, as the read side sees it. `broken`: files that are no usable record, and why."""
+    """A folder of records, as the read side sees it. `broken`: files that are no usable record, and why.
+
+    `other_definitions`: tasks that an imported run has under another metric alone.
+    """
 
     path: Path
-    header: RowHeader
+    manifest: Manifest
     records: dict[str, TaskRecord]
-    failed: dict[str, str]
-    broken: dict[str, str]
-    manifest: Mapping[str, Any]
+    failed: dict[str, str] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+    other_definitions: dict[str, OtherDefinition] = field(default_factory=dict)
+
+    @property
+    def header(self) -> RowHeader:
+        """What the leaderboard says of the run."""
+        return self.manifest.header
+
+    @property
+    def ours(self) -> bool:
+        """Whether this harness made the run, so that the manifest states its settings."""
+        return self.manifest.spec is not None
 
 
 def write_record(folder: Path, record: TaskRecord) -> Path:
@@ -105,11 +260,16 @@ def write_record(folder: Path, record: TaskRecord) -> Path:
             "mteb_dataset_name": record.task,
             "dataset_revision": record.dataset_revision,
             record.split: {**record.metrics, "evaluation_time": record.evaluation_time},
-            "harness": {"schema": SCHEMA, **record.harness},
+            "harness": made_json(record.made),
         },
     )
     (folder / "errors" / f"{record.task}.json").unlink(missing_ok=True)
     return path
+
+
+def made_json(made: Made) -> dict[str, Any]:
+    """The key `harness` of a record; what is not stated is left out."""
+    return {"schema": SCHEMA, **{key: value for key, value in plain(made).items() if value not in (None, "", {})}}
 
 
 def write_failure(folder: Path, task: str, *, kind: str, message: str, traceback: str) -> Path:
@@ -126,13 +286,9 @@ def read_record(path: Path, task: TaskSpec) -> TaskRecord:
         InputError: the file is truncated, of another task, of a newer schema, or lacks the split or the main score.
     """
     remedy = "delete it and run the task again"
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} can't be read as JSON ({error}): {remedy}") from error
-    if not isinstance(raw, dict) or raw.get("mteb_dataset_name") not in task.names:
-        found = raw.get("mteb_dataset_name") if isinstance(raw, dict) else type(raw).__name__
-        raise InputError(f"{path} is no record of {task.name} (mteb_dataset_name: {found!r}): {remedy}")
+    raw = read_object(path, what=f"record of {task.name}", remedy=remedy)
+    if raw.get("mteb_dataset_name") not in task.names:
+        raise InputError(f"{path} is no record of {task.name} (mteb_dataset_name: {raw.get('mteb_dataset_name')!r:.80}): {remedy}")
     ours = raw.get("harness") or {}
     if not isinstance(ours, dict) or not isinstance(ours.get("schema", SCHEMA), int):
         raise InputError(f"{path} has something foreign under 'harness' ({ours!r:.80}): {remedy}")
@@ -141,56 +297,39 @@ def read_record(path: Path, task: TaskSpec) -> TaskRecord:
     scores = raw.get(task.split)
     if not isinstance(scores, dict):
         raise InputError(f"{path} has no split {task.split!r}: {remedy}")
-    metrics = {key: value for key, value in scores.items() if key != "evaluation_time"}
-    record = TaskRecord(
-        task=task.name,
-        split=task.split,
-        metrics=metrics,
-        dataset_revision=raw.get("dataset_revision"),
-        evaluation_time=scores.get("evaluation_time"),
-        mteb_version=raw.get("mteb_version"),
-        harness={key: value for key, value in ours.items() if key != "schema"},
-    )
     try:
+        record = convert(
+            {
+                "task": task.name,
+                "split": task.split,
+                "metrics": {key: value for key, value in scores.items() if key != "evaluation_time"},
+                "dataset_revision": raw.get("dataset_revision"),
+                "evaluation_time": scores.get("evaluation_time"),
+                "mteb_version": raw.get("mteb_version"),
+            },
+            TaskRecord,
+        )
+        made = convert({key: value for key, value in ours.items() if key != "schema"}, Made)
         record.main_score(task)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    return record
+    except (ValueError, InputError) as error:
+        raise InputError(f"{path} is no record of {task.name} ({error}): {remedy}") from error
+    return replace(record, made=made)
 
 
-def write_manifest(folder: Path, header: RowHeader, content: Mapping[str, Any]) -> None:
-    """Write `manifest.json`: the row header and whatever identifies the environment."""
-    write_json(folder / MANIFEST, {"schema": SCHEMA, "header": asdict(header), **content})
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `manifest.json`."""
+    values = {key: value for key, value in plain(manifest).items() if value is not None}
+    write_json(folder / MANIFEST, values | ({"spec": manifest.spec.identity()} if manifest.spec else {}))
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> Manifest:
     """The manifest of a run folder.
 
     Raises:
         InputError: there is none, or it is damaged.
     """
-    path = folder / MANIFEST
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        raw["header"] = asdict(parse_header(raw["header"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is no manifest of a run ({error!r}): name a run folder, or run again with overwrite=true") from error
-    return dict(raw)
-
-
-def parse_header(raw: Any) -> RowHeader:
-    """The row header that a file holds.
-
-    Raises:
-        TypeError, ValueError: it is something else.
-    """
-    header = RowHeader(**{**raw, "notes": tuple(raw["notes"])})
-    if not all(isinstance(text, str) for text in (header.model, header.gpu, header.dtype, *header.notes)):
-        raise ValueError(f"model, gpu, dtype and notes must be text: {header}")
-    for number, kind in ((header.size_gb, (int, float)), (header.dim, int), (header.max_len, int)):
-        if number is not None and (isinstance(number, bool) or not isinstance(number, kind) or not 0 <= number < 1e12):
-            raise ValueError(f"size_gb, dim and max_len must be numbers: {header}")
-    return header
+    remedy = "name a run folder, or run again with overwrite=true"
+    return read_typed(folder / MANIFEST, Manifest, what="manifest of a run", remedy=remedy, schema=SCHEMA)
 
 
 def read_run(folder: Path, benchmark: Benchmark) -> Run:
@@ -200,20 +339,18 @@ def read_run(folder: Path, benchmark: Benchmark) -> Run:
         InputError: the folder has no usable manifest.
     """
     manifest = read_manifest(folder)
-    records: dict[str, TaskRecord] = {}
-    failed: dict[str, str] = {}
-    broken: dict[str, str] = {}
+    run = Run(folder, manifest, {})
     for task in benchmark.tasks:
         path = folder / f"{task.name}.json"
         if path.is_file():
             try:
-                records[task.name] = _of_this_run(read_record(path, task), manifest, path)
+                run.records[task.name] = _of_this_run(read_record(path, task), manifest, path)
             except InputError as error:
-                broken[task.name] = str(error)
+                run.broken[task.name] = str(error)
         error_path = folder / "errors" / f"{task.name}.json"
-        if task.name not in records and error_path.is_file():
-            failed[task.name] = _failure_message(error_path)
-    return Run(folder, RowHeader(**manifest["header"]), records, failed, broken, manifest)
+        if task.name not in run.records and error_path.is_file():
+            run.failed[task.name] = _failure_message(error_path)
+    return run
 
 
 def find_runs(path: Path) -> list[Path]:
@@ -221,16 +358,16 @@ def find_runs(path: Path) -> list[Path]:
     return sorted(manifest.parent for manifest in path.rglob(MANIFEST))
 
 
-def _of_this_run(record: TaskRecord, manifest: Mapping[str, Any], path: Path) -> TaskRecord:
-    """The record, unless it tells of other weights than the manifest beside it."""
-    weights = [part.get("weights_digest") for part in (record.harness.get("model"), manifest.get("model")) if isinstance(part, Mapping)]
-    if len(weights) == 2 and weights[0] != weights[1]:
+def _of_this_run(record: TaskRecord, manifest: Manifest, path: Path) -> TaskRecord:
+    """The record, unless it states other weights than the manifest beside it."""
+    own = record.made.model.weights_digest if record.made.model else ""
+    if own and manifest.weights not in (None, own):
         raise InputError(f"{path} was made with other weights than the run's manifest says: run the task again")
     return record
 
 
 def _failure_message(path: Path) -> str:
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["message"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(read_object(path, what="failure", remedy="")["message"])
+    except (InputError, KeyError):
         return f"failed; {path} is damaged too"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -120,12 +120,8 @@ class ScoringSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSpec:
-    """One run, resolved: nothing in it is looked up again. `tasks` are names in the benchmark's order.
-
-    `store`: where vectors are kept for other runs; `workers`: processes that score beside the encoding, None for what suits the device;
-    `canary`: whether the model is checked before its first text.
-    """
+class Settings:
+    """What of a run can change a score; the manifest states it, and the run's name has its digest."""
 
     benchmark: str
     model: ModelSpec
@@ -135,22 +131,12 @@ class RunSpec:
     dtype: Dtype
     max_len: int
     dim: int | None
-    tasks: tuple[str, ...]
-    store: Path | None
-    workers: int | None
-    results_dir: Path
-    overwrite: bool = False
-    canary: bool = True
 
     def identity(self) -> dict[str, Any]:
-        """The values that can change a score.
-
-        Which tasks are asked for, where results go and vectors are kept are not among them, nor is what only plans read, nor where the
-        model's folder lies: the hash of its weights is compared when a run is resumed.
-        """
-        plain = asdict(self)
-        for key in ("tasks", "store", "workers", "results_dir", "overwrite", "canary"):
-            del plain[key]
+        """The settings as plain values, without what only plans read and where the model's folder lies: the hash of its weights is compared
+        when a run is resumed."""
+        plain = {item.name: getattr(self, item.name) for item in fields(Settings)}
+        plain = {name: asdict(value) if is_dataclass(value) else value for name, value in plain.items()}  # type: ignore[arg-type]
         for key in ("path", "layers", "hidden_size", "intermediate_size"):
             del plain["model"][key]
         if self.model.kind == ModelSpec.kind:
@@ -163,6 +149,32 @@ class RunSpec:
     def digest(self) -> str:
         """SHA-256 over the identity, hexadecimal."""
         return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
+
+    def equal_but(self, other: Settings, *names: str) -> bool:
+        """Whether both have one identity, the settings of these names apart."""
+        mine, theirs = ({key: value for key, value in each.identity().items() if key not in names} for each in (self, other))
+        return mine == theirs
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec(Settings):
+    """One run, resolved: nothing in it is looked up again. `tasks` are names in the benchmark's order.
+
+    `store`: where vectors are kept for other runs; `workers`: processes that score beside the encoding, None for what suits the device;
+    `canary`: whether the model is checked before its first text. None of these can change a score.
+    """
+
+    tasks: tuple[str, ...]
+    store: Path | None
+    workers: int | None
+    results_dir: Path
+    overwrite: bool = False
+    canary: bool = True
+
+    @property
+    def settings(self) -> Settings:
+        """What of the run can change a score."""
+        return Settings(**{item.name: getattr(self, item.name) for item in fields(Settings)})
 
     @property
     def folder(self) -> Path:

@@ -54,3 +54,8 @@ def _character_width(character: str) -> int:
     if unicodedata.category(character) in ("Mn", "Me"):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def counted(names: Sequence[str]) -> str:
+    """How many names, and the first of them: `4 (a, b, c, ...)`."""
+    return f"{len(names)} ({few(names, 3)})"

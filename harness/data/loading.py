@@ -10,10 +10,11 @@ from typing import Literal
 from harness.core.benchmark import TaskSpec
 from harness.core.errors import InputError
 from harness.core.files import sha256_file
+from harness.core.records import DataVerdict, Provenance
 from harness.data.identity import compare_figures
 from harness.data.parsing import parse_task, table_schema
 from harness.data.tables import DataFile, read_table
-from harness.data.types import LoadedTask, Provenance, TaskData, Verdict
+from harness.data.types import LoadedTask, TaskData
 
 Source = Literal["hub", "local", "sample"]
 Verify = Literal["error", "label", "off"]
@@ -88,7 +89,7 @@ def _hash_files(files: TaskFiles) -> dict[str, str]:
     return hashes
 
 
-def _judge(task: TaskSpec, data: TaskData, source: Source, verify: Verify) -> tuple[Verdict, tuple[str, ...]]:
+def _judge(task: TaskSpec, data: TaskData, source: Source, verify: Verify) -> tuple[DataVerdict, tuple[str, ...]]:
     if source == "sample":
         return "not C-MTEB", (_SAMPLE,)
     if verify == "off" or not task.statistics:

@@ -19,12 +19,12 @@ from typing import Literal
 from harness.core.benchmark import TaskSpec
 from harness.core.errors import HarnessError, InputError, MachineError, RequestError
 from harness.core.files import sha256_file, write_json
+from harness.core.records import Provenance
 from harness.data.hub import hub_status, locate_hub
 from harness.data.layout import mirror_name
 from harness.data.loading import TaskFiles, assemble_task
 from harness.data.local import MIRROR, Manifest, MirrorFile, find_folder, locate_local, read_manifest
 from harness.data.tables import DataFile
-from harness.data.types import Provenance
 
 
 class _RootError(MachineError):

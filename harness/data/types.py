@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
+
+from harness.core.records import Provenance
 
 Label = int | str
-Verdict = Literal["verified", "unverified", "not C-MTEB"]
-"""`verified`: every known statistic agrees; `unverified`: not compared; `not C-MTEB`: compared and different, or the sample."""
 
 
 @dataclass(frozen=True)
@@ -84,28 +84,6 @@ class RetrievalData:
 
 
 TaskData = ClassificationData | ClusteringData | PairData | RerankingData | RetrievalData
-
-
-@dataclass(frozen=True, kw_only=True)
-class Provenance:
-    """Where a task's data came from, as every record tells it.
-
-    `repository` and `revision`: what was read (None where it did not come from the hub, or where a local folder does not say).
-    `pinned_revision`: what the benchmark table asks for; `substituted` where another one was read in its place.
-    `sha256`: per file name. `mismatches`: the statistics that differ, one sentence each.
-    `notes`: what else a reader must know of the data: a substitution, oddities that the pinned data is known to have.
-    """
-
-    source: str
-    verdict: Verdict
-    repository: str | None
-    revision: str | None
-    pinned_revision: str
-    qrels_revision: str | None
-    substituted: bool
-    sha256: dict[str, str]
-    mismatches: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

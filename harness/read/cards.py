@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +15,8 @@ import yaml
 from harness.core.benchmark import TASK_TYPES, Benchmark, TaskSpec
 from harness.core.errors import InputError
 from harness.core.files import write_json
-from harness.core.records import RowHeader, parse_header
+from harness.core.records import RowHeader
+from harness.core.typed import convert, parse
 
 ROWS = "rows.json"
 HEADER_TITLES = ("Model Name", "GPU", "tensor-type", "Model Size (GB)", "Dimension", "Sequence Length")
@@ -245,16 +245,12 @@ def read_rows(path: Path) -> tuple[PrintedRow, ...]:
         InputError: the file is missing or damaged.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        return tuple(
-            PrintedRow(
-                parse_header(row["header"]),
-                {str(title): float(score) for title, score in row["scores"].items()},
-            )
-            for row in raw
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} does not hold the rows of a card ({error!r}): write it again with scripts/publish_card.py") from error
+        raw = parse(path.read_bytes())
+        if not isinstance(raw, list):
+            raise ValueError(f"found {type(raw).__name__}, expected a list")
+        return tuple(convert(row, PrintedRow) for row in raw)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} does not hold the rows of a card ({error}): write it again with scripts/publish_card.py") from error
 
 
 def _model_index(text: str) -> dict[str, Any]:

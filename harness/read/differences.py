@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from harness.core.fingerprint import Fingerprint
 from harness.core.records import Run
+from harness.core.typed import plain
 
 Kind = Literal["protocol", "model", "setting", "device", "kernel", "packages", "source"]
 """`protocol`: what a score means (benchmark, scoring, seed). `model`: name, revision, weights, tokenizer. `setting`: whatever else the run
@@ -50,9 +52,9 @@ def differences(a: Run, b: Run) -> tuple[SettingDifference, ...]:
 
     Runs that others made have no manifest of ours: of them only what the leaderboard's row tells is compared.
     """
-    if not ("spec" in a.manifest and "spec" in b.manifest):
+    if not (a.ours and b.ours):
         return tuple(_header_differences(a, b))
-    left, right = (dict(_flat({key: value for key, value in run.manifest.items() if key in _SECTIONS})) for run in (a, b))
+    left, right = (dict(_flat({key: value for key, value in plain(run.manifest).items() if key in _SECTIONS})) for run in (a, b))
     found = [
         SettingDifference(kind=_kind(key), key=key, a=left.get(key), b=right.get(key))
         for key in dict.fromkeys([*left, *right])
@@ -68,9 +70,9 @@ def same_vectors(a: Run, b: Run) -> bool:
     """Whether weights, tokenizer, device, kernels, libraries and batch shapes are so equal that every vector of the two runs must be, to
     the bit: the digest does not have the batch shape of a text, which follows from the ladder.
     """
-    models = [run.manifest.get("model") for run in (a, b)]
-    decides = [[model.get(key) for key in _NAME_A_VECTOR] if isinstance(model, Mapping) else [None] for model in models]
-    return None not in decides[0] and decides[0] == decides[1]
+    models = [run.manifest.model or Fingerprint() for run in (a, b)]
+    decides = [[getattr(model, key) for key in _NAME_A_VECTOR] for model in models]
+    return all(decides[0]) and decides[0] == decides[1]
 
 
 def _header_differences(a: Run, b: Run) -> Iterator[SettingDifference]:
@@ -90,7 +92,7 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
 
 
 def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+    return None if value in (None, "") else str(value)
 
 
 def _kind(key: str) -> Kind:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from harness.core.benchmark import Benchmark
 from harness.core.files import atomic_write
 from harness.core.records import Run
-from harness.read.imports import trust_of
 from harness.read.leaderboard import leaderboard_row
 
 
@@ -71,7 +70,6 @@ def _rows(run: Run, benchmark: Benchmark, beside: Path) -> Iterator[IndexRow]:
     row, header = leaderboard_row(run, "unrounded", benchmark), run.header
     for task in row.tasks:
         record = run.records.get(task.task) if task.state == "scored" else None
-        versions = record.harness.get("versions") if record else None
         yield IndexRow(
             run=_seen_from(beside, run.path),
             model=_line(header.model),
@@ -86,13 +84,11 @@ def _rows(run: Run, benchmark: Benchmark, beside: Path) -> Iterator[IndexRow]:
             score=task.score,
             state="broken" if row.unreadable else task.state,
             identity=task.identity,
-            trust=trust_of(record) if record else None,
+            trust=record.made.trust if record else None,
             substituted=task.substituted,
             revision=record.dataset_revision if record else None,
             mteb_version=record.mteb_version if record else None,
-            versions=" ".join(f"{name}=={version}" for name, version in sorted(versions.items()))
-            if isinstance(versions, Mapping)
-            else None,
+            versions=" ".join(f"{name}=={version}" for name, version in sorted(record.made.versions.items())) or None if record else None,
             seconds=record.evaluation_time if record else None,
             message=_line(row.unreadable or task.message) or None,
         )

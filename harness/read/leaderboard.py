@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from harness.core.benchmark import TASK_TYPES, Benchmark, TaskSpec
 from harness.core.errors import InputError, RequestError, unknown
-from harness.core.records import MANIFEST, RowHeader, Run, TaskRecord, find_runs, read_run
+from harness.core.records import MANIFEST, Manifest, RowHeader, Run, TaskRecord, find_runs, read_run
 from harness.core.words import few
 from harness.read.cards import ROWS, PrintedRow, read_card, read_rows, score_table, score_titles
 from harness.read.imports import find_imports, read_card_run, read_import
@@ -193,11 +193,23 @@ def load_rows(paths: Iterable[Path], benchmark: Benchmark) -> list[Run]:
                 runs[key] = read(folder, benchmark)
             except InputError as error:
                 errors[key] = error
-                header = RowHeader(model=folder.name, gpu="", dtype="", size_gb=None, dim=None, max_len=None)
-                runs[key] = Run(folder, header, {}, {}, {MANIFEST: str(error)}, {})
+                runs[key] = Run(folder, Manifest(header=RowHeader.unknown(folder.name)), {}, broken={MANIFEST: str(error)})
     if errors and len(errors) == len(runs):
         raise next(iter(errors.values()))
     return list(runs.values())
+
+
+def one_run(path: Path, benchmark: Benchmark) -> Run:
+    """The one run at or below a path.
+
+    Raises:
+        RequestError: there is none, or several.
+        InputError: its manifest is damaged.
+    """
+    runs = load_rows([path], benchmark)
+    if len(runs) > 1:
+        raise RequestError(f"{path} holds {len(runs)} runs ({few([str(run.path) for run in runs])}): name one of them")
+    return runs[0]
 
 
 def _readers(path: Path) -> dict[Path, Callable[[Path, Benchmark], Run]]:
@@ -238,19 +250,6 @@ def printed_rows(path: Path, benchmark: Benchmark) -> tuple[Row, ...]:
     if path.name == ROWS and any(set(row.scores) != set(titles) for row in rows):
         raise InputError(f"{path} has other columns than {', '.join(titles)}: write it again with scripts/publish_card.py")
     return tuple(_printed_row(path, row, benchmark) for row in rows)
-
-
-def one_run(path: Path, benchmark: Benchmark) -> Run:
-    """The one run at or below a path.
-
-    Raises:
-        RequestError: there is none, or several.
-        InputError: its manifest is damaged.
-    """
-    runs = load_rows([path], benchmark)
-    if len(runs) > 1:
-        raise RequestError(f"{path} holds {len(runs)} runs ({few([str(run.path) for run in runs])}): name one of them")
-    return runs[0]
 
 
 def _printed_row(path: Path, row: PrintedRow, benchmark: Benchmark) -> Row:
@@ -304,25 +303,19 @@ def _task_score(run: Run, task: TaskSpec, rule: Convention) -> TaskScore:
         score = 100 * record.metric(task, metric)
     except InputError as error:
         return told("broken", str(error))
-    data = _data(record)
+    data = record.made.data
     return replace(
         told("scored"),
         score=rounded(score) if rule.rounds else score,
-        identity=_identity(record, data),
-        substituted=data.get("substituted") is True,
+        identity=_identity(record),
+        substituted=data is not None and data.substituted,
     )
 
 
-def _data(record: TaskRecord) -> Mapping[str, Any]:
-    data = record.harness.get("data")
-    return data if isinstance(data, Mapping) else {}
-
-
-def _identity(record: TaskRecord, data: Mapping[str, Any]) -> Identity:
+def _identity(record: TaskRecord) -> Identity:
     """The record's own verdict; a record that says nothing of its data proves nothing."""
-    if data.get("verdict") in ("verified", "not C-MTEB"):
-        return data["verdict"]  # type: ignore[no-any-return]
-    return "self-reported" if "verdict" not in data and record.harness.get("source") else "unverified"
+    verdict = record.made.data.verdict if record.made.data else None
+    return verdict or ("self-reported" if record.made.source else "unverified")
 
 
 def _cell(key: str, title: str, tasks: Iterable[TaskScore], rule: Convention) -> Cell:

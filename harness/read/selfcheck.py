@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from harness.core.errors import InputError
 from harness.core.files import write_json
 from harness.core.records import Run
 from harness.core.resources import resource_dir
+from harness.core.typed import read_typed
 
 MAIN_TOLERANCE = 1e-6
 """Main scores count ranks and hits, and the sample's texts leave margins: no rounding of a kernel moves them."""
@@ -73,12 +73,10 @@ def expected_file() -> Path:
 
 
 def _read_expected() -> dict[str, dict[str, dict[str, float]]]:
-    path = expected_file()
-    try:
-        values: dict[str, dict[str, dict[str, float]]] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} can't be read ({error}): restore it from version control") from error
-    return values
+    """Setting -> task -> metric -> score."""
+    return read_typed(
+        expected_file(), dict[str, dict[str, dict[str, float]]], what="file of expected scores", remedy="restore it from version control"
+    )
 
 
 def _flat(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

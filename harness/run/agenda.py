@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from harness.core import environment
 from harness.core.benchmark import TaskSpec
@@ -39,14 +35,14 @@ def valid_records(spec: RunSpec, tasks: Sequence[TaskSpec]) -> list[tuple[TaskSp
             record, _ = read_scores(spec.folder, task)
         except InputError:
             continue
-        if record.harness.get("run") == spec.digest and record.harness.get("versions") == environment.scoring_versions():
+        if record.made.run == spec.digest and record.made.versions == environment.scoring_versions():
             found.append((task, record))
     return found
 
 
 def of_weights(records: Sequence[tuple[TaskSpec, TaskRecord]], digest: str) -> list[TaskSpec]:
     """The tasks of those records that were made with the weights."""
-    return [task for task, record in records if record.harness.get("model", {}).get("weights_digest") == digest]
+    return [task for task, record in records if record.made.model and record.made.model.weights_digest == digest]
 
 
 def read_scores(folder: Path, task: TaskSpec) -> tuple[TaskRecord, Examples]:
@@ -62,17 +58,14 @@ def read_scores(folder: Path, task: TaskSpec) -> tuple[TaskRecord, Examples]:
 
 def runs_of_other_lengths(spec: RunSpec, digest: str) -> list[Path]:
     """Run folders beside this one, of the same vectors (`Fingerprint.digest`) and the same spec but for `max_len`."""
-    same = {key: value for key, value in as_json(spec.identity()).items() if key != "max_len"}
     found = []
     for folder in find_runs(spec.folder.parent):
         try:
             manifest = read_manifest(folder)
         except InputError:
             continue
-        other = manifest.get("spec")
-        if not isinstance(other, dict) or folder == spec.folder or manifest.get("model", {}).get("digest") != digest:
-            continue
-        if {key: value for key, value in other.items() if key != "max_len"} == same:
+        same_vectors = manifest.model is not None and manifest.model.digest == digest
+        if folder != spec.folder and same_vectors and manifest.spec is not None and spec.equal_but(manifest.spec, "max_len"):
             found.append(folder)
     return found
 
@@ -85,14 +78,8 @@ def shared_scores(spec: RunSpec, task: TaskSpec, loaded: LoadedTask, runs: Seque
             record, examples = read_scores(folder, task)
         except InputError:
             continue
-        encoding = record.harness.get("encoding", {})
-        uncut = encoding.get("cut") == 0 and encoding.get("longest", math.inf) <= spec.max_len
-        same_data = record.harness.get("data") == as_json(asdict(loaded.provenance))
-        if uncut and same_data and record.harness.get("versions") == environment.scoring_versions():
+        made = record.made
+        uncut = made.encoding is not None and made.encoding.cut == 0 and made.encoding.longest <= spec.max_len
+        if uncut and made.data == loaded.provenance and made.versions == environment.scoring_versions():
             return record, examples, folder
     return None
-
-
-def as_json(value: Any) -> Any:
-    """The value as JSON gives it back: tuples as lists, paths as text."""
-    return json.loads(json.dumps(value, default=str))

@@ -18,13 +18,15 @@ import numpy as np
 import torch
 
 from harness.core.benchmark import TaskSpec
+from harness.core.costs import Counters
 from harness.core.errors import EncodingError, HarnessError
 from harness.core.examples import Examples
+from harness.core.records import TextFigures
 from harness.core.spec import RunSpec
 from harness.data import load_task
 from harness.data.types import LoadedTask
 from harness.run.agenda import window_bytes
-from harness.run.encode.encoder import Counters, Encoded, Encoder, EncodingStep
+from harness.run.encode.encoder import Encoded, Encoder, EncodingStep
 from harness.run.lengths import modelled_counts
 from harness.run.progress import WindowPart
 from harness.run.score.tasks import planned_texts
@@ -66,7 +68,7 @@ class Evaluated:
     loaded: LoadedTask
     metrics: dict[str, Any]
     examples: Examples
-    encoding: dict[str, int]
+    encoding: TextFigures
     seconds: dict[str, float]
 
 
@@ -97,7 +99,7 @@ class _Prepared:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Scoring:
     prepared: _Prepared
-    encoding: dict[str, int]
+    encoding: TextFigures
     seconds: float
     future: Future[Scored]
 
@@ -211,7 +213,7 @@ class Evaluation:
         )
         tokens, cut = encoded.tokens[rows], encoded.cut[rows]
         share = seconds * int(tokens.sum()) / max(1, int(encoded.tokens.sum()))
-        figures = {"texts": len(rows), "tokens": int(tokens.sum()), "longest": int(tokens.max(initial=0)), "cut": int(cut.sum())}
+        figures = TextFigures(texts=len(rows), tokens=int(tokens.sum()), longest=int(tokens.max(initial=0)), cut=int(cut.sum()))
         self._progress.scoring(prepared.task)
         future = self._pool.submit(job)
         self._scoring.append(_Scoring(prepared=prepared, encoding=figures, seconds=share, future=future))

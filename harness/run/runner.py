@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
-import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,19 @@ import yaml
 from harness.core import environment
 from harness.core.benchmark import Benchmark, TaskSpec, load_benchmark
 from harness.core.config import device_matches
+from harness.core.costs import CanaryCost, Cost, CostLine, Counters, PeakMemory, append_cost
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.examples import Examples, write_examples
 from harness.core.files import atomic_write
+from harness.core.fingerprint import DeviceInfo
 from harness.core.records import (
     MANIFEST,
+    BenchmarkName,
+    Made,
+    Manifest,
+    ModelName,
     RowHeader,
+    ScoredWith,
     TaskRecord,
     read_manifest,
     write_failure,
@@ -30,32 +36,21 @@ from harness.core.records import (
     write_record,
 )
 from harness.core.spec import Dtype, ModelSpec, RunSpec
+from harness.core.typed import plain
 from harness.data.types import LoadedTask
-from harness.run.agenda import as_json, of_weights, runs_of_other_lengths, shared_scores, valid_records
-from harness.run.encode.device import TORCH_DTYPE, DeviceInfo, PeakMemory, describe_device, peak_memory
-from harness.run.encode.encoder import ENCODERS, Checked, Counters, Encoder
+from harness.run.agenda import of_weights, runs_of_other_lengths, shared_scores, valid_records
+from harness.run.encode.device import TORCH_DTYPE, describe_device, peak_memory
+from harness.run.encode.encoder import ENCODERS, Checked, Encoder
 from harness.run.encode.pool import EncoderPool
 from harness.run.evaluation import Evaluated, Evaluation, Progress
 from harness.run.score.seeding import SEED
 from harness.run.score.workers import ScoringPool
-
-COSTS = "costs.jsonl"
-"""A line per canary, per window of tasks that were encoded together, per task that was scored, and per run. Appended to."""
 
 UNCHECKED = {"verdict": "off"}
 """What the manifest says of a model that was not checked before the run."""
 
 CARD_DTYPES: dict[Dtype, str] = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 """How model cards spell what `dtype=` takes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cost:
-    """What a run has cost: the counters of its encoding, seconds of scoring, and seconds of waiting for scores alone."""
-
-    encoding: Counters = field(default_factory=Counters)
-    scoring_seconds: float = 0.0
-    waiting_seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +87,14 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
                 raise RequestError(
                     f"dim={spec.dim}: {spec.model.name} has {encoder.embedding_dim} dimensions; give at most that, or dim=null"
                 )
-            header, content = _manifest(spec, benchmark, encoder, describe_device(device))
+            manifest = _manifest(spec, benchmark, encoder, describe_device(device))
             if not spec.overwrite and (spec.folder / MANIFEST).is_file():
-                refuse_other_origin(spec.folder, content)
+                refuse_other_origin(spec.folder, manifest)
             checked = encoders.check(spec, device) if spec.canary else None
             if spec.canary and checked is None:
                 note = f"the model was not checked before the run (model.kind={spec.model.kind} has no check)"
-                header = replace(header, notes=(*header.notes, note))
-            _open_folder(spec, header, content | {"canary": as_json(checked.found) if checked else UNCHECKED})
+                manifest = replace(manifest, header=replace(manifest.header, notes=(*manifest.header.notes, note)))
+            _open_folder(spec, replace(manifest, canary=checked.found if checked else UNCHECKED))
             sink = _Records(spec, benchmark, encoder, progress)
             sink.checked(checked)
             with ScoringPool(_workers(spec, device)) as pool:
@@ -129,7 +124,7 @@ class _Records:
         self._benchmark = benchmark
         self._progress = progress
         fingerprint = encoder.fingerprint
-        self._model = {"commit": fingerprint.commit, "weights_digest": fingerprint.weights_digest}
+        self._model = ModelName(name=spec.model.name, commit=fingerprint.commit, weights_digest=fingerprint.weights_digest)
         self._siblings = runs_of_other_lengths(spec, encoder.fingerprint.digest)
         self._cost = Cost()
         self.errors: dict[str, str] = {}
@@ -140,31 +135,32 @@ class _Records:
         if found is None:
             return False
         record, examples, folder = found
-        self._write(task, replace(record, harness={**record.harness, "run": self._spec.digest}), examples)
-        self._append_cost({"tasks": [task.name], "shared_with": folder.name})
+        self._write(task, replace(record, made=replace(record.made, run=self._spec.digest)), examples)
+        self._append_cost(CostLine(tasks=(task.name,), shared_with=folder.name))
         return True
 
     def succeeded(self, result: Evaluated) -> None:
         """Write the record and the line of its costs."""
-        harness = {
-            "run": self._spec.digest,
-            "benchmark": {"name": self._benchmark.name, "digest": self._benchmark.digest},
-            "model": {"name": self._spec.model.name, **self._model},
-            "data": asdict(result.loaded.provenance),
-            "encoding": result.encoding,
-            "scoring": {**asdict(self._spec.scoring), "dim": self._spec.dim, "seed": SEED},
-            "versions": environment.scoring_versions(),
-        }
+        made = Made(
+            run=self._spec.digest,
+            benchmark=BenchmarkName(name=self._benchmark.name, digest=self._benchmark.digest),
+            model=self._model,
+            data=result.loaded.provenance,
+            encoding=result.encoding,
+            scoring=ScoredWith(**asdict(self._spec.scoring), dim=self._spec.dim, seed=SEED),
+            versions=environment.scoring_versions(),
+        )
         record = TaskRecord(
             task=result.task.name,
             split=result.task.split,
             metrics=result.metrics,
             dataset_revision=result.loaded.provenance.revision,
             evaluation_time=round(sum(result.seconds.values()), 2),
-            harness=harness,
+            made=made,
         )
         self._write(result.task, record, result.examples)
-        self._append_cost({"tasks": [result.task.name], "seconds": {key: round(value, 3) for key, value in result.seconds.items()}})
+        seconds = {key: round(value, 3) for key, value in result.seconds.items()}
+        self._append_cost(CostLine(tasks=(result.task.name,), seconds=seconds))
         self._cost = replace(self._cost, scoring_seconds=self._cost.scoring_seconds + result.seconds["scoring"])
 
     def failed(self, task: TaskSpec, error: BaseException, message: str, trace: str) -> None:
@@ -175,17 +171,17 @@ class _Records:
     def checked(self, checked: Checked | None) -> None:
         """Write the line of the check's seconds."""
         if checked is not None:
-            self._append_cost({"canary": {"seconds": checked.seconds}})
+            self._append_cost(CostLine(canary=CanaryCost(seconds=checked.seconds)))
 
     def window(self, tasks: Sequence[TaskSpec], counters: Counters) -> None:
         """Write the line of what encoding has cost."""
-        self._append_cost({"tasks": [task.name for task in tasks], "encoding": asdict(counters)})
+        self._append_cost(CostLine(tasks=tuple(task.name for task in tasks), encoding=counters))
         self._cost = replace(self._cost, encoding=self._cost.encoding + counters)
 
     def finish(self, waited: float, memory: PeakMemory) -> Cost:
         """What the run has cost in all, written too."""
         self._cost = replace(self._cost, waiting_seconds=waited)
-        self._append_cost({"run": asdict(self._cost), "memory": asdict(memory)})
+        self._append_cost(CostLine(run=self._cost, memory=memory))
         return self._cost
 
     def _write(self, task: TaskSpec, record: TaskRecord, examples: Examples) -> None:
@@ -194,10 +190,8 @@ class _Records:
         write_record(self._spec.folder, record)
         self._progress.finished(task, score=record.main_score(task), error=None)
 
-    def _append_cost(self, cost: dict[str, Any]) -> None:
-        """Costs differ from run to run, records must not: they go to a file of their own."""
-        with (self._spec.folder / COSTS).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(cost) + "\n")
+    def _append_cost(self, line: CostLine) -> None:
+        append_cost(self._spec.folder, line)
 
 
 def _workers(spec: RunSpec, device: torch.device) -> int:
@@ -207,11 +201,11 @@ def _workers(spec: RunSpec, device: torch.device) -> int:
     return 0 if device.type == "cpu" else max(1, (os.cpu_count() or 4) // 4)
 
 
-def _manifest(spec: RunSpec, benchmark: Benchmark, encoder: Encoder, device: DeviceInfo) -> tuple[RowHeader, dict[str, Any]]:
-    """The row's header, and what a run is and runs with."""
+def _manifest(spec: RunSpec, benchmark: Benchmark, encoder: Encoder, device: DeviceInfo) -> Manifest:
+    """What a run is and runs with."""
     fingerprint = encoder.fingerprint
     header = RowHeader(
-        model=spec.model.name or "",
+        model=spec.model.name,
         gpu=device.label,
         dtype=CARD_DTYPES[spec.dtype],
         size_gb=round(fingerprint.parameters * TORCH_DTYPE[spec.dtype].itemsize / 1e9, 2),
@@ -219,30 +213,32 @@ def _manifest(spec: RunSpec, benchmark: Benchmark, encoder: Encoder, device: Dev
         max_len=spec.max_len,
         notes=_notes(spec, device),
     )
-    content: dict[str, Any] = {
-        "run": spec.digest,
-        "spec": spec.identity(),
-        "benchmark": {"name": benchmark.name, "digest": benchmark.digest},
-        "model": fingerprint.as_dict(),
-        "device": asdict(device),
-        "versions": environment.scoring_versions(),
-        "lock_differences": environment.lock_differences(),
-        "source": environment.source_revision(),
-        "machine": environment.machine(),
-        "seed": SEED,
-    }
-    return header, as_json(content)
+    return Manifest(
+        header=header,
+        run=spec.digest,
+        spec=spec.settings,
+        benchmark=BenchmarkName(name=benchmark.name, digest=benchmark.digest),
+        model=fingerprint,
+        device=device,
+        versions=environment.scoring_versions(),
+        lock_differences=environment.lock_differences(),
+        source=environment.source_revision(),
+        machine=environment.machine(),
+        seed=SEED,
+    )
 
 
-def _open_folder(spec: RunSpec, header: RowHeader, content: dict[str, Any]) -> None:
-    """Write the manifest and `spec.yaml`."""
-    write_manifest(spec.folder, header, content)
+def _open_folder(spec: RunSpec, manifest: Manifest) -> None:
+    """Write the manifest, with what an earlier one has that this version does not know, and `spec.yaml`."""
+    with contextlib.suppress(InputError):
+        manifest = replace(manifest, extra=read_manifest(spec.folder).extra)
+    write_manifest(spec.folder, manifest)
     with atomic_write(spec.folder / "spec.yaml") as stream:
-        stream.write(yaml.safe_dump(as_json(spec.identity()), allow_unicode=True, sort_keys=True).encode())
+        stream.write(yaml.safe_dump(spec.identity(), allow_unicode=True, sort_keys=True).encode())
 
 
-def refuse_other_origin(folder: Path, content: dict[str, Any]) -> None:
-    """Records in one folder are of one origin.
+def refuse_other_origin(folder: Path, manifest: Manifest) -> None:
+    """Records in one folder are of one origin; what `manifest` does not state is not compared.
 
     Raises:
         RequestError: the folder's records were made with other weights, packages, or on another device.
@@ -250,12 +246,13 @@ def refuse_other_origin(folder: Path, content: dict[str, Any]) -> None:
     try:
         before = read_manifest(folder)
     except InputError:
-        return  # a damaged manifest is written anew; every record tells its own run, weights and versions
+        return  # a damaged manifest is written anew; every record states its own run, weights and versions
     changed = [
-        f"{key}.{name}: {before.get(key, {}).get(name)} there, {value} here"
+        f"{key}.{name}: {theirs.get(name)} there, {value} here"
         for key in ("model", "versions", "device")
-        for name, value in content[key].items()
-        if before.get(key, {}).get(name) != value and not isinstance(value, dict)
+        for theirs in [_stated(before, key)]
+        for name, value in _stated(manifest, key).items()
+        if theirs.get(name) != value and not isinstance(value, dict)
     ]
     has_records = any(path.name != MANIFEST for path in folder.glob("*.json"))
     if changed and has_records:
@@ -263,6 +260,12 @@ def refuse_other_origin(folder: Path, content: dict[str, Any]) -> None:
             f"{folder} holds records of another origin:\n  " + "\n  ".join(changed) + "\n"
             "Add overwrite=true to compute them again, or name another results_dir=DIR (another model.name= for other weights)"
         )
+
+
+def _stated(manifest: Manifest, key: str) -> Mapping[str, Any]:
+    part = getattr(manifest, key)
+    stated = part if isinstance(part, Mapping) else plain(part) if part is not None else {}
+    return {name: value for name, value in stated.items() if value not in ("", None, 0, {}, [])}
 
 
 def _notes(spec: RunSpec, device: DeviceInfo) -> tuple[str, ...]:
@@ -284,7 +287,7 @@ def _notes(spec: RunSpec, device: DeviceInfo) -> tuple[str, ...]:
     return tuple(notes)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _exclusive(folder: Path) -> Iterator[None]:
     """The folder for this process alone; the kernel frees it when the process ends, however it ends.
 

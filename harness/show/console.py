@@ -10,12 +10,13 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.core.benchmark import Benchmark, load_benchmark
+from harness.core.costs import Cost
 from harness.core.records import MANIFEST, Run, read_run
 from harness.core.resources import resource_dir
 from harness.core.spec import RunSpec
 from harness.data.mirror import FetchResult
 from harness.run.encode.store import Pruned, SettingInfo
-from harness.run.runner import Cost, Outcome
+from harness.run.runner import Outcome
 from harness.run.sweep import Job
 from harness.show.leaderboard import table
 

@@ -211,7 +211,7 @@ def _size(value: float) -> str:
 def _plain_run(run: Run) -> dict[str, Any]:
     header = run.header
     names: Sequence[str] = ("model", "gpu", "dtype", "max_len", "dim")
-    return {"path": str(run.path), "run": run.manifest.get("run"), **{name: getattr(header, name) for name in names}}
+    return {"path": str(run.path), "run": run.manifest.run, **{name: getattr(header, name) for name in names}}
 
 
 def _plain_setting(setting: SettingDifference) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from harness.read.claims.averages import Averages
 from harness.read.claims.numbers import resolution
 from harness.read.claims.provenance import named_version
 from harness.read.claims.sheet import Sheet
-from harness.read.imports import other_definition
 from harness.read.leaderboard import Row, TaskScore, leaderboard_row, rounded
 
 Grade = Literal["reproduced", "within noise", "definition differs", "not reproduced", "not comparable"]
@@ -168,7 +167,7 @@ def _verdict(claimed: float | None, found: float | None, floor: float | None, de
 
 
 def _absent(task: TaskSpec, claim: Claim, run: Run, score: TaskScore, main: str) -> Graded:
-    other = other_definition(run, task.name)
+    other = run.other_definitions.get(task.name)
     return Graded(
         of=task.name,
         metric=main,
@@ -211,8 +210,7 @@ def _definition(task: TaskSpec, name: str, record: TaskRecord, percents: Mapping
         return "trec_eval's, tied scores against the model (mteb 2)" if newer else "mteb 1's, tied scores as sorted"
     if task.type == "PairClassification" and name.startswith("max_"):
         return "the largest of five similarities (mteb 2)" if newer else "the largest of four similarities"
-    versions = record.harness.get("versions")
-    learn = str(versions.get("scikit-learn", "")) if isinstance(versions, Mapping) else ""
+    learn = record.made.versions.get("scikit-learn", "")
     match = re.match(r"(\d+)\.(\d+)", learn)
     if task.type == "Clustering" and match and (int(match[1]), int(match[2])) >= (1, 9):
         return f"k-means of scikit-learn {learn}, which starts otherwise than those up to 1.8"
@@ -287,10 +285,8 @@ def _recipe(sheet: Sheet, averages: Averages, run: Run, scores: Mapping[str, Tas
 def _model_names(run: Run) -> Iterator[str]:
     """What the run calls its model, and the hub repository it came from where the manifest has one."""
     yield run.header.model
-    spec = run.manifest.get("spec")
-    model = spec.get("model") if isinstance(spec, Mapping) else None
-    if isinstance(model, Mapping) and isinstance(model.get("hub"), str):
-        yield model["hub"]
+    if run.manifest.spec and run.manifest.spec.model.hub:
+        yield run.manifest.spec.model.hub
 
 
 def _told(value: object) -> str | None:

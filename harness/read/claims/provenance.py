@@ -8,7 +8,6 @@ from harness.core.benchmark import Benchmark
 from harness.core.words import few
 from harness.read.claims.findings import Check, Finding, check
 from harness.read.claims.sheet import Sheet
-from harness.read.imports import trust_of
 
 MTEB_1_1_1 = {
     "AmazonReviewsClassification": "1399c76144fd37290681b995c656ef9b2e06e26d",
@@ -66,7 +65,7 @@ def _version(sheet: Sheet, benchmark: Benchmark) -> Check:
         return check("version", about, held=0, findings=[])
     pairs = [(task, claim.revision) for task, claim in sheet.by_task(benchmark) if claim.revision is not None]
     later = [task.name for task, revision in pairs if revision == task.revision != MTEB_1_1_1.get(task.name)]
-    if any(trust_of(record) == "ours" and record.harness.get("data") for record in sheet.run.records.values()):
+    if any(record.made.trust == "ours" and record.made.data for record in sheet.run.records.values()):
         text = "this harness pins revisions itself, whatever mteb does"
         return check("version", about, held=0, findings=[Finding("can't tell", "records", text)])
     named = named_version(sheet)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.benchmark import Benchmark, TaskSpec
-from harness.core.records import RowHeader, Run, flat_metrics
+from harness.core.records import Manifest, RowHeader, Run, flat_metrics
 from harness.core.words import few
 from harness.read.cards import ROWS, Claim, PrintedRow, card_claims, read_card, read_rows, score_table
 from harness.read.claims.document import Document, parse_document
-from harness.read.imports import card_records, origin
+from harness.read.imports import card_records
 from harness.read.leaderboard import one_run
 
 
@@ -60,13 +60,12 @@ def _card_sheet(path: Path, benchmark: Benchmark) -> Sheet:
     found, table = card_claims(text, benchmark), score_table(text, benchmark)
     foreign = few(found.foreign, 3, "; ")
     notes = [f"{len(found.foreign)} entries of the front matter are no task, or another split, of {benchmark.name}: {foreign}"]
-    header = RowHeader(model=found.model, gpu="", dtype="", size_gb=None, dim=None, max_len=None)
     records = card_records(found, benchmark)
     return Sheet(
         path=path,
         model=found.model,
         claims=found.claims,
-        run=Run(path, header, records, {}, {}, {}),
+        run=Run(path, Manifest(header=RowHeader.unknown(found.model)), records),
         rows=table.rows if table else (),
         places=tuple(f"line {line}" for line in table.lines) if table else (),
         notes=(*(notes if found.foreign else []), *(table.refused if table else ())),
@@ -84,7 +83,7 @@ def _folder_sheet(path: Path, benchmark: Benchmark) -> Sheet:
             percents = {name: 100 * value for name, value in flat_metrics(record.metrics, task).items()}
             claims.append(Claim(task=task.name, split=task.split, revision=record.dataset_revision, metrics=percents))
     rows = read_rows(run.path / ROWS) if (run.path / ROWS).is_file() else ()
-    trusts = sorted({str(origin(record).get("trust")) for record in run.records.values() if origin(record)})
+    trusts = sorted({record.made.origin.trust for record in run.records.values() if record.made.origin})
     return Sheet(
         path=run.path,
         model=run.header.model,

@@ -23,6 +23,7 @@ from harness.core.calibration import CALIBRATION, Calibration, points, read_cali
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.files import atomic_write
 from harness.core.records import MANIFEST, Run, find_runs, read_run
+from harness.core.typed import convert, parse
 from harness.read.drift.check import DriftReport, check_runs, foreign_records
 
 LOG = "log.jsonl"
@@ -112,7 +113,7 @@ def accept_baseline(
         who=who,
         baseline=f"{run.header.model}/{name}",
         why=why.strip(),
-        run=str(run.manifest["run"]),
+        run=run.manifest.run or "",
         tasks=len(covered),
         calibrated=calibration.is_file(),
         scores=scores_digest(run, benchmark, covered),
@@ -154,8 +155,8 @@ def read_log(path: Path) -> list[LogEntry]:
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        return [LogEntry(**json.loads(line)) for line in lines if line.strip()]
-    except (OSError, ValueError, TypeError) as error:
+        return [convert(parse(line), LogEntry) for line in lines if line.strip()]
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} is damaged ({error}): restore it from version control") from error
 
 
@@ -166,7 +167,7 @@ def scores_digest(run: Run, benchmark: Benchmark, tasks: Sequence[TaskSpec]) -> 
 
 
 def _complete(run: Run, tasks: Sequence[TaskSpec]) -> tuple[TaskSpec, ...]:
-    if not isinstance(run.manifest.get("run"), str) or "spec" not in run.manifest:
+    if run.manifest.run is None or not run.ours:
         raise RequestError(f"{run.path} was not made by this harness, so nothing tells its settings: name a run folder")
     names = [task.name for task in tasks]
     wrong = [f"{task} failed: {message}" for task, message in run.failed.items() if task in names]

@@ -195,8 +195,8 @@ def _wanted(baseline: Run, benchmark: Benchmark, tasks: Sequence[str]) -> list[T
 
 def foreign_records(run: Run, tasks: Sequence[TaskSpec]) -> list[str]:
     """Which records of the tasks say that they were made by another run than the manifest beside them, a message each."""
-    own = run.manifest.get("run")
-    makers = {task.name: run.records[task.name].harness.get("run", own) for task in tasks if task.name in run.records}
+    own = run.manifest.run
+    makers = {task.name: run.records[task.name].made.run or own for task in tasks if task.name in run.records}
     return [
         f"{run.path / f'{name}.json'} was made by the run {str(maker)[:8]}, the manifest beside it is of {str(own)[:8]}: run the task again"
         for name, maker in makers.items()

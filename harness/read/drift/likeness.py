@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from harness.core.benchmark import TaskSpec
 from harness.core.records import Run, TaskRecord
@@ -39,7 +38,7 @@ def unlike_data(task: TaskSpec, baseline: TaskRecord, candidate: TaskRecord) -> 
     revisions = [record.dataset_revision for record in (baseline, candidate)]
     if None not in revisions and revisions[0] != revisions[1]:
         return f"data revision {str(revisions[0])[:8]} against {str(revisions[1])[:8]}"
-    verified = [_data(record).get("verdict") == "verified" for record in (baseline, candidate)]
+    verified = [record.made.data is not None and record.made.data.verdict == "verified" for record in (baseline, candidate)]
     if all(verified) or (None not in revisions and not all(hashes)):
         return ""
     return "other data files" if all(hashes) else f"nothing tells that both had the same data of {task.name}"
@@ -52,20 +51,14 @@ def _unlike(baseline: Run, candidate: Run) -> Iterator[SettingDifference]:
         if a != b or a in ("", None):
             kind = "model" if name == "model" else "setting"
             yield SettingDifference(kind=kind, key=name, a=_told(a), b=_told(b))  # type: ignore[arg-type]
-    made = ["this harness" if "spec" in run.manifest else "others, by settings they do not tell" for run in (baseline, candidate)]
+    made = ["this harness" if run.ours else "others, by settings they do not tell" for run in (baseline, candidate)]
     if made != ["this harness"] * 2:
         yield SettingDifference(kind="protocol", key="made by", a=made[0], b=made[1])
 
 
-def _data(record: TaskRecord) -> Mapping[str, Any]:
-    data = record.harness.get("data")
-    return data if isinstance(data, Mapping) else {}
-
-
 def _hashes(record: TaskRecord) -> list[str]:
     """The SHA-256 of the files, whatever they are called."""
-    found = _data(record).get("sha256")
-    return sorted(map(str, found.values())) if isinstance(found, Mapping) else []
+    return sorted(record.made.data.sha256.values()) if record.made.data else []
 
 
 def _told(value: object) -> str | None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from harness.core.benchmark import Benchmark, TaskSpec
 from harness.core.errors import InputError
-from harness.core.records import RowHeader, Run, TaskRecord, flat_metrics
+from harness.core.records import Made, Manifest, Origin, Provenance, RowHeader, Run, TaskRecord, flat_metrics
+from harness.core.words import few
 from harness.read.cards import CardClaims, Claim, card_claims, read_card, unit_metrics
-from harness.read.imports.trust import few
 
 _SOURCE = "self-reported: front matter of a model card"
 
@@ -38,8 +37,7 @@ def read_card_run(path: Path, benchmark: Benchmark) -> Run:
         notes.append(f"the revision of the data is not told for {len(silent)} of {len(records)} tasks")
     if found.foreign:
         notes.append(f"no task of the benchmark, another language or another split: {few(found.foreign)}")
-    header = RowHeader(model=found.model, gpu="", dtype="", size_gb=None, dim=None, max_len=None, notes=tuple(notes))
-    return Run(path, header, records, {}, broken, {"imported": {"trust": ["self-reported"], "forms": ["model card"]}})
+    return Run(path, Manifest(header=RowHeader.unknown(found.model, *notes)), records, broken=broken)
 
 
 def card_records(found: CardClaims, benchmark: Benchmark) -> dict[str, TaskRecord]:
@@ -59,9 +57,6 @@ def card_records(found: CardClaims, benchmark: Benchmark) -> dict[str, TaskRecor
 
 def _claimed(claim: Claim, task: TaskSpec) -> TaskRecord:
     revision = claim.revision
-    extra: dict[str, Any] = {"source": _SOURCE, "origin": {"trust": "self-reported", "form": "model card"}}
-    if revision is not None and revision != task.revision:
-        extra["data"] = {"substituted": True}
     return TaskRecord(
         task=claim.task,
         split=claim.split,
@@ -69,5 +64,9 @@ def _claimed(claim: Claim, task: TaskSpec) -> TaskRecord:
         dataset_revision=revision,
         evaluation_time=None,
         mteb_version=None,
-        harness=extra,
+        made=Made(
+            source=_SOURCE,
+            origin=Origin(trust="self-reported", form="model card"),
+            data=Provenance(substituted=True) if revision not in (None, task.revision) else None,
+        ),
     )

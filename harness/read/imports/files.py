@@ -15,15 +15,16 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from harness.core.benchmark import Benchmark, TaskSpec
 from harness.core.errors import InputError
-from harness.core.records import MANIFEST, RowHeader, Run, TaskRecord, parse_header
+from harness.core.records import MANIFEST, Made, Manifest, Origin, OtherDefinition, Provenance, RowHeader, Run, TaskRecord, Trust
+from harness.core.typed import convert
+from harness.core.words import few
 from harness.read.cards import nested_metrics
-from harness.read.imports.trust import Trust, few, trust_in
 
 Form = Literal["mteb 1", "mteb 2"]
 
@@ -39,11 +40,13 @@ _STAND_INS = {"Reranking": "map_at_1000", "PairClassification": "max_accuracy"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class OtherDefinition:
-    """What a file has where it lacks the benchmark's main metric. `value`: 0 to 1."""
+class _Imported:
+    """What the notes of an imported run say of its files."""
 
-    metric: str
-    value: float
+    trusts: list[Trust]
+    model_revision: str | None
+    mteb_versions: list[str]
+    foreign: list[str]
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def read_import(folder: Path, benchmark: Benchmark) -> Run:
     records: dict[str, TaskRecord] = {}
     broken = {task.name: message for stem, message in damaged.items() for task in benchmark.tasks if stem in task.names}
     foreign = [f"{stem} (can't be read)" for stem in damaged if not any(stem in task.names for task in benchmark.tasks)]
-    others: dict[str, Any] = {}
+    others: dict[str, OtherDefinition] = {}
     percent: list[str] = []
     revision = _model_revision(folder)
     for name, group in _by_task(files, benchmark).items():
@@ -115,33 +118,20 @@ def read_import(folder: Path, benchmark: Benchmark) -> Run:
                 broken[name] = f"{group[0].path}: {error}"
                 percent += [group[0].path.name] if isinstance(error, _Percent) else []
                 if error.other:
-                    others[name] = asdict(error.other)
+                    others[name] = error.other
     if percent:
         remedy = f"divide the numbers of {', '.join(percent[:3])}{', ...' if len(percent) > 3 else ''} by 100 where they are percentages"
         broken |= dict.fromkeys(records, f"{folder} has percentages, so this task's numbers may be some, too: {remedy}")
         records.clear()
     trusts = sorted({_trust(file, revision) for file in files})
-    imported = {
-        "trust": trusts,
-        "forms": sorted({file.form for file in files}),
-        "model_revision": revision,
-        "mteb_versions": sorted({str(file.raw["mteb_version"]) for file in files if file.raw.get("mteb_version")}),
-        "foreign": foreign,
-    }
-    return Run(
-        folder,
-        _header(folder, imported, records, _exported(files)),
-        records,
-        {},
-        broken,
-        {"imported": imported, "other_definitions": others},
+    imported = _Imported(
+        trusts=trusts,
+        model_revision=revision,
+        mteb_versions=sorted({str(file.raw["mteb_version"]) for file in files if file.raw.get("mteb_version")}),
+        foreign=foreign,
     )
-
-
-def other_definition(run: Run, task: str) -> OtherDefinition | None:
-    """What an imported run has in place of the task's main metric; None where that is not so."""
-    found = run.manifest.get("other_definitions", {}).get(task)
-    return OtherDefinition(**found) if found else None
+    header = _header(folder, imported, records, _exported(files))
+    return Run(folder, Manifest(header=header), records, broken=broken, other_definitions=others)
 
 
 def _open(path: Path) -> _File | str | None:
@@ -198,14 +188,10 @@ def _record(file: _File, task: TaskSpec, model_revision: str | None) -> TaskReco
     metrics: dict[str, Any] = nested_metrics({name: value for name, value in flat.items() if math.isfinite(value)})
     revision = file.raw.get("dataset_revision")
     trust = _trust(file, model_revision)
-    ours = file.raw.get("harness")
-    extra: dict[str, Any] = {key: value for key, value in ours.items() if key != "schema"} if isinstance(ours, dict) else {}
-    extra["origin"] = {"trust": trust, "form": file.form, "file": file.path.name, "model_revision": model_revision}
-    if trust == "self-reported":
-        extra.setdefault("source", f"self-reported: {file.form} result file without an mteb version")
+    ours = _ours(file) or Made()
     told = isinstance(revision, str) and revision not in _NO_REVISION
-    if told and revision != task.revision and "data" not in extra:
-        extra["data"] = {"substituted": True}
+    substituted = Provenance(substituted=True) if told and revision != task.revision else None
+    reported = f"self-reported: {file.form} result file without an mteb version" if trust == "self-reported" else ""
     return TaskRecord(
         task=task.name,
         split=task.split,
@@ -213,7 +199,12 @@ def _record(file: _File, task: TaskSpec, model_revision: str | None) -> TaskReco
         dataset_revision=str(revision) if told else None,
         evaluation_time=_seconds(file, task),
         mteb_version=str(file.raw["mteb_version"]) if file.raw.get("mteb_version") else None,
-        harness=extra,
+        made=replace(
+            ours,
+            origin=Origin(trust=trust, form=file.form, file=file.path.name, model_revision=model_revision),
+            source=ours.source or reported,
+            data=ours.data or substituted,
+        ),
     )
 
 
@@ -295,10 +286,19 @@ def _seconds(file: _File, task: TaskSpec) -> float | None:
 
 
 def _trust(file: _File, model_revision: str | None) -> Trust:
-    ours = file.raw.get("harness")
-    if isinstance(ours, dict):
-        return trust_in(ours)
+    ours = _ours(file)
+    if ours is not None:
+        return ours.trust
     return "re-run by others" if file.raw.get("mteb_version") and model_revision != SELF_REPORTED else "self-reported"
+
+
+def _ours(file: _File) -> Made | None:
+    """What this harness wrote into the file beside the scores; None where there is nothing that it could have written."""
+    found = file.raw.get("harness")
+    try:
+        return convert({key: value for key, value in found.items() if key != "schema"}, Made) if isinstance(found, dict) else None
+    except ValueError:
+        return None
 
 
 def _meta(folder: Path) -> Mapping[str, Any]:
@@ -318,37 +318,36 @@ def _model_revision(folder: Path) -> str | None:
 
 def _exported(files: Sequence[_File]) -> RowHeader | None:
     """The setting of the run that `harness.show.export` wrote the files from; None unless all of them tell the same."""
-    parts = [ours.get("exported") if isinstance(ours := file.raw.get("harness"), dict) else None for file in files]
-    if not isinstance(parts[0], dict) or any(part != parts[0] for part in parts):
+    parts = [ours.exported if (ours := _ours(file)) else None for file in files]
+    if parts[0] is None or any(part != parts[0] for part in parts):
         return None
     try:
-        return parse_header({key: value for key, value in parts[0].items() if key != "run"} | {"notes": []})
-    except (TypeError, ValueError):
+        return convert({key: value for key, value in parts[0].items() if key != "run"}, RowHeader)
+    except ValueError:
         return None
 
 
-def _header(folder: Path, imported: Mapping[str, Any], records: Mapping[str, TaskRecord], exported: RowHeader | None) -> RowHeader:
+def _header(folder: Path, imported: _Imported, records: Mapping[str, TaskRecord], exported: RowHeader | None) -> RowHeader:
     """The files of others say neither GPU nor dtype, and the meta file's limits are the model's, not the run's."""
     meta, place = _meta(folder), folder.resolve()
     name = meta.get("name") if isinstance(meta.get("name"), str) else (place.parent if _REVISION.fullmatch(place.name) else place).name
-    versions = f" with mteb {', '.join(imported['mteb_versions'])}" if imported["mteb_versions"] else ""
+    versions = f" with mteb {', '.join(imported.mteb_versions)}" if imported.mteb_versions else ""
     untold = "" if exported else "; GPU, dtype, length and dimension are not told"
-    notes = [f"imported result files, {' and '.join(imported['trust'])}{versions}{untold}"]
+    notes = [f"imported result files, {' and '.join(imported.trusts)}{versions}{untold}"]
     told = (("embed_dim", "dimensions"), ("max_tokens", "tokens"))
     limits = [f"{meta[key]:.0f} {what}" for key, what in told if _is_number(meta.get(key))]
     if limits and not exported:
         notes.append(f"{META} gives the model's own limits ({', '.join(limits)}), not what was run")
-    if imported["model_revision"] not in (None, SELF_REPORTED):
-        notes.append(f"model revision {imported['model_revision']}")
+    if imported.model_revision not in (None, SELF_REPORTED):
+        notes.append(f"model revision {imported.model_revision}")
     silent = Counter(record.dataset_revision is None for record in records.values())[True]
     if silent:
         notes.append(f"the revision of the data is not told for {silent} of {len(records)} tasks")
-    if imported["foreign"]:
-        notes.append(f"no task of the benchmark, or of another language: {few(imported['foreign'])}")
+    if imported.foreign:
+        notes.append(f"no task of the benchmark, or of another language: {few(imported.foreign)}")
     if isinstance(meta.get("experiment_kwargs"), dict):
         notes.append(f"run as an experiment of its own: {meta['experiment_kwargs']}")
-    unknown = RowHeader(model="", gpu="", dtype="", size_gb=None, dim=None, max_len=None)
-    return replace(exported or unknown, model=str(name).replace("__", "/"), notes=tuple(notes))
+    return replace(exported or RowHeader.unknown(""), model=str(name).replace("__", "/"), notes=tuple(notes))
 
 
 def _is_number(value: object) -> bool:

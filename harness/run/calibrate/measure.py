@@ -18,8 +18,9 @@ from harness.core.calibration import Calibration, MetricNoise, Rounding, Spread,
 from harness.core.errors import InputError, RequestError, unknown
 from harness.core.examples import Examples, units
 from harness.core.folds import folds
-from harness.core.records import Run, read_run
+from harness.core.records import Run, read_manifest, read_run
 from harness.core.spec import RunSpec
+from harness.core.typed import plain
 from harness.data import load_task
 from harness.data.types import LoadedTask
 from harness.run.calibrate.floors import CONFIDENCE, COVERAGE, RESOLUTION, rounding_floor, spread, tolerance_factor
@@ -110,7 +111,7 @@ def calibrate(
             found[task.name] = _calibrate_task(setup, task)
             on_task(task, found[task.name])
     calibration = Calibration(
-        run=str(run.manifest["run"]),
+        run=run.manifest.run or "",
         benchmark=benchmark.digest,
         weights=encoder.fingerprint.weights_digest,
         tasks=found,
@@ -134,13 +135,11 @@ def check_parts(names: Sequence[str]) -> tuple[FloorName, ...]:
 def _read(folder: Path) -> tuple[Run, Benchmark]:
     if not folder.is_dir():
         raise RequestError(f"{folder} is no folder: name a run folder, such as results/<model>/<run>")
-    manifest = read_run(folder, load_benchmark()).manifest
-    named = manifest.get("benchmark")
-    benchmark = load_benchmark(str(named["name"]) if isinstance(named, Mapping) and "name" in named else "cmteb35")
-    if isinstance(named, Mapping) and named.get("digest") != benchmark.digest:
+    named = read_manifest(folder).benchmark
+    benchmark = load_benchmark(named.name if named else "cmteb35")
+    if named and named.digest != benchmark.digest:
         raise InputError(
-            f"{folder} was run with another table of {benchmark.name} ({str(named.get('digest'))[:8]}, "
-            f"here {benchmark.digest[:8]}): run again"
+            f"{folder} was run with another table of {benchmark.name} ({str(named.digest)[:8]}, here {benchmark.digest[:8]}): run again"
         )
     return read_run(folder, benchmark), benchmark
 
@@ -258,9 +257,8 @@ def _points_by_metric(task: TaskSpec, scored: Iterable[Scored]) -> dict[str, lis
 
 
 def _check_data(run: Run, task: TaskSpec, loaded: LoadedTask) -> None:
-    before = run.records[task.name].harness.get("data")
-    hashes = before.get("sha256") if isinstance(before, Mapping) else None
-    if hashes != loaded.provenance.sha256:
+    before = run.records[task.name].made.data
+    if before is None or before.sha256 != loaded.provenance.sha256:
         raise InputError(f"{task.name}: the data here is not the data of {run.path}: give its folder with data.root=DIR, or run again")
 
 
@@ -288,10 +286,10 @@ def _provenance(setup: _Setup) -> dict[str, Any]:
         "run": setup.run.path.resolve().name,
         "model": setup.run.header.model,
         "dtype": setup.run.header.dtype,
-        "device": manifest.get("device"),
-        "kernel": manifest["model"]["kernel"],
-        "versions": manifest["versions"],
-        "harness": manifest.get("source", {}).get("version"),
+        "device": plain(manifest.device) if manifest.device else None,
+        "kernel": manifest.model.kernel if manifest.model else None,
+        "versions": manifest.versions,
+        "harness": (manifest.source or {}).get("version"),
     }
     if scale:
         told["rounding"] = {

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 from harness.core import environment
 from harness.core.config import compose_config
 from harness.core.errors import InputError, MachineError, RequestError, unknown
-from harness.core.spec import DataSpec, EncodingSpec, GpuSpec, ModelSpec, RunSpec, ScoringSpec
+from harness.core.fingerprint import Fingerprint
+from harness.core.records import Manifest
+from harness.core.spec import RunSpec
 from harness.run.encode.canonical import CanonicalEncoder
 
 PLACES = ("store", "model.path", "data.root", "workers")
 """What a manifest does not tell, or what may lie elsewhere by now; given as KEY=VALUE."""
 
 
-def rebuilt_spec(folder: Path, manifest: Mapping[str, Any], overrides: Sequence[str], *, tasks: tuple[str, ...]) -> RunSpec:
+def rebuilt_spec(folder: Path, manifest: Manifest, overrides: Sequence[str], *, tasks: tuple[str, ...]) -> RunSpec:
     """The spec of the run in a folder.
 
     Raises:
@@ -25,50 +27,42 @@ def rebuilt_spec(folder: Path, manifest: Mapping[str, Any], overrides: Sequence[
         InputError: the manifest is not one of this harness.
     """
     places = _places(overrides)
-    try:
-        raw = {**manifest["spec"]}
-        gpu = {**raw["gpu"]}
-        model = ModelSpec(**{**raw["model"], "path": places["model.path"]})
-        data = DataSpec(**{**raw["data"], "root": places["data.root"] or raw["data"]["root"]})
-        spec = RunSpec(
-            benchmark=raw["benchmark"],
-            model=model,
-            gpu=GpuSpec(**{**gpu, "encoding": EncodingSpec(**gpu["encoding"])}),
-            data=data,
-            scoring=ScoringSpec(**raw["scoring"]),
-            dtype=raw["dtype"],
-            max_len=raw["max_len"],
-            dim=raw["dim"],
-            tasks=tasks,
-            store=Path(places["store"]).expanduser() if places["store"] else None,
-            workers=_workers(places["workers"]),
-            results_dir=folder.parent.parent,
-        )
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{folder} has no manifest of this harness ({error!r}): name a run folder that this version made") from error
+    before = manifest.spec
+    if before is None:
+        raise InputError(f"{folder} has no manifest of this harness: name a run folder that this version made")
+    model = replace(before.model, path=places["model.path"])
+    spec = RunSpec(
+        **{item.name: getattr(before, item.name) for item in fields(before) if item.name not in ("model", "data")},
+        model=model,
+        data=replace(before.data, root=places["data.root"] or before.data.root),
+        tasks=tasks,
+        store=Path(places["store"]).expanduser() if places["store"] else None,
+        workers=_workers(places["workers"]),
+        results_dir=folder.parent.parent,
+    )
     if not (model.path or model.package or model.hub):
         raise RequestError(f"{folder} was run from a local folder of {model.name}: add model.path=DIR")
     return spec
 
 
-def check_setting(encoder: CanonicalEncoder, folder: Path, manifest: Mapping[str, Any]) -> None:
+def check_setting(encoder: CanonicalEncoder, folder: Path, manifest: Manifest) -> None:
     """Pass an encoder and packages that give the very vectors and scores of the run.
 
     Raises:
         InputError: the weights are others.
         MachineError: the device, its kernels or the packages are others.
     """
-    before, now = manifest["model"], encoder.fingerprint
-    if before["weights_digest"] != now.weights_digest:
+    before, now = manifest.model or Fingerprint(), encoder.fingerprint
+    if before.weights_digest != now.weights_digest:
         raise InputError(
-            f"the weights here ({now.weights_digest[:8]}) are not those of {folder} ({before['weights_digest'][:8]}): give the "
+            f"the weights here ({now.weights_digest[:8]}) are not those of {folder} ({before.weights_digest[:8]}): give the "
             "folder of the model that was run with model.path=DIR"
         )
     versions = environment.scoring_versions()
-    changed = [f"{name}: {version} there, {versions.get(name)} here" for name, version in manifest["versions"].items()]
-    changed = [line for line, (name, version) in zip(changed, manifest["versions"].items(), strict=True) if versions.get(name) != version]
-    if before["digest"] != now.digest:
-        changed.append(f"kernels: {before['kernel']} there, {now.kernel} here")
+    there = manifest.versions or {}
+    changed = [f"{name}: {version} there, {versions.get(name)} here" for name, version in there.items() if versions.get(name) != version]
+    if before.digest != now.digest:
+        changed.append(f"kernels: {before.kernel} there, {now.kernel} here")
     if changed:
         raise MachineError(
             f"{folder} was made under another setting, so this machine has other vectors and scores:\n  " + "\n  ".join(changed) + "\n"

@@ -17,11 +17,12 @@ import numpy.typing as npt
 import torch
 from torch.nn.attention import sdpa_kernel
 
+from harness.core.costs import Counters
 from harness.core.errors import EncodingError, InputError, RequestError
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.run.encode.batches import BatchQueue, check_memory
 from harness.run.encode.device import TORCH_DTYPE, attention_kernel
-from harness.run.encode.encoder import Counters, Encoded, EncodingStep, OnStep
+from harness.run.encode.encoder import Encoded, EncodingStep, OnStep
 from harness.run.encode.fingerprint import take_fingerprint
 from harness.run.encode.locate import find_model
 from harness.run.encode.model import LoadedModel, load_model

@@ -7,14 +7,15 @@ import os
 import platform
 import resource
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch.nn.attention import SDPBackend
 
+from harness.core.costs import PeakMemory
 from harness.core.errors import RequestError
+from harness.core.fingerprint import DeviceInfo, NumericFlags
 from harness.core.spec import Dtype, Ladder
 
 TORCH_DTYPE: dict[Dtype, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -34,48 +35,6 @@ _KERNEL_VARIABLES = (
     "TORCH_BLAS_PREFER_CUBLASLT",
 )
 """Environment variables by which the libraries below torch choose other kernels."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeviceInfo:
-    """A device as a record names it.
-
-    `name`: what the driver or the processor calls itself. `memory_gib`: of the GPU, or of the machine. `capability`: `sm_90`, or the
-    instruction set torch's CPU kernels use. `driver`, `cuda`: versions, None on a CPU. `dtypes`: those it computes in natively.
-    """
-
-    kind: Literal["cpu", "cuda"]
-    name: str
-    memory_gib: float
-    capability: str
-    driver: str | None
-    cuda: str | None
-    dtypes: tuple[Dtype, ...]
-
-    @property
-    def label(self) -> str:
-        """As the leaderboard's GPU column and the patterns of `configs/gpu/` see it: `NVIDIA A100-SXM4-80GB`, `CPU (...)`."""
-        return self.name if self.kind == "cuda" else f"CPU ({self.name})"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PeakMemory:
-    """The most memory that was held at once, in GiB: by this process (not by those that score beside it), by torch on the GPU."""
-
-    process_gib: float
-    device_gib: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class NumericFlags:
-    """torch's global switches that change what a matrix product computes."""
-
-    tf32_matmul: bool
-    tf32_cudnn: bool
-    fp16_reduced_reduction: bool
-    bf16_reduced_reduction: bool
-    float32_matmul_precision: str
-    deterministic_algorithms: bool
 
 
 def find_device(kind: DeviceKind = "auto") -> torch.device:

@@ -5,7 +5,6 @@ A kind is one object, registered under the name that `model.kind=` takes (docs/e
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,43 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from harness.core.costs import Counters
 from harness.core.errors import RequestError
+from harness.core.fingerprint import Fingerprint
 from harness.core.plugins import Seam
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.run.encode.outline import Outline
 from harness.run.encode.store import VectorStore
-
-
-@dataclass(frozen=True, kw_only=True)
-class Counters:
-    """What encoding has cost; subtract an earlier value to know what lay between.
-
-    `distinct`: different token id sequences, counted per call; `real_tokens`: theirs. `found`: of these, in the store. `tokens`: through
-    the model, padding and dummy rows among them, and `flops` what they took (`work`). `cut`: texts that `max_len` shortened. Seconds of
-    tokenising overlap those of encoding.
-    """
-
-    texts: int = 0
-    distinct: int = 0
-    found: int = 0
-    forwards: int = 0
-    tokens: int = 0
-    flops: int = 0
-    real_tokens: int = 0
-    cut: int = 0
-    tokenize_seconds: float = 0.0
-    encode_seconds: float = 0.0
-    store_seconds: float = 0.0
-
-    def __add__(self, other: Counters) -> Counters:
-        return self._with(other, 1)
-
-    def __sub__(self, other: Counters) -> Counters:
-        return self._with(other, -1)
-
-    def _with(self, other: Counters, sign: int) -> Counters:
-        names = [field.name for field in dataclasses.fields(self)]
-        return Counters(**{name: getattr(self, name) + sign * getattr(other, name) for name in names})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,34 +63,6 @@ class Checked:
     seconds: float
 
 
-class EncoderIdentity(Protocol):
-    """What decides an encoder's vectors, for the manifest."""
-
-    @property
-    def digest(self) -> str:
-        """A SHA-256 over everything that can change a bit of a vector."""
-        ...
-
-    @property
-    def weights_digest(self) -> str:
-        """Names the weights."""
-        ...
-
-    @property
-    def commit(self) -> str | None:
-        """Of the hub, where the model comes from there."""
-        ...
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers the weights are."""
-        ...
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, these and whatever else a reader should know."""
-        ...
-
-
 class Encoder(Protocol):
     """Texts to raw vectors by one model in one dtype under one `max_len` on one device. `counters`: since it was made."""
 
@@ -143,8 +84,8 @@ class Encoder(Protocol):
         ...
 
     @property
-    def fingerprint(self) -> EncoderIdentity:
-        """What decides its vectors."""
+    def fingerprint(self) -> Fingerprint:
+        """What decides its vectors; `digest`, `weights_digest` and `parameters` at least."""
         ...
 
     def text_flops(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

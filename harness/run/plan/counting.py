@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from harness.run.encode.encoder import Counters
+from harness.core.costs import Counters
 from harness.run.encode.shapes import ShapeLadder
 from harness.run.encode.shards import Keys
 from harness.run.encode.store import StoredNames

@@ -16,7 +16,6 @@ from harness.core.spec import ModelSpec, RunSpec
 from harness.data import load_present_task
 from harness.data.hub import HubStatus, hub_status
 from harness.data.types import LoadedTask
-from harness.run.agenda import as_json
 from harness.run.encode.encoder import ENCODERS
 from harness.run.encode.fingerprint import vectors_digest
 from harness.run.encode.outline import Outline
@@ -181,10 +180,9 @@ def _told_digest(spec: RunSpec, outline: Outline) -> tuple[str, str] | None:
             manifest = read_manifest(folder)
         except InputError:
             continue
-        other, model = manifest.get("spec"), manifest.get("model")
-        if not isinstance(other, dict) or not isinstance(model, dict) or other.get("dtype") != spec.dtype:
+        other, model = manifest.spec, manifest.model
+        if other is None or model is None or other.dtype != spec.dtype or other.gpu.encoding != spec.gpu.encoding:
             continue
-        same = other.get("gpu", {}).get("encoding") == as_json(spec.identity()["gpu"]["encoding"])
-        if same and model.get("weights_digest") == outline.weights.digest and on_such_a_device(manifest, spec.gpu) and model.get("digest"):
-            return str(model["digest"]), folder.name
+        if model.weights_digest == outline.weights.digest and on_such_a_device(manifest, spec.gpu) and model.digest:
+            return model.digest, folder.name
     return None

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 from harness.core import environment
 from harness.core.errors import RequestError
-from harness.core.records import MANIFEST
+from harness.core.fingerprint import DeviceInfo, Fingerprint
+from harness.core.records import MANIFEST, Manifest, RowHeader
 from harness.data.hub import hub_settings
-from harness.run.agenda import as_json
-from harness.run.encode.device import DeviceInfo
 from harness.run.plan.counting import Shelf
 from harness.run.plan.inputs import Inputs, Model
 from harness.run.plan.values import RunPlan
@@ -95,10 +93,14 @@ def _origin_obstacle(run: RunPlan, model: Model, device: DeviceInfo | None) -> s
     folder = run.spec.folder
     if run.spec.overwrite or model.outline is None or not (folder / MANIFEST).is_file() or all(task.state == "done" for task in run.tasks):
         return None
-    content = {"model": {"weights_digest": model.outline.weights.digest}, "versions": environment.scoring_versions()}
-    content |= {"device": as_json(asdict(device)) if device is not None else {}}
+    would_be = Manifest(
+        header=RowHeader.unknown(run.spec.model.name),
+        model=Fingerprint(weights_digest=model.outline.weights.digest),
+        versions=environment.scoring_versions(),
+        device=device,
+    )
     try:
-        refuse_other_origin(folder, content)
+        refuse_other_origin(folder, would_be)
     except RequestError as error:
         return str(error)
     return None

@@ -9,10 +9,11 @@ from typing import Any
 from harness.core.benchmark import TaskSpec, load_benchmark
 from harness.core.config import check_overrides, device_matches, expand_sweep, resolve_request
 from harness.core.errors import HarnessError, InputError, RequestError
+from harness.core.fingerprint import DeviceInfo
 from harness.core.records import TaskRecord
 from harness.core.spec import RunSpec
 from harness.run.agenda import LARGEST_WINDOW, of_weights, runs_of_other_lengths, shared_scores, valid_records, window_bytes
-from harness.run.encode.device import TORCH_DTYPE, DeviceInfo, describe_device, find_device
+from harness.run.encode.device import TORCH_DTYPE, describe_device, find_device
 from harness.run.encode.shapes import ShapeLadder
 from harness.run.encode.work import Architecture
 from harness.run.lengths import modelled_bytes
@@ -173,8 +174,8 @@ def _finished(spec: RunSpec, model: Model, tasks: Sequence[TaskSpec]) -> list[tu
 
 
 def _of_record(task: TaskSpec, record: TaskRecord, state: State) -> TaskPlan:
-    encoding = record.harness.get("encoding", {})
-    texts, tokens = int(encoding.get("texts", 0)), int(encoding.get("tokens", 0))
+    encoding = record.made.encoding
+    texts, tokens = (encoding.texts, encoding.tokens) if encoding else (0, 0)
     return TaskPlan(task=task.name, type=task.type, state=state, basis="record", texts=texts, tokens=tokens)
 
 

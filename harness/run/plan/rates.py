@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from harness.core.config import device_matches
+from harness.core.costs import read_costs
 from harness.core.errors import InputError
-from harness.core.records import find_runs, read_manifest
+from harness.core.records import Manifest, find_runs, read_manifest
 from harness.core.spec import GpuSpec, RunSpec
-from harness.run.agenda import as_json
-from harness.run.encode.device import DeviceInfo
 from harness.run.plan.values import Rate
-from harness.run.runner import COSTS
 
 _ENOUGH = 2.0  # seconds of encoding, below which starting up is most of what was measured
 
@@ -23,10 +19,10 @@ def encoding_rate(spec: RunSpec) -> Rate:
     """The rate for a run; reads the manifests and costs of the runs of the model in its `results_dir`."""
     flops, tokens, seconds, runs = 0.0, 0.0, 0.0, 0
     for folder in _runs_like(spec):
-        windows = list(_windows(folder / COSTS))
-        flops += sum(window["flops"] for window in windows)
-        tokens += sum(window["tokens"] for window in windows)
-        seconds += sum(window["encode_seconds"] for window in windows)
+        windows = [line.encoding for line in read_costs(folder)[0] if line.encoding and line.encoding.flops > 0]
+        flops += sum(window.flops for window in windows)
+        tokens += sum(window.tokens for window in windows)
+        seconds += sum(window.encode_seconds for window in windows)
         runs += bool(windows)
     if seconds >= _ENOUGH:
         told = f"measured in {runs} earlier run{'s' if runs > 1 else ''}: {tokens / seconds:,.0f} tokens/s, {_told(flops / seconds)}"
@@ -42,18 +38,9 @@ def encoding_rate(spec: RunSpec) -> Rate:
     return Rate(flops_per_second=expected, source="expected", told=told)
 
 
-def manifest_device(manifest: dict[str, Any]) -> DeviceInfo | None:
-    """The device of a manifest; None where it says none."""
-    try:
-        return DeviceInfo(**{**manifest["device"], "dtypes": tuple(manifest["device"]["dtypes"])})
-    except (KeyError, TypeError):
-        return None
-
-
-def on_such_a_device(manifest: dict[str, Any], gpu: GpuSpec) -> bool:
+def on_such_a_device(manifest: Manifest, gpu: GpuSpec) -> bool:
     """Whether the run of the manifest was made on a device that `gpu` would accept."""
-    device = manifest_device(manifest)
-    return device is not None and device_matches(gpu, device.label, device.memory_gib)
+    return manifest.device is not None and device_matches(gpu, manifest.device.label, manifest.device.memory_gib)
 
 
 def _runs_like(spec: RunSpec) -> Iterator[Path]:
@@ -64,25 +51,9 @@ def _runs_like(spec: RunSpec) -> Iterator[Path]:
             manifest = read_manifest(folder)
         except InputError:
             continue
-        other = manifest.get("spec")
-        if not isinstance(other, dict) or other.get("dtype") != spec.dtype or not isinstance(other.get("gpu"), dict):
-            continue
-        if other["gpu"].get("encoding") == as_json(spec.identity()["gpu"]["encoding"]) and on_such_a_device(manifest, spec.gpu):
+        other = manifest.spec
+        if other and (other.dtype, other.gpu.encoding) == (spec.dtype, spec.gpu.encoding) and on_such_a_device(manifest, spec.gpu):
             yield folder
-
-
-def _windows(path: Path) -> Iterator[dict[str, float]]:
-    """Counters of the windows that a run has encoded, as far as its costs can be read."""
-    if not path.is_file():
-        return
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            window = json.loads(line)["encoding"]
-            found = {key: float(window[key]) for key in ("flops", "tokens", "encode_seconds")}
-        except (ValueError, KeyError, TypeError):
-            continue  # of another kind, cut short by a kill, or without FLOP
-        if found["flops"] > 0:
-            yield found
 
 
 def _told(rate: float) -> str:

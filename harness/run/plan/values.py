@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from harness.core.costs import Counters
 from harness.core.spec import RunSpec
-from harness.run.encode.encoder import Counters
 
 Basis = Literal["record", "counted", "characters", "modelled", "unknown"]
 """How texts and tokens are known: from a finished record; counted, with the model's tokenizer; from the characters of the data, without it;

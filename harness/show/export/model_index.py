@@ -20,9 +20,8 @@ _LINE_ENDS = "\x85\u2028\u2029"  # PyYAML writes them as they are, and reads the
 
 def card_model_name(run: Run) -> str:
     """How a card would call the run's model: the last part of its repository, else the name that the run has."""
-    model = run.manifest.get("model")
-    repository = model.get("repository") if isinstance(model, Mapping) else None
-    return str(repository or run.header.model).rpartition("/")[2]
+    repository = run.manifest.model.repository if run.manifest.model else None
+    return (repository or run.header.model).rpartition("/")[2]
 
 
 def index_entries(selection: Selection) -> tuple[Entry, ...]:

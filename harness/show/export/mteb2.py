@@ -17,8 +17,9 @@ from typing import Any
 from harness.core.benchmark import TaskSpec, TaskType
 from harness.core.errors import InputError, RequestError
 from harness.core.files import write_json
-from harness.core.records import SCHEMA, Run, flat_metrics
-from harness.read.imports import META, SELF_REPORTED, trust_of
+from harness.core.fingerprint import Fingerprint
+from harness.core.records import Run, flat_metrics, made_json
+from harness.read.imports import META, SELF_REPORTED
 from harness.show.export.selection import OTHER_DATA, Exported, Selection
 
 NO_REVISION = "no_revision_available"  # as mteb writes it
@@ -112,7 +113,7 @@ def _result(each: Exported, run: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     subset = task.language or task.config
     revision = record.dataset_revision or _NO_DATA_REVISION
-    harness: dict[str, Any] = {**record.harness, "schema": SCHEMA, "exported": run}
+    harness: dict[str, Any] = {**made_json(record.made), "exported": run}
     if task.type in _NEAREST:
         harness["main_score"] = {"metric": main, "differs": _NEAREST[task.type]}
     return {
@@ -135,21 +136,21 @@ def _languages(task: TaskSpec) -> list[str]:
 def _meta(selection: Selection, name: str | None) -> dict[str, Any]:
     """The fields of mteb 2's ModelMeta; null where the run does not tell."""
     run = selection.run
-    model, spec = _mapping(run, "model"), _mapping(_mapping(run, "spec"), "model")
-    found = name or model.get("repository") or run.header.model
+    model, spec = run.manifest.model or Fingerprint(), run.manifest.spec
+    found = name or model.repository or run.header.model
     full = found if "/" in found else f"{NO_ORGANIZATION}/{found}"
     if not all(each.on_benchmark for each in selection.tasks):
         full += f"-{OTHER_DATA.replace(' ', '-')}"
-    ours = bool(model)
+    ours = run.manifest.model is not None
     return {
         "loader": None,
         "name": full,
         "revision": _revision(selection),
         "release_date": None,
         "languages": None,
-        "n_parameters": model.get("stored_parameters") or model.get("parameters"),
+        "n_parameters": model.stored_parameters or model.parameters or None,
         "memory_usage_mb": None,
-        "max_tokens": model.get("max_positions"),
+        "max_tokens": model.max_positions or None,
         "embed_dim": run.header.dim,
         "license": None,
         "open_weights": None,
@@ -157,28 +158,24 @@ def _meta(selection: Selection, name: str | None) -> dict[str, Any]:
         "public_training_data": None,
         "framework": ["Sentence Transformers", "PyTorch"] if ours else [],
         "similarity_fn_name": "cosine" if ours else None,
-        "use_instructions": spec.get("query_instruction") is not None if ours else None,
+        "use_instructions": spec.model.query_instruction is not None if spec else None,
         "training_datasets": None,
     }
 
 
 def _revision(selection: Selection) -> str:
     """The commit of the weights; for scores that were taken from a card, what the results repository calls them."""
-    if all(trust_of(each.record) == "self-reported" for each in selection.tasks):
+    if all(each.record.made.trust == "self-reported" for each in selection.tasks):
         return SELF_REPORTED
-    model, imported = _mapping(selection.run, "model"), _mapping(selection.run, "imported")
-    return str(model.get("commit") or imported.get("model_revision") or NO_REVISION)
-
-
-def _mapping(holder: Run | Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = (holder.manifest if isinstance(holder, Run) else holder).get(key)
-    return found if isinstance(found, Mapping) else {}
+    commit = selection.run.manifest.model.commit if selection.run.manifest.model else None
+    origins = (each.record.made.origin for each in selection.tasks)
+    return commit or next((origin.model_revision for origin in origins if origin and origin.model_revision), NO_REVISION)
 
 
 def _identity(run: Run) -> dict[str, Any]:
     """What tells this run from another one of the same model."""
     header = {key: value for key, value in asdict(run.header).items() if key != "notes"}
-    return {"run": run.manifest.get("run"), **header}
+    return {"run": run.manifest.run, **header}
 
 
 def _folder_name(name: str, what: str) -> str:

@@ -8,7 +8,6 @@ from harness.core.benchmark import Benchmark, TaskSpec
 from harness.core.errors import RequestError
 from harness.core.records import MANIFEST, Run, TaskRecord
 from harness.core.words import named
-from harness.read.imports import trust_of
 from harness.read.leaderboard import TaskScore, leaderboard_row
 
 OTHER_DATA = "not C-MTEB"
@@ -70,8 +69,7 @@ def _nothing(run: Run, scores: dict[str, TaskScore], foreign: list[str]) -> str:
 
 
 def _source(record: TaskRecord) -> str:
-    data = record.harness.get("data")
-    return str(data.get("source") or "other") if isinstance(data, dict) else "other"
+    return record.made.data.source or "other" if record.made.data else "other"
 
 
 def _notes(scores: dict[str, TaskScore], tasks: tuple[Exported, ...], foreign: list[str], *, other_data: bool) -> list[str]:
@@ -90,7 +88,7 @@ def _notes(scores: dict[str, TaskScore], tasks: tuple[Exported, ...], foreign: l
     substituted = [each.task.name for each in tasks if scores[each.task.name].substituted]
     if substituted:
         notes.append(f"another revision of the data was read than the pinned one, and is exported as such: {', '.join(substituted)}")
-    others = sorted({trust_of(each.record) for each in tasks} - {"ours"})
+    others = sorted({each.record.made.trust for each in tasks} - {"ours"})
     if others:
         notes.append(f"not run by this harness: {' and '.join(others)}")
     return notes

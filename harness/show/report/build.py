@@ -65,7 +65,7 @@ def build_report(
 def _reference(entries: Sequence[Entry], path: Path | None, noise: Calibration | None) -> Entry | None:
     with_tasks = [entry for entry in entries if entry.row.tasks and entry.row.unreadable is None]
     if path is None:
-        calibrated = [entry for entry in with_tasks if noise and entry.run and entry.run.manifest.get("run") == noise.run]
+        calibrated = [entry for entry in with_tasks if noise and entry.run and entry.run.manifest.run == noise.run]
         return next(iter(calibrated or with_tasks), None)
     place = path.resolve()
     found = [entry for entry in with_tasks if place in (entry.row.path.resolve(), *entry.row.path.resolve().parents)]
@@ -105,6 +105,6 @@ def _claims(
     for entry in entries:
         if entry.run is None or entry.row.unreadable or entry.row.path.resolve() == card.resolve() or not same_model(entry, model):
             continue
-        own = calibration if noise and entry.run.manifest.get("run") == noise.run else None
+        own = calibration if noise and entry.run.manifest.run == noise.run else None
         reports.append(claims_report(card, against=entry.row.path, noise=own, benchmark=benchmark.name))
     return tuple(reports) or (claims_report(card, benchmark=benchmark.name),)

@@ -53,9 +53,9 @@ def _recipe(entry: Entry, axis: Axis) -> str:
     told |= {each: _x(entry, each) for each in AXES if each != axis}
     if entry.kind == "ours" and entry.run is not None:
         manifest = entry.run.manifest
-        spec, model = dict(manifest.get("spec") or {}), dict(manifest.get("model") or {})
-        spec.pop(axis, None)
-        told |= {"spec": spec, "weights": model.get("weights_digest"), "kernel": model.get("kernel"), "versions": manifest.get("versions")}
+        spec = {key: value for key, value in manifest.spec.identity().items() if key != axis} if manifest.spec else {}
+        kernel = manifest.model.kernel if manifest.model else None
+        told |= {"spec": spec, "weights": manifest.weights, "kernel": kernel, "versions": manifest.versions}
     return json.dumps(told, sort_keys=True, default=str)
 
 

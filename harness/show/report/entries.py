@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from harness.core.benchmark import Benchmark
 from harness.core.records import RowHeader, Run
-from harness.read.imports import origin
 from harness.read.leaderboard import Row, leaderboard_row, load_rows, printed_rows
 from harness.show.report.model import Entry, Kind
 
@@ -45,10 +44,9 @@ def read_entries(paths: Iterable[Path], benchmark: Benchmark, *, convention: str
 def same_model(entry: Entry, name: str) -> bool:
     """Whether the entry's model goes by that name, organisations and case aside: its own, or that of its repository."""
     names = [entry.model]
-    spec = entry.run.manifest.get("spec") if entry.run else None
-    model = spec.get("model") if isinstance(spec, Mapping) else None
-    if isinstance(model, Mapping):
-        names += [str(model[key]) for key in ("hub", "name") if model.get(key)]
+    if entry.run and entry.run.manifest.spec:
+        model = entry.run.manifest.spec.model
+        names += [each for each in (model.hub, model.name) if each]
     return _last(name) in {_last(each) for each in names}
 
 
@@ -61,12 +59,12 @@ def _bare(header: RowHeader) -> RowHeader:
 
 
 def _entry(number: int, row: Row, run: Run | None, setting: str) -> Entry:
-    kind: Kind = "printed" if run is None else "ours" if isinstance(run.manifest.get("spec"), Mapping) else "published"
+    kind: Kind = "printed" if run is None else "ours" if run.ours else "published"
     records = run.records if run else {}
-    trusts = {str(origin(record)["trust"]) for record in records.values() if origin(record)}
+    trusts: set[str] = {record.made.origin.trust for record in records.values() if record.made.origin}
     if kind == "ours":
         trusts.add("ours")
-    if kind == "printed" or any(record.harness.get("source") for record in records.values()):
+    if kind == "printed" or any(record.made.source for record in records.values()):
         trusts.add("self-reported")
     return Entry(
         number=number,
@@ -85,8 +83,9 @@ def _sources(run: Run) -> dict[str, Path]:
         return dict.fromkeys(run.records, run.path)
     sources = {}
     for task in (*run.records, *run.broken, *run.failed):
-        told = origin(run.records[task]).get("file") if task in run.records else None
-        path = run.path / (f"errors/{task}.json" if task in run.failed else str(told or f"{task}.json"))
+        origin = run.records[task].made.origin if task in run.records else None
+        named = origin.file if origin and origin.file else f"{task}.json"
+        path = run.path / (f"errors/{task}.json" if task in run.failed else named)
         if path.is_file():
             sources[task] = path
     return sources

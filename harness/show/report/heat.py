@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from harness.core.calibration import Calibration
 from harness.read.leaderboard import TaskScore, rounded
@@ -68,8 +67,7 @@ def _same_data(one: Entry, other: Entry, ours: TaskScore, theirs: TaskScore) -> 
     return len(verdicts) == 1 and bool(files) and files == _files(other, theirs.task)
 
 
-def _files(entry: Entry, task: str) -> Mapping[str, Any]:
+def _files(entry: Entry, task: str) -> Mapping[str, str]:
     """The hashes of the files that a task was read from; empty where the record does not tell."""
-    data = entry.run.records[task].harness.get("data") if entry.run else None
-    hashes = data.get("sha256") if isinstance(data, Mapping) else None
-    return hashes if isinstance(hashes, Mapping) else {}
+    data = entry.run.records[task].made.data if entry.run else None
+    return data.sha256 if data else {}

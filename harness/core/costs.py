@@ -1,0 +1,106 @@
+"""What a run has cost: `costs.jsonl` in its folder. Costs differ from run to run and records must not, so they have a file of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from harness.core.typed import convert, parse, plain
+
+COSTS = "costs.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counters:
+    """What encoding has cost; subtract an earlier value to know what lay between.
+
+    `distinct`: different token id sequences, counted per call; `real_tokens`: theirs. `found`: of these, in the store. `tokens`: through
+    the model, padding and dummy rows among them, and `flops` what they took (`work`). `cut`: texts that `max_len` shortened. Seconds of
+    tokenising overlap those of encoding.
+    """
+
+    texts: int = 0
+    distinct: int = 0
+    found: int = 0
+    forwards: int = 0
+    tokens: int = 0
+    flops: int = 0
+    real_tokens: int = 0
+    cut: int = 0
+    tokenize_seconds: float = 0.0
+    encode_seconds: float = 0.0
+    store_seconds: float = 0.0
+
+    def __add__(self, other: Counters) -> Counters:
+        return self._with(other, 1)
+
+    def __sub__(self, other: Counters) -> Counters:
+        return self._with(other, -1)
+
+    def _with(self, other: Counters, sign: int) -> Counters:
+        names = [item.name for item in fields(self)]
+        return Counters(**{name: getattr(self, name) + sign * getattr(other, name) for name in names})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeakMemory:
+    """The most memory that was held at once, in GiB: by this process (not by those that score beside it), by torch on the GPU."""
+
+    process_gib: float
+    device_gib: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a run has cost: the counters of its encoding, seconds of scoring, and seconds of waiting for scores alone."""
+
+    encoding: Counters = field(default_factory=Counters)
+    scoring_seconds: float = 0.0
+    waiting_seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanaryCost:
+    """Seconds of the canary."""
+
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostLine:
+    """One line of the file; what it is about is not None.
+
+    `canary`: before the first text. `encoding`: of the window of `tasks` that were encoded together. `seconds`: of one task, by stage
+    (`loading`, `encoding`, `scoring`). `shared_with`: the run whose scores a task took. `run` and `memory`: at a run's end.
+    """
+
+    tasks: tuple[str, ...] | None = None
+    canary: CanaryCost | None = None
+    encoding: Counters | None = None
+    seconds: Mapping[str, float] | None = None
+    shared_with: str | None = None
+    run: Cost | None = None
+    memory: PeakMemory | None = None
+
+
+def append_cost(folder: Path, line: CostLine) -> None:
+    """Append the line to the costs of the run in the folder."""
+    with (folder / COSTS).open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps({key: value for key, value in plain(line).items() if value is not None}) + "\n")
+
+
+def read_costs(folder: Path) -> tuple[list[CostLine], int]:
+    """The lines of the run in the folder, and how many others are none: the last one of a killed run may be cut short."""
+    try:
+        texts = (folder / COSTS).read_bytes().splitlines()
+    except FileNotFoundError:
+        return [], 0
+    lines = []
+    for text in texts:
+        try:
+            lines.append(convert(parse(text), CostLine))
+        except ValueError:
+            continue
+    return lines, len(texts) - len(lines)

@@ -1,0 +1,79 @@
+"""JSON into typed values: what does not fit is one error that says where, and nothing is converted on the way.
+
+msgspec does the work: it is strict (a string is no number, NaN and 1e400 are no JSON), and reads thousands of records in a second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from harness.core.errors import InputError
+
+T = TypeVar("T")
+
+
+def parse(data: bytes | str) -> Any:
+    """The JSON value.
+
+    Raises:
+        ValueError: it is no JSON, is cut off, is nested thousands of levels deep, or holds a number that Python has no float for.
+    """
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
+def convert(raw: Any, kind: type[T]) -> T:
+    """The plain value as an object of a dataclass (or of `dict[str, float]` and the like). Keys that the class does not have go to its
+    field `extra`, where it has one.
+
+    Raises:
+        ValueError: a key is missing, or a value has another type or lies outside of its range; the message says where.
+    """
+    names = {field.name for field in fields(kind)} if is_dataclass(kind) else set()
+    extra = {key: value for key, value in raw.items() if key not in names} if isinstance(raw, dict) and "extra" in names else {}
+    try:
+        made = msgspec.convert({key: value for key, value in raw.items() if key not in extra} if extra else raw, kind)
+    except (msgspec.MsgspecError, RecursionError, OverflowError) as error:
+        raise ValueError(str(error)) from error
+    return replace(made, extra=extra) if extra else made  # type: ignore[type-var]
+
+
+def plain(value: Any) -> dict[str, Any]:
+    """A dataclass as `convert` takes it: plain values, tuples as lists, `extra` beside the others."""
+    made: dict[str, Any] = msgspec.to_builtins(value)
+    return {**made, **made.pop("extra")} if "extra" in made else made
+
+
+def read_object(path: Path, *, what: str, remedy: str, schema: int | None = None) -> dict[str, Any]:
+    """The JSON object in a file. `what` and `remedy` stand in the message: `FILE is no <what> (...): <remedy>`.
+
+    Raises:
+        InputError: the file can't be read, is no JSON object, or its `schema` is newer than the one given.
+    """
+    try:
+        raw = parse(path.read_bytes())
+        if not isinstance(raw, dict):
+            raise ValueError(f"found {type(raw).__name__}, expected an object")
+        found = raw.get("schema", schema)
+        if schema is not None and (isinstance(found, bool) or not isinstance(found, int)):
+            raise ValueError(f"its schema is {found!r:.40}, expected a whole number")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is no {what} ({error}): {remedy}") from error
+    if schema is not None and found > schema:  # type: ignore[operator]
+        raise InputError(f"{path} was written by a newer harness (schema {found}, this one reads {schema}): upgrade")
+    return raw
+
+
+def read_typed(path: Path, kind: type[T], *, what: str, remedy: str, schema: int | None = None) -> T:
+    """The object of a dataclass that a JSON file holds; raises as `read_object`, and where the values do not fit the class."""
+    raw = read_object(path, what=what, remedy=remedy, schema=schema)
+    try:
+        return convert(raw, kind)
+    except ValueError as error:
+        raise InputError(f"{path} is no {what} ({error}): {remedy}") from error
