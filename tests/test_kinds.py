@@ -88,7 +88,7 @@ def test_a_kind_from_outside_runs_a_task_is_resumed_and_named(tmp_path: Path) ->
     assert 0.2 < (done.records["STSB"].main_score(BENCHMARK.task("STSB")) or 0) < 1
     assert "encoder of kind letters, not canonical" in done.header.notes
     assert any("not checked" in note for note in done.header.notes)
-    assert done.manifest["model"]["digest"] == "letters"
+    assert done.manifest.model.digest == "letters"
     assert run(tmp_path).reused == ("STSB",)
 
 

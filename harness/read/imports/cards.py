@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.core.benchmark import Benchmark, TaskSpec
 from harness.core.errors import InputError
 from harness.core.records import Made, Manifest, Origin, Provenance, RowHeader, Run, TaskRecord, flat_metrics
-from harness.core.words import few
+from harness.core.words import counted
 from harness.read.cards import CardClaims, Claim, card_claims, read_card, unit_metrics
 
 _SOURCE = "self-reported: front matter of a model card"
@@ -36,7 +36,7 @@ def read_card_run(path: Path, benchmark: Benchmark) -> Run:
     if silent:
         notes.append(f"the revision of the data is not told for {len(silent)} of {len(records)} tasks")
     if found.foreign:
-        notes.append(f"no task of the benchmark, another language or another split: {few(found.foreign)}")
+        notes.append(f"no task of the benchmark, another language or another split: {counted(found.foreign)}")
     return Run(path, Manifest(header=RowHeader.unknown(found.model, *notes)), records, broken=broken)
 
 

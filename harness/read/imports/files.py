@@ -23,7 +23,7 @@ from harness.core.benchmark import Benchmark, TaskSpec
 from harness.core.errors import InputError
 from harness.core.records import MANIFEST, Made, Manifest, Origin, OtherDefinition, Provenance, RowHeader, Run, TaskRecord, Trust
 from harness.core.typed import convert
-from harness.core.words import few
+from harness.core.words import counted
 from harness.read.cards import nested_metrics
 
 Form = Literal["mteb 1", "mteb 2"]
@@ -344,7 +344,7 @@ def _header(folder: Path, imported: _Imported, records: Mapping[str, TaskRecord]
     if silent:
         notes.append(f"the revision of the data is not told for {silent} of {len(records)} tasks")
     if imported.foreign:
-        notes.append(f"no task of the benchmark, or of another language: {few(imported.foreign)}")
+        notes.append(f"no task of the benchmark, or of another language: {counted(imported.foreign)}")
     if isinstance(meta.get("experiment_kwargs"), dict):
         notes.append(f"run as an experiment of its own: {meta['experiment_kwargs']}")
     return replace(exported or RowHeader.unknown(""), model=str(name).replace("__", "/"), notes=tuple(notes))
