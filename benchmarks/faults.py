@@ -26,15 +26,15 @@ from torch.nn import functional
 from harness.core.benchmark import TaskSpec
 from harness.core.spec import ModelSpec
 from harness.data.types import LoadedTask, RetrievalData
-from harness.run import evaluation
-from harness.run.encode import canonical as encoding
-from harness.run.encode import kinds
-from harness.run.encode import model as loading
-from harness.run.encode.locate import find_model
-from harness.run.encode.model import LoadedModel
-from harness.run.encode.tokens import TextTokenizer
-from harness.run.score import adapter, reference, search, tasks
-from harness.run.score.seeding import seed_generators
+from harness.evaluate import evaluation
+from harness.evaluate.encode import canonical as encoding
+from harness.evaluate.encode import kinds
+from harness.evaluate.encode import model as loading
+from harness.evaluate.encode.locate import find_model
+from harness.evaluate.encode.model import LoadedModel
+from harness.evaluate.encode.tokens import TextTokenizer
+from harness.evaluate.score import adapter, reference, search, tasks
+from harness.evaluate.score.seeding import seed_generators
 
 Overrides = list[str]
 Plant = Callable[[ModelSpec, Path], AbstractContextManager[Overrides]]

@@ -23,9 +23,9 @@ from synthetic import ACGE, TINY, build_model, write_texts
 
 from harness.core.benchmark import TaskType, load_benchmark
 from harness.core.config import resolve_run
-from harness.run.encode.canonical import CanonicalEncoder, load_encoder
-from harness.run.encode.device import TORCH_DTYPE, describe_device
-from harness.run.lengths import fields
+from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.device import TORCH_DTYPE, describe_device
+from harness.evaluate.lengths import fields
 
 BATCH_SIZE: dict[TaskType, int] = {
     "Classification": 32,

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import torch
 
-from harness.run.encode.device import describe_device, find_device
+from harness.evaluate.encode.device import describe_device, find_device
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent

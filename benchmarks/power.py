@@ -36,16 +36,16 @@ from harness.core.config import compose_config, resolve_run
 from harness.core.errors import CanaryError, HarnessError
 from harness.core.resources import SAMPLE_DIR
 from harness.core.spec import RunSpec
+from harness.evaluate.calibrate.measure import calibrate
+from harness.evaluate.encode.canary import run_canary
+from harness.evaluate.encode.device import describe_device, find_device
+from harness.evaluate.encode.locate import find_model
+from harness.evaluate.encode.pool import EncoderPool
+from harness.evaluate.here import resolve_here
+from harness.evaluate.progress import Silent
+from harness.evaluate.runner import execute
+from harness.evaluate.score import reference
 from harness.read.drift.check import DriftReport, check_folders
-from harness.run.calibrate.measure import calibrate
-from harness.run.encode.canary import run_canary
-from harness.run.encode.device import describe_device, find_device
-from harness.run.encode.locate import find_model
-from harness.run.encode.pool import EncoderPool
-from harness.run.here import resolve_here
-from harness.run.progress import Silent
-from harness.run.runner import execute
-from harness.run.score import reference
 
 BENCHMARK = load_benchmark()
 SAMPLE_TASKS = (

@@ -20,10 +20,10 @@ from synthetic import TINY, Shape, build_model, write_texts
 
 from harness.core.benchmark import load_benchmark
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
-from harness.run.encode.canonical import CanonicalEncoder, load_encoder
-from harness.run.encode.device import TORCH_DTYPE, find_device
-from harness.run.encode.store import VectorStore
-from harness.run.lengths import fields
+from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.device import TORCH_DTYPE, find_device
+from harness.evaluate.encode.store import VectorStore
+from harness.evaluate.lengths import fields
 
 MAX_LEN = 512
 SHAPE = Shape(layers=2, hidden=128, heads=4, intermediate=512, dim=256)

@@ -21,9 +21,9 @@ import torch
 from measuring import Cost, report, say_machine, seconds, torch_threads
 
 from harness.core.benchmark import load_benchmark
-from harness.run.score import search
-from harness.run.score.adapter import EmbeddingModel, RetrievalModel
-from harness.run.score.reference import fresh_task, quiet_reference
+from harness.evaluate.score import search
+from harness.evaluate.score.adapter import EmbeddingModel, RetrievalModel
+from harness.evaluate.score.reference import fresh_task, quiet_reference
 
 DIM = 2  # of the stand-in vectors; the similarities do not come from them
 STEP = 1e-4  # radians from a query's stand-in to the next one's

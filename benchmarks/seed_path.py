@@ -19,9 +19,9 @@ from sentence_transformers import SentenceTransformer
 from harness.core.benchmark import TaskSpec
 from harness.core.spec import Dtype, ModelSpec
 from harness.data.types import ClassificationData, ClusteringData, PairData, RerankingData, RetrievalData, TaskData
-from harness.run.encode.device import TORCH_DTYPE
-from harness.run.encode.locate import find_model
-from harness.run.score.reference import fresh_task, quiet_reference
+from harness.evaluate.encode.device import TORCH_DTYPE
+from harness.evaluate.encode.locate import find_model
+from harness.evaluate.score.reference import fresh_task, quiet_reference
 
 
 class CardRetrievalModel:

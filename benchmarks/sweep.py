@@ -31,16 +31,16 @@ from synthetic import SMALL, TINY, Shape, build_model, write_texts
 from harness.core.benchmark import TASK_TYPES, load_benchmark
 from harness.core.config import resolve_run
 from harness.core.costs import COSTS
-from harness.run.encode import batches
-from harness.run.encode.batches import run_batch
-from harness.run.encode.device import describe_device, find_device
-from harness.run.encode.model import LoadedModel
-from harness.run.encode.pool import EncoderPool
-from harness.run.encode.shapes import BatchShape, ShapeLadder
-from harness.run.here import resolve_here
-from harness.run.lengths import fields
-from harness.run.progress import Silent
-from harness.run.runner import Outcome, execute
+from harness.evaluate.encode import batches
+from harness.evaluate.encode.batches import run_batch
+from harness.evaluate.encode.device import describe_device, find_device
+from harness.evaluate.encode.model import LoadedModel
+from harness.evaluate.encode.pool import EncoderPool
+from harness.evaluate.encode.shapes import BatchShape, ShapeLadder
+from harness.evaluate.here import resolve_here
+from harness.evaluate.lengths import fields
+from harness.evaluate.progress import Silent
+from harness.evaluate.runner import Outcome, execute
 
 STS = ("AFQMC", "ATEC", "BQ", "LCQMC", "QBQTC", "STSB")
 LENGTHS = (512, 768, 1024)

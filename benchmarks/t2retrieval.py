@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from measuring import report, say_machine, torch_threads
 
-from harness.run.encode.device import TORCH_DTYPE
-from harness.run.score.adapter import EmbeddingModel, RetrievalModel
-from harness.run.score.search import search_metrics
+from harness.evaluate.encode.device import TORCH_DTYPE
+from harness.evaluate.score.adapter import EmbeddingModel, RetrievalModel
+from harness.evaluate.score.search import search_metrics
 
 GOAL_GIB = 4
 INSIDE = "BENCH_T2RETRIEVAL_INSIDE"

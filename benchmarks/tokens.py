@@ -25,10 +25,10 @@ from harness.core.resources import resource_dir
 from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
 from harness.data import load_task
 from harness.data.types import TaskData
-from harness.run.encode.canonical import load_encoder
-from harness.run.encode.shapes import ShapeLadder
-from harness.run.lengths import fields
-from harness.run.score.tasks import planned_texts
+from harness.evaluate.encode.canonical import load_encoder
+from harness.evaluate.encode.shapes import ShapeLadder
+from harness.evaluate.lengths import fields
+from harness.evaluate.score.tasks import planned_texts
 
 POSITIONS = 1024
 MAX_LEN = 256

@@ -26,10 +26,10 @@ from harness.core.records import read_record
 from harness.core.spec import RunSpec
 from harness.data import load_task
 from harness.data.types import RetrievalData, TaskData
-from harness.run.encode.device import describe_device, find_device
-from harness.run.encode.pool import EncoderPool
-from harness.run.progress import Silent
-from harness.run.runner import execute
+from harness.evaluate.encode.device import describe_device, find_device
+from harness.evaluate.encode.pool import EncoderPool
+from harness.evaluate.progress import Silent
+from harness.evaluate.runner import execute
 
 NOTHING_REPEATS = ("AFQMC", "LCQMC", "STSB")
 

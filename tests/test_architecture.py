@@ -15,12 +15,12 @@ PACKAGE = ROOT / "harness"
 SEES: dict[str, set[str]] = {
     "core": set(),
     "data": {"core"},
-    "run": {"core", "data"},
+    "evaluate": {"core", "data"},
     "read": {"core"},
-    "show": {"core", "data", "run", "read"},
-    "commands": {"core", "data", "run", "read", "show"},
+    "show": {"core", "data", "evaluate", "read"},
+    "commands": {"core", "data", "evaluate", "read", "show"},
 }
-"""The wings, and from which other wings each imports. `run` writes typed files (of `core`), `read` reads them; they never meet elsewhere.
+"""The wings, and from which other wings each imports. `evaluate` writes typed files (of `core`), `read` reads them; they never meet elsewhere.
 `show` sees results of all wings as values, and nothing but `commands` sees `show`."""
 
 FACE = {"harness", "harness.__main__"}

@@ -22,17 +22,17 @@ from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.records import read_run
 from harness.core.spec import DataSpec, Dtype, EncodingSpec
 from harness.data import load_task
-from harness.run.calibrate.floors import COVERAGE, RESOLUTION, rounding_floor, spread, tolerance_factor
-from harness.run.calibrate.jitter import Jitter, RoundingScale, measure_scale
-from harness.run.calibrate.measure import calibrate, check_parts
-from harness.run.encode.canonical import CanonicalEncoder, load_encoder
-from harness.run.encode.device import find_device
-from harness.run.encode.store import VectorStore
-from harness.run.here import resolve_here
-from harness.run.progress import Silent
-from harness.run.runner import execute
-from harness.run.score.adapter import EmbeddingModel
-from harness.run.score.tasks import planned_texts, score_examples
+from harness.evaluate.calibrate.floors import COVERAGE, RESOLUTION, rounding_floor, spread, tolerance_factor
+from harness.evaluate.calibrate.jitter import Jitter, RoundingScale, measure_scale
+from harness.evaluate.calibrate.measure import calibrate, check_parts
+from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.device import find_device
+from harness.evaluate.encode.store import VectorStore
+from harness.evaluate.here import resolve_here
+from harness.evaluate.progress import Silent
+from harness.evaluate.runner import execute
+from harness.evaluate.score.adapter import EmbeddingModel
+from harness.evaluate.score.tasks import planned_texts, score_examples
 from harness.show.calibration import calibration_document
 from harness.show.text import render_text
 

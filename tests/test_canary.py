@@ -24,13 +24,13 @@ from harness.core.config import compose_config, resolve_run
 from harness.core.errors import CanaryError, RequestError
 from harness.core.records import read_run
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec, RunSpec
-from harness.run.encode import canary, kinds
-from harness.run.encode.canary import BANDS, Canary, canary_texts, run_canary
-from harness.run.encode.canonical import CanonicalEncoder, load_encoder
-from harness.run.encode.pool import EncoderPool
-from harness.run.encode.store import StoredVectors, VectorStore
-from harness.run.progress import Silent
-from harness.run.runner import execute
+from harness.evaluate.encode import canary, kinds
+from harness.evaluate.encode.canary import BANDS, Canary, canary_texts, run_canary
+from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.pool import EncoderPool
+from harness.evaluate.encode.store import StoredVectors, VectorStore
+from harness.evaluate.progress import Silent
+from harness.evaluate.runner import execute
 from harness.show.leaderboard import table
 
 CPU = torch.device("cpu")
@@ -300,7 +300,7 @@ def test_it_runs_once_for_all_runs_of_a_process_and_not_at_all_where_nothing_is_
         seen.append((encoder.model.dtype, encoder.max_len))
         return run_canary(encoder)
 
-    monkeypatch.setattr("harness.run.encode.kinds.run_canary", counted)
+    monkeypatch.setattr("harness.evaluate.encode.kinds.run_canary", counted)
     pool = EncoderPool()
     for overrides in (["dim=64"], ["dim=128"], ["max_len=32"], ["dtype=fp16"], ["dim=64"]):
         outcome = execute(spec_of(tmp_path, *overrides), CPU, Silent(), encoders=pool)
@@ -360,6 +360,6 @@ def test_a_real_model_passes() -> None:
 
 
 def test_the_read_side_is_not_asked_to_load_it() -> None:
-    code = "import sys, harness.core.records, harness.read.leaderboard; print('harness.run.encode.canary' in sys.modules)"
+    code = "import sys, harness.core.records, harness.read.leaderboard; print('harness.evaluate.encode.canary' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.config import resolve_run
-from harness.run.doctor import diagnose, missing_inputs
+from harness.evaluate.doctor import diagnose, missing_inputs
 from harness.show.doctor import doctor_document
 from harness.show.form import write_document
 

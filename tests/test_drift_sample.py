@@ -13,14 +13,14 @@ import torch
 from harness.core.benchmark import load_benchmark
 from harness.core.calibration import CALIBRATION, points, read_calibration
 from harness.core.records import read_run
+from harness.evaluate.calibrate.floors import RESOLUTION
+from harness.evaluate.encode.device import find_device
+from harness.evaluate.here import resolve_here
+from harness.evaluate.progress import Silent
+from harness.evaluate.runner import execute
+from harness.evaluate.score import adapter
 from harness.read.drift.baselines import LOG, list_baselines, read_log, scores_digest
 from harness.read.drift.check import DriftReport, check_folders
-from harness.run.calibrate.floors import RESOLUTION
-from harness.run.encode.device import find_device
-from harness.run.here import resolve_here
-from harness.run.progress import Silent
-from harness.run.runner import execute
-from harness.run.score import adapter
 
 BENCHMARK = load_benchmark()
 BASELINES = Path(__file__).resolve().parent.parent / "results" / "baselines"

@@ -17,13 +17,13 @@ from tiny_models import HAN, HOSTILE, POSITIONS, build_model
 
 from harness.core.errors import EncodingError, InputError, RequestError
 from harness.core.spec import Dtype, EncodingSpec, Ladder, ModelSpec
-from harness.run.encode.canonical import CanonicalEncoder, load_encoder
-from harness.run.encode.device import TORCH_DTYPE
-from harness.run.encode.encoder import Counters, EncodingStep
-from harness.run.encode.linear import PackedLinear
-from harness.run.encode.locate import find_model
-from harness.run.encode.shapes import ShapeLadder
-from harness.run.encode.tokens import TextTokenizer
+from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.device import TORCH_DTYPE
+from harness.evaluate.encode.encoder import Counters, EncodingStep
+from harness.evaluate.encode.linear import PackedLinear
+from harness.evaluate.encode.locate import find_model
+from harness.evaluate.encode.shapes import ShapeLadder
+from harness.evaluate.encode.tokens import TextTokenizer
 
 CPU = torch.device("cpu")
 DTYPES: list[Dtype] = ["fp32", "bf16", "fp16"]

@@ -25,12 +25,12 @@ from harness.core.records import TaskRecord, read_run
 from harness.core.spec import DataSpec
 from harness.data import load_task
 from harness.data.types import RetrievalData, TaskData
-from harness.run.here import resolve_here
-from harness.run.progress import Silent
-from harness.run.runner import Outcome, execute
-from harness.run.score.adapter import EmbeddingModel
-from harness.run.score.observed import _OVERHEARD
-from harness.run.score.tasks import TaskScores, score_examples
+from harness.evaluate.here import resolve_here
+from harness.evaluate.progress import Silent
+from harness.evaluate.runner import Outcome, execute
+from harness.evaluate.score.adapter import EmbeddingModel
+from harness.evaluate.score.observed import _OVERHEARD
+from harness.evaluate.score.tasks import TaskScores, score_examples
 
 BENCHMARK = load_benchmark()
 ONE_OF_EACH = ["Waimai", "CLSClusteringS2S", "Ocnli", "CMedQAv1", "T2Retrieval", "STSB"]

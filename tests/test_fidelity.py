@@ -18,9 +18,9 @@ from harness.core.benchmark import load_benchmark
 from harness.core.spec import DataSpec
 from harness.data import load_task
 from harness.data.types import RetrievalData
-from harness.run.score.adapter import EmbeddingModel
-from harness.run.score.tasks import planned_texts, score_task
-from harness.run.score.threads import one_thread
+from harness.evaluate.score.adapter import EmbeddingModel
+from harness.evaluate.score.tasks import planned_texts, score_task
+from harness.evaluate.score.threads import one_thread
 
 TASKS = load_benchmark().tasks
 DTYPES = [pytest.param(torch.float32, "float32", id="fp32"), pytest.param(torch.float16, "model", id="fp16-model")]

@@ -16,12 +16,12 @@ from harness.core.errors import RequestError
 from harness.core.fingerprint import Fingerprint
 from harness.core.records import read_run
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
-from harness.run.encode.encoder import ENCODERS, Encoded, EncoderKind, OnStep
-from harness.run.encode.store import VectorStore
-from harness.run.here import resolve_here
-from harness.run.plan.planning import make_plan
-from harness.run.progress import Silent
-from harness.run.runner import Outcome, execute
+from harness.evaluate.encode.encoder import ENCODERS, Encoded, EncoderKind, OnStep
+from harness.evaluate.encode.store import VectorStore
+from harness.evaluate.here import resolve_here
+from harness.evaluate.plan.planning import make_plan
+from harness.evaluate.progress import Silent
+from harness.evaluate.runner import Outcome, execute
 
 BENCHMARK = load_benchmark()
 

@@ -21,19 +21,19 @@ from harness.core.costs import COSTS
 from harness.core.errors import RequestError
 from harness.core.spec import ModelSpec
 from harness.core.words import display_width
-from harness.run.encode.locate import LocatedModel
-from harness.run.encode.model import load_model
-from harness.run.encode.outline import read_outline
-from harness.run.encode.pool import EncoderPool
-from harness.run.encode.shapes import BatchShape
-from harness.run.encode.tokens import TextTokenizer
-from harness.run.encode.work import Architecture, Forecast
-from harness.run.here import resolve_here
-from harness.run.lengths import fields, modelled_counts
-from harness.run.plan.planning import make_plan
-from harness.run.plan.values import Plan, RunPlan
-from harness.run.progress import Silent
-from harness.run.runner import Outcome, execute
+from harness.evaluate.encode.locate import LocatedModel
+from harness.evaluate.encode.model import load_model
+from harness.evaluate.encode.outline import read_outline
+from harness.evaluate.encode.pool import EncoderPool
+from harness.evaluate.encode.shapes import BatchShape
+from harness.evaluate.encode.tokens import TextTokenizer
+from harness.evaluate.encode.work import Architecture, Forecast
+from harness.evaluate.here import resolve_here
+from harness.evaluate.lengths import fields, modelled_counts
+from harness.evaluate.plan.planning import make_plan
+from harness.evaluate.plan.values import Plan, RunPlan
+from harness.evaluate.progress import Silent
+from harness.evaluate.runner import Outcome, execute
 from harness.show.plan import plan_document, plan_json
 from harness.show.text import TERMINAL_WIDTH, render_text
 

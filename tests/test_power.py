@@ -20,16 +20,16 @@ from harness.core.errors import CanaryError, HarnessError
 from harness.core.resources import SAMPLE_DIR
 from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
 from harness.data.types import RetrievalData
-from harness.run import evaluation
-from harness.run.encode import canonical as encoding
-from harness.run.encode import kinds
-from harness.run.encode import model as loading
-from harness.run.encode.canary import canary_texts, run_canary
-from harness.run.encode.canonical import CanonicalEncoder, load_encoder
-from harness.run.encode.locate import hash_weights
-from harness.run.encode.model import LoadedModel, hash_module_files
-from harness.run.score import adapter, search, tasks
-from harness.run.score.adapter import EmbeddingModel
+from harness.evaluate import evaluation
+from harness.evaluate.encode import canonical as encoding
+from harness.evaluate.encode import kinds
+from harness.evaluate.encode import model as loading
+from harness.evaluate.encode.canary import canary_texts, run_canary
+from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.locate import hash_weights
+from harness.evaluate.encode.model import LoadedModel, hash_module_files
+from harness.evaluate.score import adapter, search, tasks
+from harness.evaluate.score.adapter import EmbeddingModel
 
 SAMPLE = compose_config(["model=sample", "data=sample"]).model
 PLACES = [

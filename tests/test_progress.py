@@ -13,10 +13,10 @@ from rich.console import Console
 from tiny_models import build_model
 
 from harness.core.benchmark import TaskSpec, load_benchmark
-from harness.run.encode.encoder import EncodingStep
-from harness.run.here import resolve_here
-from harness.run.progress import Estimate, Silent, WindowPart
-from harness.run.runner import execute
+from harness.evaluate.encode.encoder import EncodingStep
+from harness.evaluate.here import resolve_here
+from harness.evaluate.progress import Estimate, Silent, WindowPart
+from harness.evaluate.runner import execute
 from harness.show.console import show
 from harness.show.live import Live, show_progress
 

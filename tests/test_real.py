@@ -11,9 +11,9 @@ import torch
 
 from harness.core.benchmark import load_benchmark
 from harness.core.records import Run, read_run
-from harness.run.here import resolve_here
-from harness.run.progress import Silent
-from harness.run.runner import execute
+from harness.evaluate.here import resolve_here
+from harness.evaluate.progress import Silent
+from harness.evaluate.runner import execute
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("CMTEB_DATA", ROOT.parent / "shared" / "cmteb-real"))

@@ -23,10 +23,10 @@ from harness.core.benchmark import load_benchmark
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.records import read_run
 from harness.core.spec import RunSpec
-from harness.run.encode.pool import EncoderPool
-from harness.run.here import resolve_here
-from harness.run.progress import Silent
-from harness.run.runner import Outcome, execute
+from harness.evaluate.encode.pool import EncoderPool
+from harness.evaluate.here import resolve_here
+from harness.evaluate.progress import Silent
+from harness.evaluate.runner import Outcome, execute
 
 BENCHMARK = load_benchmark()
 WORDS = ["今天天气", "明日火星", "中文句子", "你好模型", "山水小大", "上下左右", "东西南北", "木金土水"]
@@ -289,7 +289,7 @@ def test_two_runs_do_not_write_one_folder_at_once(run: Run, spec_of: Spec) -> No
 def test_a_killed_run_keeps_its_finished_tasks_and_leaves_no_lock(spec_of: Spec, run: Run) -> None:
     spec = spec_of()
     code = (
-        "import os, pickle, signal, sys, torch; from harness.run.progress import Silent; from harness.run.runner import execute\n"
+        "import os, pickle, signal, sys, torch; from harness.evaluate.progress import Silent; from harness.evaluate.runner import execute\n"
         "class Deadly(Silent):\n"
         "    def finished(self, task, **_):\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"

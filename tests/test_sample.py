@@ -15,10 +15,10 @@ from harness.core.resources import SAMPLE_DIR
 from harness.core.spec import DataSpec, EncodingSpec
 from harness.data import load_task
 from harness.data.types import ClassificationData, RerankingData, RetrievalData, TaskData
-from harness.run.encode.canonical import load_encoder
-from harness.run.encode.encoder import Encoded
-from harness.run.score.adapter import EmbeddingModel
-from harness.run.score.tasks import planned_texts, score_task
+from harness.evaluate.encode.canonical import load_encoder
+from harness.evaluate.encode.encoder import Encoded
+from harness.evaluate.score.adapter import EmbeddingModel
+from harness.evaluate.score.tasks import planned_texts, score_task
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCHMARK = load_benchmark()

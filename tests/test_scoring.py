@@ -16,13 +16,13 @@ import pytest
 import torch
 from scoring_cases import RAW_DIM, hashed_encoder, make_data
 
-import harness.run.score.tasks as scoring_tasks
+import harness.evaluate.score.tasks as scoring_tasks
 from harness.core.benchmark import load_benchmark
 from harness.core.errors import EncodingError, InputError, MachineError, RequestError
 from harness.data.types import ClassificationData, ClusteringData, LabelledTexts, PairData, RerankingData, RerankingSample, RetrievalData
-from harness.run.score.adapter import EmbeddingModel, RetrievalModel
-from harness.run.score.reference import SCORING_PINS, check_scoring_packages
-from harness.run.score.tasks import planned_texts, score_task
+from harness.evaluate.score.adapter import EmbeddingModel, RetrievalModel
+from harness.evaluate.score.reference import SCORING_PINS, check_scoring_packages
+from harness.evaluate.score.tasks import planned_texts, score_task
 
 BENCHMARK = load_benchmark()
 ONE_OF_EACH = ["Waimai", "MassiveIntentClassification", "CLSClusteringS2S", "Ocnli", "T2Reranking", "EcomRetrieval", "STS22"]
@@ -249,8 +249,8 @@ class TestTraps:
 
     def test_b11_imports_are_lazy_and_quiet(self) -> None:
         program = (
-            "import sys, harness.run.score.tasks; assert not {'mteb', 'C_MTEB', 'beir', 'sklearn'} & set(sys.modules);"
-            "from harness.run.score.reference import fresh_task; from harness.core.benchmark import load_benchmark;"
+            "import sys, harness.evaluate.score.tasks; assert not {'mteb', 'C_MTEB', 'beir', 'sklearn'} & set(sys.modules);"
+            "from harness.evaluate.score.reference import fresh_task; from harness.core.benchmark import load_benchmark;"
             "fresh_task(load_benchmark().task('STS22'))"
         )
         done = subprocess.run(

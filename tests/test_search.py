@@ -14,9 +14,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.run.score import search
-from harness.run.score.candidates import Candidates
-from harness.run.score.threads import one_thread
+from harness.evaluate.score import search
+from harness.evaluate.score.candidates import Candidates
+from harness.evaluate.score.threads import one_thread
 
 
 class TableModel:

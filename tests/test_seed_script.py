@@ -26,9 +26,9 @@ from harness.core.resources import SAMPLE_DIR
 from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
 from harness.data import load_task
 from harness.data.types import TaskData
-from harness.run.encode.canonical import CanonicalEncoder, load_encoder
-from harness.run.score.adapter import EmbeddingModel
-from harness.run.score.tasks import planned_texts, score_task
+from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
+from harness.evaluate.score.adapter import EmbeddingModel
+from harness.evaluate.score.tasks import planned_texts, score_task
 
 pytestmark = pytest.mark.slow
 

@@ -19,10 +19,10 @@ from tiny_models import HAN, POSITIONS, build_model
 
 from harness.core.errors import InputError, MachineError
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
-from harness.run.encode.canonical import CanonicalEncoder, load_encoder
-from harness.run.encode.device import TORCH_DTYPE
-from harness.run.encode.shards import Keys
-from harness.run.encode.store import StoredVectors, VectorStore
+from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.device import TORCH_DTYPE
+from harness.evaluate.encode.shards import Keys
+from harness.evaluate.encode.store import StoredVectors, VectorStore
 
 CPU = torch.device("cpu")
 DIGEST = hashlib.sha256(b"setting").hexdigest()
@@ -153,7 +153,7 @@ def test_what_others_write_is_found_after_a_refresh(store: VectorStore) -> None:
 WRITE = """
 import sys, torch; sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from harness.run.encode.store import VectorStore
+from harness.evaluate.encode.store import VectorStore
 from test_store import keys_of, numbers, open_vectors
 vectors, mine = open_vectors(VectorStore(Path(sys.argv[2]))), int(sys.argv[3])
 for turn in range(10_000 if mine < 0 else 30):

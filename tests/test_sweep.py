@@ -13,7 +13,7 @@ from tiny_models import build_model
 from harness.core.benchmark import load_benchmark
 from harness.core.errors import RequestError
 from harness.core.records import find_runs, read_run
-from harness.run.sweep import sweep
+from harness.evaluate.sweep import sweep
 
 WORDS = ["今天天气", "明日火星", "中文句子", "你好模型", "山水小大"]
 

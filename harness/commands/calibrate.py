@@ -24,7 +24,7 @@ def add_parser(commands: Commands) -> None:
 def _call(arguments: argparse.Namespace) -> int:
     from harness.core.benchmark import load_benchmark
     from harness.core.calibration import CALIBRATION, write_calibration
-    from harness.run.calibrate.measure import calibrate, check_parts
+    from harness.evaluate.calibrate.measure import calibrate, check_parts
     from harness.show.calibration import calibration_document
     from harness.show.text import render_text
 

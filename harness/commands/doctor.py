@@ -16,7 +16,7 @@ def add_parser(commands: Commands) -> None:
 
 
 def _call(arguments: argparse.Namespace) -> int:
-    from harness.run.doctor import diagnose
+    from harness.evaluate.doctor import diagnose
     from harness.show.doctor import doctor_document
     from harness.show.form import write_document
 

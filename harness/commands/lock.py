@@ -15,7 +15,7 @@ def add_parser(commands: Commands) -> None:
 
 
 def _call(arguments: argparse.Namespace) -> int:
-    from harness.run.encode.model_lock import lock_model
+    from harness.evaluate.encode.model_lock import lock_model
 
     print(lock_model(arguments.overrides))
     return 0

@@ -17,7 +17,7 @@ def add_parser(commands: Commands) -> None:
 
 
 def _call(arguments: argparse.Namespace) -> int:
-    from harness.run.plan.planning import make_plan
+    from harness.evaluate.plan.planning import make_plan
     from harness.show.form import write_document
     from harness.show.live import show_step
     from harness.show.plan import plan_document

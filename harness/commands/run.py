@@ -17,8 +17,8 @@ def add_parser(commands: Commands) -> None:
 
 
 def _call(arguments: argparse.Namespace) -> int:
-    from harness.run.here import resolve_here
-    from harness.run.runner import execute
+    from harness.evaluate.here import resolve_here
+    from harness.evaluate.runner import execute
     from harness.show.console import outcome_summary, show
     from harness.show.live import show_progress
 

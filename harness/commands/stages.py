@@ -11,12 +11,12 @@ from harness.core.benchmark import Benchmark, load_benchmark
 from harness.core.errors import DriftError, InputError, MachineError
 from harness.core.records import Run, read_run
 from harness.core.spec import Dtype
+from harness.evaluate.doctor import missing_inputs
+from harness.evaluate.encode.device import describe_device, find_device
+from harness.evaluate.here import resolve_here
+from harness.evaluate.runner import CARD_DTYPES, execute
 from harness.read.leaderboard import Row, compare, leaderboard_row, printed_rows
 from harness.read.selfcheck import deviations, setting_name
-from harness.run.doctor import missing_inputs
-from harness.run.encode.device import describe_device, find_device
-from harness.run.here import resolve_here
-from harness.run.runner import CARD_DTYPES, execute
 from harness.show.console import published_run
 from harness.show.form import Column
 from harness.show.leaderboard import table

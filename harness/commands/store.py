@@ -20,7 +20,7 @@ def add_parser(commands: Commands) -> None:
 
 
 def _call(arguments: argparse.Namespace) -> int:
-    from harness.run.encode.store import VectorStore
+    from harness.evaluate.encode.store import VectorStore
     from harness.show.console import pruned_summary, store_summary
 
     if not arguments.path.is_dir():

@@ -16,7 +16,7 @@ def add_parser(commands: Commands) -> None:
 
 
 def _call(arguments: argparse.Namespace) -> int:
-    from harness.run.sweep import sweep
+    from harness.evaluate.sweep import sweep
     from harness.show.console import show, sweep_summary
     from harness.show.live import show_progress
 

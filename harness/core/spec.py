@@ -25,7 +25,7 @@ class ModelSpec:
     `path`: a local folder. `package`: an installed Python package that carries the folder `package_folder`.
     `hub`: a hub repository at `revision` (None resolves once; the commit goes into every record).
     `weights_sha256`, `parameters`, `max_positions`, `embedding_dim`: checked against what is loaded where not None.
-    `kind`: of encoder (`harness.run.encode.encoder.ENCODERS`). `query_instruction`: put before every Retrieval query, nothing else.
+    `kind`: of encoder (`harness.evaluate.encode.encoder.ENCODERS`). `query_instruction`: put before every Retrieval query, nothing else.
     `layers`, `hidden_size`, `intermediate_size`: of the transformer, for plans where its folder is not at hand.
     """
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from harness.core.benchmark import Benchmark
+from harness.evaluate.calibrate.measure import Calibrated
 from harness.read.leaderboard import printed
-from harness.run.calibrate.measure import Calibrated
 from harness.show.form import Block, Column, Document, Grid, Sentences
 
 _COLUMNS = (

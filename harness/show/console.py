@@ -15,9 +15,9 @@ from harness.core.records import MANIFEST, Run, read_run
 from harness.core.resources import resource_dir
 from harness.core.spec import RunSpec
 from harness.data.mirror import FetchResult
-from harness.run.encode.store import Pruned, SettingInfo
-from harness.run.runner import Outcome
-from harness.run.sweep import Job
+from harness.evaluate.encode.store import Pruned, SettingInfo
+from harness.evaluate.runner import Outcome
+from harness.evaluate.sweep import Job
 from harness.show.leaderboard import table
 
 _HEADINGS = ("Model ", "Task ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from harness.run.doctor import Diagnosis
+from harness.evaluate.doctor import Diagnosis
 from harness.show.form import Column, Document, Grid, Sentences
 
 _COLUMNS = tuple(Column(title=title, short=title) for title in ("State", "What", "Found"))

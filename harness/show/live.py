@@ -15,8 +15,8 @@ from rich.text import Text
 
 from harness.core.benchmark import TaskSpec
 from harness.core.words import duration
-from harness.run.encode.encoder import EncodingStep
-from harness.run.progress import Estimate, Silent, WindowPart
+from harness.evaluate.encode.encoder import EncodingStep
+from harness.evaluate.progress import Estimate, Silent, WindowPart
 
 _SHOWN = 8  # tasks at work, at most
 

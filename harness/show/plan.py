@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from harness.core.words import duration
-from harness.run.plan.values import Amount, Plan, RunPlan, TaskPlan
+from harness.evaluate.plan.values import Amount, Plan, RunPlan, TaskPlan
 from harness.show.form import Block, Column, Document, Grid, Sentences
 
 _UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))

@@ -1,0 +1,156 @@
+"""Vectors as another kernel might have rounded them: how far that is, measured, and draws of it.
+
+A kernel's rounding error is what lies between its vectors and those of the same weights in double precision. Two kernels err independently
+of each other, so their difference has twice the variance of one's error. Errors are not alike in all directions: they come out of the same
+last layer as the vectors and lie where those lie. So a draw is a random combination of measured errors, which has their covariance,
+and not independent noise in every number, most of which would point where no vector differs from another.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from harness.core.errors import InputError, MachineError
+from harness.core.spec import Dtype, EncodingSpec
+from harness.evaluate.encode.canary import BANDS
+from harness.evaluate.encode.canonical import CanonicalEncoder
+from harness.evaluate.encode.model import load_chain
+
+TEXTS = 256
+"""Texts of the run whose rounding is measured."""
+
+_BATCH = 8  # texts in double precision at once
+_ROWS = 8192  # vectors jittered at once
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RoundingScale:
+    """How the vectors of a setting differ from those of another kernel, relative to their length.
+
+    `errors`: [texts, dim] float32, one difference between two kernels per text, of which draws are made. Root mean squares of lengths:
+    `rounding`, from the vectors to double precision; `kernels`, to the same texts in other batch shapes; `full_precision`, to double
+    precision with the weights as stored, which a half-precision dtype has rounded, too; `used`, of `errors`.
+    """
+
+    errors: torch.Tensor
+    texts: int
+    rounding: float
+    kernels: Mapping[str, float]
+    full_precision: float
+    used: float
+
+
+def measure_scale(encoder: CanonicalEncoder, texts: Sequence[str]) -> tuple[RoundingScale, int]:
+    """The scale of rounding on these texts, and the forward passes that were run for it in other batch shapes.
+
+    Raises:
+        InputError: the vectors are farther from double precision than rounding can be: a fault must not pass for noise.
+        MachineError: the device has not the memory for a copy of the weights in double precision.
+    """
+    own = _unit(encoder.encode(texts))
+    exact = _unit(_double_vectors(encoder, texts, encoder.model.dtype))
+    errors = own.vectors - exact.vectors * (exact.lengths / own.lengths)
+    rounding = _rms(errors)
+    _refuse_fault(encoder, errors)
+    stored = rounding if encoder.model.dtype == "fp32" else _rms(own.vectors - _unit(_double_vectors(encoder, texts, "fp32")).vectors)
+    kernels, forwards = {}, 0
+    for name, setting in _other_shapes(encoder.ladder.spec).items():
+        other = CanonicalEncoder(encoder.model, max_len=encoder.max_len, encoding=setting, device=encoder.device)
+        kernels[name] = _rms(_unit(other.encode(texts)).vectors - own.vectors)
+        forwards += other.counters.forwards
+    used = max(2**0.5 * rounding, *kernels.values())
+    scale = RoundingScale(
+        errors=(errors * (used / rounding if rounding else 0.0)).float(),
+        texts=len(texts),
+        rounding=rounding,
+        kernels=kernels,
+        full_precision=stored,
+        used=used,
+    )
+    return scale, forwards
+
+
+class Jitter:
+    """Draws of one task's vectors [n, dim]; equal vectors stay equal, since equal token ids have one vector under any kernel."""
+
+    def __init__(self, vectors: torch.Tensor, scale: RoundingScale) -> None:
+        first: dict[bytes, int] = {}
+        rows = [first.setdefault(_digest(row), len(first)) for row in vectors.view(torch.uint8).numpy()]
+        self._rows = torch.tensor(rows)
+        self._distinct = vectors[np.unique(rows, return_index=True)[1]]
+        self._scale = scale
+
+    def draw(self, seed: str, *, factor: float = 1.0) -> torch.Tensor:
+        """The vectors with `factor` times the measured noise, rounded to their own dtype; a function of the seed's words."""
+        generator = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big") >> 1)
+        errors = self._scale.errors * (factor / len(self._scale.errors) ** 0.5)
+        drawn = torch.empty_like(self._distinct)
+        for start in range(0, len(drawn), _ROWS):
+            part = self._distinct[start : start + _ROWS].double()
+            noise = torch.randn(len(part), len(errors), generator=generator) @ errors
+            drawn[start : start + _ROWS] = (part + part.norm(dim=1, keepdim=True) * noise).to(drawn.dtype)
+        return drawn[self._rows]
+
+
+@dataclass(frozen=True)
+class _Unit:
+    vectors: torch.Tensor
+    lengths: torch.Tensor
+
+
+def _unit(raw: torch.Tensor) -> _Unit:
+    lengths = raw.double().norm(dim=1, keepdim=True)
+    return _Unit(raw.double() / lengths, lengths)
+
+
+def _rms(errors: torch.Tensor) -> float:
+    return float(errors.square().sum(dim=1).mean().sqrt())
+
+
+def _double_vectors(encoder: CanonicalEncoder, texts: Sequence[str], weights: Dtype) -> torch.Tensor:
+    """The vectors [n, dim] that sentence-transformers computes in float64 with the weights rounded to a dtype; nothing stays in memory."""
+    chain = load_chain(encoder.model.located, encoder.model.spec, weights).double().eval()
+    chain.max_seq_length = encoder.max_len
+    try:
+        vectors: torch.Tensor = chain.to(encoder.device).encode(
+            list(texts), batch_size=_BATCH, convert_to_tensor=True, show_progress_bar=False, normalize_embeddings=False
+        )
+        return vectors.double().cpu()
+    except torch.OutOfMemoryError as error:
+        raise MachineError(
+            f"{encoder.device} has not the memory for {encoder.model.spec.name} in float64 beside the model: free some, or "
+            "leave rounding out with --parts seeds,sampling"
+        ) from error
+    finally:
+        del chain
+        gc.collect()
+        if encoder.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _other_shapes(spec: EncodingSpec) -> dict[str, EncodingSpec]:
+    """Settings in which the same text runs in another batch shape, beside other rows; none needs more memory than the run's own."""
+    fewer = max(1, spec.batch_tokens // 8)
+    return {
+        f"ladder={'padded' if spec.ladder == 'exact' else 'exact'}": replace(spec, ladder="padded" if spec.ladder == "exact" else "exact"),
+        f"batch_tokens={fewer}": replace(spec, batch_tokens=fewer),
+    }
+
+
+def _refuse_fault(encoder: CanonicalEncoder, errors: torch.Tensor) -> None:
+    median, limit = float(errors.norm(dim=1).median()), BANDS[encoder.model.dtype][1]
+    if median > limit:
+        raise InputError(
+            f"the vectors of the median text are {median:.1e} of their length away from double precision, and rounding in "
+            f"{encoder.model.dtype} comes to {limit:.0e} at most: something else is wrong with this run. Run it again with canary=on"
+        )
+
+
+def _digest(row: np.ndarray) -> bytes:
+    return hashlib.blake2b(row.tobytes(), digest_size=16).digest()

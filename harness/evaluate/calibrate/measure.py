@@ -1,0 +1,316 @@
+"""Calibrates a run: its data and vectors again, its scores again, then under other roundings, other seeds, other examples."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+
+from harness.core.benchmark import Benchmark, TaskSpec, load_benchmark
+from harness.core.calibration import Calibration, MetricNoise, Rounding, Spread, metric_points, points
+from harness.core.errors import InputError, RequestError, unknown
+from harness.core.examples import Examples, units
+from harness.core.folds import folds
+from harness.core.records import Run, read_manifest, read_run
+from harness.core.spec import RunSpec
+from harness.core.typed import plain
+from harness.data import load_task
+from harness.data.types import LoadedTask
+from harness.evaluate.calibrate.floors import CONFIDENCE, COVERAGE, RESOLUTION, rounding_floor, spread, tolerance_factor
+from harness.evaluate.calibrate.jitter import TEXTS, Jitter, RoundingScale, measure_scale
+from harness.evaluate.calibrate.request import check_setting, rebuilt_spec
+from harness.evaluate.encode.canonical import CanonicalEncoder
+from harness.evaluate.encode.device import find_device
+from harness.evaluate.encode.pool import EncoderPool
+from harness.evaluate.score.tasks import SEED, SEEDED, planned_texts
+from harness.evaluate.score.workers import Scored, ScoringJob, ScoringPool
+
+FloorName = Literal["rounding", "seeds", "sampling"]
+PARTS: tuple[FloorName, ...] = get_args(FloorName)
+
+WIDE = 10.0
+"""The multiple of the rounding scale under which jumps are looked for that are too rare to be seen at the scale itself."""
+
+RESAMPLES = 1000
+"""Bootstrap resamples of a task's examples."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibrated:
+    """A calibration and what it took: `forwards` for vectors that the store did not have, `measuring` for other batch shapes."""
+
+    calibration: Calibration
+    benchmark: str
+    forwards: int
+    measuring: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Setup:
+    """What all tasks of a calibration share."""
+
+    run: Run
+    benchmark: Benchmark
+    spec: RunSpec
+    encoder: CanonicalEncoder
+    pool: ScoringPool
+    parts: Sequence[FloorName]
+    draws: int
+    scale: RoundingScale | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Floors:
+    """One task's floors by flat metric name; a part that was not asked for, or does not apply, is empty."""
+
+    rounding: Mapping[str, Rounding] = field(default_factory=dict)
+    seeds: Mapping[str, Spread] = field(default_factory=dict)
+    sampling: Mapping[str, Spread] = field(default_factory=dict)
+
+
+def calibrate(
+    folder: Path,
+    overrides: Sequence[str] = (),
+    *,
+    draws: int = 20,
+    parts: Sequence[FloorName] = PARTS,
+    tasks: Sequence[str] = (),
+    on_task: Callable[[TaskSpec, Mapping[str, MetricNoise]], None] = lambda task, noise: None,
+) -> Calibrated:
+    """The noise floors of a run, from its data and the store of its vectors.
+
+    `overrides`: where things are (`harness.evaluate.calibrate.request.PLACES`). `draws`: re-scorings for rounding, half as many at `WIDE` times
+    its scale, and as many for seeds. `tasks`: names or types, by default all that the run has.
+
+    Raises:
+        RequestError: an unknown part, task or key, fewer than 3 draws, a folder that is no run, tasks that the run does not have.
+        InputError: the data or the weights are not the run's, or scoring its vectors again gives other scores than its records have.
+        MachineError: this machine or its packages are not those of the run.
+    """
+    if draws < 3:
+        raise RequestError(f"--draws {draws}: a spread takes at least 3, and a tolerance is the tighter the more there are (20)")
+    run, benchmark = _read(folder)
+    chosen = _chosen(run, benchmark, tasks)
+    spec = rebuilt_spec(folder, run.manifest, overrides, tasks=tuple(task.name for task in chosen))
+    encoder = EncoderPool().encoder(spec, find_device())
+    if not isinstance(encoder, CanonicalEncoder):
+        raise RequestError(f"{folder} was run with model.kind={spec.model.kind}: only runs of canonical encoders can be calibrated")
+    check_setting(encoder, folder, run.manifest)
+    scale, measuring = measure_scale(encoder, _own_texts(spec, chosen)) if "rounding" in parts else (None, 0)
+    found: dict[str, dict[str, MetricNoise]] = {}
+    with ScoringPool(spec.workers or 0) as pool:
+        setup = _Setup(run=run, benchmark=benchmark, spec=spec, encoder=encoder, pool=pool, parts=parts, draws=draws, scale=scale)
+        for task in chosen:
+            found[task.name] = _calibrate_task(setup, task)
+            on_task(task, found[task.name])
+    calibration = Calibration(
+        run=run.manifest.run or "",
+        benchmark=benchmark.digest,
+        weights=encoder.fingerprint.weights_digest,
+        tasks=found,
+        provenance=_provenance(setup),
+    )
+    return Calibrated(calibration=calibration, benchmark=benchmark.name, forwards=encoder.counters.forwards, measuring=measuring)
+
+
+def check_parts(names: Sequence[str]) -> tuple[FloorName, ...]:
+    """The parts of these names, in the order of `PARTS`.
+
+    Raises:
+        RequestError: a name is no part, all of them in one message; or there is none.
+    """
+    wrong = [unknown("part", name, PARTS) for name in names if name not in PARTS]
+    if wrong:
+        raise RequestError("\n".join(wrong))
+    return tuple(part for part in PARTS if part in names)
+
+
+def _read(folder: Path) -> tuple[Run, Benchmark]:
+    if not folder.is_dir():
+        raise RequestError(f"{folder} is no folder: name a run folder, such as results/<model>/<run>")
+    named = read_manifest(folder).benchmark
+    benchmark = load_benchmark(named.name if named else "cmteb35")
+    if named and named.digest != benchmark.digest:
+        raise InputError(
+            f"{folder} was run with another table of {benchmark.name} ({str(named.digest)[:8]}, here {benchmark.digest[:8]}): run again"
+        )
+    return read_run(folder, benchmark), benchmark
+
+
+def _chosen(run: Run, benchmark: Benchmark, tasks: Sequence[str]) -> list[TaskSpec]:
+    chosen = [task for task in benchmark.select(tasks) if tasks or task.name in run.records]
+    absent = [task.name for task in chosen if task.name not in run.records]
+    if absent or not chosen:
+        raise RequestError(f"{run.path} has no record of {', '.join(absent) or 'any task'}: run these first, or name others with --tasks")
+    return chosen
+
+
+def _own_texts(spec: RunSpec, tasks: Sequence[TaskSpec]) -> list[str]:
+    """Texts of all tasks alike, drawn at random: rounding depends on their length and kind."""
+    texts: list[str] = []
+    generator = np.random.default_rng(SEED)
+    for position, task in enumerate(tasks):
+        planned = planned_texts(task, load_task(task, spec.data).data, spec.model.query_instruction)
+        share = (TEXTS - len(texts)) // (len(tasks) - position)
+        texts += [planned[row] for row in generator.choice(len(planned), size=min(share, len(planned)), replace=False)]
+    return list(dict.fromkeys(texts))
+
+
+def _calibrate_task(setup: _Setup, task: TaskSpec) -> dict[str, MetricNoise]:
+    loaded = load_task(task, setup.spec.data)
+    _check_data(setup.run, task, loaded)
+    texts = planned_texts(task, loaded.data, setup.spec.model.query_instruction)
+    job = ScoringJob(
+        task=task,
+        data=loaded.data,
+        texts=texts,
+        vectors=setup.encoder.encode(texts),
+        dim=setup.spec.dim,
+        scoring=setup.spec.scoring,
+        query_instruction=setup.spec.model.query_instruction,
+    )
+    scored = setup.pool.submit(job).result()
+    scores = points(setup.run.records[task.name], setup.benchmark)
+    _check_scores(setup.run, task, scores, metric_points(scored.metrics, task))
+    floors = _Floors(
+        rounding=_rounding(setup, job, scores) if setup.scale else {},
+        seeds=_seeds(setup, job) if "seeds" in setup.parts and task.type in SEEDED else {},
+        sampling=_sampling(task, scored.examples) if "sampling" in setup.parts else {},
+    )
+    return {
+        metric: MetricNoise(
+            score=score,
+            rounding=floors.rounding.get(metric),
+            seeds=floors.seeds.get(metric),
+            sampling=floors.sampling.get(metric),
+        )
+        for metric, score in scores.items()
+    }
+
+
+def _rounding(setup: _Setup, job: ScoringJob, scores: Mapping[str, float]) -> dict[str, Rounding]:
+    assert setup.scale is not None
+    jitter = Jitter(job.vectors, setup.scale)
+    name = job.task.name
+    narrow = (replace(job, vectors=jitter.draw(f"{SEED} {name} {number}")) for number in range(setup.draws))
+    wide = (replace(job, vectors=jitter.draw(f"{SEED} {name} wide {number}", factor=WIDE)) for number in range(_wide(setup.draws)))
+    drawn = _points_by_metric(job.task, _scored(setup, narrow))
+    jumps = _points_by_metric(job.task, _scored(setup, wide))
+    return {metric: rounding_floor(score, drawn[metric], jumps[metric]) for metric, score in scores.items()}
+
+
+def _seeds(setup: _Setup, job: ScoringJob) -> dict[str, Spread]:
+    """The scores under other seeds; training texts that no run has sampled yet are encoded."""
+    seeds = _other_seeds(setup.draws)
+    wanted = itertools.chain.from_iterable(planned_texts(job.task, job.data, job.query_instruction, seed=seed) for seed in seeds)
+    known = set(job.texts)
+    further = [text for text in dict.fromkeys(wanted) if text not in known]
+    wider = replace(
+        job, texts=[*job.texts, *further], vectors=torch.cat([job.vectors, setup.encoder.encode(further)]) if further else job.vectors
+    )
+    drawn = _points_by_metric(job.task, _scored(setup, (replace(wider, seed=seed) for seed in seeds)))
+    return {metric: spread(values) for metric, values in drawn.items()}
+
+
+def _sampling(task: TaskSpec, examples: Examples) -> dict[str, Spread]:
+    """Bootstrap over the task's examples; nothing where there is one alone."""
+    count = units(task, examples)
+    if count < 2:
+        return {}
+    rows = np.random.default_rng([SEED, count]).integers(0, count, size=(RESAMPLES, count))
+    found = {}
+    for metric in task.metrics:
+        try:
+            values = 100 * folds(task, examples, rows, metric)
+        except RequestError:
+            continue  # average precision of a task with more than two classes
+        defined = values[np.isfinite(values)]
+        if len(defined) >= RESAMPLES // 2:
+            found[metric.replace(".", "_")] = spread(defined)
+    return found
+
+
+def _scored(setup: _Setup, jobs: Iterable[ScoringJob]) -> Iterator[Scored]:
+    """The jobs' results in their order; no more jobs are in memory than there are processes, and one that waits."""
+    waiting: deque[Future[Scored]] = deque()
+    for job in jobs:
+        waiting.append(setup.pool.submit(job))
+        if len(waiting) > (setup.spec.workers or 0):
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _points_by_metric(task: TaskSpec, scored: Iterable[Scored]) -> dict[str, list[float]]:
+    by_metric: dict[str, list[float]] = {}
+    for each in scored:
+        for metric, value in metric_points(each.metrics, task).items():
+            by_metric.setdefault(metric, []).append(value)
+    return by_metric
+
+
+def _check_data(run: Run, task: TaskSpec, loaded: LoadedTask) -> None:
+    before = run.records[task.name].made.data
+    if before is None or before.sha256 != loaded.provenance.sha256:
+        raise InputError(f"{task.name}: the data here is not the data of {run.path}: give its folder with data.root=DIR, or run again")
+
+
+def _check_scores(run: Run, task: TaskSpec, before: Mapping[str, float], now: Mapping[str, float]) -> None:
+    for metric, score in before.items():
+        if now.get(metric) != score:
+            raise InputError(
+                f"{task.name}: scoring the vectors again gives {now.get(metric)} for {metric}, the record has {score}: the record, the "
+                f"store or the code has changed since. Run the task again: overwrite=true tasks=[{task.name}] ({run.path})"
+            )
+
+
+def _wide(draws: int) -> int:
+    return -(-draws // 2)
+
+
+def _other_seeds(draws: int) -> list[int]:
+    return list(range(SEED + 1, SEED + 1 + draws))
+
+
+def _provenance(setup: _Setup) -> dict[str, Any]:
+    """How everything was measured; nothing in it changes from one time to the next."""
+    manifest, scale = setup.run.manifest, setup.scale
+    told: dict[str, Any] = {
+        "run": setup.run.path.resolve().name,
+        "model": setup.run.header.model,
+        "dtype": setup.run.header.dtype,
+        "device": plain(manifest.device) if manifest.device else None,
+        "kernel": manifest.model.kernel if manifest.model else None,
+        "versions": manifest.versions,
+        "harness": (manifest.source or {}).get("version"),
+    }
+    if scale:
+        told["rounding"] = {
+            "draws": setup.draws,
+            "wide_draws": _wide(setup.draws),
+            "wide": WIDE,
+            "coverage": COVERAGE,
+            "confidence": CONFIDENCE,
+            "factor": round(tolerance_factor(setup.draws), 4),
+            "resolution": RESOLUTION,
+            "seed": SEED,
+            "scale": {
+                "texts": scale.texts,
+                "used": float(f"{scale.used:.4g}"),
+                "to_double_precision": float(f"{scale.rounding:.4g}"),
+                "to_other_batch_shapes": {name: float(f"{value:.4g}") for name, value in scale.kernels.items()},
+                "to_double_precision_of_unrounded_weights": float(f"{scale.full_precision:.4g}"),
+            },
+        }
+    if "seeds" in setup.parts:
+        told["seeds"] = {"draws": setup.draws, "seeds": _other_seeds(setup.draws)}
+    if "sampling" in setup.parts:
+        told["sampling"] = {"resamples": RESAMPLES, "seed": SEED}
+    return told

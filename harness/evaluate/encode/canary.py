@@ -1,0 +1,295 @@
+"""Before a run: does the model, as loaded on this machine, encode as it should?
+
+256 fixed texts (`harness/sample/canary.json`) are encoded twice, in two orders and beside other neighbours, and once more by
+sentence-transformers itself from the same files in fp32. So what is compared is the chain as a whole, from text to vector, with a second
+one that shares none of its code: tokens, pooling, every module, the arithmetic of the dtype. No stored vector is read and none is kept.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from harness.core.errors import CanaryError, EncodingError, InputError, MachineError
+from harness.core.resources import SAMPLE_DIR
+from harness.core.spec import Dtype, ModelSpec
+from harness.evaluate.encode.batches import run_batch
+from harness.evaluate.encode.canonical import CanonicalEncoder
+from harness.evaluate.encode.device import TORCH_DTYPE
+from harness.evaluate.encode.locate import LocatedModel
+from harness.evaluate.encode.model import load_chain
+from harness.evaluate.score.threads import one_thread
+
+TEXTS = SAMPLE_DIR / "canary.json"
+
+BANDS: dict[Dtype, tuple[float, float]] = {"fp32": (0.0, 3e-5), "fp16": (1e-4, 4e-3), "bf16": (3e-3, 6e-2)}
+"""What the median text's distance to fp32 may be: the length of the difference of the two vectors, each of length 1.
+
+Medians measured on these texts (CPU, torch 2.13): the sample model 0 / 1.1e-3 / 8.4e-3, all-MiniLM-L6-v2 9e-7 / 1.5e-3 / 1.1e-2, random
+BERT, DistilBERT and XLM-R of two layers 0 / 6e-4 to 9e-4 / 5.5e-3 to 8.2e-3. A random model of acge's shape (24 layers), the farthest
+of five texts: cosines of .999996 and .9994, so 2.8e-3 and 3.5e-2. A distance below its band is as telling as one above: what is nearer to
+fp32 than its dtype can be was computed in another one.
+"""
+
+WORST = 5.0
+"""The farthest text may be this many times as far as the upper end of the band; measured: at most 3.3 times the median."""
+
+CONSTANT = 0.99
+"""Median cosine of different texts from which on a model tells nothing apart: bf16 resolves cosines to 4e-3. Random BERTs come to 0.94."""
+
+_REFERENCE_BATCH = 8  # texts: sentence-transformers pads to the longest of a batch
+_WATCHED = 16  # texts whose attention is watched
+
+
+@dataclass(frozen=True, kw_only=True)
+class Canary:
+    """What the canary found, all of it as expected.
+
+    `setting`: SHA-256 over what it holds for (weights, modules, tokenizer, dtype, kernels, batch shapes, `max_len`). `distinct`: different
+    token id sequences among the `texts`. `parameter_dtype`, `embedding_dim`: as found. `attention`: the kernels that ran.
+    `rows_differing`: vectors with other bits in the other order. `distance`: to fp32, of the median and of the farthest text, with the
+    `band` for the former. `cosine`: median over pairs of different texts.
+    """
+
+    setting: str
+    texts: int
+    distinct: int
+    parameter_dtype: str
+    embedding_dim: int
+    attention: tuple[str, ...]
+    rows_differing: int
+    distance: float
+    farthest: float
+    band: tuple[float, float]
+    cosine: float
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for a manifest; without the seconds, so that equal runs have equal manifests."""
+        return {"verdict": "passed", **{name: value for name, value in asdict(self).items() if name != "seconds"}}
+
+
+def setting_digest(encoder: CanonicalEncoder) -> str:
+    """Names what a canary holds for: where it is equal, the canary would find the same."""
+    own = encoder.fingerprint
+    decides = [own.digest, own.tokenizer_sha256, own.max_len, own.ladder, own.batch_tokens, hashlib.sha256(TEXTS.read_bytes()).hexdigest()]
+    return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
+
+
+def run_canary(encoder: CanonicalEncoder) -> Canary:
+    """Encode the canary's texts under the encoder's setting and compare; the fp32 copy is gone when this returns.
+
+    Raises:
+        CanaryError: something is not as expected; the message has everything that was found.
+        InputError: the texts are missing or damaged, or the model's folder does not load any more.
+        MachineError: the device has not the memory for a second copy of the weights.
+    """
+    started = time.perf_counter()
+    texts = canary_texts()
+    model = encoder.model
+    if wrong := _wrong_numbers(encoder):
+        raise _stopped(wrong)
+    bare = encoder.apart()
+    try:
+        vectors, again = bare.encode(texts), _encode_shuffled(bare, texts)
+    except EncodingError as error:
+        raise _stopped([f"vectors: {error}"]) from error
+    scored = functional.normalize(vectors, dim=1)  # in the model's dtype, as what is scored
+    empty = int((~torch.isfinite(scored).all(dim=1) | (scored == 0).all(dim=1)).sum())
+    if empty:
+        raise _stopped(
+            [f"vectors: {empty} of {len(texts)} have no direction once normalised in {model.dtype} (length 0, or beyond its range)"]
+        )
+    differing = int((vectors.view(torch.uint8) != again.view(torch.uint8)).any(dim=1).sum())
+    expected = _fp32_vectors(model.located, model.spec, encoder.fingerprint.max_len, texts, encoder.device)
+    if expected.shape != vectors.shape:
+        raise _stopped([f"dimension: {vectors.shape[1]} here, {expected.shape[1]} by sentence-transformers, from the same folder"])
+    units = functional.normalize(vectors.double(), dim=1)
+    distances = (units - functional.normalize(expected.double(), dim=1)).norm(dim=1)
+    distinct = _distinct(encoder, texts)
+    found = Canary(
+        setting=setting_digest(encoder),
+        texts=len(texts),
+        distinct=len(distinct),
+        parameter_dtype=str(TORCH_DTYPE[model.dtype]).removeprefix("torch."),
+        embedding_dim=vectors.shape[1],
+        attention=_attention_kernels(bare, texts[:_WATCHED]),
+        rows_differing=differing,
+        distance=float(distances.median()),
+        farthest=float(distances.max()),
+        band=BANDS[model.dtype],
+        cosine=_median_cosine(units[distinct]),
+        seconds=round(time.perf_counter() - started, 2),
+    )
+    farthest = texts[int(distances.argmax())]
+    if wrong := list(_findings(found, model.dtype, kernel=encoder.fingerprint.attention, farthest=farthest)):
+        raise _stopped(wrong)
+    return found
+
+
+@cache
+def canary_texts() -> tuple[str, ...]:
+    """The committed texts.
+
+    Raises:
+        InputError: their file is missing or damaged.
+    """
+    try:
+        texts = json.loads(TEXTS.read_text(encoding="utf-8"))
+        return tuple(str(text) for text in texts)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{TEXTS} can't be read ({error}): restore it from version control, or install the package again") from error
+
+
+def _stopped(findings: Sequence[str]) -> CanaryError:
+    return CanaryError(
+        "the canary stopped the run before its first text, this model does not encode here as it should:\n  "
+        + "\n  ".join(findings)
+        + "\nMend the cause, or add canary=off to run all the same: the manifest and the table will say so"
+    )
+
+
+def _wrong_numbers(encoder: CanonicalEncoder) -> list[str]:
+    """What is wrong with the parameters and with the form of one vector."""
+    model, wanted = encoder.model, TORCH_DTYPE[encoder.model.dtype]
+    parts = (model.transformer, *model.tail)
+    floating = [(name, tensor) for part in parts for name, tensor in part.named_parameters() if tensor.is_floating_point()]
+    other = [f"{name} ({tensor.dtype})" for name, tensor in floating if tensor.dtype != wanted]
+    if other:
+        few = ", ".join(other[:3])
+        return [f"parameters: {len(other)} of {len(floating)} are not {wanted} as dtype={model.dtype} asks for, such as {few}"]
+    damaged = [name for name, tensor in floating if not bool(torch.isfinite(tensor).all())]
+    if damaged:
+        return [f"parameters: NaN or infinity in {', '.join(damaged[:3])}: load the model again, from an undamaged folder"]
+    ids = np.array([model.tokenizer.cls_token_id or 0, model.tokenizer.sep_token_id or 0], dtype=np.int32)
+    vector = run_batch(model, encoder.device, encoder.ladder.shape(len(ids)), [ids])
+    found = []
+    if vector.dtype != wanted:
+        found.append(f"vectors: they come out as {vector.dtype}, dtype={model.dtype} asks for {wanted}: a module computes in another dtype")
+    if vector.shape[1] != model.embedding_dim:
+        found.append(f"dimension: a vector has {vector.shape[1]} numbers, the model's own configuration says {model.embedding_dim}")
+    return found
+
+
+def _encode_shuffled(encoder: CanonicalEncoder, texts: Sequence[str]) -> torch.Tensor:
+    """The vectors of the texts in their order, encoded in another one and in two calls, so that no text has the neighbours it had."""
+    order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(0)).tolist()
+    halves = [order[: len(order) // 2], order[len(order) // 2 :]]
+    vectors = torch.cat([encoder.encode([texts[index] for index in half]) for half in halves])
+    return vectors[torch.tensor(order).argsort()]
+
+
+def _fp32_vectors(located: LocatedModel, spec: ModelSpec, max_len: int, texts: Sequence[str], device: torch.device) -> torch.Tensor:
+    """The vectors [n, dim] that sentence-transformers makes of the folder in fp32, on the CPU; nothing of it stays in memory."""
+    chain = load_chain(located, spec, "fp32").eval()
+    chain.max_seq_length = max_len
+    try:
+        with one_thread():  # products so small only wait for further ones, on busy cores ten times as long as they compute
+            vectors: torch.Tensor = chain.to(device).encode(
+                list(texts), batch_size=_REFERENCE_BATCH, convert_to_tensor=True, show_progress_bar=False, normalize_embeddings=False
+            )
+        return vectors.float().cpu()
+    except torch.OutOfMemoryError as error:
+        raise MachineError(
+            f"{device} has not the memory for the canary's fp32 copy of {spec.name} beside the model: free some, or add canary=off"
+        ) from error
+    finally:
+        del chain
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+class _Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own base class
+    """Notes which kernels of scaled-dot-product attention run; torch takes the operator apart only below this."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is torch.ops.aten.scaled_dot_product_attention.default:
+            with self:
+                return function.decompose(*args, **(kwargs or {}))
+        name = function.__name__.partition(".")[0].lstrip("_")
+        if name.startswith("scaled_dot_product"):
+            self.names.add(name)
+        return function(*args, **(kwargs or {}))
+
+
+class _Watched(nn.Module):
+    """A transformer whose attention is watched in whatever thread it runs."""
+
+    def __init__(self, transformer: nn.Module) -> None:
+        super().__init__()
+        self.transformer = transformer
+        self.names: set[str] = set()
+
+    def forward(self, **inputs: Any) -> Any:
+        with _Kernels() as kernels:
+            states = self.transformer(**inputs)
+        self.names |= kernels.names
+        return states
+
+
+def _attention_kernels(encoder: CanonicalEncoder, texts: Sequence[str]) -> tuple[str, ...]:
+    """The kernels that ran while the encoder encoded the texts, by torch's names."""
+    watched = _Watched(encoder.model.transformer)
+    encoder.apart(replace(encoder.model, transformer=watched)).encode(texts)
+    return tuple(sorted(watched.names))
+
+
+def _distinct(encoder: CanonicalEncoder, texts: Sequence[str]) -> list[int]:
+    """Of the texts with the same token ids the first; a vocabulary that lacks the language makes many alike."""
+    seen: dict[bytes, int] = {}
+    for index, ids in enumerate(encoder.tokenizer.tokenize(texts).rows()):
+        seen.setdefault(ids.tobytes(), index)
+    return list(seen.values())
+
+
+def _median_cosine(units: torch.Tensor) -> float:
+    rows, columns = torch.triu_indices(len(units), len(units), offset=1)
+    return float((units @ units.T)[rows, columns].median())
+
+
+def _findings(found: Canary, dtype: Dtype, *, kernel: str, farthest: str) -> Iterator[str]:
+    """What is not as it should be, one sentence each. `kernel`: what the setting says; `farthest`: the text farthest from fp32."""
+    low, high = found.band
+    word = kernel.removeprefix("sdpa:").removesuffix("_attention")  # flash, efficient, math: torch's operators are named so, too
+    if not found.attention or not all(f"_{word}" in name for name in found.attention):
+        ran = ", ".join(found.attention) or "no scaled-dot-product kernel"
+        yield f"attention: {ran} ran, the setting says {kernel}: the vectors would not be what the manifest says they are"
+    if found.rows_differing:
+        yield (
+            f"repeatability: {found.rows_differing} of {found.texts} vectors have other bits in another order, expected 0: "
+            "a module draws random numbers (dropout, noise), or the device does not compute the same twice"
+        )
+    if found.distance < low:
+        yield (
+            f"distance to fp32: {found.distance:.1e} for the median text, expected {low:.0e} to {high:.0e} for {dtype}: "
+            "nearer than this dtype can be, so the arithmetic is of another one"
+        )
+    if not (found.distance <= high and found.farthest <= WORST * high):
+        yield (
+            f"distance to fp32: {found.distance:.1e} for the median text, expected {low:.0e} to {high:.0e} for {dtype}; "
+            f"{found.farthest:.1e} for the farthest ({farthest[:30]!r}), expected at most {WORST * high:.0e}: "
+            "the weights in memory are not those of the files, or the chain is not the one sentence-transformers makes of them"
+        )
+    if not found.cosine <= CONSTANT:
+        yield (
+            f"near-constant vectors: the median cosine of different texts is {found.cosine:.4f}, expected at most {CONSTANT}: "
+            "a reranker or a classifier loaded as an encoder gives this, or an encoder without its trained weights: "
+            "name an encoder's folder"
+        )

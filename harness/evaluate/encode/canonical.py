@@ -1,0 +1,294 @@
+"""Texts to vectors, each a pure function of the model, its dtype, the kernel setting and the text's token ids.
+
+A text runs in the batch shape of its own token count (`shapes`), so that no neighbour, order, subset or earlier call can change a bit of
+its vector. Texts may therefore run in any order: a batch starts as soon as enough texts of one shape have been tokenised.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.attention import sdpa_kernel
+
+from harness.core.costs import Counters
+from harness.core.errors import EncodingError, InputError, RequestError
+from harness.core.spec import Dtype, EncodingSpec, ModelSpec
+from harness.evaluate.encode.batches import BatchQueue, check_memory
+from harness.evaluate.encode.device import TORCH_DTYPE, attention_kernel
+from harness.evaluate.encode.encoder import Encoded, EncodingStep, OnStep
+from harness.evaluate.encode.fingerprint import take_fingerprint
+from harness.evaluate.encode.locate import find_model
+from harness.evaluate.encode.model import LoadedModel, load_model
+from harness.evaluate.encode.names import Namer, keys_of
+from harness.evaluate.encode.shapes import BatchShape, Plan, ShapeLadder
+from harness.evaluate.encode.store import StoredVectors, VectorStore
+from harness.evaluate.encode.tokens import Chunk, TextTokenizer
+from harness.evaluate.encode.work import Forecast
+
+
+class CanonicalEncoder:
+    """One model in one dtype under one `max_len`; made by `load_encoder`. Not for several threads at once.
+
+    `model`, `device`, `tokenizer` and `ladder` are what it runs with; to be read, not to be changed.
+    """
+
+    def __init__(
+        self, model: LoadedModel, *, max_len: int, encoding: EncodingSpec, device: torch.device, store: VectorStore | None = None
+    ) -> None:
+        if max_len > model.max_positions:
+            raise RequestError(
+                f"max_len={max_len} is more than {model.spec.name} carries: its position table has {model.max_positions}. "
+                f"Set max_len={model.max_positions} or less."
+            )
+        self.model = model
+        self.device = device
+        self._kernel = attention_kernel(device, model.dtype, encoding.ladder)
+        self.tokenizer = TextTokenizer(model.tokenizer, max_len)
+        self.ladder = ShapeLadder(encoding, model.max_positions)
+        self.fingerprint = take_fingerprint(
+            model, max_len=max_len, encoding=encoding, device=device, tokenizer_sha256=self.tokenizer.digest
+        )
+        self.counters = Counters()
+        self._namer = Namer(self.fingerprint.digest)
+        self._stored: StoredVectors | None = None
+        if store is not None:
+            about = self.fingerprint.about()
+            self._stored = store.open(self.fingerprint.digest, dim=model.embedding_dim, dtype=model.dtype, about=about)
+        with sdpa_kernel(self._kernel):
+            check_memory(model, device, self.ladder, max_len)
+
+    @property
+    def embedding_dim(self) -> int:
+        """Numbers in a raw vector."""
+        return self.model.embedding_dim
+
+    @property
+    def vector_bytes(self) -> int:
+        """Bytes of a raw vector."""
+        return self.model.embedding_dim * TORCH_DTYPE[self.model.dtype].itemsize
+
+    @property
+    def max_len(self) -> int:
+        """The most tokens of a text that are encoded, specials included."""
+        return self.tokenizer.max_len
+
+    def text_flops(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """FLOP of one text of each of the token counts."""
+        return self.model.architecture.text_flops(counts)
+
+    def apart(self, model: LoadedModel | None = None) -> CanonicalEncoder:
+        """The same setting without a store and with counters of its own; with the modules of another `model`, if one is given."""
+        other = copy.copy(self)
+        other.model, other._stored, other.counters = model or self.model, None, Counters()
+        return other
+
+    def plan(self, texts: Sequence[str]) -> Plan:
+        """What encoding the texts in one call would cost if nothing were stored; tokenises, and runs no model."""
+        rows: set[bytes] = set()
+        for chunk in self.tokenizer.tokenize_ahead(list(dict.fromkeys(texts))):
+            rows.update(ids.tobytes() for ids in chunk.tokens.rows())
+        return self.ladder.plan(np.array([len(row) // 4 for row in rows], dtype=np.int64))
+
+    def encode(self, texts: Sequence[str], *, progress: OnStep | None = None) -> torch.Tensor:
+        """Raw vectors [len(texts), embedding_dim] on the CPU in the model's dtype: the module chain's output, not normalised by us.
+
+        Equal texts, and texts of equal token ids, are run once. Raises as `encode_counted` does.
+        """
+        return self.encode_counted(texts, progress=progress).vectors
+
+    def encode_counted(self, texts: Sequence[str], *, progress: OnStep | None = None) -> Encoded:
+        """The vectors that `encode` gives, with the token counts of the texts.
+
+        Raises:
+            EncodingError: a vector holds NaN or infinity; the message has the text's index and beginning.
+            InputError: an item is no text, or holds a lone surrogate.
+            MachineError: the device has not the memory for a batch, or the store can't be written.
+        """
+        call = _Call(texts, self.model, self._stored, progress)
+        with sdpa_kernel(self._kernel):
+            call.run(self.tokenizer, self.ladder, self._namer, self.device)
+        self.counters += call.counters()
+        return call.result()
+
+
+def load_encoder(
+    model: ModelSpec, *, dtype: Dtype, max_len: int, encoding: EncodingSpec, device: torch.device, store: VectorStore | None = None
+) -> CanonicalEncoder:
+    """The encoder of a model in `dtype` on `device`, its weights checked against the spec (`find_model`, `load_model`).
+
+    With a `store`, vectors found there are not computed, and those computed are kept there; their bits are the same either way.
+
+    Raises:
+        RequestError: the model can't be run as a pure function, or carries fewer than `max_len` tokens.
+        InputError: its files are missing, damaged or not the pinned ones.
+        MachineError: the hub is out of reach, the dtype is not what was loaded, or the memory does not suffice.
+    """
+    loaded = load_model(find_model(model), model, dtype=dtype, device=device)
+    return CanonicalEncoder(loaded, max_len=max_len, encoding=encoding, device=device, store=store)
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A distinct token id sequence of a call: its row in the result, its name, its batch shape."""
+
+    slot: int
+    name: bytes
+    shape: BatchShape
+    ids: npt.NDArray[np.int32]
+
+
+class _Call:
+    """One call of `encode`: distinct texts have numbers, their distinct token id sequences have slots."""
+
+    def __init__(self, texts: Sequence[str], model: LoadedModel, stored: StoredVectors | None, progress: OnStep | None) -> None:
+        strange = next((index for index, text in enumerate(texts) if not isinstance(text, str)), None)
+        if strange is not None:
+            raise InputError(f"text {strange} is {type(texts[strange]).__name__}, expected str: {texts[strange]!r}. Mend the data file.")
+        numbers: dict[str, int] = {}
+        self._text_of = np.fromiter((numbers.setdefault(text, len(numbers)) for text in texts), dtype=np.int64, count=len(texts))
+        self._all_texts = texts
+        self._texts = list(numbers)
+        self._model = model
+        self._stored = stored
+        self._progress = progress
+        self._vectors = torch.empty(len(numbers), model.embedding_dim, dtype=TORCH_DTYPE[model.dtype])
+        self._slots = np.empty(len(numbers), dtype=np.int64)
+        self._cut = np.zeros(len(numbers), dtype=bool)
+        self._tokens = np.zeros(len(numbers), dtype=np.int64)
+        self._slot_of: dict[bytes, int] = {}
+        self._name_of: list[bytes] = []
+        self._hits: list[_Item] = []
+        self._found = self._real_tokens = self._read = 0
+        self._tokenize_seconds = self._encode_seconds = self._store_seconds = 0.0
+
+    def run(self, tokenizer: TextTokenizer, ladder: ShapeLadder, namer: Namer, device: torch.device) -> None:
+        """Fills `_vectors`, one row per distinct token id sequence."""
+        started = time.perf_counter()
+        if self._stored is not None:
+            self._stored.refresh()
+        with BatchQueue(self._model, device, self._deliver) as self._queue:
+            self._run_all(tokenizer, ladder, namer)
+        self._report()
+        if self._stored is not None:
+            with self._timed_store():
+                self._stored.flush()
+        self._encode_seconds = time.perf_counter() - started - self._store_seconds
+
+    def counters(self) -> Counters:
+        """What the call has cost."""
+        return Counters(
+            texts=len(self._text_of),
+            distinct=len(self._slot_of),
+            found=self._found,
+            forwards=self._queue.forwards,
+            tokens=self._queue.tokens,
+            flops=self._queue.flops,
+            real_tokens=self._real_tokens,
+            cut=int(self._cut[self._text_of].sum()),
+            tokenize_seconds=self._tokenize_seconds,
+            encode_seconds=self._encode_seconds,
+            store_seconds=self._store_seconds,
+        )
+
+    def result(self) -> Encoded:
+        """One vector per text of the call."""
+        rows = self._slots[self._text_of]
+        in_order = len(rows) == len(self._vectors) and bool((rows == np.arange(len(rows))).all())
+        vectors = self._vectors if in_order else self._vectors.index_select(0, torch.from_numpy(rows))
+        return Encoded(vectors, self._tokens[self._text_of], self._cut[self._text_of])
+
+    def _run_all(self, tokenizer: TextTokenizer, ladder: ShapeLadder, namer: Namer) -> None:
+        characters = np.fromiter(map(len, self._texts), dtype=np.int64, count=len(self._texts))
+        self._forecast = Forecast(self._model.architecture, characters, max_len=tokenizer.max_len)
+        for chunk in tokenizer.tokenize_ahead(self._texts):
+            self._tokenize_seconds += chunk.seconds
+            items = self._new_items(chunk, ladder, namer)
+            self._read = chunk.start + len(chunk.tokens)
+            self._forecast.read(self._read)
+            self._enqueue(self._without_stored(items))
+            self._report()
+        self._enqueue(self._read_hits())
+        self._queue.finish()
+
+    def _new_items(self, chunk: Chunk, ladder: ShapeLadder, namer: Namer) -> list[_Item]:
+        """The sequences of a chunk that no earlier text of the call has."""
+        items = []
+        self._cut[chunk.start : chunk.start + len(chunk.tokens)] = chunk.tokens.cut
+        for number, ids in enumerate(chunk.tokens.rows(), start=chunk.start):
+            shape = ladder.shape(len(ids))
+            name = namer.name(shape, ids)
+            slot = self._slot_of.setdefault(name, len(self._slot_of))
+            if slot == len(self._name_of):
+                self._name_of.append(name)
+                self._real_tokens += len(ids)
+                items.append(_Item(slot, name, shape, ids))
+            self._slots[number] = slot
+            self._tokens[number] = len(ids)
+        return items
+
+    def _without_stored(self, items: list[_Item]) -> list[_Item]:
+        if self._stored is None or not items:
+            return items
+        with self._timed_store():
+            known = self._stored.contains(keys_of([item.name for item in items])).tolist()
+        self._hits += [item for item, hit in zip(items, known, strict=True) if hit]
+        return [item for item, hit in zip(items, known, strict=True) if not hit]
+
+    def _read_hits(self) -> list[_Item]:
+        """Reads what the store has, all at once so that each shard is visited once; the items it turned out not to have."""
+        if self._stored is None or not self._hits:
+            return []
+        with self._timed_store():
+            found, vectors = self._stored.get(keys_of([item.name for item in self._hits]))
+        slots = np.array([item.slot for item in self._hits], dtype=np.int64)[found]
+        self._vectors[torch.from_numpy(slots)] = vectors
+        self._found = len(slots)
+        return [item for item, hit in zip(self._hits, found.tolist(), strict=True) if not hit]
+
+    def _enqueue(self, items: list[_Item]) -> None:
+        for item in items:
+            self._forecast.add(item.shape)
+        for item in items:
+            if self._queue.add(item.shape, item.slot, item.ids):
+                self._report()
+
+    def _deliver(self, slots: npt.NDArray[np.int64], vectors: torch.Tensor, finite: bool) -> None:
+        if not finite:
+            bad = slots[~torch.isfinite(vectors).all(dim=1).numpy()]
+            first = int(np.flatnonzero(np.isin(self._slots[self._text_of], bad))[0])
+            raise EncodingError(
+                f"text {first} ({self._all_texts[first][:60]!r}) has a vector with NaN or infinity in {self._model.dtype}. "
+                "The usual cause is an overflow of fp16 inside the model: run with dtype=bf16 or dtype=fp32."
+            )
+        self._vectors[torch.from_numpy(slots)] = vectors
+        if self._stored is not None:
+            with self._timed_store():
+                self._stored.put(keys_of([self._name_of[slot] for slot in slots.tolist()]), vectors)
+
+    def _report(self) -> None:
+        if self._progress is None:
+            return
+        done = self._queue.flops
+        self._progress(
+            EncodingStep(
+                texts=len(self._texts),
+                read=self._read,
+                found=len(self._hits),
+                tokens=self._queue.done,
+                done=done,
+                planned=max(done, self._forecast.planned),
+            )
+        )
+
+    @contextlib.contextmanager
+    def _timed_store(self) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self._store_seconds += time.perf_counter() - started

@@ -1,0 +1,133 @@
+"""The seam of encoders: what a run needs of one, and the kinds there are.
+
+A kind is one object, registered under the name that `model.kind=` takes (docs/extending.md): `ENCODERS.register("mine", MyKind())`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from harness.core.costs import Counters
+from harness.core.errors import RequestError
+from harness.core.fingerprint import Fingerprint
+from harness.core.plugins import Seam
+from harness.core.spec import Dtype, EncodingSpec, ModelSpec
+from harness.evaluate.encode.outline import Outline
+from harness.evaluate.encode.store import VectorStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodingStep:
+    """Where a call stands.
+
+    `read`: distinct texts that were tokenised and looked up, in the order of the call, of `texts`; `found`: of these, in the store.
+    `tokens`: real ones that went through the model. `done`: FLOP of the batches that ran, of those `planned`, which is an estimate by
+    characters until all texts are read.
+    """
+
+    texts: int
+    read: int
+    found: int
+    tokens: int
+    done: int
+    planned: int
+
+
+OnStep = Callable[[EncodingStep], None]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Texts as vectors, with what became of each text on the way.
+
+    `vectors`: [n, embedding_dim] on the CPU, raw, in the model's dtype. `tokens`: [n], specials included, after cutting.
+    `cut`: [n], whether `max_len` shortened it.
+    """
+
+    vectors: torch.Tensor
+    tokens: npt.NDArray[np.int64]
+    cut: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What the check before a run found, all of it as expected: plain values for the manifest, and the seconds it took."""
+
+    found: dict[str, Any]
+    seconds: float
+
+
+class Encoder(Protocol):
+    """Texts to raw vectors by one model in one dtype under one `max_len` on one device. `counters`: since it was made."""
+
+    counters: Counters
+
+    @property
+    def max_len(self) -> int:
+        """The most tokens of a text that are encoded, specials included."""
+        ...
+
+    @property
+    def embedding_dim(self) -> int:
+        """Numbers in a raw vector."""
+        ...
+
+    @property
+    def vector_bytes(self) -> int:
+        """Bytes of a raw vector."""
+        ...
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What decides its vectors; `digest`, `weights_digest` and `parameters` at least."""
+        ...
+
+    def text_flops(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """FLOP of one text of each of the token counts."""
+        ...
+
+    def encode_counted(self, texts: Sequence[str], *, progress: OnStep | None = None) -> Encoded:
+        """The raw vectors of the texts, in their order, and their token counts.
+
+        Raises:
+            EncodingError: a vector holds NaN or infinity.
+        """
+        ...
+
+
+class EncoderKind(Protocol):
+    """Makes encoders. A class that derives from this one need only have the first three methods."""
+
+    def weights_digest(self, model: ModelSpec) -> str:
+        """Names the weights that `load` would load; finished records are compared with it."""
+        ...
+
+    def load(self, model: ModelSpec, *, dtype: Dtype, device: torch.device) -> Any:
+        """The weights, which all encoders of the model in this dtype share."""
+        ...
+
+    def encoder(self, weights: Any, *, max_len: int, encoding: EncodingSpec, device: torch.device, store: VectorStore | None) -> Encoder:
+        """The encoder of the loaded weights under one setting; with a `store`, vectors are found and kept there."""
+        ...
+
+    def check(self, encoder: Any) -> Checked | None:
+        """Check an encoder before its first text; None where the kind has no check.
+
+        Raises:
+            CanaryError: it does not encode as it should.
+        """
+        return None
+
+    def outline(self, model: ModelSpec) -> Outline:
+        """What a plan needs of the model, without its weights in memory and without a download."""
+        raise RequestError(f"model.kind={model.kind} gives no plan: tokens are estimated from characters")
+
+
+ENCODERS: Seam[EncoderKind] = Seam("encoders", {"canonical": "harness.evaluate.encode.kinds:CANONICAL"})
+"""The kinds of `model.kind=`."""

@@ -1,0 +1,67 @@
+"""What decides the bits of a vector, as one value that goes into every manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping
+
+import torch
+
+from harness.core.fingerprint import Fingerprint
+from harness.core.spec import Dtype, EncodingSpec
+from harness.evaluate.encode.device import attention_kernel, describe_device, kernel_identity, numeric_flags
+from harness.evaluate.encode.linear import linear_kernel
+from harness.evaluate.encode.locate import Weights
+from harness.evaluate.encode.model import LoadedModel
+
+
+def take_fingerprint(
+    model: LoadedModel, *, max_len: int, encoding: EncodingSpec, device: torch.device, tokenizer_sha256: str
+) -> Fingerprint:
+    """The fingerprint of a loaded model under an encoding setting on a device."""
+    attention, kernel = _attention(device, model.dtype, encoding), _kernel(device)
+    return Fingerprint(
+        model=model.spec.name,
+        source=model.located.source,
+        repository=model.located.repository,
+        commit=model.located.commit,
+        weights_digest=model.weights.digest,
+        weights_sha256=dict(model.weights.sha256),
+        module_files=dict(model.module_files),
+        modules=model.modules,
+        parameters=model.parameters,
+        stored_parameters=model.weights.stored_parameters,
+        dtype=model.dtype,
+        attention=attention,
+        linear=linear_kernel(device, model.dtype),
+        max_len=max_len,
+        max_positions=model.max_positions,
+        embedding_dim=model.embedding_dim,
+        ladder=encoding.ladder,
+        batch_tokens=encoding.batch_tokens,
+        tokenizer_sha256=tokenizer_sha256,
+        device=describe_device(device),
+        flags=numeric_flags(),
+        kernel=kernel,
+        digest=vectors_digest(model.weights, model.module_files, dtype=model.dtype, encoding=encoding, device=device),
+    )
+
+
+def vectors_digest(weights: Weights, module_files: Mapping[str, str], *, dtype: Dtype, encoding: EncodingSpec, device: torch.device) -> str:
+    """`Fingerprint.digest` from what it is made of; no weight needs to be loaded for it."""
+    decides = [
+        *(sorted(weights.sha256.items()), sorted(module_files.items())),
+        *(dtype, _attention(device, dtype, encoding), linear_kernel(device, dtype), _kernel(device)),
+    ]
+    return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
+
+
+def _attention(device: torch.device, dtype: Dtype, encoding: EncodingSpec) -> str:
+    return f"sdpa:{attention_kernel(device, dtype, encoding.ladder).name.lower()}"
+
+
+def _kernel(device: torch.device) -> str:
+    versions = " ".join(f"{name} {importlib.metadata.version(name)}" for name in ("transformers", "sentence-transformers"))
+    return f"{kernel_identity(device)} | {versions}"

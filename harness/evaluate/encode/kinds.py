@@ -1,0 +1,44 @@
+"""The kind of encoders that comes with the package: `canonical`, whose vectors are a pure function of token ids, to the bit."""
+
+from __future__ import annotations
+
+import torch
+
+from harness.core.spec import Dtype, EncodingSpec, ModelSpec
+from harness.evaluate.encode.canary import run_canary
+from harness.evaluate.encode.canonical import CanonicalEncoder
+from harness.evaluate.encode.encoder import Checked, EncoderKind
+from harness.evaluate.encode.locate import find_model, find_present_model, hash_weights
+from harness.evaluate.encode.model import LoadedModel, load_model
+from harness.evaluate.encode.outline import Outline, read_outline
+from harness.evaluate.encode.store import VectorStore
+
+
+class Canonical(EncoderKind):
+    """A SentenceTransformer folder, run in canonical batches and checked by the canary."""
+
+    def weights_digest(self, model: ModelSpec) -> str:
+        """The digest of the folder's weight files; raises as `find_model` does."""
+        return hash_weights(find_model(model).folder, allow_pickle=model.allow_pickle).digest
+
+    def load(self, model: ModelSpec, *, dtype: Dtype, device: torch.device) -> LoadedModel:
+        """The module chain on the device; raises as `find_model` and `load_model` do."""
+        return load_model(find_model(model), model, dtype=dtype, device=device)
+
+    def encoder(
+        self, weights: LoadedModel, *, max_len: int, encoding: EncodingSpec, device: torch.device, store: VectorStore | None
+    ) -> CanonicalEncoder:
+        """The encoder; raises as `CanonicalEncoder` does."""
+        return CanonicalEncoder(weights, max_len=max_len, encoding=encoding, device=device, store=store)
+
+    def check(self, encoder: CanonicalEncoder) -> Checked:
+        """The canary; raises as `run_canary` does."""
+        canary = run_canary(encoder)
+        return Checked(found=canary.as_dict(), seconds=canary.seconds)
+
+    def outline(self, model: ModelSpec) -> Outline:
+        """The folder's outline; raises as `find_present_model` and `read_outline` do."""
+        return read_outline(find_present_model(model), model)
+
+
+CANONICAL = Canonical()

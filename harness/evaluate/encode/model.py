@@ -1,0 +1,281 @@
+"""Load a SentenceTransformer and prove that what was loaded is what the folder holds, in the dtype that was asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Dense, Normalize, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
+from torch import nn
+
+from harness.core.errors import InputError, MachineError, RequestError
+from harness.core.spec import Dtype, ModelSpec
+from harness.evaluate.encode.device import TORCH_DTYPE
+from harness.evaluate.encode.linear import linear_kernel, pack_linear_layers
+from harness.evaluate.encode.locate import LocatedModel, Weights, hash_weights, read_json, stored_tensors
+from harness.evaluate.encode.work import Architecture, architecture_of
+
+_BERT_FAMILY = ("bert", "camembert", "distilbert", "electra", "ernie", "roberta", "xlm-roberta")
+"""Architectures whose attention is bidirectional over all tokens, takes a ready 4-D mask as it is, and adds a position table."""
+
+_TAIL = (Pooling, Dense, Normalize)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model ready to run: `transformer` gives token embeddings, the modules of `tail` make one vector of them.
+
+    `max_positions`: the most tokens a text may have, specials included. `modules`: the chain, in words. `module_files`: SHA-256 of every
+    JSON file that says how the modules are put together. `parameters`: numbers in the parameters as loaded.
+    """
+
+    located: LocatedModel
+    spec: ModelSpec
+    dtype: Dtype
+    transformer: nn.Module
+    tail: tuple[nn.Module, ...]
+    tokenizer: transformers.PreTrainedTokenizerBase
+    weights: Weights
+    module_files: Mapping[str, str]
+    modules: tuple[str, ...]
+    parameters: int
+    max_positions: int
+    embedding_dim: int
+    architecture: Architecture
+
+    def token_embeddings(self, ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """Hidden states [rows, length, hidden] of token ids [rows, length]; `mask` [rows, length] is True on real tokens.
+
+        The mask goes in as 4-D: transformers takes one of that form as it is, and drops a 2-D one that happens to mask nothing, which
+        would let the neighbours of a text choose its kernel (`masking_utils._ignore_bidirectional_mask_sdpa`, 5.23).
+        """
+        attention_mask = None if mask is None else mask[:, None, None, :]
+        states: torch.Tensor = self.transformer(input_ids=ids, attention_mask=attention_mask).last_hidden_state
+        return states
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """Vectors [rows, embedding_dim] of token ids [rows, length], as the module chain gives them."""
+        features = {"token_embeddings": self.token_embeddings(ids, mask)}
+        if mask is not None:
+            features["attention_mask"] = mask.to(torch.int64)
+        for module in self.tail:
+            features = module(features)
+        return features["sentence_embedding"]
+
+
+def load_model(located: LocatedModel, spec: ModelSpec, *, dtype: Dtype, device: torch.device) -> LoadedModel:
+    """The model of a folder in `dtype` on `device`; no network, no pickle and no foreign code unless the spec allows them.
+
+    Raises:
+        RequestError: the module chain can't be run as a pure function, or the model puts a prompt of its own before every text.
+        InputError: weights are missing, damaged, not those that the spec pins, or leave a parameter unset.
+        MachineError: a parameter has another dtype than the one asked for, or the device has not the memory.
+    """
+    weights = hash_weights(located.folder, allow_pickle=spec.allow_pickle)
+    check_pinned(spec, "weights_sha256", weights.digest)
+    check_pinned(spec, "parameters", weights.stored_parameters)
+    chain = load_chain(located, spec, dtype)
+    transformer, tail = _check_chain(chain, located)
+    _check_weights(transformer.model, located.folder / transformer_path(located))
+    _check_vocabulary(transformer, located.folder)
+    if getattr(transformer.model, "pooler", None) is not None:
+        transformer.model.pooler = None  # BERT's own pooler is no part of the chain; many checkpoints leave it untrained
+    max_positions = max_positions_of(transformer.config)
+    check_pinned(spec, "max_positions", max_positions)
+    chain.requires_grad_(False).eval()
+    _check_numbers(chain, dtype)
+    try:
+        chain.to(device)
+    except torch.OutOfMemoryError as error:
+        raise MachineError(
+            f"{device} has not the memory for the weights of {spec.name} in {dtype}: free it, or use a smaller dtype"
+        ) from error
+    embedding_dim = int(chain.get_embedding_dimension() or 0)
+    check_pinned(spec, "embedding_dim", embedding_dim)
+    parameters = sum(parameter.numel() for parameter in chain.parameters())
+    if linear_kernel(device, dtype) == "onednn-packed":
+        pack_linear_layers(transformer.model)
+    return LoadedModel(
+        located=located,
+        spec=spec,
+        dtype=dtype,
+        transformer=transformer.model,
+        tail=tail,
+        tokenizer=transformer.tokenizer,
+        weights=weights,
+        module_files=hash_module_files(located.folder),
+        modules=(f"Transformer({transformer.model.config.model_type})", *(_describe(module) for module in tail)),
+        parameters=parameters,
+        max_positions=max_positions,
+        embedding_dim=embedding_dim,
+        architecture=architecture_of(transformer.config, [(one.in_features, one.out_features) for one in tail if isinstance(one, Dense)]),
+    )
+
+
+def _check_vocabulary(transformer: Transformer, folder: Path) -> None:
+    """Without its vocabulary file transformers builds a tokenizer of special tokens alone, and every text becomes [UNK]."""
+    known, rows = len(transformer.tokenizer), transformer.model.config.vocab_size
+    if known < rows // 2:
+        raise InputError(
+            f"{folder}: the tokenizer knows {known} tokens, the model has {rows}: tokenizer.json or the vocabulary file is missing or cut "
+            "short. Download the model again."
+        )
+
+
+def load_chain(located: LocatedModel, spec: ModelSpec, dtype: Dtype) -> SentenceTransformer:
+    """The folder as sentence-transformers loads it, on the CPU, its numbers cast to `dtype`; nothing is checked yet.
+
+    Raises:
+        InputError: it does not load.
+    """
+    # The layers draw initial weights before the stored ones replace them: those draws must not move anybody's random state.
+    with torch.random.fork_rng(devices=[]), quiet_transformers():
+        try:
+            chain = SentenceTransformer(
+                str(located.folder),
+                device="cpu",
+                local_files_only=True,
+                trust_remote_code=spec.trust_remote_code,
+                model_kwargs={
+                    "dtype": TORCH_DTYPE[dtype],
+                    "attn_implementation": "sdpa",
+                    "use_safetensors": None if spec.allow_pickle else True,
+                },
+            )
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, AttributeError) as error:
+            raise InputError(f"model folder {located.folder} does not load ({type(error).__name__}: {error})") from error
+    return chain.to(TORCH_DTYPE[dtype])
+
+
+def _check_chain(chain: SentenceTransformer, located: LocatedModel) -> tuple[Transformer, tuple[nn.Module, ...]]:
+    modules = list(chain.children())
+    first, tail = modules[0], tuple(modules[1:])
+    cannot = f"model {located.name!r} can't be encoded as a pure function of its token ids:"
+    if type(first) is not Transformer or first.config.model_type not in _BERT_FAMILY:
+        kind = first.config.model_type if isinstance(first, Transformer) else type(first).__name__
+        raise RequestError(f"{cannot} its first module is {kind}; known: a Transformer of type {', '.join(_BERT_FAMILY)}")
+    for module in tail:
+        if type(module) not in _TAIL:
+            raise RequestError(f"{cannot} it has a module {type(module).__name__}; known: {', '.join(kind.__name__ for kind in _TAIL)}")
+    if not any(isinstance(module, Pooling) for module in tail):
+        raise RequestError(f"{cannot} it has no Pooling module, so it gives no vector per text")
+    if getattr(first.config, "is_decoder", False) or first.config._attn_implementation != "sdpa":
+        raise RequestError(f"{cannot} it is a decoder, or has no sdpa attention (found {first.config._attn_implementation!r})")
+    if first.processing_kwargs or first.module_output_name != "token_embeddings":
+        raise RequestError(f"{cannot} its sentence_bert_config.json changes how texts are processed: {first.processing_kwargs}")
+    if chain.default_prompt_name is not None and chain.prompts.get(chain.default_prompt_name):
+        raise RequestError(
+            f"model {located.name!r} puts its default prompt {chain.prompts[chain.default_prompt_name]!r} before every text. "
+            "The harness adds nothing on its own: set default_prompt_name to null in a copy of config_sentence_transformers.json, "
+            "and model.query_instruction for what queries need."
+        )
+    return first, tail
+
+
+def _check_weights(transformer: nn.Module, folder: Path) -> None:
+    """transformers only warns of parameters that no file sets, and leaves them random."""
+    stored: set[str] = set()
+    files = sorted(folder.glob("*.safetensors"))
+    for path in files:
+        stored.update(stored_tensors(path))
+    if not files:  # pickles, and allowed: `hash_weights` has seen to that
+        for path in sorted(folder.glob("pytorch_model*.bin")):
+            stored.update(torch.load(path, map_location="cpu", weights_only=True, mmap=True))
+    prefix = f"{getattr(transformer, 'base_model_prefix', '')}."
+    old_names = (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias"))
+    plain = {name.removeprefix(prefix) for name in stored}
+    for old, new in old_names:
+        plain = {name.replace(old, new) for name in plain}
+    missing = [name for name, _ in transformer.named_parameters() if name not in plain and not name.startswith("pooler.")]
+    if missing:
+        raise InputError(
+            f"{folder}: {len(missing)} parameters of the model are in no weight file and would be random, "
+            f"{', '.join(missing[:3])} among them: the download is incomplete, or the files belong to another model"
+        )
+
+
+def _check_numbers(chain: nn.Module, dtype: Dtype) -> None:
+    wanted = TORCH_DTYPE[dtype]
+    for name, tensor in (*chain.named_parameters(), *chain.named_buffers()):
+        if not tensor.is_floating_point():
+            continue
+        if tensor.dtype != wanted:
+            raise MachineError(f"parameter {name} was loaded as {tensor.dtype}, dtype={dtype} asks for {wanted}: it can't run in {dtype}")
+        if not torch.isfinite(tensor).all():
+            raise InputError(
+                f"parameter {name} holds NaN or infinity in {dtype}: it is damaged, or too large for it (try dtype=bf16 or fp32)"
+            )
+
+
+def check_pinned(spec: ModelSpec, field: str, found: object) -> None:
+    """Does nothing where the spec leaves the field open.
+
+    Raises:
+        InputError: the spec pins another value.
+    """
+    wanted = getattr(spec, field)
+    if wanted is not None and found != wanted:
+        raise InputError(
+            f"model {spec.name!r} is not the pinned one: {field} is {found}, the config says {wanted}. "
+            f"Get the pinned files, or set model.{field}=null to run this one under its own identity."
+        )
+
+
+def max_positions_of(config: Any) -> int:
+    """The rows of the position table that a text can use; RoBERTa's start after the padding index."""
+    offset = config.pad_token_id + 1 if config.model_type in ("camembert", "roberta", "xlm-roberta") else 0
+    return int(config.max_position_embeddings) - offset
+
+
+def transformer_path(located: LocatedModel) -> str:
+    """The folder of the first module within the model's own.
+
+    Raises:
+        InputError: modules.json lists none.
+    """
+    modules = read_json(located.folder / "modules.json")
+    first = modules[0] if isinstance(modules, list) and modules else None
+    if not isinstance(first, dict):
+        raise InputError(f"{located.folder / 'modules.json'} lists no modules: download the model again")
+    return str(first.get("path", ""))
+
+
+def hash_module_files(folder: Path) -> dict[str, str]:
+    """SHA-256 of what decides how the modules compute; not of what only tokenises or describes."""
+    modules = read_json(folder / "modules.json")
+    configs = [folder / str(module.get("path", "")) / "config.json" for module in modules if isinstance(module, dict)]
+    paths = [folder / "modules.json", *configs]
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file()}
+
+
+def _describe(module: nn.Module) -> str:
+    if isinstance(module, Pooling):
+        mode = module.pooling_mode if isinstance(module.pooling_mode, str) else "+".join(module.pooling_mode)
+        return f"Pooling({mode})"
+    if isinstance(module, Dense):
+        return f"Dense({module.in_features}->{module.out_features}, {type(module.activation_function).__name__})"
+    return type(module).__name__
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """No report of ignored tensors, no progress bar: the checks here are stricter, and errors."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()

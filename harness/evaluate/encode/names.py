@@ -1,0 +1,34 @@
+"""Names of vectors: what a vector is kept under, so that whoever needs it again finds it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.evaluate.encode.shapes import BatchShape
+from harness.evaluate.encode.shards import Keys
+
+
+class Namer:
+    """Names a vector by all that decides its bits: the fingerprint, the batch shape, the token ids (BLAKE2b, 128 bits)."""
+
+    def __init__(self, digest: str) -> None:
+        self._digest = digest
+        self._of_shape: dict[BatchShape, hashlib.blake2b] = {}
+
+    def name(self, shape: BatchShape, ids: npt.NDArray[np.int32]) -> bytes:
+        """16 bytes."""
+        start = self._of_shape.get(shape)
+        if start is None:
+            start = self._of_shape[shape] = hashlib.blake2b(f"{self._digest} {shape}".encode(), digest_size=16)
+        hasher = start.copy()
+        hasher.update(ids.tobytes())
+        return hasher.digest()
+
+
+def keys_of(names: Sequence[bytes]) -> Keys:
+    """The names as the store takes them, [n, 16]."""
+    return np.frombuffer(b"".join(names), dtype=np.uint8).reshape(-1, 16)

@@ -1,0 +1,56 @@
+"""The models that a process has loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.core.spec import RunSpec
+from harness.evaluate.encode.encoder import ENCODERS, Checked, Encoder
+from harness.evaluate.encode.store import VectorStore
+
+
+class EncoderPool:
+    """Loaded weights, one set per model, dtype and device; their encoders, one per setting; opened stores; and what the checks found."""
+
+    def __init__(self) -> None:
+        self._weights: dict[Hashable, Any] = {}
+        self._encoders: dict[Hashable, Encoder] = {}
+        self._stores: dict[Path, VectorStore] = {}
+        self._checked: dict[Hashable, Checked | None] = {}
+
+    def encoder(self, spec: RunSpec, device: torch.device) -> Encoder:
+        """The run's encoder; raises as its kind does."""
+        key = (_setting(spec, device), spec.store)
+        if key not in self._encoders:
+            store = self._stores.setdefault(spec.store, VectorStore(spec.store)) if spec.store else None
+            self._encoders[key] = ENCODERS.get(spec.model.kind).encoder(
+                self._loaded(spec, device), max_len=spec.max_len, encoding=spec.gpu.encoding, device=device, store=store
+            )
+        return self._encoders[key]
+
+    def check(self, spec: RunSpec, device: torch.device) -> Checked | None:
+        """What the check of the run's setting found, made once in a process; raises as its kind does.
+
+        It is not taken over from a manifest: it says something of this machine at this time.
+        """
+        setting = _setting(spec, device)
+        if setting in self._checked:
+            before = self._checked[setting]
+            return before and replace(before, seconds=0.0)
+        self._checked[setting] = ENCODERS.get(spec.model.kind).check(self.encoder(spec, device))
+        return self._checked[setting]
+
+    def _loaded(self, spec: RunSpec, device: torch.device) -> Any:
+        key = (spec.model, spec.dtype, str(device))
+        if key not in self._weights:
+            self._weights[key] = ENCODERS.get(spec.model.kind).load(spec.model, dtype=spec.dtype, device=device)
+        return self._weights[key]
+
+
+def _setting(spec: RunSpec, device: torch.device) -> Hashable:
+    return spec.model, spec.dtype, spec.gpu.encoding, spec.max_len, str(device)

@@ -1,0 +1,244 @@
+"""The tasks of a run on their way from data to record: prepared, encoded in windows, scored beside the encoding of the next window.
+
+Texts of several tasks go through the model together, because the batch of each length is filled up with dummy rows only where no
+text of that length is left: task by task, a third of a GPU's work on C-MTEB would be dummies (docs/encoding.md).
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+
+from harness.core.benchmark import TaskSpec
+from harness.core.costs import Counters
+from harness.core.errors import EncodingError, HarnessError
+from harness.core.examples import Examples
+from harness.core.records import TextFigures
+from harness.core.spec import RunSpec
+from harness.data import load_task
+from harness.data.types import LoadedTask
+from harness.evaluate.agenda import window_bytes
+from harness.evaluate.encode.encoder import Encoded, Encoder, EncodingStep
+from harness.evaluate.lengths import modelled_counts
+from harness.evaluate.progress import WindowPart
+from harness.evaluate.score.tasks import planned_texts
+from harness.evaluate.score.workers import Scored, ScoringJob, ScoringPool, dead_worker
+
+T = TypeVar("T")
+
+
+class Progress(Protocol):
+    """What a run tells while it goes on."""
+
+    def plan(self, todo: Sequence[TaskSpec], done: Sequence[TaskSpec]) -> None:
+        """What is left to do and what is not."""
+
+    def expected(self, flops: Mapping[str, float], rate: float | None) -> None:
+        """FLOP that the known statistics let expect of each task, and the FLOP per second that are expected of the device, if any are."""
+
+    def loading(self, task: TaskSpec) -> None:
+        """The task's data is being read."""
+
+    def encoded(self, window: Sequence[WindowPart], step: EncodingStep) -> None:
+        """So far has the encoding of the window come."""
+
+    def scoring(self, task: TaskSpec) -> None:
+        """The task's vectors are there, its scores are being computed."""
+
+    def finished(self, task: TaskSpec, *, score: float | None, error: str | None) -> None:
+        """A task has a record: its main score (0 to 1), or its error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """A task's scores with what the record says of their making.
+
+    `encoding`: figures of its texts. `seconds`: per stage; of the encoding, the task's share of its window by tokens.
+    """
+
+    task: TaskSpec
+    loaded: LoadedTask
+    metrics: dict[str, Any]
+    examples: Examples
+    encoding: TextFigures
+    seconds: dict[str, float]
+
+
+class Sink(Protocol):
+    """Where finished tasks go."""
+
+    def shared(self, task: TaskSpec, loaded: LoadedTask) -> bool:
+        """Whether another run had the same vectors for the task, so that its scores were taken."""
+
+    def succeeded(self, result: Evaluated) -> None:
+        """A task has scores."""
+
+    def failed(self, task: TaskSpec, error: BaseException, message: str, trace: str) -> None:
+        """A task has none."""
+
+    def window(self, tasks: Sequence[TaskSpec], counters: Counters) -> None:
+        """What encoding the tasks together has cost."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    task: TaskSpec
+    loaded: LoadedTask
+    texts: list[str]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Scoring:
+    prepared: _Prepared
+    encoding: TextFigures
+    seconds: float
+    future: Future[Scored]
+
+
+class Evaluation:
+    """Evaluates tasks with one encoder; each ends in the `sink`, as scores or as an error."""
+
+    def __init__(self, spec: RunSpec, encoder: Encoder, pool: ScoringPool, sink: Sink, progress: Progress) -> None:
+        self._spec = spec
+        self._encoder = encoder
+        self._pool = pool
+        self._sink = sink
+        self._progress = progress
+        self._scoring: list[_Scoring] = []
+        self.waited = 0.0  # seconds for scores, when there was nothing left to encode
+
+    def run(self, tasks: Sequence[TaskSpec]) -> None:
+        """Evaluate the tasks; whatever one of them dies of, the others go on."""
+        modelled = {task.name: self._modelled_flops(task) for task in tasks}
+        self._progress.expected(modelled, self._spec.gpu.flops_per_second(self._spec.dtype))
+        largest = window_bytes()
+        window: list[_Prepared] = []
+        for task in tasks:
+            self._progress.loading(task)
+            prepared = self._guarded(task, lambda task=task: self._prepare(task))  # type: ignore[misc]
+            if prepared is None:
+                continue
+            window.append(prepared)
+            if self._vector_bytes(window) >= largest:
+                self._encode(window)
+                window = []
+        self._encode(window)
+        started = time.perf_counter()
+        self._collect(wait=True)
+        self.waited = time.perf_counter() - started
+
+    def _guarded(self, task: TaskSpec, step: Callable[[], T]) -> T | None:
+        try:
+            return step()
+        except Exception as error:  # noqa: BLE001  the task boundary: an error becomes the task's record
+            self._fail(task, error)
+            return None
+
+    def _fail(self, task: TaskSpec, error: BaseException) -> None:
+        message = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+        trace = "".join(traceback.format_exception(error))
+        self._sink.failed(task, error, message, trace)
+        self._progress.finished(task, score=None, error=message)
+
+    def _prepare(self, task: TaskSpec) -> _Prepared | None:
+        started = time.perf_counter()
+        loaded = load_task(task, self._spec.data)
+        if self._sink.shared(task, loaded):
+            return None
+        texts = planned_texts(task, loaded.data, self._spec.model.query_instruction)
+        return _Prepared(task=task, loaded=loaded, texts=texts, seconds=time.perf_counter() - started)
+
+    def _modelled_flops(self, task: TaskSpec) -> float:
+        counts = np.minimum(modelled_counts(task), self._encoder.max_len)
+        return float(self._encoder.text_flops(counts).sum())
+
+    def _vector_bytes(self, window: Sequence[_Prepared]) -> int:
+        return sum(len(prepared.texts) for prepared in window) * self._encoder.vector_bytes
+
+    def _encode(self, window: Sequence[_Prepared]) -> None:
+        """Encode the texts of the window in one go, and hand its tasks on to scoring."""
+        if not window:
+            return
+        started, before = time.perf_counter(), self._encoder.counters
+        tasks = [prepared.task for prepared in window]
+        row: dict[str, int] = {}
+        parts = []
+        for prepared in window:
+            start = len(row)
+            for text in prepared.texts:
+                row.setdefault(text, len(row))
+            parts.append(WindowPart(prepared.task, start, len(row)))
+        try:
+            encoded = self._encoder.encode_counted(list(row), progress=lambda step: self._step(parts, step))
+        except EncodingError as error:
+            if len(window) == 1:
+                self._fail(window[0].task, error)
+            else:  # only the tasks that have such a text fail
+                for prepared in window:
+                    self._encode([prepared])
+            return
+        except Exception as error:  # noqa: BLE001  the task boundary
+            for prepared in window:
+                self._fail(prepared.task, error)
+            return
+        seconds = time.perf_counter() - started
+        self._sink.window(tasks, self._encoder.counters - before)
+        for prepared in window:
+            rows = np.fromiter((row[text] for text in prepared.texts), dtype=np.int64, count=len(prepared.texts))
+            self._guarded(prepared.task, lambda prepared=prepared, rows=rows: self._score(prepared, encoded, rows, seconds))  # type: ignore[misc]
+            self._collect(wait=False)
+
+    def _step(self, parts: Sequence[WindowPart], step: EncodingStep) -> None:
+        self._progress.encoded(parts, step)
+        self._collect(wait=False)
+
+    def _score(self, prepared: _Prepared, encoded: Encoded, rows: np.ndarray[Any, np.dtype[np.int64]], seconds: float) -> None:
+        job = ScoringJob(
+            task=prepared.task,
+            data=prepared.loaded.data,
+            texts=prepared.texts,
+            vectors=encoded.vectors.index_select(0, torch.from_numpy(rows)),
+            dim=self._spec.dim,
+            scoring=self._spec.scoring,
+            query_instruction=self._spec.model.query_instruction,
+        )
+        tokens, cut = encoded.tokens[rows], encoded.cut[rows]
+        share = seconds * int(tokens.sum()) / max(1, int(encoded.tokens.sum()))
+        figures = TextFigures(texts=len(rows), tokens=int(tokens.sum()), longest=int(tokens.max(initial=0)), cut=int(cut.sum()))
+        self._progress.scoring(prepared.task)
+        future = self._pool.submit(job)
+        self._scoring.append(_Scoring(prepared=prepared, encoding=figures, seconds=share, future=future))
+
+    def _collect(self, *, wait: bool) -> None:
+        """Bring home what has been scored; with `wait`, all of it."""
+        ready = [scoring for scoring in self._scoring if wait or scoring.future.done()]
+        self._scoring = [scoring for scoring in self._scoring if scoring not in ready]
+        for scoring in ready:
+            prepared = scoring.prepared
+            try:
+                scored = scoring.future.result()
+            except BrokenProcessPool:
+                self._fail(prepared.task, dead_worker())
+                continue
+            except Exception as error:  # noqa: BLE001  the task boundary
+                self._fail(prepared.task, error)
+                continue
+            seconds = {"loading": prepared.seconds, "encoding": scoring.seconds, "scoring": scored.seconds}
+            result = Evaluated(
+                task=prepared.task,
+                loaded=prepared.loaded,
+                metrics=scored.metrics,
+                examples=scored.examples,
+                encoding=scoring.encoding,
+                seconds=seconds,
+            )
+            self._sink.succeeded(result)

@@ -1,0 +1,130 @@
+"""Arithmetic of a run: its windows, its distinct sequences, what the store has, the batches that are left. Runs no model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.core.costs import Counters
+from harness.evaluate.encode.shapes import ShapeLadder
+from harness.evaluate.encode.shards import Keys
+from harness.evaluate.encode.store import StoredNames
+from harness.evaluate.encode.work import Architecture
+from harness.evaluate.plan.texts import TaskTexts
+from harness.evaluate.plan.values import Amount
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskCount:
+    """What of a task the store has, in sequences, and what must run."""
+
+    stored: int
+    left: Amount
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """A run's tasks and counters."""
+
+    tasks: tuple[TaskCount, ...]
+    cost: Counters
+
+
+@dataclass
+class Shelf:
+    """Names of the vectors that a run of the plan finds: those in the store, and those that it and the runs before it put there.
+
+    `on_disk`: None where the store is empty, switched off, or can't be looked into. `keeps`: whether anything is kept.
+    """
+
+    on_disk: StoredNames | None
+    keeps: bool
+    _added: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))  # sorted
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing was added to what is on the disk."""
+        return not len(self._added)
+
+    def contains(self, names: Keys) -> Mask:
+        """Which of the names [n, 16] are found."""
+        found: Mask = np.zeros(len(names), dtype=bool)
+        if len(self._added):
+            wanted = _as_one(names)
+            place = np.minimum(np.searchsorted(self._added, wanted), len(self._added) - 1)
+            found = self._added[place] == wanted
+        return found | self.on_disk.contains(names) if self.on_disk is not None else found
+
+    def add(self, names: Keys) -> None:
+        """Vectors of these names are put."""
+        if self.keeps:
+            self._added = np.sort(np.concatenate([self._added, _as_one(names)]))
+
+    def apart(self) -> Shelf:
+        """The store as it is on the disk, for a run by itself."""
+        return Shelf(self.on_disk, self.keeps)
+
+
+def tally(tasks: Sequence[TaskTexts], *, ladder: ShapeLadder, architecture: Architecture, shelf: Shelf, window_texts: int) -> Tally:
+    """What encoding the tasks costs in windows as a run makes them: tasks are gathered until they have `window_texts` texts or more."""
+    counts: list[TaskCount] = []
+    cost = Counters()
+    window: list[TaskTexts] = []
+    for number, texts in enumerate(tasks):
+        window.append(texts)
+        if sum(map(len, window)) >= window_texts or number == len(tasks) - 1:
+            found = _tally_window(window, ladder, architecture, shelf)
+            counts += found.tasks
+            cost += found.cost
+            window = []
+    return Tally(tasks=tuple(counts), cost=cost)
+
+
+def _tally_window(window: Sequence[TaskTexts], ladder: ShapeLadder, architecture: Architecture, shelf: Shelf) -> Tally:
+    texts = np.concatenate([task.texts for task in window])
+    names = np.concatenate([task.names for task in window])
+    counts = np.concatenate([task.counts for task in window])
+    cut = np.concatenate([task.cut for task in window])
+    owner = np.repeat(np.arange(len(window)), [len(task) for task in window])
+
+    once = _firsts(texts)
+    distinct = once[_firsts(_as_one(names[once]))]
+    stored = shelf.contains(names[distinct])
+    missing = distinct[~stored]
+    shelf.add(names[missing])
+
+    flops = architecture.text_flops(ladder.lengths(counts[missing]))
+    batches = ladder.batches(counts[missing])
+    cost = Counters(
+        texts=len(once),
+        distinct=len(distinct),
+        found=int(stored.sum()),
+        forwards=sum(batches.values()),
+        tokens=sum(shape.tokens * number for shape, number in batches.items()),
+        flops=sum(architecture.batch_flops(shape) * number for shape, number in batches.items()),
+        real_tokens=int(counts[distinct].sum()),
+        cut=int(cut[once].sum()),
+    )
+    tasks = []
+    for number in range(len(window)):
+        mine = owner[missing] == number
+        left = Amount(texts=int(mine.sum()), tokens=int(counts[missing][mine].sum()), flops=int(flops[mine].sum()))
+        tasks.append(TaskCount(stored=int(stored[owner[distinct] == number].sum()), left=left))
+    return Tally(tasks=tuple(tasks), cost=cost)
+
+
+def _firsts(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The places of the first of each value, in order."""
+    places: npt.NDArray[np.int64] = np.sort(np.unique(values, return_index=True)[1])
+    return places
+
+
+def _as_one(names: Keys) -> npt.NDArray[np.int64]:
+    """Names as one number each, [n]: half of a name, by which two in two million are confused once in ten million plans."""
+    halves: npt.NDArray[np.int64] = np.ascontiguousarray(names).view(np.int64)[:, 0]
+    return halves

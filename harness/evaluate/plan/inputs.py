@@ -1,0 +1,188 @@
+"""What plans look at on this machine: models, task data, the store. Each is read once, however many runs of a sweep need it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from harness.core.benchmark import TaskSpec
+from harness.core.errors import HarnessError, InputError
+from harness.core.records import find_runs, read_manifest
+from harness.core.spec import ModelSpec, RunSpec
+from harness.data import load_present_task
+from harness.data.hub import HubStatus, hub_status
+from harness.data.types import LoadedTask
+from harness.evaluate.encode.encoder import ENCODERS
+from harness.evaluate.encode.fingerprint import vectors_digest
+from harness.evaluate.encode.outline import Outline
+from harness.evaluate.encode.shapes import ShapeLadder
+from harness.evaluate.encode.store import VectorStore
+from harness.evaluate.encode.tokens import TextTokenizer
+from harness.evaluate.encode.work import Architecture
+from harness.evaluate.plan.counting import Shelf
+from harness.evaluate.plan.rates import on_such_a_device
+from harness.evaluate.plan.texts import TaskTexts, counted_texts, modelled_texts, texts_by_characters
+from harness.evaluate.score.tasks import planned_texts
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Model:
+    """A model for a run. `outline`: None where its files are not here, and `problem` says why.
+
+    `architecture`: None where its sizes are not known. `digest`: names its vectors; `store_known` is False where it is only a stand-in,
+    because the run's device is not here and no earlier run on such a device tells. `digest_of`: the folder of the run that told.
+    """
+
+    outline: Outline | None
+    problem: str | None
+    architecture: Architecture | None
+    positions: int
+    embedding_dim: int | None
+    digest: str
+    store_known: bool
+    digest_of: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskInput:
+    """A task's data: its distinct texts, or why they can't be had."""
+
+    loaded: LoadedTask | None
+    texts: Sequence[str]
+    problem: str | None
+
+
+class Inputs:
+    """Reads models, data and stores for the runs of a plan."""
+
+    def __init__(self, device: torch.device, on_step: Callable[[str], None]) -> None:
+        self._device = device
+        self._on_step = on_step
+        self._outlines: dict[ModelSpec, Outline | HarnessError] = {}
+        self._data: dict[tuple[Any, ...], TaskInput] = {}
+        self._texts: dict[tuple[Any, ...], TaskTexts] = {}
+        self._shelves: dict[tuple[Any, ...], Shelf] = {}
+
+    @cached_property
+    def hub(self) -> HubStatus:
+        """Whether the hub answers; asked once, and only where it matters."""
+        return hub_status()
+
+    def model(self, spec: RunSpec, *, here: bool) -> Model:
+        """The run's model; `here`: whether its device is this one."""
+        found = self._outline(spec.model)
+        if isinstance(found, HarnessError):
+            return Model(
+                outline=None,
+                problem=str(found),
+                architecture=_told_architecture(spec.model),
+                positions=spec.model.max_positions or spec.max_len,
+                embedding_dim=spec.model.embedding_dim,
+                digest=f"{spec.model} {spec.dtype} {spec.gpu}",
+                store_known=False,
+            )
+        digest, of = f"{found.weights.digest} {spec.dtype} {spec.gpu}", None
+        if here:
+            digest = vectors_digest(found.weights, found.module_files, dtype=spec.dtype, encoding=spec.gpu.encoding, device=self._device)
+        elif (told := _told_digest(spec, found)) is not None:
+            digest, of = told
+        return Model(
+            outline=found,
+            problem=None,
+            architecture=found.architecture,
+            positions=found.max_positions,
+            embedding_dim=found.embedding_dim,
+            digest=digest,
+            store_known=here or of is not None,
+            digest_of=of,
+        )
+
+    def shelf(self, spec: RunSpec, model: Model) -> Shelf:
+        """The store as the run finds it, with what earlier runs of the plan put there.
+
+        Raises:
+            InputError: the store's folder of this setting is damaged.
+        """
+        if spec.store is None:
+            return Shelf(None, keeps=False)
+        key = (spec.store, model.digest)
+        if key not in self._shelves:
+            on_disk = None
+            if model.store_known and model.embedding_dim is not None and spec.store.is_dir():
+                on_disk = VectorStore(spec.store).look(model.digest, dim=model.embedding_dim, dtype=spec.dtype)
+            self._shelves[key] = Shelf(on_disk, keeps=True)
+        return self._shelves[key]
+
+    def task(self, task: TaskSpec, spec: RunSpec) -> TaskInput:
+        """The task's data, as far as it is on this machine."""
+        key = (task.name, spec.benchmark, spec.data, spec.model.query_instruction)
+        if key not in self._data:
+            self._on_step(f"reading {task.name}")
+            try:
+                loaded = load_present_task(task, spec.data)
+                texts = planned_texts(task, loaded.data, spec.model.query_instruction)
+                self._data[key] = TaskInput(loaded=loaded, texts=texts, problem=None)
+            except Exception as error:  # noqa: BLE001  the task boundary: a run would go on with the other tasks
+                told = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+                self._data[key] = TaskInput(loaded=None, texts=(), problem=told)
+        return self._data[key]
+
+    def texts(self, task: TaskSpec, spec: RunSpec, model: Model, ladder: ShapeLadder) -> TaskTexts:
+        """The task's distinct texts under the run's `max_len`; modelled where its data is not here.
+
+        Raises:
+            InputError: a text can't be tokenised.
+            RequestError: `max_len` has no room for a token.
+        """
+        key = (task.name, spec.benchmark, spec.data, spec.model.query_instruction, model.digest, spec.gpu.encoding, spec.max_len)
+        if key not in self._texts:
+            self._texts[key] = self._make_texts(task, spec, model, ladder)
+        return self._texts[key]
+
+    def _make_texts(self, task: TaskSpec, spec: RunSpec, model: Model, ladder: ShapeLadder) -> TaskTexts:
+        found = self.task(task, spec)
+        if found.loaded is None:
+            return modelled_texts(task, spec.max_len)
+        self._on_step(f"tokenising {task.name}")
+        if model.outline is None:
+            return texts_by_characters(found.texts, spec.max_len)
+        return counted_texts(found.texts, TextTokenizer(model.outline.tokenizer, spec.max_len), ladder, model.digest)
+
+    def _outline(self, spec: ModelSpec) -> Outline | HarnessError:
+        if spec not in self._outlines:
+            self._on_step(f"reading {spec.name}")
+            try:
+                self._outlines[spec] = ENCODERS.get(spec.kind).outline(spec)
+            except HarnessError as error:
+                self._outlines[spec] = error
+        return self._outlines[spec]
+
+
+def _told_architecture(model: ModelSpec) -> Architecture | None:
+    """The sizes that the model's file in `configs/model/` tells; a vector wider than the hidden states has come through a Dense layer."""
+    if model.layers is None or model.hidden_size is None or model.intermediate_size is None:
+        return None
+    wide = model.embedding_dim not in (None, model.hidden_size)
+    dense = ((model.hidden_size, model.embedding_dim or 0),) if wide else ()
+    return Architecture(layers=model.layers, hidden=model.hidden_size, intermediate=model.intermediate_size, dense=dense)
+
+
+def _told_digest(spec: RunSpec, outline: Outline) -> tuple[str, str] | None:
+    """The digest that names the vectors on a device that is not here, and the folder of the run there that tells: of these weights,
+    in this dtype and these batch shapes. The packages there may have changed since."""
+    place = spec.results_dir / spec.model.name
+    for folder in find_runs(place) if place.is_dir() else []:
+        try:
+            manifest = read_manifest(folder)
+        except InputError:
+            continue
+        other, model = manifest.spec, manifest.model
+        if other is None or model is None or other.dtype != spec.dtype or other.gpu.encoding != spec.gpu.encoding:
+            continue
+        if model.weights_digest == outline.weights.digest and on_such_a_device(manifest, spec.gpu) and model.digest:
+            return model.digest, folder.name
+    return None

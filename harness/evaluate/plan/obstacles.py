@@ -1,0 +1,114 @@
+"""What stands in the way of a planned run on this machine, and what else a reader of its figures must know."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from harness.core import environment
+from harness.core.errors import RequestError
+from harness.core.fingerprint import DeviceInfo, Fingerprint
+from harness.core.records import MANIFEST, Manifest, RowHeader
+from harness.data.hub import hub_settings
+from harness.evaluate.plan.counting import Shelf
+from harness.evaluate.plan.inputs import Inputs, Model
+from harness.evaluate.plan.values import RunPlan
+from harness.evaluate.runner import refuse_other_origin
+
+_FEW = 3
+_SPARE = 1.05  # free disk for every byte that is planned
+
+
+def obstacles_of(run: RunPlan, model: Model, inputs: Inputs, device: DeviceInfo | None) -> tuple[str, ...]:
+    """Why the run can't be made here, a sentence each; `device`: None where it is planned for another one than this machine's."""
+    spec = run.spec
+    told = [_model_obstacle(run, model, inputs)]
+    if spec.max_len > model.positions:
+        carries = f"{spec.model.name} carries {model.positions} tokens"
+        told.append(f"max_len={spec.max_len}: {carries}; the figures are for max_len={model.positions}")
+    if spec.dim is not None and model.embedding_dim is not None and spec.dim > model.embedding_dim:
+        told.append(f"dim={spec.dim}: {spec.model.name} has {model.embedding_dim} dimensions; give at most that, or dim=null")
+    if model.architecture is None:
+        sizes = "model.layers, model.hidden_size, model.intermediate_size"
+        told.append(f"the sizes of {spec.model.name} are not known, so neither are its FLOP and times: set {sizes}")
+    absent = [task.task for task in run.tasks if task.basis == "modelled"]
+    if absent and spec.data.source == "hub" and not inputs.hub.reachable:
+        where = f"are not in the cache {hub_settings().cache}"
+        told.append(f"data: {len(absent)} of {len(run.tasks)} tasks {where}, and the hub is out of reach ({inputs.hub.detail})")
+    told += _data_obstacles(run)
+    told.append(_origin_obstacle(run, model, device))
+    if spec.store is not None:
+        told.append(_disk_obstacle(spec.store, run.vector_bytes, "vectors"))
+    if spec.data.source == "hub":
+        told.append(_disk_obstacle(hub_settings().cache, run.data_bytes, "data"))
+    return tuple(dict.fromkeys(problem for problem in told if problem))
+
+
+def notes_of(run: RunPlan, model: Model, device: str, shelf: Shelf, *, here: bool) -> tuple[str, ...]:
+    """What else to know, a sentence each."""
+    spec = run.spec
+    notes = [] if here else [f"gpu={spec.gpu.name} is not here (this is {device}): planned for it, to run there"]
+    modelled = sum(task.basis == "modelled" for task in run.tasks)
+    if modelled:
+        notes.append(
+            f"{modelled} of {len(run.tasks)} tasks are not on this machine: their texts and tokens are modelled from the benchmark's "
+            "statistics, and what tasks share is counted in each"
+        )
+    if any(task.basis == "characters" for task in run.tasks):
+        notes.append("the tokenizer is not here: tokens are estimated from characters")
+    if spec.store is None:
+        notes.append("store=null: nothing is kept for other runs")
+    elif not model.store_known and spec.store.is_dir():
+        notes.append(f"{spec.store} was not looked into: the names of vectors are those of the model's weights on {spec.gpu.name}")
+    elif model.digest_of is not None:
+        notes.append(f"{spec.store} was looked into under the setting of {model.digest_of}, which ran on {spec.gpu.name}")
+    if shelf.on_disk is not None and shelf.on_disk.damaged:
+        notes.append(f"{len(shelf.on_disk.damaged)} damaged files in the store: their vectors are computed again")
+    if model.outline is None and any(task.state == "done" for task in run.tasks):
+        notes.append("the weights are not here: finished records were not compared with them")
+    return tuple(notes)
+
+
+def _model_obstacle(run: RunPlan, model: Model, inputs: Inputs) -> str | None:
+    spec = run.spec.model
+    if model.problem is None:
+        return None
+    if spec.hub is None or spec.path or spec.package:
+        return model.problem
+    return None if inputs.hub.reachable else f"{model.problem}, and the hub is out of reach ({inputs.hub.detail})"
+
+
+def _data_obstacles(run: RunPlan) -> list[str]:
+    """Every task's own words where they are few; else their names, and the words of the first."""
+    without = [task for task in run.tasks if task.state == "no data"]
+    if len(without) <= _FEW:
+        return [task.problem or "" for task in without]
+    names = ", ".join(task.task for task in without)
+    counted = f"data: {len(without)} of {len(run.tasks)} tasks can't be read, and a run would fail for them"
+    return [f"{counted}: {names}. Of the first: {without[0].problem}"]
+
+
+def _origin_obstacle(run: RunPlan, model: Model, device: DeviceInfo | None) -> str | None:
+    """Records of other weights, packages or devices in the run's folder, among which a run adds nothing."""
+    folder = run.spec.folder
+    if run.spec.overwrite or model.outline is None or not (folder / MANIFEST).is_file() or all(task.state == "done" for task in run.tasks):
+        return None
+    would_be = Manifest(
+        header=RowHeader.unknown(run.spec.model.name),
+        model=Fingerprint(weights_digest=model.outline.weights.digest),
+        versions=environment.scoring_versions(),
+        device=device,
+    )
+    try:
+        refuse_other_origin(folder, would_be)
+    except RequestError as error:
+        return str(error)
+    return None
+
+
+def _disk_obstacle(folder: Path, wanted: int, what: str) -> str | None:
+    place = folder.expanduser().absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    return f"{what} take {wanted / 1e9:.1f} GB, {free / 1e9:.1f} GB are free at {place}" if wanted * _SPARE > free else None

@@ -1,0 +1,60 @@
+"""FLOP per second of encoding: measured by earlier runs of the model on such a device, else what the device's file lets expect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.core.config import device_matches
+from harness.core.costs import read_costs
+from harness.core.errors import InputError
+from harness.core.records import Manifest, find_runs, read_manifest
+from harness.core.spec import GpuSpec, RunSpec
+from harness.evaluate.plan.values import Rate
+
+_ENOUGH = 2.0  # seconds of encoding, below which starting up is most of what was measured
+
+
+def encoding_rate(spec: RunSpec) -> Rate:
+    """The rate for a run; reads the manifests and costs of the runs of the model in its `results_dir`."""
+    flops, tokens, seconds, runs = 0.0, 0.0, 0.0, 0
+    for folder in _runs_like(spec):
+        windows = [line.encoding for line in read_costs(folder)[0] if line.encoding and line.encoding.flops > 0]
+        flops += sum(window.flops for window in windows)
+        tokens += sum(window.tokens for window in windows)
+        seconds += sum(window.encode_seconds for window in windows)
+        runs += bool(windows)
+    if seconds >= _ENOUGH:
+        told = f"measured in {runs} earlier run{'s' if runs > 1 else ''}: {tokens / seconds:,.0f} tokens/s, {_told(flops / seconds)}"
+        return Rate(flops_per_second=flops / seconds, source="measured", told=told)
+    expected = spec.gpu.flops_per_second(spec.dtype)
+    if expected is None:
+        told = f"no rate is known of {spec.gpu.name}: after a run of one task this plan has times (or set gpu.tflops and gpu.efficiency)"
+        return Rate(flops_per_second=None, source="unknown", told=told)
+    told = (
+        f"expected, not measured: {spec.gpu.tflops.of(spec.dtype):g} TFLOP/s in {spec.dtype} by the datasheet x "
+        f"{spec.gpu.efficiency.of(spec.dtype):g} (configs/gpu/{spec.gpu.name}.yaml) = {_told(expected)}"
+    )
+    return Rate(flops_per_second=expected, source="expected", told=told)
+
+
+def on_such_a_device(manifest: Manifest, gpu: GpuSpec) -> bool:
+    """Whether the run of the manifest was made on a device that `gpu` would accept."""
+    return manifest.device is not None and device_matches(gpu, manifest.device.label, manifest.device.memory_gib)
+
+
+def _runs_like(spec: RunSpec) -> Iterator[Path]:
+    """Runs of the same model in the same dtype and batch shapes, on such a device; of any tasks, `max_len` and `dim`."""
+    place = spec.results_dir / spec.model.name
+    for folder in find_runs(place) if place.is_dir() else []:
+        try:
+            manifest = read_manifest(folder)
+        except InputError:
+            continue
+        other = manifest.spec
+        if other and (other.dtype, other.gpu.encoding) == (spec.dtype, spec.gpu.encoding) and on_such_a_device(manifest, spec.gpu):
+            yield folder
+
+
+def _told(rate: float) -> str:
+    return f"{rate / 1e12:,.1f} TFLOP/s" if rate >= 1e12 else f"{rate / 1e9:,.1f} GFLOP/s"

@@ -1,0 +1,88 @@
+"""The distinct texts of a task as a plan needs them: a name, a token count and whether it is cut, for each.
+
+Counted where tokenizer and data are here, from the characters where only the data is, modelled from the known statistics where neither is.
+What is named equally is computed once, whichever of the three it is: a text has another name where `max_len` cuts it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.core.benchmark import TaskSpec
+from harness.evaluate.encode.names import Namer, keys_of
+from harness.evaluate.encode.shapes import ShapeLadder
+from harness.evaluate.encode.shards import Keys
+from harness.evaluate.encode.tokens import TextTokenizer
+from harness.evaluate.lengths import modelled_counts, tokens_per_character
+from harness.evaluate.plan.values import Basis
+
+IntArray = npt.NDArray[np.int64]
+
+_GOLDEN = 0x1E3779B97F4A7C15  # odd and without a pattern: spreads small numbers over 64 bits
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskTexts:
+    """Texts of a task, each once, in the order of its data. `texts`: [n], what tells a text from another. `names`: [n, 16], of their
+    vectors. `counts`: [n], tokens after cutting. `cut`: [n]."""
+
+    basis: Basis
+    texts: IntArray
+    names: Keys
+    counts: IntArray
+    cut: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+
+def counted_texts(texts: Sequence[str], tokenizer: TextTokenizer, ladder: ShapeLadder, digest: str) -> TaskTexts:
+    """Tokenised, and named as the encoder names them under the setting of the digest.
+
+    Raises:
+        InputError: a text holds a lone surrogate.
+    """
+    namer = Namer(digest)
+    names: list[bytes] = []
+    counts, cuts = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=bool)]
+    for chunk in tokenizer.tokenize_ahead(texts):
+        names += [namer.name(ladder.shape(len(ids)), ids) for ids in chunk.tokens.rows()]
+        counts.append(chunk.tokens.counts)
+        cuts.append(chunk.tokens.cut)
+    return TaskTexts(basis="counted", texts=_hashes(texts), names=keys_of(names), counts=np.concatenate(counts), cut=np.concatenate(cuts))
+
+
+def texts_by_characters(texts: Sequence[str], max_len: int) -> TaskTexts:
+    """Token counts by the rate of the length model; equal texts are known as such."""
+    hashes = _hashes(texts)
+    characters = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+    counts = np.rint(tokens_per_character(characters.mean() if len(texts) else 0.0) * characters).astype(np.int64) + 2
+    return TaskTexts(
+        basis="characters", texts=hashes, names=_names(hashes, counts, max_len), counts=np.minimum(counts, max_len), cut=counts > max_len
+    )
+
+
+def modelled_texts(task: TaskSpec, max_len: int) -> TaskTexts:
+    """The texts that the length model gives the task; what it shares with other tasks is not known."""
+    counts = modelled_counts(task)
+    start = int.from_bytes(hashlib.blake2b(task.name.encode(), digest_size=8).digest(), "little", signed=True)
+    texts = start ^ np.arange(len(counts), dtype=np.int64)
+    return TaskTexts(
+        basis="modelled", texts=texts, names=_names(texts, counts, max_len), counts=np.minimum(counts, max_len), cut=counts > max_len
+    )
+
+
+def _hashes(texts: Sequence[str]) -> IntArray:
+    digests = b"".join(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in texts)
+    return np.frombuffer(digests, dtype=np.int64)
+
+
+def _names(texts: IntArray, counts: IntArray, max_len: int) -> Keys:
+    """16 bytes that are equal where the text is and the length it is cut to, if it is."""
+    mixed = texts ^ (np.where(counts > max_len, max_len, 0) * _GOLDEN)
+    return np.repeat(mixed[:, None], 2, axis=1).view(np.uint8).reshape(-1, 16)

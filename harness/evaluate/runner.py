@@ -1,0 +1,308 @@
+"""A run: plan what is left to do, then task by task: load, encode, score, write. What is finished is neither lost nor computed again."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from harness.core import environment
+from harness.core.benchmark import Benchmark, TaskSpec, load_benchmark
+from harness.core.config import device_matches
+from harness.core.costs import CanaryCost, Cost, CostLine, Counters, PeakMemory, append_cost
+from harness.core.errors import InputError, MachineError, RequestError
+from harness.core.examples import Examples, write_examples
+from harness.core.files import atomic_write
+from harness.core.fingerprint import DeviceInfo
+from harness.core.records import (
+    MANIFEST,
+    BenchmarkName,
+    Made,
+    Manifest,
+    ModelName,
+    RowHeader,
+    ScoredWith,
+    TaskRecord,
+    read_manifest,
+    write_failure,
+    write_manifest,
+    write_record,
+)
+from harness.core.spec import Dtype, ModelSpec, RunSpec
+from harness.core.typed import plain
+from harness.data.types import LoadedTask
+from harness.evaluate.agenda import of_weights, runs_of_other_lengths, shared_scores, valid_records
+from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, peak_memory
+from harness.evaluate.encode.encoder import ENCODERS, Checked, Encoder
+from harness.evaluate.encode.pool import EncoderPool
+from harness.evaluate.evaluation import Evaluated, Evaluation, Progress
+from harness.evaluate.score.seeding import SEED
+from harness.evaluate.score.workers import ScoringPool
+
+UNCHECKED = {"verdict": "off"}
+"""What the manifest says of a model that was not checked before the run."""
+
+CARD_DTYPES: dict[Dtype, str] = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+"""How model cards spell what `dtype=` takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a run came to: names of tasks; `failed` maps a task to its error."""
+
+    folder: Path
+    computed: tuple[str, ...]
+    reused: tuple[str, ...]
+    failed: dict[str, str]
+    cost: Cost
+
+
+def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders: EncoderPool | None = None) -> Outcome:
+    """Run what of `spec` has no valid record yet, and write the records. `encoders`: weights that are loaded already.
+
+    Raises:
+        RequestError: another run is writing the folder, or the folder holds records of other weights or packages.
+        InputError, MachineError: the model can't be loaded, or the folder can't be written. A task's own errors become its record.
+        CanaryError: the model does not encode as it should.
+    """
+    benchmark = load_benchmark(spec.benchmark)
+    selected = benchmark.select(spec.tasks)
+    done = [] if spec.overwrite else _done(spec, selected)
+    todo = [task for task in selected if task not in done]
+    progress.plan(todo, done)
+    failed: dict[str, str] = {}
+    cost = Cost()
+    if todo:
+        with _exclusive(spec.folder):
+            encoders = encoders or EncoderPool()
+            encoder = encoders.encoder(spec, device)
+            if spec.dim is not None and spec.dim > encoder.embedding_dim:
+                raise RequestError(
+                    f"dim={spec.dim}: {spec.model.name} has {encoder.embedding_dim} dimensions; give at most that, or dim=null"
+                )
+            manifest = _manifest(spec, benchmark, encoder, describe_device(device))
+            if not spec.overwrite and (spec.folder / MANIFEST).is_file():
+                refuse_other_origin(spec.folder, manifest)
+            checked = encoders.check(spec, device) if spec.canary else None
+            if spec.canary and checked is None:
+                note = f"the model was not checked before the run (model.kind={spec.model.kind} has no check)"
+                manifest = replace(manifest, header=replace(manifest.header, notes=(*manifest.header.notes, note)))
+            _open_folder(spec, replace(manifest, canary=checked.found if checked else UNCHECKED))
+            sink = _Records(spec, benchmark, encoder, progress)
+            sink.checked(checked)
+            with ScoringPool(_workers(spec, device)) as pool:
+                evaluation = Evaluation(spec, encoder, pool, sink, progress)
+                evaluation.run(todo)
+            failed, cost = sink.errors, sink.finish(evaluation.waited, peak_memory(device))
+    return Outcome(
+        folder=spec.folder,
+        computed=tuple(task.name for task in todo if task.name not in failed),
+        reused=tuple(task.name for task in done),
+        failed=failed,
+        cost=cost,
+    )
+
+
+def _done(spec: RunSpec, tasks: Sequence[TaskSpec]) -> list[TaskSpec]:
+    """The tasks with a valid record of this run and of these weights, which are hashed only where there is a record."""
+    records = valid_records(spec, tasks)
+    return of_weights(records, ENCODERS.get(spec.model.kind).weights_digest(spec.model)) if records else []
+
+
+class _Records:
+    """The sink of a run: scores and errors become files of its folder as they come."""
+
+    def __init__(self, spec: RunSpec, benchmark: Benchmark, encoder: Encoder, progress: Progress) -> None:
+        self._spec = spec
+        self._benchmark = benchmark
+        self._progress = progress
+        fingerprint = encoder.fingerprint
+        self._model = ModelName(name=spec.model.name, commit=fingerprint.commit, weights_digest=fingerprint.weights_digest)
+        self._siblings = runs_of_other_lengths(spec, encoder.fingerprint.digest)
+        self._cost = Cost()
+        self.errors: dict[str, str] = {}
+
+    def shared(self, task: TaskSpec, loaded: LoadedTask) -> bool:
+        """Take the scores of a run that differs in `max_len` alone, where neither cuts a text of the task: the vectors are the same."""
+        found = shared_scores(self._spec, task, loaded, self._siblings)
+        if found is None:
+            return False
+        record, examples, folder = found
+        self._write(task, replace(record, made=replace(record.made, run=self._spec.digest)), examples)
+        self._append_cost(CostLine(tasks=(task.name,), shared_with=folder.name))
+        return True
+
+    def succeeded(self, result: Evaluated) -> None:
+        """Write the record and the line of its costs."""
+        made = Made(
+            run=self._spec.digest,
+            benchmark=BenchmarkName(name=self._benchmark.name, digest=self._benchmark.digest),
+            model=self._model,
+            data=result.loaded.provenance,
+            encoding=result.encoding,
+            scoring=ScoredWith(**asdict(self._spec.scoring), dim=self._spec.dim, seed=SEED),
+            versions=environment.scoring_versions(),
+        )
+        record = TaskRecord(
+            task=result.task.name,
+            split=result.task.split,
+            metrics=result.metrics,
+            dataset_revision=result.loaded.provenance.revision,
+            evaluation_time=round(sum(result.seconds.values()), 2),
+            made=made,
+        )
+        self._write(result.task, record, result.examples)
+        seconds = {key: round(value, 3) for key, value in result.seconds.items()}
+        self._append_cost(CostLine(tasks=(result.task.name,), seconds=seconds))
+        self._cost = replace(self._cost, scoring_seconds=self._cost.scoring_seconds + result.seconds["scoring"])
+
+    def failed(self, task: TaskSpec, error: BaseException, message: str, trace: str) -> None:
+        """Write the error."""
+        self.errors[task.name] = message
+        write_failure(self._spec.folder, task.name, kind=type(error).__name__, message=message, traceback=trace)
+
+    def checked(self, checked: Checked | None) -> None:
+        """Write the line of the check's seconds."""
+        if checked is not None:
+            self._append_cost(CostLine(canary=CanaryCost(seconds=checked.seconds)))
+
+    def window(self, tasks: Sequence[TaskSpec], counters: Counters) -> None:
+        """Write the line of what encoding has cost."""
+        self._append_cost(CostLine(tasks=tuple(task.name for task in tasks), encoding=counters))
+        self._cost = replace(self._cost, encoding=self._cost.encoding + counters)
+
+    def finish(self, waited: float, memory: PeakMemory) -> Cost:
+        """What the run has cost in all, written too."""
+        self._cost = replace(self._cost, waiting_seconds=waited)
+        self._append_cost(CostLine(run=self._cost, memory=memory))
+        return self._cost
+
+    def _write(self, task: TaskSpec, record: TaskRecord, examples: Examples) -> None:
+        """Examples first: a record never stands without them."""
+        write_examples(self._spec.folder, task, examples)
+        write_record(self._spec.folder, record)
+        self._progress.finished(task, score=record.main_score(task), error=None)
+
+    def _append_cost(self, line: CostLine) -> None:
+        append_cost(self._spec.folder, line)
+
+
+def _workers(spec: RunSpec, device: torch.device) -> int:
+    """Scoring processes: as asked; else beside a GPU a quarter of the cores, and none on a CPU, where the model has use for all of them."""
+    if spec.workers is not None:
+        return spec.workers
+    return 0 if device.type == "cpu" else max(1, (os.cpu_count() or 4) // 4)
+
+
+def _manifest(spec: RunSpec, benchmark: Benchmark, encoder: Encoder, device: DeviceInfo) -> Manifest:
+    """What a run is and runs with."""
+    fingerprint = encoder.fingerprint
+    header = RowHeader(
+        model=spec.model.name,
+        gpu=device.label,
+        dtype=CARD_DTYPES[spec.dtype],
+        size_gb=round(fingerprint.parameters * TORCH_DTYPE[spec.dtype].itemsize / 1e9, 2),
+        dim=spec.dim or encoder.embedding_dim,
+        max_len=spec.max_len,
+        notes=_notes(spec, device),
+    )
+    return Manifest(
+        header=header,
+        run=spec.digest,
+        spec=spec.settings,
+        benchmark=BenchmarkName(name=benchmark.name, digest=benchmark.digest),
+        model=fingerprint,
+        device=device,
+        versions=environment.scoring_versions(),
+        lock_differences=environment.lock_differences(),
+        source=environment.source_revision(),
+        machine=environment.machine(),
+        seed=SEED,
+    )
+
+
+def _open_folder(spec: RunSpec, manifest: Manifest) -> None:
+    """Write the manifest, with what an earlier one has that this version does not know, and `spec.yaml`."""
+    with contextlib.suppress(InputError):
+        manifest = replace(manifest, extra=read_manifest(spec.folder).extra)
+    write_manifest(spec.folder, manifest)
+    with atomic_write(spec.folder / "spec.yaml") as stream:
+        stream.write(yaml.safe_dump(spec.identity(), allow_unicode=True, sort_keys=True).encode())
+
+
+def refuse_other_origin(folder: Path, manifest: Manifest) -> None:
+    """Records in one folder are of one origin; what `manifest` does not state is not compared.
+
+    Raises:
+        RequestError: the folder's records were made with other weights, packages, or on another device.
+    """
+    try:
+        before = read_manifest(folder)
+    except InputError:
+        return  # a damaged manifest is written anew; every record states its own run, weights and versions
+    changed = [
+        f"{key}.{name}: {theirs.get(name)} there, {value} here"
+        for key in ("model", "versions", "device")
+        for theirs in [_stated(before, key)]
+        for name, value in _stated(manifest, key).items()
+        if theirs.get(name) != value and not isinstance(value, dict)
+    ]
+    has_records = any(path.name != MANIFEST for path in folder.glob("*.json"))
+    if changed and has_records:
+        raise RequestError(
+            f"{folder} holds records of another origin:\n  " + "\n  ".join(changed) + "\n"
+            "Add overwrite=true to compute them again, or name another results_dir=DIR (another model.name= for other weights)"
+        )
+
+
+def _stated(manifest: Manifest, key: str) -> Mapping[str, Any]:
+    part = getattr(manifest, key)
+    stated = part if isinstance(part, Mapping) else plain(part) if part is not None else {}
+    return {name: value for name, value in stated.items() if value not in ("", None, 0, {}, [])}
+
+
+def _notes(spec: RunSpec, device: DeviceInfo) -> tuple[str, ...]:
+    notes = []
+    if spec.data.source == "sample":
+        notes.append("embedded sample: not C-MTEB scores")
+    if spec.data.verify == "off":
+        notes.append("data identity not verified (data.verify=off)")
+    if not device_matches(spec.gpu, device.label, device.memory_gib):
+        notes.append(f"gpu={spec.gpu.name} was expected, {device.label} was used (gpu.mismatch=warn)")
+    if spec.model.kind != ModelSpec.kind:
+        notes.append(f"encoder of kind {spec.model.kind}, not canonical")
+    if not spec.canary:
+        notes.append("the model was not checked before the run (canary=off)")
+    differences = environment.lock_differences()
+    if differences:
+        told = ", ".join(f"{name} {found or 'missing'} instead of {locked}" for name, (found, locked) in differences.items())
+        notes.append(f"packages differ from the lock: {told}")
+    return tuple(notes)
+
+
+@contextlib.contextmanager
+def _exclusive(folder: Path) -> Iterator[None]:
+    """The folder for this process alone; the kernel frees it when the process ends, however it ends.
+
+    Raises:
+        RequestError: another process has it.
+        MachineError: the folder can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = (folder / ".lock").open("ab")
+    except OSError as error:
+        raise MachineError(f"can't write {folder}: {error.strerror}. Mend its permissions, or name another results_dir=DIR") from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RequestError(f"another run is writing {folder}: wait for it, or name another results_dir=DIR") from error
+        yield

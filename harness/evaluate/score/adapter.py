@@ -1,0 +1,107 @@
+"""The encoder as mteb 1.1.1 and BEIR want to see it: sliced, normalised, in the dtype that is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from harness.core.errors import EncodingError, RequestError
+from harness.evaluate.score.seeding import preserved_random_state
+
+ScoringDtype = Literal["float32", "model"]
+
+
+class EmbeddingModel:
+    """What every task but Retrieval is given, in the place of the SentenceTransformer of the card's script.
+
+    `encode_raw` maps n texts to their raw vectors: a CPU tensor [n, full dimension] in the model's own dtype, a pure function of each text.
+    `dim` slices first; then `F.normalize(p=2, dim=1)` in the model's dtype, as sentence-transformers 6.2 does with `truncate_dim` and
+    `normalize_embeddings`. `dtype="float32"` widens the result; `dtype="model"` gives what sentence-transformers hands to mteb on a CPU:
+    half-precision arrays for fp16, float32 arrays for bf16 (numpy has no bfloat16), tensors in the model's dtype.
+
+    Raises:
+        RequestError: `dim` is no positive number, or (when encoding) larger than the model's.
+    """
+
+    def __init__(
+        self,
+        encode_raw: Callable[[Sequence[str]], torch.Tensor],
+        *,
+        dim: int | None,
+        dtype: ScoringDtype,
+        query_instruction: str | None,
+    ) -> None:
+        if dim is not None and dim < 1:
+            raise RequestError(f"dim={dim}: expected a positive number, or dim=null for all dimensions of the model")
+        self.query_instruction = query_instruction
+        self._encode_raw = encode_raw
+        self._dim = dim
+        self._dtype = dtype
+
+    def encode(self, sentences: Sequence[str], *, convert_to_tensor: bool = False, **_: Any) -> np.ndarray | torch.Tensor:
+        """The vectors of `sentences`, [n, dim]: a numpy array, or a tensor where mteb asks for one (Reranking).
+
+        Further keywords of mteb (`batch_size`, `show_progress_bar`) change nothing: no vector depends on its batch.
+
+        Raises:
+            RequestError: `dim` is larger than the model's.
+            EncodingError: a vector has no direction (NaN, infinity, length zero) once it is normalised.
+        """
+        vectors = self.vectors(list(sentences))
+        if convert_to_tensor:
+            return vectors
+        return np.asarray((vectors.float() if vectors.dtype is torch.bfloat16 else vectors).numpy())
+
+    def vectors(self, texts: list[str]) -> torch.Tensor:
+        """The vectors of `texts` in the dtype that is scored, [n, dim]; raises as `encode` does."""
+        with torch.no_grad(), preserved_random_state():
+            raw = self._encode_raw(texts)
+            if self._dim is not None and self._dim > raw.shape[1]:
+                raise RequestError(f"dim={self._dim}: the model has {raw.shape[1]} dimensions; set dim to at most that, or dim=null")
+            vectors = functional.normalize(raw[:, : self._dim], p=2, dim=1)
+            _refuse_directionless(vectors, texts)
+            return vectors.float() if self._dtype == "float32" else vectors
+
+
+class RetrievalModel:
+    """What Retrieval tasks are given: a DRESModel of mteb 1.1.1, written as in the card's script.
+
+    Queries take the instruction (the convention of the bge models: Retrieval only), passages join title and text. Arrays come back
+    whatever BEIR asks for, so that on every device the similarities are computed as the card's script did.
+    """
+
+    def __init__(self, model: EmbeddingModel) -> None:
+        self._model = model
+
+    def encode_queries(self, queries: Sequence[str], **_: Any) -> np.ndarray | torch.Tensor:
+        """The vectors of the queries, [n, dim]; raises as `EmbeddingModel.encode` does."""
+        return self._model.encode([query_text(query, self._model.query_instruction) for query in queries])
+
+    def encode_corpus(self, corpus: Sequence[Mapping[str, str]], **_: Any) -> np.ndarray | torch.Tensor:
+        """The vectors of the passages, [n, dim]; raises as `EmbeddingModel.encode` does."""
+        return self._model.encode([passage_text(passage) for passage in corpus])
+
+
+def query_text(query: str, instruction: str | None) -> str:
+    """What is encoded for a Retrieval query."""
+    return f"{instruction or ''}{query}"
+
+
+def passage_text(passage: Mapping[str, str]) -> str:
+    """What is encoded for a passage: title and text joined and stripped, as in the card's script."""
+    return f"{passage.get('title', '')} {passage['text']}".strip()
+
+
+def _refuse_directionless(vectors: torch.Tensor, texts: list[str]) -> None:
+    """In fp16 a length above 65,504 is infinite, and the vector normalises to zeros without a NaN to be seen."""
+    good = torch.isfinite(vectors).all(dim=1) & (vectors != 0).any(dim=1)
+    if not bool(good.all()):
+        index = int((~good).nonzero()[0])
+        raise EncodingError(
+            f"the vector of text {index} of {len(texts)} ({texts[index][:40]!r}) has no direction in {vectors.dtype} once normalised: "
+            "expected finite numbers, not all zero. Choose dtype=bf16 or dtype=fp32, whose range is wider."
+        )

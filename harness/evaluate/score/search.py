@@ -1,0 +1,258 @@
+"""Exact search in bounded memory, with the results of BEIR 2.2.0's `DenseRetrievalExactSearch` down to its ties.
+
+BEIR multiplies all queries with 50,000 passages at a time, and merges with a Python heap per query. Here queries come in blocks too, and
+where a judged passage stands is counted (`candidates`). That is BEIR's result wherever no other passage has a judged passage's similarity.
+For the other queries, and for all in half precision, where ties are the rule, BEIR's way is followed, with sorted integers instead of the
+heap: passages sorted by length (longest first), `torch.topk` of 1,001 per chunk (which of several equal similarities at its edge it takes
+is its own affair, a function of the row), the heap's order by (similarity, id), the passage called as the query dropped.
+
+A similarity is a pure function of its two vectors (on one kind of CPU): every matrix product has one shape, runs on one thread, and zero
+rows fill the last one. In BEIR's the last bit depends on the number of queries, of passages, and of cores.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from harness.evaluate.score.adapter import RetrievalModel
+from harness.evaluate.score.candidates import Candidates, sample_floors
+from harness.evaluate.score.ranking import CUTOFFS, Ranks, mean_metrics, query_values
+from harness.evaluate.score.threads import one_thread
+
+IntArray = NDArray[np.int64]
+
+KEPT = CUTOFFS[-1]
+"""Passages kept per query."""
+CHUNK = 50_000
+"""Passages per `torch.topk`: BEIR's `corpus_chunk_size` as mteb 1.1.1 sets it."""
+TILE = (256, 2000)
+"""Queries and passages per matrix product."""
+ENCODED = 8192
+"""Passages encoded and normalised at a time."""
+DROPPED = np.iinfo(np.int64).min
+
+
+def search_metrics(
+    corpus: Mapping[str, Mapping[str, str]],
+    queries: Mapping[str, str],
+    qrels: Mapping[str, Mapping[str, int]],
+    model: RetrievalModel,
+    *,
+    chunk: int = CHUNK,
+) -> dict[str, float]:
+    """What `AbsTaskRetrieval.evaluate` of mteb 1.1.1 returns: five metrics at six cut-offs, rounded to 5 digits."""
+    return mean_metrics(search_queries(corpus, queries, qrels, model, chunk=chunk))
+
+
+def search_queries(
+    corpus: Mapping[str, Mapping[str, str]],
+    queries: Mapping[str, str],
+    qrels: Mapping[str, Mapping[str, int]],
+    model: RetrievalModel,
+    *,
+    chunk: int = CHUNK,
+) -> dict[str, NDArray[np.float64]]:
+    """The values of every query at six cut-offs, unrounded (`query_values`); after the queries, those that are judged but not among them.
+
+    Memory beyond the vectors of the corpus and the queries: per thread of torch 256 similarities for each of `chunk` passages (51 MB in
+    float32), and about as much again where ties are followed.
+    """
+    ids = sorted(corpus, key=lambda key: len(corpus[key].get("title", "") + corpus[key].get("text", "")), reverse=True)
+    position = {key: index for index, key in enumerate(ids)}
+    by_id = np.empty(len(ids), dtype=np.int64)
+    by_id[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
+    passages = _corpus_matrix([corpus[key] for key in ids], model)
+    names = list(queries)
+    vectors = _normalised(model.encode_queries([queries[name] for name in names]))
+    judged = _judged(names, position, qrels)
+    own = np.array([position.get(name, -1) for name in names])
+
+    def count_block(rows: IntArray) -> list[IntArray | None]:
+        return _counted(vectors[rows[0] : rows[-1] + 1], passages, [judged.places_of(row) for row in rows], own[rows], chunk)
+
+    def follow_block(rows: IntArray) -> tuple[list[IntArray], IntArray]:
+        namesakes = np.where(own[rows] < 0, -1, by_id[own[rows]])
+        offered = _offered(vectors[torch.from_numpy(rows)], passages, by_id, namesakes, chunk)
+        return _followed(offered, [by_id[judged.places_of(row)] for row in rows])
+
+    ranks: list[IntArray | None] = [None] * len(names)
+    with one_thread() as threads, ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        if vectors.dtype == torch.float32:
+            ranks = list(itertools.chain.from_iterable(pool.map(count_block, _blocks(np.arange(len(names))))))
+        tied = np.flatnonzero([rank is None for rank in ranks])
+        followed = list(pool.map(follow_block, _blocks(tied)))
+    found = judged.ranked(ranks, followed)
+    values = query_values(found, [qrels.get(name, {}) for name in names])
+    unasked = len(qrels.keys() - queries.keys())
+    return {name: np.append(column, np.full(unasked, 0.0 if name.startswith("rr_") else np.nan)) for name, column in values.items()}
+
+
+def similarities(queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
+    """The dot products of at most 256 queries with all passages, [queries, passages], in the dtype of the vectors.
+
+    Call it on one thread (`one_thread`): then an element's bits depend on its two vectors alone, not on their places or neighbours.
+    """
+    rows = _filled(queries, TILE[0])
+    products = torch.empty((TILE[0], math.ceil(len(passages) / TILE[1]) * TILE[1]), dtype=queries.dtype)
+    for start in range(0, len(passages), TILE[1]):
+        torch.mm(rows, _filled(passages[start : start + TILE[1]], TILE[1]).T, out=products[:, start : start + TILE[1]])
+    return products[: len(queries), : len(passages)]
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """The passages of the corpus that are relevant to a query: one entry each, ordered by the query's number."""
+
+    query: IntArray
+    place: IntArray
+    grade: IntArray
+    bounds: IntArray
+
+    def places_of(self, query: int) -> IntArray:
+        return self.place[self.bounds[query] : self.bounds[query + 1]]
+
+    def ranked(self, counted: Sequence[IntArray | None], followed: Sequence[tuple[list[IntArray], IntArray]]) -> Ranks:
+        """The ranks of all queries; those that were not counted are the rows of `followed`."""
+        replayed = itertools.chain.from_iterable(ranks for ranks, _ in followed)
+        rank = np.concatenate([next(replayed) if ranks is None else ranks for ranks in counted])
+        ranks, grades = _tabled(self.query, rank, self.grade, rows=len(counted))
+        first = ranks[:, :1].sum(axis=1)
+        first[[ranks is None for ranks in counted]] = np.concatenate([np.empty(0, dtype=np.int64), *(part for _, part in followed)])
+        return Ranks(ranks, grades, first)
+
+
+def _judged(names: Sequence[str], position: Mapping[str, int], qrels: Mapping[str, Mapping[str, int]]) -> _Judged:
+    entries = [
+        (query, position[key], grade)
+        for query, name in enumerate(names)
+        for key, grade in qrels.get(name, {}).items()
+        if grade > 0 and key in position
+    ]
+    query, place, grade = np.array(entries, dtype=np.int64).reshape(-1, 3).T.copy()
+    return _Judged(query, place, grade, np.searchsorted(query, np.arange(len(names) + 1)))
+
+
+def _blocks(rows: IntArray) -> list[IntArray]:
+    return [rows[start : start + TILE[0]] for start in range(0, len(rows), TILE[0])]
+
+
+def _filled(vectors: torch.Tensor, rows: int) -> torch.Tensor:
+    return vectors if len(vectors) == rows else functional.pad(vectors, (0, 0, 0, rows - len(vectors)))
+
+
+def _corpus_matrix(passages: Sequence[Mapping[str, str]], model: RetrievalModel) -> torch.Tensor:
+    parts = (_normalised(model.encode_corpus(passages[start : start + ENCODED])) for start in range(0, len(passages), ENCODED))
+    first = next(parts)
+    matrix = torch.empty((len(passages), first.shape[1]), dtype=first.dtype)
+    matrix[: len(first)] = first
+    row = len(first)
+    for part in parts:
+        matrix[row : row + len(part)] = part
+        row += len(part)
+    return matrix
+
+
+def _normalised(vectors: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """As BEIR's `cos_sim` does once more, in the dtype of the vectors."""
+    return functional.normalize(torch.as_tensor(vectors), p=2, dim=1)
+
+
+def _counted(queries: torch.Tensor, passages: torch.Tensor, judged: Sequence[IntArray], own: IntArray, chunk: int) -> list[IntArray | None]:
+    """Per query the ranks of its judged passages, 0 where one is not kept; None where ties have a say."""
+    found: list[Candidates] = []
+    reached = np.empty(min(chunk, len(passages)), dtype=np.bool_)
+    for start in range(0, len(passages), chunk):
+        scores = similarities(queries, passages[start : start + chunk]).numpy()
+        found = found or [Candidates(KEPT + 1, floor) for floor in sample_floors(scores, KEPT + 1)]
+        for candidates, row in zip(found, scores, strict=True):
+            candidates.offer(row, start, reached[: len(row)])
+    ranks = [candidates.ranks(places, without=namesake) for candidates, places, namesake in zip(found, judged, own.tolist(), strict=True)]
+    return [None if rank is None else np.where(rank <= KEPT, rank, 0) for rank in ranks]
+
+
+def _offered(queries: torch.Tensor, passages: torch.Tensor, by_id: IntArray, own: IntArray, chunk: int) -> IntArray:
+    """[queries, offered] keys of the passages that BEIR puts on each query's heap, in its order; `DROPPED` for the query's namesake.
+
+    A key is the similarity (as an integer of the same order) in the upper half and the passage's place among the sorted ids in
+    the lower: keys compare as BEIR's (similarity, id) and, descending, are in trec_eval's order.
+    """
+    keys = []
+    for start in range(0, len(passages), chunk):
+        scores = similarities(queries, passages[start : start + chunk])
+        values, columns = torch.topk(scores, min(KEPT + 1, scores.shape[1]), dim=1, largest=True, sorted=False)
+        lower = by_id[start + columns.numpy()]
+        keys.append(np.where(lower == own[:, None], DROPPED, (_ordered(values) << 32) | lower))
+    return np.concatenate(keys, axis=1)
+
+
+def _ordered(values: torch.Tensor) -> IntArray:
+    """Integers that compare as the floats do (-0.0 as 0.0)."""
+    bits = (values.float() + 0.0).numpy().view(np.int32)
+    return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
+
+
+def _followed(offered: IntArray, judged: Sequence[IntArray]) -> tuple[list[IntArray], IntArray]:
+    """Per query the ranks of its judged passages (places among the sorted ids), 0 where one is not kept; and its `Ranks.first`."""
+    best = np.sort(offered, axis=1)[:, ::-1][:, :KEPT]
+    query = np.repeat(np.arange(len(judged)), [len(passages) for passages in judged])
+    passage = np.concatenate(judged)
+    same = ((best[query] & 0xFFFFFFFF) == passage[:, None]) & (best[query] != DROPPED)
+    rank = np.where(same.any(axis=1), same.argmax(axis=1) + 1, 0)
+    ranks, _ = _tabled(query, rank, rank, rows=len(judged))
+    return np.split(rank, np.searchsorted(query, np.arange(1, len(judged)))), _first_ranks(offered, best, ranks)
+
+
+def _tabled(query: IntArray, rank: IntArray, grade: IntArray, *, rows: int) -> tuple[IntArray, IntArray]:
+    """`Ranks.ranks` and `Ranks.grades` from lists with an entry per judged passage."""
+    kept = rank > 0
+    query, rank, grade = query[kept], rank[kept], grade[kept]
+    order = np.lexsort((rank, query))
+    query, rank, grade = query[order], rank[order], grade[order]
+    column = np.arange(len(query)) - np.searchsorted(query, query)
+    ranks, grades = (np.zeros((rows, int(column.max(initial=-1)) + 1), dtype=np.int64) for _ in range(2))
+    ranks[query, column], grades[query, column] = rank, grade
+    return ranks, grades
+
+
+def _first_ranks(offered: IntArray, best: IntArray, ranks: IntArray) -> IntArray:
+    """Each query's first relevant rank in a stable sort by similarity of BEIR's heap, as mteb's MRR has it; 0 where none was kept.
+
+    Only where a relevant passage shares the similarity of irrelevant ones does the heap's order matter; there it is replayed.
+    """
+    if not ranks.shape[1]:
+        return np.zeros(len(best), dtype=np.int64)
+    rows = np.flatnonzero(ranks[:, 0])
+    level = best[rows, ranks[rows, 0] - 1] >> 32
+    above = ((best[rows] >> 32) > level[:, None]).sum(axis=1)
+    equal = ((best[rows] >> 32) == level[:, None]).sum(axis=1)
+    hits = ((ranks[rows] > above[:, None]) & (ranks[rows] <= (above + equal)[:, None])).sum(axis=1)
+    first = np.zeros(len(best), dtype=np.int64)
+    first[rows] = above + 1
+    for index in np.flatnonzero(hits < equal):
+        row = rows[index]
+        wanted = set(best[row, ranks[row][ranks[row] > 0] - 1].tolist())
+        tied = [key for key in _heap(offered[row].tolist()) if key >> 32 == level[index]]
+        first[row] += next(place for place, key in enumerate(tied) if key in wanted)
+    return first
+
+
+def _heap(offered: list[int]) -> list[int]:
+    """BEIR's heap at the end of its search, in the order of its list."""
+    heap: list[int] = []
+    for key in offered:
+        if key != DROPPED:
+            if len(heap) < KEPT:
+                heapq.heappush(heap, key)
+            else:
+                heapq.heappushpop(heap, key)
+    return heap

@@ -1,0 +1,160 @@
+"""Scores of a task: its data in a fresh task object of mteb 1.1.1, its metrics as mteb nests them, the examples behind them."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from harness.core.benchmark import TaskSpec, TaskType
+from harness.core.errors import InputError
+from harness.core.examples import Examples
+from harness.data.types import ClassificationData, ClusteringData, PairData, RerankingData, RetrievalData, TaskData
+from harness.evaluate.score.adapter import EmbeddingModel, RetrievalModel, passage_text, query_text
+from harness.evaluate.score.degenerate import refuse_degenerate
+from harness.evaluate.score.observed import evaluate_observed, query_examples
+from harness.evaluate.score.ranking import mean_metrics
+from harness.evaluate.score.reference import check_scoring_packages, fresh_task, quiet_reference
+from harness.evaluate.score.search import search_queries
+from harness.evaluate.score.seeding import SEED, preserved_random_state, seed_generators
+from harness.evaluate.score.threads import one_thread
+
+__all__ = ["SEED", "SEEDED", "Search", "TaskScores", "planned_texts", "score_examples", "score_task"]
+
+Search = Literal["reference", "exact"]
+
+SEEDED: tuple[TaskType, ...] = ("Classification", "Clustering")
+"""The types whose scores hang on a seed: training samples, starts of k-means."""
+
+
+@dataclass(frozen=True)
+class TaskScores:
+    """A task's metrics, 0 to 1, nested as in mteb 1.1.1's JSON (under the language where it does), plain floats; and its examples."""
+
+    metrics: dict[str, Any]
+    examples: Examples
+
+
+def score_task(task: TaskSpec, data: TaskData, model: EmbeddingModel, *, search: Search) -> dict[str, Any]:
+    """The metrics of `score_examples`; raises as it does."""
+    return score_examples(task, data, model, search=search).metrics
+
+
+def score_examples(task: TaskSpec, data: TaskData, model: EmbeddingModel, *, search: Search, seed: int = SEED) -> TaskScores:
+    """All metrics of the task's split, and what every example contributed to them.
+
+    The result is a function of the arguments alone: every task starts from a fresh task object and from generators at 42, as in the card's
+    script, and the caller finds its generators as it left them. Any other `seed` is another protocol: it tells how much hangs on 42.
+
+    Raises:
+        InputError: no score is defined on this data (labels of one class, constant scores, nothing to rank).
+        RequestError: `dim` is larger than the model's.
+        EncodingError: a vector has no direction.
+        MachineError: the scoring packages are not the pinned ones.
+    """
+    check_scoring_packages()
+    refuse_degenerate(task, data)
+    if search == "exact" and isinstance(data, RetrievalData):
+        columns = search_queries(_corpus(data), data.queries, data.qrels, RetrievalModel(model))
+        return TaskScores(mean_metrics(columns), query_examples(data, columns))
+    with preserved_random_state(), quiet_reference(), one_thread():
+        metrics, examples = _evaluate(task, data, model, seed=seed)
+    plain: dict[str, Any] = _plain(metrics)
+    _refuse_undefined(task, plain, "")
+    return TaskScores(plain, examples)
+
+
+def planned_texts(task: TaskSpec, data: TaskData, query_instruction: str | None, *, seed: int = SEED) -> list[str]:
+    """The distinct texts that `score_task` (`score_examples` with that seed) will ask the model for, in the order of the data.
+
+    Of the training texts of a Classification task these are only the rows that its experiments sample.
+    """
+    match data:
+        case ClassificationData():
+            texts = [*_sampled_texts(task, data, seed), *data.test.texts]
+        case ClusteringData():
+            texts = [text for one in data.sets for text in one.texts]
+        case PairData():
+            texts = [*data.first, *data.second]
+        case RerankingData():
+            scored = [sample for sample in data.samples if sample.positive and sample.negative]
+            texts = [text for sample in scored for text in (sample.query, *sample.positive, *sample.negative)]
+        case RetrievalData():
+            passages = (passage_text(passage) for passage in _corpus(data).values())
+            texts = [*(query_text(query, query_instruction) for query in data.queries.values()), *passages]
+    return list(dict.fromkeys(texts))
+
+
+def _evaluate(task: TaskSpec, data: TaskData, model: EmbeddingModel, *, seed: int) -> tuple[Mapping[str, Any], Examples]:
+    reference = fresh_task(task)
+    if isinstance(data, RetrievalData):
+        # C_MTEB's own defaultdict: mteb's MRR looks up queries without a judgement and divides by the number of keys afterwards.
+        qrels = defaultdict(dict, {query: dict(grades) for query, grades in data.qrels.items()})
+        reference.corpus, reference.queries, reference.relevant_docs = ({task.split: part} for part in (_corpus(data), data.queries, qrels))
+    else:
+        dataset = _dataset(task, data)
+        reference.dataset = {task.language: dataset} if task.language else dataset
+    reference.data_loaded = True
+    seed_generators(seed)
+    encoder = RetrievalModel(model) if isinstance(data, RetrievalData) else model
+    evaluators: dict[str, Any] = {"seed": seed} if task.type in SEEDED else {}  # mteb hands it on to every evaluator it makes
+    return evaluate_observed(task, data, lambda: reference.evaluate(encoder, task.split, **evaluators))
+
+
+def _dataset(task: TaskSpec, data: TaskData) -> dict[str, Any]:
+    """The splits in the columns of mteb, as lists: the lazy columns of `datasets` are read row by row (3.65 s a pass over 53,360 rows)."""
+    match data:
+        case ClassificationData():
+            return {
+                "train": {"text": list(data.train.texts), "label": list(data.train.labels)},
+                task.split: {"text": list(data.test.texts), "label": list(data.test.labels)},
+            }
+        case ClusteringData():
+            return {task.split: [{"sentences": list(one.texts), "labels": list(one.labels)} for one in data.sets]}
+        case PairData() if task.type == "PairClassification":
+            return {task.split: [{"sent1": list(data.first), "sent2": list(data.second), "labels": [int(label) for label in data.target]}]}
+        case PairData():
+            return {task.split: {"sentence1": list(data.first), "sentence2": list(data.second), "score": list(data.target)}}
+        case RerankingData():
+            samples = [{"query": one.query, "positive": list(one.positive), "negative": list(one.negative)} for one in data.samples]
+            return {task.split: samples}
+        case RetrievalData():
+            raise AssertionError(task.name)
+
+
+def _corpus(data: RetrievalData) -> dict[str, dict[str, str]]:
+    """Passages as C_MTEB hands them over: no title where the data has none."""
+    return {key: {"title": data.titles[key], "text": text} if key in data.titles else {"text": text} for key, text in data.corpus.items()}
+
+
+def _sampled_texts(task: TaskSpec, data: ClassificationData, seed: int) -> list[str]:
+    """The training rows of all experiments, drawn by mteb's own sampler; each evaluator seeds the generators before the next draw."""
+    with preserved_random_state():
+        reference = fresh_task(task)
+        texts: list[str] = []
+        indices = None
+        for _ in range(reference.n_experiments):
+            seed_generators(seed)
+            drawn, _, indices = reference._undersample_data(data.train.texts, data.train.labels, reference.samples_per_label, indices)
+            texts += drawn
+    return texts
+
+
+def _plain(value: Any) -> Any:
+    """Numbers as Python floats: numpy 2 leaves thresholds in float16 and float32, which JSON does not take."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return float(value)
+
+
+def _refuse_undefined(task: TaskSpec, metrics: Mapping[str, Any], path: str) -> None:
+    for key, value in metrics.items():
+        if isinstance(value, Mapping):
+            _refuse_undefined(task, value, f"{path}{key}.")
+        elif not math.isfinite(value):
+            cause = "all pairs have the same similarity" if task.type == "STS" else "the vectors do not tell the texts apart"
+            raise InputError(
+                f"{task.name}: {path}{key} is {value}: {cause}. Check that the model and its tokenizer fit the language of the data."
+            )

@@ -1,0 +1,126 @@
+"""Scoring beside encoding: tasks are scored in processes of their own while the model goes on with the next texts.
+
+A score is computed on one thread from generators at 42 (`score_examples`), so it is the same digits in this process and in any other.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from harness.core.benchmark import TaskSpec
+from harness.core.errors import MachineError
+from harness.core.examples import Examples
+from harness.core.spec import ScoringSpec
+from harness.data.types import TaskData
+from harness.evaluate.score.adapter import EmbeddingModel
+from harness.evaluate.score.seeding import SEED
+from harness.evaluate.score.tasks import score_examples
+
+_VECTORS = "vectors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringJob:
+    """A task and all it needs: `vectors` [len(texts), full dimension] are the raw ones of its `planned_texts`."""
+
+    task: TaskSpec
+    data: TaskData
+    texts: Sequence[str]
+    vectors: torch.Tensor
+    dim: int | None
+    scoring: ScoringSpec
+    query_instruction: str | None
+    seed: int = SEED
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The metrics of a task as mteb nests them, its examples, and the wall seconds that scoring took."""
+
+    metrics: dict[str, Any]
+    examples: Examples
+    seconds: float
+
+
+class ScoringPool:
+    """Scores jobs in `workers` processes, or with none of them at once in this one. Used as a context: leaving it ends the processes."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._count = 0
+
+    def __enter__(self) -> ScoringPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        if self._scratch is not None:
+            self._scratch.cleanup()
+
+    def submit(self, job: ScoringJob) -> Future[Scored]:
+        """The job's result, later; an error of `score_examples` is the future's.
+
+        Raises:
+            MachineError: the processes have died.
+        """
+        if self._workers == 0:
+            return _done(job)
+        if self._pool is None or self._scratch is None:
+            # spawned, not forked: a copy of a process whose threads hold locks may never wake up
+            self._pool = ProcessPoolExecutor(self._workers, mp_context=multiprocessing.get_context("spawn"))
+            self._scratch = tempfile.TemporaryDirectory(prefix="harness-scoring-")
+        self._count += 1
+        path = Path(self._scratch.name) / f"{self._count}.safetensors"
+        save_file({_VECTORS: job.vectors.contiguous()}, path)
+        try:
+            return self._pool.submit(_score_file, replace(job, vectors=torch.empty(0)), path)
+        except BrokenProcessPool as error:
+            raise dead_worker() from error
+
+
+def dead_worker() -> MachineError:
+    """The error for processes that ended without an answer."""
+    return MachineError("a scoring process died, most likely for want of memory: run again with workers=0")
+
+
+def score_job(job: ScoringJob) -> Scored:
+    """Score in this process; raises as `score_examples` does."""
+    started = time.perf_counter()
+    row = {text: number for number, text in enumerate(job.texts)}
+    model = EmbeddingModel(
+        lambda texts: job.vectors[[row[text] for text in texts]],
+        dim=job.dim,
+        dtype=job.scoring.dtype,
+        query_instruction=job.query_instruction,
+    )
+    scores = score_examples(job.task, job.data, model, search=job.scoring.search, seed=job.seed)
+    return Scored(scores.metrics, scores.examples, time.perf_counter() - started)
+
+
+def _score_file(job: ScoringJob, path: Path) -> Scored:
+    vectors = load_file(path)[_VECTORS]
+    path.unlink()
+    return score_job(replace(job, vectors=vectors))
+
+
+def _done(job: ScoringJob) -> Future[Scored]:
+    future: Future[Scored] = Future()
+    try:
+        future.set_result(score_job(job))
+    except Exception as error:  # noqa: BLE001  handed to whoever asks for the result
+        future.set_exception(error)
+    return future
