@@ -20,7 +20,7 @@ SEES: dict[str, set[str]] = {
     "show": {"core", "data", "evaluate", "read"},
     "commands": {"core", "data", "evaluate", "read", "show"},
 }
-"""The wings, and from which other wings each imports. `evaluate` writes typed files (of `core`), `read` reads them; they never meet elsewhere.
+"""The wings, and from which other wings each imports. `evaluate` writes typed files (of `core`), `read` reads them.
 `show` sees results of all wings as values, and nothing but `commands` sees `show`."""
 
 FACE = {"harness", "harness.__main__"}

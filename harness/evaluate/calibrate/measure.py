@@ -86,8 +86,8 @@ def calibrate(
 ) -> Calibrated:
     """The noise floors of a run, from its data and the store of its vectors.
 
-    `overrides`: where things are (`harness.evaluate.calibrate.request.PLACES`). `draws`: re-scorings for rounding, half as many at `WIDE` times
-    its scale, and as many for seeds. `tasks`: names or types, by default all that the run has.
+    `overrides`: where things are (`harness.evaluate.calibrate.request.PLACES`). `draws`: re-scorings for rounding, half as many at `WIDE`
+    times its scale, and as many for seeds. `tasks`: names or types, by default all that the run has.
 
     Raises:
         RequestError: an unknown part, task or key, fewer than 3 draws, a folder that is no run, tasks that the run does not have.
