@@ -276,3 +276,13 @@ class TestRuns:
         lines = (third.folder / "costs.jsonl").read_text(encoding="utf-8")
         assert second.folder.name in lines
         assert first.folder.name not in lines
+
+
+def test_the_file_names_its_schema_and_task_by_keys_that_never_change(tmp_path: Path) -> None:
+    """Files that other versions wrote stay readable, whatever the modules are called."""
+    task, examples = examples_of("STSB")
+    metadata = pq.read_schema(write_examples(tmp_path, task, examples)).metadata
+    assert {key: value for key, value in metadata.items() if key.startswith(b"harness.")} == {
+        b"harness.schema": b"1",
+        b"harness.task": b"STSB",
+    }

@@ -99,7 +99,7 @@ def write_examples(folder: Path, task: TaskSpec, examples: Examples) -> Path:
     """
     units(task, examples)
     table = pa.table({name: pa.array(column) for name, column in examples.columns.items()})
-    table = table.replace_schema_metadata({"harness.core.schema": SCHEMA, "harness.task": task.name})
+    table = table.replace_schema_metadata({"harness.schema": SCHEMA, "harness.task": task.name})
     path = examples_path(folder, task)
     with atomic_write(path) as stream:
         pq.write_table(table, stream, compression="zstd")
@@ -121,7 +121,7 @@ def read_examples(folder: Path, task: TaskSpec) -> Examples:
         columns = {name: np.asarray(table[name].to_pylist()) for name in table.column_names}
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise InputError(f"{path} can't be read as Parquet ({error}): delete it and run the task again") from error
-    found, schema = metadata.get("harness.task"), metadata.get("harness.core.schema")
+    found, schema = metadata.get("harness.task"), metadata.get("harness.schema")
     if found != task.name:
         raise InputError(f"{path} has the examples of {found!r}, expected {task.name}: delete it and run the task again")
     if schema != SCHEMA:
