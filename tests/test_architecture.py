@@ -23,7 +23,7 @@ SEES: dict[str, set[str]] = {
 """The wings, and from which other wings each imports. `evaluate` writes typed files (of `core`), `read` reads them.
 `show` sees results of all wings as values, and nothing but `commands` sees `show`."""
 
-FACE = {"harness", "harness.__main__"}
+FACE = {"harness", "harness.__main__", "harness.api"}
 """What stands beside the wings: the package's own face, which may import any of them."""
 
 

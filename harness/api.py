@@ -1,0 +1,219 @@
+"""The Python API for notebooks and scripts: run, read, check and explain, on the same rooms as the command line (docs/api.md).
+
+Scores in data frames are points, 0 to 100, unrounded. Errors are those of `harness.core.errors`; nothing is printed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from harness.core.benchmark import Benchmark, load_benchmark
+from harness.core.calibration import points
+from harness.core.errors import InputError, RequestError
+from harness.core.examples import read_examples
+from harness.core.records import Run, read_run
+from harness.read.leaderboard import leaderboard_row, load_rows
+
+if TYPE_CHECKING:
+    import pandas
+
+    from harness.read.drift.check import DriftReport
+    from harness.read.explain.build import Explanation
+
+Place = str | Path | Run
+"""A folder or model card, or a run that was read from one."""
+
+_PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_/.+-]*")
+_KEYWORDS = {"null", "true", "false", "nan", "inf", "yes", "no", "on", "off"}
+
+
+class Runs(Sequence[Run]):
+    """Runs, published results and model cards, in the order in which they were named."""
+
+    def __init__(self, runs: Iterable[Run], benchmark: Benchmark) -> None:
+        self._runs = list(runs)
+        self.benchmark = benchmark
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    @overload
+    def __getitem__(self, index: int) -> Run: ...
+    @overload
+    def __getitem__(self, index: slice) -> Runs: ...
+    def __getitem__(self, index: int | slice) -> Run | Runs:
+        return Runs(self._runs[index], self.benchmark) if isinstance(index, slice) else self._runs[index]
+
+    def __repr__(self) -> str:
+        lines = (f"  {run.path}: {len(run.records)} of {len(self.benchmark.tasks)} tasks" for run in self._runs)
+        return "\n".join([f"{len(self)} runs of {self.benchmark.name}", *lines])
+
+    def scores(self) -> pandas.DataFrame:
+        """Every metric of every task of every run, a row each.
+
+        Columns: `run` (its path), `model`, `gpu`, `dtype`, `max_len`, `dim`, `task`, `type`, `metric` (flat name: `cos_sim_spearman`),
+        `main` (whether the leaderboard averages it), `score` in points.
+        """
+        import pandas
+
+        return pandas.DataFrame(self._score_rows())
+
+    def table(self, convention: str = "cmteb") -> pandas.DataFrame:
+        """The leaderboard: a row per run, its averages in points as the convention has them; an average with a missing task is NaN.
+
+        Raises:
+            RequestError: an unknown convention.
+        """
+        import pandas
+
+        rows = []
+        for run in self._runs:
+            row = leaderboard_row(run, convention, self.benchmark)
+            rows.append({**self._setting(run), **{cell.title: cell.value for cell in row.cells}})
+        return pandas.DataFrame(rows)
+
+    def examples(self, task: str) -> pandas.DataFrame:
+        """What each example of the task contributed, a row per run and example; the columns are in docs/explain.md.
+
+        Runs that keep no examples of the task (published results) are left out.
+
+        Raises:
+            RequestError: the benchmark has no such task.
+            InputError: no run keeps examples of it.
+        """
+        import pandas
+
+        found, spec = [], self.benchmark.task(task)
+        for run in self._runs:
+            try:
+                columns = read_examples(run.path, spec).columns
+            except InputError:
+                continue
+            found.append(pandas.DataFrame({"run": str(run.path), **columns}))
+        if not found:
+            raise InputError(f"no run keeps examples of {spec.name}: run the task with this harness")
+        return pandas.concat(found, ignore_index=True)
+
+    def _score_rows(self) -> Iterator[dict[str, Any]]:
+        for run in self._runs:
+            for task in self.benchmark.tasks:
+                for metric, score in points(run.records[task.name], self.benchmark).items() if task.name in run.records else ():
+                    main = metric == task.main.replace(".", "_")
+                    yield {**self._setting(run), "task": task.name, "type": task.type, "metric": metric, "main": main, "score": score}
+
+    def _setting(self, run: Run) -> dict[str, Any]:
+        return {"run": str(run.path), **{name: getattr(run.header, name) for name in ("model", "gpu", "dtype", "max_len", "dim")}}
+
+
+def run(*overrides: str, **settings: Any) -> Run:
+    """Run tasks as `python -m harness run` does, and read the run: `harness.run(model="sample", data="sample", tasks=["STSB"])`.
+
+    `settings`: keys of `configs/config.yaml` with Python values; `overrides`: KEY=VALUE words, for keys with a dot (`gpu.mismatch=warn`).
+    Tasks that failed are in `Run.failed`; finished tasks are not computed again.
+
+    Raises:
+        RequestError: an unknown key, choice or value, all of them in one message.
+        InputError, MachineError, CanaryError: the model or the data can't be had, or do not behave as they should.
+    """
+    from harness.evaluate.here import resolve_here
+    from harness.evaluate.progress import Silent
+    from harness.evaluate.runner import execute
+
+    spec, device = resolve_here([*overrides, *(override(key, value) for key, value in settings.items())])
+    return read_run(execute(spec, device, Silent()).folder, load_benchmark(spec.benchmark))
+
+
+def load_runs(*paths: str | Path, benchmark: str = "cmteb35") -> Runs:
+    """All runs at or below the paths: run folders, published records, result files of mteb, model cards (.md).
+
+    Raises:
+        RequestError: a path without a run.
+        InputError: no run can be read.
+    """
+    table = load_benchmark(benchmark)
+    return Runs(load_rows([Path(path) for path in paths], table), table)
+
+
+def check(baseline: Place, candidate: Place, *, calibration: str | Path | None = None, tasks: Sequence[str] = ()) -> DriftReport:
+    """Whether a score drifted, as `python -m harness check` says; `exit_code` is 3 if one did, 2 if the runs are unlike, else 0.
+
+    Raises:
+        RequestError: a path without a run or with several, or a calibration of another run.
+        InputError: a file of one side is damaged.
+    """
+    from harness.read.drift.check import check_folders
+
+    file = None if calibration is None else Path(calibration)
+    return check_folders(_path(baseline), _path(candidate), load_benchmark(), calibration=file, tasks=tasks)
+
+
+def explain(*runs: Place, examples: int = 3) -> Explanation:
+    """What changing one setting did, pair by pair on the same examples, as `python -m harness explain` says.
+
+    Raises:
+        RequestError: a path without a run, or fewer than two runs or printed rows in all.
+    """
+    from harness.read.explain import build
+
+    return build.explain([_path(run) for run in runs], load_benchmark(), examples=examples)
+
+
+def render(value: DriftReport | Explanation | Runs, format: str = "text") -> str:  # noqa: A002  the option's name
+    """A report, an explanation or the leaderboard of runs as the commands print it, in any format of `--format`.
+
+    Raises:
+        RequestError: an unknown format, or a value that no command prints.
+    """
+    from harness.read.drift.check import DriftReport
+    from harness.read.explain.build import Explanation
+    from harness.show import drift, explain, leaderboard
+    from harness.show.form import write_document
+
+    match value:
+        case DriftReport():
+            return write_document(drift.drift_document(value), format)
+        case Explanation():
+            return explain.render(value, format)
+        case Runs():
+            return leaderboard.table(list(value), value.benchmark, convention="cmteb", format=format, tasks=False, against=None)
+    raise RequestError(f"render takes what check, explain and load_runs give, found {type(value).__name__}")
+
+
+def override(key: str, value: Any) -> str:
+    """The word of the command line that gives the key that Python value: `tasks=[TNews,STS]`, quoted where Hydra's grammar asks for it.
+
+    Raises:
+        RequestError: a value of a type that no setting has.
+    """
+    return f"{key}={_word(value)}"
+
+
+def _word(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return repr(value)
+        case Path():
+            return _word(str(value))
+        case str():
+            return value if _PLAIN.fullmatch(value) and value.lower() not in _KEYWORDS else _quoted(value)
+        case list() | tuple():
+            return f"[{','.join(map(_word, value))}]"
+    raise RequestError(f"{value!r} is a {type(value).__name__}: settings are text, numbers, booleans, None, paths and lists of these")
+
+
+def _quoted(text: str) -> str:
+    if "${" in text:
+        raise RequestError(f"{text!r} holds ${{, which configurations read as a reference to another key: no setting can have it")
+    escaped = re.sub(r"(\\*)'", lambda found: found[1] * 2 + "\\'", text)
+    return "'" + re.sub(r"\\+$", lambda found: found[0] * 2, escaped) + "'"
+
+
+def _path(place: Place) -> Path:
+    return place.path if isinstance(place, Run) else Path(place)

@@ -1,0 +1,122 @@
+"""The Python API as a notebook uses it: docs/api.md is executed from top to bottom, and every value arrives as it was given."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from runs import PUBLISHED, ROOT
+
+import harness
+from harness.api import override
+from harness.core.config import compose_config
+from harness.core.errors import InputError, RequestError
+
+STRANGE = "abc 中文，：,[]{}()'\"\\=~:$#@*?!\n\t|/.-1e0"
+
+
+@pytest.fixture(scope="module")
+def notebook(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The names that the page's cells leave, run in order in an empty folder."""
+    cells = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("notebook"))
+        for cell in cells:
+            exec(compile(cell, "docs/api.md", "exec"), names)
+        yield names
+
+
+def test_a_run_has_its_records(notebook: dict[str, Any]) -> None:
+    run = notebook["run"]
+    assert (set(run.records), run.failed, run.ours) == ({"STSB", "Ocnli"}, {}, True)
+    assert run.header.dtype == "float32"
+
+
+def test_scores_have_a_row_per_run_task_and_metric(notebook: dict[str, Any]) -> None:
+    scores, run = notebook["scores"], notebook["run"]
+    mine = scores[(scores.run == str(run.path)) & (scores.task == "STSB")].set_index("metric")
+    assert mine.score["cos_sim_spearman"] == 100 * run.records["STSB"].metrics["cos_sim"]["spearman"]
+    assert list(mine.index[mine.main]) == ["cos_sim_spearman"]
+    assert notebook["main"].loc["Ocnli"].notna().all()
+
+
+def test_a_row_with_missing_tasks_has_no_average(notebook: dict[str, Any]) -> None:
+    (row,) = notebook["table"].to_dict("records")
+    assert (row["model"], row["Average (35)"]) == ("sample", None)
+
+
+def test_examples_come_to_the_score(notebook: dict[str, Any]) -> None:
+    frame, run = notebook["examples"], notebook["run"]
+    folded = frame["gold"].corr(frame["cos_sim"], method="spearman")
+    assert folded == pytest.approx(run.records["STSB"].metrics["cos_sim"]["spearman"], abs=1e-9)
+
+
+def test_another_dimension_is_not_comparable_and_is_explained(notebook: dict[str, Any]) -> None:
+    assert notebook["report"].exit_code == 2
+    assert "NOT COMPARABLE" in harness.render(notebook["report"])
+    (comparison,) = notebook["told"].comparisons
+    assert [str(factor) for factor in comparison.pair.factors] == ["dim 1792 -> 64"]
+
+
+def test_an_error_names_every_mistake(notebook: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RequestError) as caught:
+        harness.run(model="sample", data="sample", dtype="fp61", tasks=["TNewss"])
+    assert "fp61" in str(caught.value)
+    assert "TNewss" in str(caught.value)
+
+
+def test_published_results_are_runs_and_keep_no_examples() -> None:
+    runs = harness.load_runs(PUBLISHED)
+    assert runs.table()["Average (35)"].tolist() == [69.07]
+    assert len(runs.scores().query("main")) == 35
+    assert "35 of 35 tasks" in repr(runs)
+    assert "69.07" in harness.render(runs)
+    with pytest.raises(InputError, match="no run keeps examples of STSB"):
+        runs.examples("STSB")
+    with pytest.raises(RequestError, match="found int"):
+        harness.render(1)  # type: ignore[arg-type]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.one_of(st.none(), st.text(alphabet=STRANGE, max_size=12).filter(lambda text: "${" not in text)))
+def test_a_text_arrives_as_it_was_given(value: str | None) -> None:
+    assert compose_config([override("model.query_instruction", value)]).model.query_instruction == value
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("tasks", ["TNews", "STS"]),
+        ("tasks", []),
+        ("dim", 64),
+        ("dim", None),
+        ("overwrite", True),
+        ("results_dir", Path("a b/中")),
+        ("store", "null "),
+    ],
+)
+def test_a_value_arrives_as_it_was_given(key: str, value: object) -> None:
+    found = getattr(compose_config([override(key, value)]), key)
+    assert (list(found) if isinstance(value, list) else found) == (Path(value) if isinstance(found, Path) else value)
+
+
+def test_what_no_setting_can_have_is_refused() -> None:
+    with pytest.raises(RequestError, match="a set"):
+        override("tasks", {"TNews"})
+    with pytest.raises(RequestError, match="reference to another key"):
+        override("model.name", "${dtype}")
+
+
+def test_the_names_are_there_and_cost_nothing_before_they_are_used() -> None:
+    code = "import sys, harness; before = set(sys.modules); print(sorted(harness.__all__)); print({'pandas', 'torch', 'numpy'} & before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["['Runs', 'check', 'explain', 'load_runs', 'render', 'run']", "set()"]
+    assert callable(harness.run)
+    assert not hasattr(harness, "nothing")
