@@ -1,4 +1,4 @@
-"""The command line: `python -m harness COMMAND`. One module per command: its arguments and its call."""
+"""The command line: `python -m harness COMMAND`. One module per command, whose `call` does it."""
 
 from __future__ import annotations
 
@@ -9,26 +9,10 @@ from importlib import import_module
 
 from harness.core.errors import HarnessError
 
-COMMANDS = [
-    "run",
-    "sweep",
-    "calibrate",
-    "plan",
-    "fetch",
-    "store",
-    "lock",
-    "doctor",
-    "reproduce",
-    "tasks",
-    "table",
-    "claims",
-    "check",
-    "baseline",
-    "report",
-    "explain",
-    "export",
-    "index",
-]
+COMMANDS = (
+    *("run", "sweep", "calibrate", "plan", "fetch", "store", "lock", "doctor", "reproduce"),
+    *("tasks", "table", "claims", "check", "baseline", "report", "explain", "export", "index"),
+)
 """The modules of the commands, in the order of `--help`."""
 
 
@@ -63,7 +47,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m harness", description="Reproduce C-MTEB scores, explain what moves them, guard them.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
     for name in COMMANDS:
-        import_module(f"{__name__}.{name}").add_parser(commands)
+        import_module(f"{__name__}.{name}").call.add_to(commands, name)
     return parser

@@ -1,13 +1,62 @@
-"""What the parsers of several commands share."""
+"""How a command is declared, and the options that several commands share."""
 
 from __future__ import annotations
 
-import argparse
-from typing import TypeAlias
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from harness.show.form import format_names
+from harness.show.form import Document, format_names, write_document
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Option = Callable[[ArgumentParser], object]
+"""Adds one argument to a parser."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command, with its arguments in their order."""
+
+    call: Callable[[Namespace], int]
+    help: str
+    options: tuple[Option, ...]
+
+    def add_to(self, commands: Any, name: str) -> None:
+        """Add it to the subparsers of a parser."""
+        parser = commands.add_parser(name, help=self.help)
+        for add in self.options:
+            add(parser)
+        parser.set_defaults(command=self.call)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A command that has commands of its own. `metavar`: what they are called."""
+
+    help: str
+    metavar: str
+    commands: Mapping[str, Command]
+
+    def add_to(self, commands: Any, name: str) -> None:
+        """Add all of it to the subparsers of a parser."""
+        actions = commands.add_parser(name, help=self.help).add_subparsers(required=True, metavar=self.metavar)
+        for each, command in self.commands.items():
+            command.add_to(actions, each)
+
+
+def command(help: str, *options: Option) -> Callable[[Callable[[Namespace], int]], Command]:  # noqa: A002  argparse's name
+    """Makes a command of the function that does it and gives the exit code. `help`: its line in the list of commands."""
+    return lambda call: Command(call, help, options)
+
+
+def option(*flags: str, **settings: Any) -> Option:
+    """An argument, as `ArgumentParser.add_argument` takes it."""
+    return lambda parser: parser.add_argument(*flags, **settings)
+
+
+def overrides(metavar: str = "KEY=VALUE", **settings: Any) -> Option:
+    """Any number of settings of configs/config.yaml."""
+    return option("overrides", nargs="*", metavar=metavar, **settings)
 
 
 def names(text: str) -> list[str]:
@@ -15,16 +64,16 @@ def names(text: str) -> list[str]:
     return text.split(",")
 
 
-def add_benchmark(parser: argparse.ArgumentParser) -> None:
-    """`--benchmark`."""
-    parser.add_argument("--benchmark", default="cmteb35")
-
-
-def add_quiet(parser: argparse.ArgumentParser) -> None:
-    """`--quiet`."""
-    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
-
-
-def add_format(parser: argparse.ArgumentParser) -> None:
+def output_format(parser: ArgumentParser) -> None:
     """`--format`: any format there is."""
     parser.add_argument("--format", choices=format_names(), default="text")
+
+
+BENCHMARK = option("--benchmark", default="cmteb35")
+CONVENTION = option("--convention", default="cmteb", help="how scores are averaged")
+QUIET = option("--quiet", action="store_true", help="no progress on stderr")
+
+
+def print_document(document: Document, format: str = "text") -> None:  # noqa: A002  the option's name
+    """Print the document in that format."""
+    print(write_document(document, format))

@@ -1,32 +1,25 @@
-"""Accept and list baselines."""
+"""The command `baseline`."""
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import Commands, add_benchmark, names
+from harness.commands.arguments import BENCHMARK, Group, command, names, option, print_document
+
+_TO = option("--to", type=Path, default=Path("results/baselines"), metavar="DIR")
 
 
-def add_parser(commands: Commands) -> None:
-    """Add the command."""
-    baseline = commands.add_parser("baseline", help="the runs that others are checked against: accept RUN --why TEXT, list")
-    actions = baseline.add_subparsers(required=True, metavar="ACTION")
-    accept = actions.add_parser("accept", help="copy a complete run to results/baselines and log the reason")
-    accept.add_argument("run", type=Path, metavar="RUN", help="a run folder, calibrated at best")
-    accept.add_argument("--why", required=True, metavar="TEXT", help="the reason, for the log")
-    accept.add_argument("--name", metavar="NAME", help="the baseline's folder below the model's (that of the run)")
-    accept.add_argument("--to", type=Path, default=Path("results/baselines"), metavar="DIR")
-    accept.add_argument("--tasks", type=names, default=[], metavar="TASK[,TASK]", help="what it is to cover, not the whole benchmark")
-    add_benchmark(accept)
-    accept.set_defaults(command=_accept)
-    listing = actions.add_parser("list", help="the baselines, and who accepted them why")
-    listing.add_argument("--to", type=Path, default=Path("results/baselines"), metavar="DIR")
-    add_benchmark(listing)
-    listing.set_defaults(command=_baselines)
-
-
-def _accept(arguments: argparse.Namespace) -> int:
+@command(
+    "copy a complete run to results/baselines and log the reason",
+    option("run", type=Path, metavar="RUN", help="a run folder, calibrated at best"),
+    option("--why", required=True, metavar="TEXT", help="the reason, for the log"),
+    option("--name", metavar="NAME", help="the baseline's folder below the model's (that of the run)"),
+    _TO,
+    option("--tasks", type=names, default=[], metavar="TASK[,TASK]", help="what it is to cover, not the whole benchmark"),
+    BENCHMARK,
+)
+def _accept(arguments: Namespace) -> int:
     from datetime import UTC, datetime
 
     from harness.core.benchmark import load_benchmark
@@ -35,7 +28,6 @@ def _accept(arguments: argparse.Namespace) -> int:
     from harness.read.leaderboard import one_run
     from harness.show.baselines import accepted_lines
     from harness.show.drift import drift_document
-    from harness.show.text import render_text
 
     benchmark = load_benchmark(arguments.benchmark)
     accepted = accept_baseline(
@@ -49,12 +41,14 @@ def _accept(arguments: argparse.Namespace) -> int:
         tasks=arguments.tasks,
     )
     if accepted.changes:
-        print(f"{render_text(drift_document(accepted.changes))}\n")
+        print_document(drift_document(accepted.changes))
+        print()
     print("\n".join(accepted_lines(accepted)))
     return 0
 
 
-def _baselines(arguments: argparse.Namespace) -> int:
+@command("the baselines, and who accepted them why", _TO, BENCHMARK)
+def _list(arguments: Namespace) -> int:
     from harness.core.benchmark import load_benchmark
     from harness.read.drift.baselines import list_baselines
     from harness.show.baselines import listed_lines
@@ -62,3 +56,6 @@ def _baselines(arguments: argparse.Namespace) -> int:
     listed = list_baselines(arguments.to, load_benchmark(arguments.benchmark))
     print("\n".join(listed_lines(listed)))
     return 1 if any(each.problem for each in listed) else 0
+
+
+call = Group("the runs that others are checked against: accept RUN --why TEXT, list", "ACTION", {"accept": _accept, "list": _list})

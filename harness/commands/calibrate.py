@@ -1,27 +1,25 @@
-"""Measure how much a run's scores move on their own."""
+"""The command `calibrate`."""
 
 from __future__ import annotations
 
-import argparse
 import sys
+from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import Commands, names
+from harness.commands.arguments import command, names, option, overrides
 
 
-def add_parser(commands: Commands) -> None:
-    """Add the command."""
-    parser = commands.add_parser("calibrate", help="measure by how much a run's scores move on their own: calibrate RUN [store=DIR ...]")
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder; its vectors are taken from the store")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="store=DIR, model.path=DIR, data.root=DIR, workers=N")
-    parser.add_argument("--draws", type=int, default=20, metavar="N", help="re-scorings per task for rounding, and for seeds")
-    parser.add_argument("--parts", type=names, default="rounding,seeds,sampling", metavar="PART[,PART]", help="which floors to measure")
-    parser.add_argument("--tasks", type=names, default=[], metavar="TASK[,TASK]", help="tasks or types, not all of the run")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to write it (RUN/calibration.json)")
-    parser.set_defaults(command=_call)
-
-
-def _call(arguments: argparse.Namespace) -> int:
+@command(
+    "measure by how much a run's scores move on their own: calibrate RUN [store=DIR ...]",
+    option("run", type=Path, metavar="RUN", help="a run folder; its vectors are taken from the store"),
+    overrides(help="store=DIR, model.path=DIR, data.root=DIR, workers=N"),
+    option("--draws", type=int, default=20, metavar="N", help="re-scorings per task for rounding, and for seeds"),
+    option("--parts", type=names, default="rounding,seeds,sampling", metavar="PART[,PART]", help="which floors to measure"),
+    option("--tasks", type=names, default=[], metavar="TASK[,TASK]", help="tasks or types, not all of the run"),
+    option("-o", "--output", type=Path, metavar="FILE", help="where to write it (RUN/calibration.json)"),
+)
+def call(arguments: Namespace) -> int:
+    """Measure how much a run's scores move on their own."""
     from harness.core.benchmark import load_benchmark
     from harness.core.calibration import CALIBRATION, write_calibration
     from harness.evaluate.calibrate.measure import calibrate, check_parts

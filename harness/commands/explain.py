@@ -1,25 +1,23 @@
-"""Say what changing one setting did."""
+"""The command `explain`."""
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import Commands, add_benchmark, add_format
+from harness.commands.arguments import BENCHMARK, command, option, output_format
 from harness.core.errors import RequestError
 
 
-def add_parser(commands: Commands) -> None:
-    """Add the command."""
-    parser = commands.add_parser("explain", help="what changing one setting did, on the same examples: explain RUN RUN ...")
-    parser.add_argument("paths", nargs="+", type=Path, metavar="RUN", help="a run folder, a folder that holds some, or a card")
-    add_format(parser)
-    parser.add_argument("--examples", type=int, default=3, metavar="N", help="list the N examples of each task that moved most (3)")
-    add_benchmark(parser)
-    parser.set_defaults(command=_call)
-
-
-def _call(arguments: argparse.Namespace) -> int:
+@command(
+    "what changing one setting did, on the same examples: explain RUN RUN ...",
+    option("paths", nargs="+", type=Path, metavar="RUN", help="a run folder, a folder that holds some, or a card"),
+    output_format,
+    option("--examples", type=int, default=3, metavar="N", help="list the N examples of each task that moved most (3)"),
+    BENCHMARK,
+)
+def call(arguments: Namespace) -> int:
+    """Say what changing one setting did."""
     from harness.core.benchmark import load_benchmark
     from harness.read.explain.build import explain
     from harness.show.explain import render

@@ -1,38 +1,27 @@
-"""Write a run in the formats of others."""
+"""The command `export`."""
 
 from __future__ import annotations
 
-import argparse
 import sys
+from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import Commands, add_benchmark
+from harness.commands.arguments import BENCHMARK, Group, command, option
+
+_SHARED = (
+    option("run", type=Path, metavar="RUN", help="a run folder, published records, mteb's own result files, or a model card"),
+    option("--other-data", action="store_true", help="scores on other data than C-MTEB's, too, under names that say so"),
+    BENCHMARK,
+)
 
 
-def add_parser(commands: Commands) -> None:
-    """Add the command."""
-    export = commands.add_parser("export", help="a run for others: export model-index RUN [--into README.md], export mteb RUN -o DIR")
-    formats = export.add_subparsers(required=True, metavar="FORMAT")
-
-    index = formats.add_parser("model-index", help="the front matter of a model card, printed or put into one")
-    index.add_argument("--into", type=Path, metavar="README.md", help="the card to put the entries into; everything else in it stays")
-    index.add_argument("--name", metavar="NAME", help="the model's name in the model-index (that of the run's repository or config)")
-    index.set_defaults(command=_model_index)
-
-    mteb = formats.add_parser("mteb", help="a folder of mteb 2's results")
-    mteb.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="what mteb.ResultCache(DIR) is to read")
-    mteb.add_argument("--name", metavar="ORGANIZATION/MODEL", help="the model's name on the hub (that of the run's repository)")
-    mteb.set_defaults(command=_mteb)
-
-    for parser in (index, mteb):
-        parser.add_argument(
-            "run", type=Path, metavar="RUN", help="a run folder, published records, mteb's own result files, or a model card"
-        )
-        parser.add_argument("--other-data", action="store_true", help="scores on other data than C-MTEB's, too, under names that say so")
-        add_benchmark(parser)
-
-
-def _model_index(arguments: argparse.Namespace) -> int:
+@command(
+    "the front matter of a model card, printed or put into one",
+    option("--into", type=Path, metavar="README.md", help="the card to put the entries into; everything else in it stays"),
+    option("--name", metavar="NAME", help="the model's name in the model-index (that of the run's repository or config)"),
+    *_SHARED,
+)
+def _model_index(arguments: Namespace) -> int:
     from harness.core.benchmark import load_benchmark
     from harness.read.leaderboard import one_run
     from harness.show.export.model_index import card_model_name, index_entries, index_yaml
@@ -51,7 +40,13 @@ def _model_index(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _mteb(arguments: argparse.Namespace) -> int:
+@command(
+    "a folder of mteb 2's results",
+    option("-o", "--output", type=Path, required=True, metavar="DIR", help="what mteb.ResultCache(DIR) is to read"),
+    option("--name", metavar="ORGANIZATION/MODEL", help="the model's name on the hub (that of the run's repository)"),
+    *_SHARED,
+)
+def _mteb(arguments: Namespace) -> int:
     from harness.core.benchmark import load_benchmark
     from harness.read.leaderboard import one_run
     from harness.show.export.mteb2 import write_results, written_lines
@@ -68,3 +63,10 @@ def _mteb(arguments: argparse.Namespace) -> int:
 def _tell(notes: tuple[str, ...]) -> None:
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
+
+
+call = Group(
+    "a run for others: export model-index RUN [--into README.md], export mteb RUN -o DIR",
+    "FORMAT",
+    {"model-index": _model_index, "mteb": _mteb},
+)

@@ -1,22 +1,17 @@
-"""Mirror the pinned data."""
+"""The command `fetch`."""
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import Commands
+from harness.commands.arguments import command, overrides
 from harness.core.errors import RequestError
 
 
-def add_parser(commands: Commands) -> None:
-    """Add the command."""
-    parser = commands.add_parser("fetch", help="mirror the pinned data for machines without network: fetch data.root=DIR [tasks=[...]]")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
-    parser.set_defaults(command=_call)
-
-
-def _call(arguments: argparse.Namespace) -> int:
+@command("mirror the pinned data for machines without network: fetch data.root=DIR [tasks=[...]]", overrides())
+def call(arguments: Namespace) -> int:
+    """Mirror the pinned data."""
     from harness.core.benchmark import load_benchmark
     from harness.core.config import compose_config
     from harness.data.mirror import fetch

@@ -1,25 +1,21 @@
-"""Write every score of every run as one CSV."""
+"""The command `index`."""
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import Commands, add_benchmark
+from harness.commands.arguments import BENCHMARK, command, option
 
 
-def add_parser(commands: Commands) -> None:
-    """Add the command."""
-    parser = commands.add_parser("index", help="every score of every run as one CSV: index [PATH...] [-o results/index.csv]")
-    parser.add_argument(
-        "paths", nargs="*", type=Path, default=[Path("results")], metavar="PATH", help="folders of results, model cards (results)"
-    )
-    parser.add_argument("-o", "--output", type=Path, default=Path("results/index.csv"), metavar="FILE")
-    add_benchmark(parser)
-    parser.set_defaults(command=_call)
-
-
-def _call(arguments: argparse.Namespace) -> int:
+@command(
+    "every score of every run as one CSV: index [PATH...] [-o results/index.csv]",
+    option("paths", nargs="*", type=Path, default=[Path("results")], metavar="PATH", help="folders of results, model cards (results)"),
+    option("-o", "--output", type=Path, default=Path("results/index.csv"), metavar="FILE"),
+    BENCHMARK,
+)
+def call(arguments: Namespace) -> int:
+    """Write every score of every run as one CSV."""
     from harness.core.benchmark import load_benchmark
     from harness.read.index import index_rows, write_index
     from harness.read.leaderboard import load_rows

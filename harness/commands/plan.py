@@ -1,28 +1,25 @@
-"""Say what a run or a sweep will cost."""
+"""The command `plan`."""
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
 
-from harness.commands.arguments import Commands, add_quiet
-
-
-def add_parser(commands: Commands) -> None:
-    """Add the command."""
-    parser = commands.add_parser("plan", help="what a run or a sweep will cost, before it does; takes what they take, and writes nothing")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE[,VALUE...]", help="plan gpu=a100 dtype=fp16 max_len=512,1024")
-    parser.add_argument("--json", action="store_true", help="every figure, for programs")
-    add_quiet(parser)
-    parser.set_defaults(command=_call)
+from harness.commands.arguments import QUIET, command, option, overrides, print_document
 
 
-def _call(arguments: argparse.Namespace) -> int:
+@command(
+    "what a run or a sweep will cost, before it does; takes what they take, and writes nothing",
+    overrides("KEY=VALUE[,VALUE...]", help="plan gpu=a100 dtype=fp16 max_len=512,1024"),
+    option("--json", action="store_true", help="every figure, for programs"),
+    QUIET,
+)
+def call(arguments: Namespace) -> int:
+    """Say what a run or a sweep will cost."""
     from harness.evaluate.plan.planning import make_plan
-    from harness.show.form import write_document
     from harness.show.live import show_step
     from harness.show.plan import plan_document
 
     with show_step(quiet=arguments.quiet) as on_step:
         plan = make_plan(arguments.overrides, on_step=on_step)
-    print(write_document(plan_document(plan), "json" if arguments.json else "text"))
+    print_document(plan_document(plan), "json" if arguments.json else "text")
     return 0

@@ -1,32 +1,30 @@
-"""Write one page on many runs."""
+"""The command `report`."""
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import Commands, add_benchmark
+from harness.commands.arguments import BENCHMARK, CONVENTION, command, option
 from harness.core.errors import RequestError
 
 
-def add_parser(commands: Commands) -> None:
-    """Add the command."""
-    parser = commands.add_parser("report", help="one page on runs and published results: report PATH... -o report.html")
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a folder of results, or the README.md of a model")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to write it; the page needs one, other forms are printed")
-    parser.add_argument("--format", choices=("html", "latex", "csv", "markdown", "json"), default="html")
-    parser.add_argument("--convention", default="cmteb", help="how scores are averaged")
-    parser.add_argument("--reference", type=Path, metavar="RUN", help="the run that the others are compared with")
-    parser.add_argument("--card", type=Path, metavar="CARD", help="the README.md of a model, to check and to grade against its runs")
-    parser.add_argument("--calibration", type=Path, metavar="FILE", help="the noise bands (calibration.json) of the reference")
-    parser.add_argument("--charts", type=Path, metavar="DIR", help="write every chart there, too, as SVG and PNG")
-    parser.add_argument("--language", choices=("en", "zh"), default="en", help="in which the page opens; it speaks both")
-    parser.add_argument("--tasks", action="store_true", help="every task, not only the averages; the page always has them")
-    add_benchmark(parser)
-    parser.set_defaults(command=_call)
-
-
-def _call(arguments: argparse.Namespace) -> int:
+@command(
+    "one page on runs and published results: report PATH... -o report.html",
+    option("paths", nargs="+", type=Path, metavar="PATH", help="a folder of results, or the README.md of a model"),
+    option("-o", "--output", type=Path, metavar="FILE", help="where to write it; the page needs one, other forms are printed"),
+    option("--format", choices=("html", "latex", "csv", "markdown", "json"), default="html"),
+    CONVENTION,
+    option("--reference", type=Path, metavar="RUN", help="the run that the others are compared with"),
+    option("--card", type=Path, metavar="CARD", help="the README.md of a model, to check and to grade against its runs"),
+    option("--calibration", type=Path, metavar="FILE", help="the noise bands (calibration.json) of the reference"),
+    option("--charts", type=Path, metavar="DIR", help="write every chart there, too, as SVG and PNG"),
+    option("--language", choices=("en", "zh"), default="en", help="in which the page opens; it speaks both"),
+    option("--tasks", action="store_true", help="every task, not only the averages; the page always has them"),
+    BENCHMARK,
+)
+def call(arguments: Namespace) -> int:
+    """Write one page on many runs."""
     from harness.core.benchmark import load_benchmark
     from harness.show.report.build import build_report
     from harness.show.report.write import report_text, write_charts, write_text

@@ -1,22 +1,20 @@
-"""Run tasks and show the scores."""
+"""The command `run`."""
 
 from __future__ import annotations
 
-import argparse
 import sys
+from argparse import Namespace
 
-from harness.commands.arguments import Commands, add_quiet
-
-
-def add_parser(commands: Commands) -> None:
-    """Add the command."""
-    parser = commands.add_parser("run", help="run tasks: run gpu=a100 dtype=fp16 max_len=512 [tasks=[TNews,STS] model=... data=...]")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="a key of configs/config.yaml")
-    add_quiet(parser)
-    parser.set_defaults(command=_call)
+from harness.commands.arguments import QUIET, command, overrides
 
 
-def _call(arguments: argparse.Namespace) -> int:
+@command(
+    "run tasks: run gpu=a100 dtype=fp16 max_len=512 [tasks=[TNews,STS] model=... data=...]",
+    overrides(help="a key of configs/config.yaml"),
+    QUIET,
+)
+def call(arguments: Namespace) -> int:
+    """Run tasks and show the scores."""
     from harness.evaluate.here import resolve_here
     from harness.evaluate.runner import execute
     from harness.show.console import outcome_summary, show

@@ -1,25 +1,23 @@
-"""Look at the stored vectors, verify them, delete them."""
+"""The command `store`."""
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import Commands
+from harness.commands.arguments import command, option
 from harness.core.errors import RequestError
 
 
-def add_parser(commands: Commands) -> None:
-    """Add the command."""
-    parser = commands.add_parser("store", help="the vectors that runs share: info; verify reads all of them; prune deletes")
-    parser.add_argument("action", choices=("info", "verify", "prune"))
-    parser.add_argument("--path", type=Path, default=Path("store"), metavar="DIR", help="the folder that runs name with store= (store)")
-    parser.add_argument("--model", metavar="NAME", help="prune: all vectors of the model")
-    parser.add_argument("--unused-days", type=float, metavar="N", help="prune: vectors that no run has opened for N days")
-    parser.set_defaults(command=_call)
-
-
-def _call(arguments: argparse.Namespace) -> int:
+@command(
+    "the vectors that runs share: info; verify reads all of them; prune deletes",
+    option("action", choices=("info", "verify", "prune")),
+    option("--path", type=Path, default=Path("store"), metavar="DIR", help="the folder that runs name with store= (store)"),
+    option("--model", metavar="NAME", help="prune: all vectors of the model"),
+    option("--unused-days", type=float, metavar="N", help="prune: vectors that no run has opened for N days"),
+)
+def call(arguments: Namespace) -> int:
+    """Look at the stored vectors, verify them, delete them."""
     from harness.evaluate.encode.store import VectorStore
     from harness.show.console import pruned_summary, store_summary
 

@@ -1,21 +1,19 @@
-"""Run several settings."""
+"""The command `sweep`."""
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
 
-from harness.commands.arguments import Commands, add_quiet
-
-
-def add_parser(commands: Commands) -> None:
-    """Add the command."""
-    parser = commands.add_parser("sweep", help="several values per key: sweep dtype=bf16,fp16 max_len=512,1024, or experiment=card")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE[,VALUE...]", help="hydra/launcher=joblib runs jobs side by side")
-    add_quiet(parser)
-    parser.set_defaults(command=_call)
+from harness.commands.arguments import QUIET, command, overrides
 
 
-def _call(arguments: argparse.Namespace) -> int:
+@command(
+    "several values per key: sweep dtype=bf16,fp16 max_len=512,1024, or experiment=card",
+    overrides("KEY=VALUE[,VALUE...]", help="hydra/launcher=joblib runs jobs side by side"),
+    QUIET,
+)
+def call(arguments: Namespace) -> int:
+    """Run several settings."""
     from harness.evaluate.sweep import sweep
     from harness.show.console import show, sweep_summary
     from harness.show.live import show_progress

@@ -1,27 +1,25 @@
-"""Print the leaderboard table."""
+"""The command `table`."""
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import Commands, add_benchmark, add_format
+from harness.commands.arguments import BENCHMARK, CONVENTION, command, option, output_format
 from harness.core.errors import RequestError
 
 
-def add_parser(commands: Commands) -> None:
-    """Add the command."""
-    parser = commands.add_parser("table", help="the leaderboard table of run folders")
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a run folder, or a folder that holds some")
-    add_format(parser)
-    parser.add_argument("--convention", default="cmteb", help="how scores are averaged")
-    parser.add_argument("--tasks", action="store_true", help="every task, not only the averages")
-    parser.add_argument("--against", type=Path, metavar="PATH", help="a run folder (a published one) to compare every row with")
-    add_benchmark(parser)
-    parser.set_defaults(command=_call)
-
-
-def _call(arguments: argparse.Namespace) -> int:
+@command(
+    "the leaderboard table of run folders",
+    option("paths", nargs="+", type=Path, metavar="PATH", help="a run folder, or a folder that holds some"),
+    output_format,
+    CONVENTION,
+    option("--tasks", action="store_true", help="every task, not only the averages"),
+    option("--against", type=Path, metavar="PATH", help="a run folder (a published one) to compare every row with"),
+    BENCHMARK,
+)
+def call(arguments: Namespace) -> int:
+    """Print the leaderboard table."""
     from harness.core.benchmark import load_benchmark
     from harness.read.leaderboard import load_rows
     from harness.show.leaderboard import table

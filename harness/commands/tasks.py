@@ -1,24 +1,17 @@
-"""List the benchmark's tasks."""
+"""The command `tasks`."""
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
 
-from harness.commands.arguments import Commands, add_benchmark, add_format
-
-
-def add_parser(commands: Commands) -> None:
-    """Add the command."""
-    parser = commands.add_parser("tasks", help="print the benchmark's tasks: repository, revision, split, metrics")
-    add_format(parser)
-    add_benchmark(parser)
-    parser.set_defaults(command=_call)
+from harness.commands.arguments import BENCHMARK, command, output_format, print_document
 
 
-def _call(arguments: argparse.Namespace) -> int:
+@command("print the benchmark's tasks: repository, revision, split, metrics", output_format, BENCHMARK)
+def call(arguments: Namespace) -> int:
+    """List the benchmark's tasks."""
     from harness.core.benchmark import load_benchmark
-    from harness.show.form import write_document
     from harness.show.tasks import tasks_document
 
-    print(write_document(tasks_document(load_benchmark(arguments.benchmark)), arguments.format))
+    print_document(tasks_document(load_benchmark(arguments.benchmark)), arguments.format)
     return 0
