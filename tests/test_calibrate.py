@@ -91,6 +91,12 @@ def test_a_tolerance_holds_the_share_it_promises_as_often_as_it_promises() -> No
     assert held >= 940, "confidence 0.95, less what 1,000 repetitions can be off"
 
 
+@pytest.mark.parametrize("shift", [0.3, -0.3])
+def test_draws_that_all_move_one_way_widen_the_tolerance_by_their_mean(shift: float) -> None:
+    floor = rounding_floor(50.0, [50.0 + shift + 0.001 * (-1) ** number for number in range(20)], [])
+    assert floor.tolerance == pytest.approx(0.3 + tolerance_factor(20) * 0.001 * math.sqrt(20 / 19), abs=1e-3)
+
+
 def test_what_no_draw_moves_has_the_resolution_of_doubles() -> None:
     floor = rounding_floor(71.24, [71.24] * 20, [71.24] * 10)
     assert (floor.tolerance, floor.moved, floor.sd, floor.largest, floor.wide) == (RESOLUTION, 0, 0.0, 0.0, 0.0)

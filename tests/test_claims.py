@@ -534,6 +534,10 @@ def test_an_average_may_move_as_its_tasks_may(tmp_path: Path) -> None:
     run = run_like_the_card(tmp_path / "run", pairs)
     wide = noise_file(tmp_path / "wide.json", {name: {"cos_sim_ap": 0.25} for name in pairs}, run)
     assert cell(against(tmp_path, run, wide), "front matter", "Pair Classification (2)").grade == "within noise"
+    printed = noise_file(tmp_path / "printed.json", {name: {"cos_sim_ap": 0.181} for name in pairs}, run)
+    assert cell(against(tmp_path, run, printed), "front matter", "Pair Classification (2)").grade == "within noise", "0.01 for rounding"
+    narrow = noise_file(tmp_path / "narrow.json", {name: {"cos_sim_ap": 0.175} for name in pairs}, run)
+    assert cell(against(tmp_path, run, narrow), "front matter", "Pair Classification (2)").grade == "not reproduced"
     one = noise_file(tmp_path / "one.json", {"Ocnli": {"cos_sim_ap": 0.25}}, run)
     found = cell(against(tmp_path, run, one), "front matter", "Pair Classification (2)")
     assert (found.grade, found.tolerance) == ("not reproduced", None)

@@ -75,6 +75,13 @@ def test_shards_are_read_in_order_and_must_all_be_there(tmp_path: Path) -> None:
     shards = [{key: [row[key]] for key in STS_ROWS[0]} for row in STS_ROWS]
     write(tmp_path, {f"AFQMC/validation-0000{index}-of-00002.parquet": parquet(shard) for index, shard in enumerate(shards)})
     assert load("AFQMC", tmp_path).data == PairData(["甲", "丙"], ["乙", ""], [1, 0])
+    twice = (
+        write(tmp_path, {"AFQMC/validation-00000-of-00002-0f1e.parquet": parquet(shards[1])})
+        / "AFQMC/validation-00000-of-00002-0f1e.parquet"
+    )
+    with pytest.raises(InputError, match=r"several files for 'validation' of AFQMC: .*00000-of-00002-0f1e.parquet.* Keep one of them"):
+        load("AFQMC", tmp_path)
+    twice.unlink()
     (tmp_path / "AFQMC/validation-00000-of-00002.parquet").unlink()
     with pytest.raises(InputError, match="shards 00000 of 00002 are missing"):
         load("AFQMC", tmp_path)

@@ -88,8 +88,9 @@ def test_other_data_is_compared_with_the_very_same_files_alone(tmp_path: Path) -
     ours(tmp_path / "3", harness={"data": {"verdict": "not C-MTEB", "sha256": {"test.jsonl": "bb"}}})
     ours(tmp_path / "4", harness={"data": {"verdict": "not C-MTEB"}})
     ours(tmp_path / "5")
+    ours(tmp_path / "6", harness={"data": {"verdict": "verified", "sha256": {"test.jsonl": "aa"}}})  # the same files, another verdict
     cells = heat_cells(build_report([tmp_path], BENCHMARK), "STSB")
-    assert [cell.verdict for cell in cells] == ["reference", "lower", "not comparable", "not comparable", "not comparable"]
+    assert [cell.verdict for cell in cells] == ["reference", "lower", *["not comparable"] * 4]
     assert cells[2].points is None
 
 

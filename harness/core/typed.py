@@ -5,6 +5,7 @@ msgspec does the work: it is strict (a string is no number, NaN and 1e400 are no
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ import msgspec
 from harness.core.errors import InputError
 
 T = TypeVar("T")
+_LONG_NUMBER = re.compile(r"[0-9]{300}")
 
 
 def parse(data: bytes | str) -> Any:
@@ -22,10 +24,18 @@ def parse(data: bytes | str) -> Any:
     Raises:
         ValueError: it is no JSON, is cut off, is nested thousands of levels deep, or holds a number that Python has no float for.
     """
+    refuse_long_numbers(data)
     try:
         return msgspec.json.decode(data)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise ValueError(str(error)) from error
+
+
+def refuse_long_numbers(data: bytes | str) -> None:
+    """Raise ValueError for a whole number that no float holds: to Python it is a number like others, until something divides it."""
+    text = data if isinstance(data, str) else data.decode("latin-1")
+    if _LONG_NUMBER.search(text):
+        raise ValueError("a number has 300 digits or more, more than a float holds")
 
 
 def convert(raw: Any, kind: type[T]) -> T:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from harness.core.benchmark import TaskSpec
 from harness.core.errors import InputError
+from harness.core.typed import read_typed
 from harness.data.layout import FORMATS, find_parts
 from harness.data.loading import Source, TaskFiles
 from harness.data.tables import DataFile
@@ -117,14 +117,8 @@ def read_manifest(folder: Path) -> Manifest | None:
     path = folder / MIRROR
     if not path.exists():
         return None
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        if raw.pop("schema") != _SCHEMA:
-            raise ValueError("another schema")
-        files = {name: MirrorFile(**file) for name, file in raw.pop("files").items()}
-        return Manifest(**{**raw, "notes": tuple(raw["notes"]), "files": files})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is damaged ({error!r}): delete the folder {folder} and fetch the task again") from error
+    remedy = f"delete the folder {folder} and fetch the task again"
+    return read_typed(path, Manifest, what="mirror manifest", remedy=remedy, schema=_SCHEMA)
 
 
 def _names(folder: Path) -> list[str]:

@@ -9,6 +9,7 @@ rerankings. No scale is guessed: what is not from 0 to 1, as mteb writes it, is 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -22,7 +23,7 @@ from typing import Any, Literal
 from harness.core.benchmark import Benchmark, TaskSpec
 from harness.core.errors import InputError
 from harness.core.records import MANIFEST, Made, Manifest, Origin, OtherDefinition, Provenance, RowHeader, Run, TaskRecord, Trust
-from harness.core.typed import convert
+from harness.core.typed import convert, refuse_long_numbers
 from harness.core.words import counted
 from harness.read.cards import nested_metrics
 
@@ -140,7 +141,7 @@ def _open(path: Path) -> _File | str | None:
         size = path.stat().st_size
         if size > _LARGEST:
             return f"{path} has {size / 1e6:.0f} MB, more than any result file of mteb: fetch it again"
-        raw = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_no_duplicates)
+        raw = _json(path)
     except (OSError, ValueError, RecursionError) as error:
         return f"{path} can't be read as JSON ({error}): fetch it again"
     if not isinstance(raw, dict) or "error" in raw:  # a failure of ours has the task's name, too
@@ -149,6 +150,13 @@ def _open(path: Path) -> _File | str | None:
         if isinstance(raw.get(key), str) and (form == "mteb 1" or isinstance(raw.get("scores"), dict)):
             return _File(path, raw, raw[key], form)  # type: ignore[arg-type]
     return None
+
+
+def _json(path: Path) -> Any:
+    """The JSON of a file, with the NaN that mteb writes."""
+    text = path.read_text(encoding="utf-8")
+    refuse_long_numbers(text)
+    return json.loads(text, object_pairs_hook=_no_duplicates)
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -179,7 +187,7 @@ def _record(file: _File, task: TaskSpec, model_revision: str | None) -> TaskReco
         if isinstance(value, str) and name in own:
             raise _Unusable(f"{name} is the text {value!r}: expected a number, without quotes")
     flat = _canonical(scores)
-    wrong = [f"{name} {value}" for name, value in flat.items() if name in own and abs(value) > 1 + 1e-9]
+    wrong = [f"{name} {value}" for name, value in flat.items() if name in own and 1 + 1e-9 < abs(value) < math.inf]
     if wrong:
         raise _Percent(f"{', '.join(wrong[:3])} is not in the scale of mteb, 0 to 1: divide by 100 if these are percentages")
     main = _flat_name(task.main)
@@ -302,11 +310,11 @@ def _ours(file: _File) -> Made | None:
 
 
 def _meta(folder: Path) -> Mapping[str, Any]:
-    try:
-        raw = json.loads((folder / META).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return raw if isinstance(raw, dict) else {}
+    """What the folder's meta file states; nothing where there is none or it is damaged, which the notes say."""
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        raw = _json(folder / META)
+        return raw if isinstance(raw, dict) else {}
+    return {}
 
 
 def _model_revision(folder: Path) -> str | None:
@@ -338,6 +346,8 @@ def _header(folder: Path, imported: _Imported, records: Mapping[str, TaskRecord]
     limits = [f"{meta[key]:.0f} {what}" for key, what in told if _is_number(meta.get(key))]
     if limits and not exported:
         notes.append(f"{META} gives the model's own limits ({', '.join(limits)}), not what was run")
+    if not meta and (folder / META).exists():
+        notes.append(f"{META} can't be read as a JSON object")
     if imported.model_revision not in (None, SELF_REPORTED):
         notes.append(f"model revision {imported.model_revision}")
     silent = Counter(record.dataset_revision is None for record in records.values())[True]
