@@ -23,8 +23,8 @@ from tokenizers import normalizers, processors
 from torch import nn
 from torch.nn import functional
 
-from harness.core.benchmark import TaskSpec
 from harness.core.spec import ModelSpec
+from harness.core.tasks import TaskSpec
 from harness.data.types import LoadedTask, RetrievalData
 from harness.evaluate import evaluation
 from harness.evaluate.encode import canonical as encoding

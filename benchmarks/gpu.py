@@ -21,8 +21,9 @@ from seed_path import load_seed_model
 from sentence_transformers import SentenceTransformer
 from synthetic import ACGE, TINY, build_model, write_texts
 
-from harness.core.benchmark import TaskType, load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.config import resolve_run
+from harness.core.tasks import TaskType
 from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device
 from harness.evaluate.lengths import fields

@@ -30,12 +30,13 @@ from unittest import mock
 from faults import FAULTS, FILL, Fault
 from measuring import ROOT, real_data, say_machine, torch_threads
 
-from harness.core.benchmark import TaskSpec, load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.calibration import CALIBRATION, write_calibration
 from harness.core.config import compose_config, resolve_run
 from harness.core.errors import CanaryError, HarnessError
 from harness.core.resources import SAMPLE_DIR
 from harness.core.spec import RunSpec
+from harness.core.tasks import TaskSpec
 from harness.evaluate.calibrate.measure import calibrate
 from harness.evaluate.encode.canary import run_canary
 from harness.evaluate.encode.device import describe_device, find_device

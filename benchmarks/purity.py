@@ -18,7 +18,7 @@ import torch
 from measuring import report, say_machine
 from synthetic import TINY, Shape, build_model, write_texts
 
-from harness.core.benchmark import load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
 from harness.evaluate.encode.device import TORCH_DTYPE, find_device

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from measuring import Cost, report, say_machine, seconds, torch_threads
 
-from harness.core.benchmark import load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.evaluate.score import search
 from harness.evaluate.score.adapter import EmbeddingModel, RetrievalModel
 from harness.evaluate.score.reference import fresh_task, quiet_reference

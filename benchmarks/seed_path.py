@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
-from harness.core.benchmark import TaskSpec
 from harness.core.spec import Dtype, ModelSpec
+from harness.core.tasks import TaskSpec
 from harness.data.types import ClassificationData, ClusteringData, PairData, RerankingData, RetrievalData, TaskData
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.locate import find_model

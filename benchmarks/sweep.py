@@ -28,9 +28,10 @@ import torch
 from measuring import Cost, measure, report, say_machine, torch_threads
 from synthetic import SMALL, TINY, Shape, build_model, write_texts
 
-from harness.core.benchmark import TASK_TYPES, load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.config import resolve_run
 from harness.core.costs import COSTS
+from harness.core.tasks import TASK_TYPES
 from harness.evaluate.encode import batches
 from harness.evaluate.encode.batches import run_batch
 from harness.evaluate.encode.device import describe_device, find_device

@@ -19,10 +19,11 @@ import yaml
 from measuring import real_data, report, say_machine
 from seed_path import TokenCount, load_seed_model, prepare_task, run_task, without_computing
 
-from harness.core.benchmark import TaskSpec, load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.errors import InputError
 from harness.core.resources import resource_dir
 from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
+from harness.core.tasks import TaskSpec
 from harness.data import load_task
 from harness.data.types import TaskData
 from harness.evaluate.encode.canonical import load_encoder

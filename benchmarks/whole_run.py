@@ -19,11 +19,12 @@ import torch
 from measuring import Cost, measure, real_data, report, say_machine, torch_threads
 from seed_path import TokenCount, load_seed_model, prepare_task, run_task
 
-from harness.core.benchmark import TaskSpec, load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.config import resolve_run
 from harness.core.costs import COSTS
 from harness.core.records import read_record
 from harness.core.spec import RunSpec
+from harness.core.tasks import TaskSpec
 from harness.data import load_task
 from harness.data.types import RetrievalData, TaskData
 from harness.evaluate.encode.device import describe_device, find_device

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from harness.core.benchmark import Benchmark, load_benchmark
+from harness.core.benchmarks import Benchmark, load_benchmark
 from harness.core.calibration import points
 from harness.core.errors import InputError, RequestError
 from harness.core.examples import read_examples
-from harness.core.records import Run, read_run
+from harness.core.records import Run, benchmark_of, read_run
 from harness.read.leaderboard import leaderboard_row, load_rows
 
 if TYPE_CHECKING:
@@ -126,15 +126,16 @@ def run(*overrides: str, **settings: Any) -> Run:
     return read_run(execute(spec, device, Silent()).folder, load_benchmark(spec.benchmark))
 
 
-def load_runs(*paths: str | Path, benchmark: str = "cmteb35") -> Runs:
+def load_runs(*paths: str | Path, benchmark: str | None = None) -> Runs:
     """All runs at or below the paths: run folders, published records, result files of mteb, model cards (.md).
 
     Raises:
         RequestError: a path without a run.
         InputError: no run can be read.
     """
-    table = load_benchmark(benchmark)
-    return Runs(load_rows([Path(path) for path in paths], table), table)
+    places = [Path(path) for path in paths]
+    table = benchmark_of(places, benchmark)
+    return Runs(load_rows(places, table), table)
 
 
 def check(baseline: Place, candidate: Place, *, calibration: str | Path | None = None, tasks: Sequence[str] = ()) -> DriftReport:
@@ -147,7 +148,8 @@ def check(baseline: Place, candidate: Place, *, calibration: str | Path | None =
     from harness.read.drift.check import check_folders
 
     file = None if calibration is None else Path(calibration)
-    return check_folders(_path(baseline), _path(candidate), load_benchmark(), calibration=file, tasks=tasks)
+    before, after = _path(baseline), _path(candidate)
+    return check_folders(before, after, benchmark_of([before, after]), calibration=file, tasks=tasks)
 
 
 def explain(*runs: Place, examples: int = 3) -> Explanation:
@@ -158,7 +160,8 @@ def explain(*runs: Place, examples: int = 3) -> Explanation:
     """
     from harness.read.explain import build
 
-    return build.explain([_path(run) for run in runs], load_benchmark(), examples=examples)
+    places = [_path(run) for run in runs]
+    return build.explain(places, benchmark_of(places), examples=examples)
 
 
 def render(value: DriftReport | Explanation | Runs, format: str = "text") -> str:  # noqa: A002  the option's name

@@ -9,7 +9,7 @@ import sys
 import tempfile
 
 from harness.commands.stages import run_sample
-from harness.core.benchmark import load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.read.selfcheck import write_expected
 
 

@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from harness.core.benchmark import Benchmark, load_benchmark
+from harness.core.benchmarks import Benchmark, load_benchmark
 from harness.core.errors import HarnessError, InputError
 from harness.core.files import sha256_file
 from harness.core.records import BenchmarkName, Made, Manifest, Run, TaskRecord, write_manifest, write_record

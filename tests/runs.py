@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.core.benchmark import Benchmark, TaskSpec, load_benchmark
+from harness.core.benchmarks import Benchmark, load_benchmark
 from harness.core.records import Made, Manifest, RowHeader, Run, TaskRecord, read_run, write_manifest, write_record
+from harness.core.tasks import TaskSpec
 from harness.core.typed import convert, plain
 
 BENCHMARK = load_benchmark()

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from harness.core.benchmark import TaskSpec
+from harness.core.tasks import TaskSpec
 from harness.data.types import (
     ClassificationData,
     ClusteringData,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from harness.commands import main
-from harness.core.benchmark import load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.calibration import read_calibration, write_calibration
 from harness.core.config import compose_config
 from harness.core.errors import InputError, MachineError, RequestError

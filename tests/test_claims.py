@@ -19,7 +19,7 @@ from cards import METRICS, SCRIPT, card_text, fenced, mteb2_file, rows_table, wr
 from runs import BENCHMARK, HEADER, PUBLISHED, ROOT, VERIFIED, manifest_of
 
 from harness.commands import main
-from harness.core.benchmark import load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.calibration import Calibration, MetricNoise, Rounding, points, write_calibration
 from harness.core.errors import InputError, RequestError
 from harness.core.fingerprint import Fingerprint

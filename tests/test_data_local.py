@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from fakehub import gzipped, json_lines, parquet
 
-from harness.core.benchmark import TaskSpec, load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.errors import InputError, RequestError
 from harness.core.files import sha256_file
 from harness.core.spec import DataSpec
+from harness.core.tasks import TaskSpec
 from harness.data import load_task
 from harness.data.types import ClassificationData, ClusteringData, LoadedTask, PairData, RerankingData, RetrievalData
 

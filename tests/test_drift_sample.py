@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness.core.benchmark import load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.calibration import CALIBRATION, points, read_calibration
 from harness.core.records import read_run
 from harness.evaluate.calibrate.floors import RESOLUTION

@@ -17,12 +17,13 @@ from scipy.stats import pearsonr, spearmanr
 from scoring_cases import hashed_encoder, make_data
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score
 
-from harness.core.benchmark import TaskSpec, load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.errors import InputError, RequestError
 from harness.core.examples import Examples, examples_path, read_examples, same_examples, units, write_examples
 from harness.core.folds import fold, folds
 from harness.core.records import TaskRecord, read_run
 from harness.core.spec import DataSpec
+from harness.core.tasks import TaskSpec
 from harness.data import load_task
 from harness.data.types import RetrievalData, TaskData
 from harness.evaluate.here import resolve_here

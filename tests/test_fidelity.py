@@ -14,7 +14,7 @@ import pytest
 import torch
 from scoring_cases import hashed_encoder, make_data, write_hub_folders
 
-from harness.core.benchmark import load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.spec import DataSpec
 from harness.data import load_task
 from harness.data.types import RetrievalData

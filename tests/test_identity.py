@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from fakehub import json_lines
 
-from harness.core.benchmark import TaskSpec, load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.errors import InputError
 from harness.core.spec import DataSpec
+from harness.core.tasks import TaskSpec
 from harness.data import load_task
 from harness.data.identity import compare_figures, count_figures
 from harness.data.types import (

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from harness.core.benchmark import load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.costs import Counters
 from harness.core.errors import RequestError
 from harness.core.fingerprint import Fingerprint

@@ -11,7 +11,7 @@ from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, VERIFIED, manifest_of, w
 
 from harness.core.errors import InputError, RequestError
 from harness.core.records import Run, read_run, write_failure, write_manifest
-from harness.read.leaderboard import CONVENTIONS, Row, beside, compare, leaderboard_row, load_rows, printed, printed_rows
+from harness.read.leaderboard import Row, beside, compare, leaderboard_row, load_rows, printed, printed_rows
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +74,9 @@ def test_the_order_of_c_mteb_is_that_of_the_package() -> None:
     from C_MTEB import tasks  # noqa: F401 (registers the tasks)
     from mteb import MTEB
 
-    from harness.read.leaderboard import _ADDING_ORDER
-
     kinds = ["Retrieval", "STS", "PairClassification", "Classification", "Reranking", "Clustering"]  # summarize_results.py, --lang zh
     listed = [task.description["name"] for kind in kinds for task in MTEB(task_types=[kind], task_langs=["zh", "zh-CN"]).tasks]
-    assert tuple(dict.fromkeys(listed)) == _ADDING_ORDER
+    assert tuple(dict.fromkeys(listed)) == BENCHMARK.adding_order
 
 
 def test_mteb_2_averages_31_tasks_and_the_best_accuracy(tmp_path: Path) -> None:
@@ -295,4 +293,4 @@ def test_a_header_of_other_types_is_damage(tmp_path: Path, size: str) -> None:
 
 def test_every_convention_names_real_tasks_and_types() -> None:
     names, kinds = {task.name for task in BENCHMARK.tasks}, {task.type for task in BENCHMARK.tasks}
-    assert all(rule.without <= names and set(rule.metrics) <= kinds and rule.about for rule in CONVENTIONS.values())
+    assert all(rule.without <= names and set(rule.metrics) <= kinds and rule.about for rule in BENCHMARK.conventions.values())

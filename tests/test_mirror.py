@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 from fakehub import FakeHub, commit_of, json_lines, parquet, running
 
-from harness.core.benchmark import TaskSpec, load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.files import sha256_file
 from harness.core.spec import DataSpec
+from harness.core.tasks import TaskSpec
 from harness.data import load_task
 from harness.data.mirror import FetchResult, fetch
 from harness.data.types import ClassificationData, PairData, RetrievalData
@@ -29,7 +30,7 @@ BQ_FILES = ["data/test-00000-of-00002-bb.parquet", "data/test-00001-of-00002-cc.
 CHILD = """
 import sys
 from pathlib import Path
-from harness.core.benchmark import load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.data.mirror import fetch
 
 for result in fetch([load_benchmark().task(name) for name in sys.argv[2:]], Path(sys.argv[1])):

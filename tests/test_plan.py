@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from tiny_models import build_model
 
 from harness.commands import main
-from harness.core.benchmark import load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.costs import COSTS
 from harness.core.errors import RequestError
 from harness.core.spec import ModelSpec

@@ -12,7 +12,8 @@ import torch
 from rich.console import Console
 from tiny_models import build_model
 
-from harness.core.benchmark import TaskSpec, load_benchmark
+from harness.core.benchmarks import load_benchmark
+from harness.core.tasks import TaskSpec
 from harness.evaluate.encode.encoder import EncodingStep
 from harness.evaluate.here import resolve_here
 from harness.evaluate.progress import Estimate, Silent, WindowPart

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.core.benchmark import load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.records import Run, read_run
 from harness.evaluate.here import resolve_here
 from harness.evaluate.progress import Silent

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from runs import manifest_of
 
-from harness.core.benchmark import load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.errors import InputError, MachineError
 from harness.core.files import atomic_write, write_json
 from harness.core.records import Made, RowHeader, TaskRecord, find_runs, read_record, read_run, write_failure, write_manifest, write_record

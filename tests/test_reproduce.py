@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.commands.stages import reproduce
-from harness.core.benchmark import load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.errors import DriftError, InputError, MachineError
 from harness.core.records import Manifest, RowHeader, Run, TaskRecord
 from harness.read import selfcheck

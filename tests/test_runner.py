@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import build_model
 
-from harness.core.benchmark import load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.records import read_run
 from harness.core.spec import RunSpec

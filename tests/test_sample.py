@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.core.benchmark import TASK_TYPES, TaskSpec, load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.config import compose_config
 from harness.core.resources import SAMPLE_DIR
 from harness.core.spec import DataSpec, EncodingSpec
+from harness.core.tasks import TASK_TYPES, TaskSpec
 from harness.data import load_task
 from harness.data.types import ClassificationData, RerankingData, RetrievalData, TaskData
 from harness.evaluate.encode.canonical import load_encoder

@@ -17,7 +17,7 @@ import torch
 from scoring_cases import RAW_DIM, hashed_encoder, make_data
 
 import harness.evaluate.score.tasks as scoring_tasks
-from harness.core.benchmark import load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.errors import EncodingError, InputError, MachineError, RequestError
 from harness.data.types import ClassificationData, ClusteringData, LabelledTexts, PairData, RerankingData, RerankingSample, RetrievalData
 from harness.evaluate.score.adapter import EmbeddingModel, RetrievalModel
@@ -250,7 +250,7 @@ class TestTraps:
     def test_b11_imports_are_lazy_and_quiet(self) -> None:
         program = (
             "import sys, harness.evaluate.score.tasks; assert not {'mteb', 'C_MTEB', 'beir', 'sklearn'} & set(sys.modules);"
-            "from harness.evaluate.score.reference import fresh_task; from harness.core.benchmark import load_benchmark;"
+            "from harness.evaluate.score.reference import fresh_task; from harness.core.benchmarks import load_benchmark;"
             "fresh_task(load_benchmark().task('STS22'))"
         )
         done = subprocess.run(

@@ -21,9 +21,10 @@ import torch
 from safetensors.torch import save_file
 from scoring_cases import write_hub_folders
 
-from harness.core.benchmark import TaskSpec, load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.resources import SAMPLE_DIR
 from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
+from harness.core.tasks import TaskSpec
 from harness.data import load_task
 from harness.data.types import TaskData
 from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder

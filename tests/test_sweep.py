@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tiny_models import build_model
 
-from harness.core.benchmark import load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.errors import RequestError
 from harness.core.records import find_runs, read_run
 from harness.evaluate.sweep import sweep

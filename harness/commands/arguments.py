@@ -69,7 +69,7 @@ def output_format(parser: ArgumentParser) -> None:
     parser.add_argument("--format", choices=format_names(), default="text")
 
 
-BENCHMARK = option("--benchmark", default="cmteb35")
+BENCHMARK = option("--benchmark", metavar="NAME", help="a benchmark, or its file (that of the runs)")
 CONVENTION = option("--convention", default="cmteb", help="how scores are averaged")
 QUIET = option("--quiet", action="store_true", help="no progress on stderr")
 

@@ -22,14 +22,14 @@ _TO = option("--to", type=Path, default=Path("results/baselines"), metavar="DIR"
 def _accept(arguments: Namespace) -> int:
     from datetime import UTC, datetime
 
-    from harness.core.benchmark import load_benchmark
     from harness.core.environment import git_user
+    from harness.core.records import benchmark_of
     from harness.read.drift.baselines import accept_baseline
     from harness.read.leaderboard import one_run
     from harness.show.baselines import accepted_lines
     from harness.show.drift import drift_document
 
-    benchmark = load_benchmark(arguments.benchmark)
+    benchmark = benchmark_of([arguments.run], arguments.benchmark)
     accepted = accept_baseline(
         one_run(arguments.run, benchmark),
         benchmark,
@@ -49,11 +49,10 @@ def _accept(arguments: Namespace) -> int:
 
 @command("the baselines, and who accepted them why", _TO, BENCHMARK)
 def _list(arguments: Namespace) -> int:
-    from harness.core.benchmark import load_benchmark
     from harness.read.drift.baselines import list_baselines
     from harness.show.baselines import listed_lines
 
-    listed = list_baselines(arguments.to, load_benchmark(arguments.benchmark))
+    listed = list_baselines(arguments.to, arguments.benchmark)
     print("\n".join(listed_lines(listed)))
     return 1 if any(each.problem for each in listed) else 0
 

@@ -20,7 +20,6 @@ from harness.commands.arguments import command, names, option, overrides
 )
 def call(arguments: Namespace) -> int:
     """Measure how much a run's scores move on their own."""
-    from harness.core.benchmark import load_benchmark
     from harness.core.calibration import CALIBRATION, write_calibration
     from harness.evaluate.calibrate.measure import calibrate, check_parts
     from harness.show.calibration import calibration_document
@@ -36,5 +35,5 @@ def call(arguments: Namespace) -> int:
     )
     output = arguments.output or arguments.run / CALIBRATION
     write_calibration(output, calibrated.calibration)
-    print(f"{render_text(calibration_document(calibrated, load_benchmark(calibrated.benchmark)))}\nwritten to {output}")
+    print(f"{render_text(calibration_document(calibrated, calibrated.benchmark))}\nwritten to {output}")
     return 0

@@ -24,7 +24,7 @@ from harness.commands.arguments import BENCHMARK, command, names, option, print_
 )
 def call(arguments: Namespace) -> int:
     """Check a run against a baseline."""
-    from harness.core.benchmark import load_benchmark
+    from harness.core.records import benchmark_of
     from harness.read.drift.check import check_folders
     from harness.show.ci import append_summary, workflow_commands, write_junit
     from harness.show.drift import drift_document
@@ -32,7 +32,7 @@ def call(arguments: Namespace) -> int:
     report = check_folders(
         arguments.baseline,
         arguments.candidate,
-        load_benchmark(arguments.benchmark),
+        benchmark_of([arguments.baseline, arguments.candidate], arguments.benchmark),
         calibration=arguments.calibration,
         tasks=arguments.tasks,
         allow_unlike=arguments.allow_unlike,

@@ -18,12 +18,12 @@ from harness.core.errors import RequestError
 )
 def call(arguments: Namespace) -> int:
     """Say what changing one setting did."""
-    from harness.core.benchmark import load_benchmark
+    from harness.core.records import benchmark_of
     from harness.read.explain.build import explain
     from harness.show.explain import render
 
     if arguments.examples < 0:
         raise RequestError(f"--examples {arguments.examples}: expected 0 (none) or more")
-    told = explain(arguments.paths, load_benchmark(arguments.benchmark), examples=arguments.examples)
+    told = explain(arguments.paths, benchmark_of(arguments.paths, arguments.benchmark), examples=arguments.examples)
     print(render(told, arguments.format))
     return 0

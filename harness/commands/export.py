@@ -22,13 +22,13 @@ _SHARED = (
     *_SHARED,
 )
 def _model_index(arguments: Namespace) -> int:
-    from harness.core.benchmark import load_benchmark
+    from harness.core.records import benchmark_of
     from harness.read.leaderboard import one_run
     from harness.show.export.model_index import card_model_name, index_entries, index_yaml
     from harness.show.export.readme import merge_into, merge_summary
     from harness.show.export.selection import select_scores
 
-    benchmark = load_benchmark(arguments.benchmark)
+    benchmark = benchmark_of([arguments.run], arguments.benchmark)
     run = one_run(arguments.run, benchmark)
     selection = select_scores(run, benchmark, other_data=arguments.other_data)
     name, entries = arguments.name or card_model_name(run), index_entries(selection)
@@ -47,12 +47,12 @@ def _model_index(arguments: Namespace) -> int:
     *_SHARED,
 )
 def _mteb(arguments: Namespace) -> int:
-    from harness.core.benchmark import load_benchmark
+    from harness.core.records import benchmark_of
     from harness.read.leaderboard import one_run
     from harness.show.export.mteb2 import write_results, written_lines
     from harness.show.export.selection import select_scores
 
-    benchmark = load_benchmark(arguments.benchmark)
+    benchmark = benchmark_of([arguments.run], arguments.benchmark)
     selection = select_scores(one_run(arguments.run, benchmark), benchmark, other_data=arguments.other_data)
     written = write_results(selection, arguments.output, name=arguments.name)
     print("\n".join(written_lines(written)))

@@ -12,7 +12,7 @@ from harness.core.errors import RequestError
 @command("mirror the pinned data for machines without network: fetch data.root=DIR [tasks=[...]]", overrides())
 def call(arguments: Namespace) -> int:
     """Mirror the pinned data."""
-    from harness.core.benchmark import load_benchmark
+    from harness.core.benchmarks import load_benchmark
     from harness.core.config import compose_config
     from harness.data.mirror import fetch
     from harness.show.console import fetch_line

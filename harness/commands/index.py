@@ -16,11 +16,11 @@ from harness.commands.arguments import BENCHMARK, command, option
 )
 def call(arguments: Namespace) -> int:
     """Write every score of every run as one CSV."""
-    from harness.core.benchmark import load_benchmark
+    from harness.core.records import benchmark_of
     from harness.read.index import index_rows, write_index
     from harness.read.leaderboard import load_rows
 
-    benchmark = load_benchmark(arguments.benchmark)
+    benchmark = benchmark_of(arguments.paths, arguments.benchmark)
     rows = index_rows(load_rows(arguments.paths, benchmark), benchmark, beside=arguments.output.parent)
     write_index(arguments.output, rows)
     print(f"{arguments.output}: {len(rows)} rows of {len({row.run for row in rows})} runs")

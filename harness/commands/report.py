@@ -25,7 +25,7 @@ from harness.core.errors import RequestError
 )
 def call(arguments: Namespace) -> int:
     """Write one page on many runs."""
-    from harness.core.benchmark import load_benchmark
+    from harness.core.records import benchmark_of
     from harness.show.report.build import build_report
     from harness.show.report.write import report_text, write_charts, write_text
 
@@ -33,7 +33,7 @@ def call(arguments: Namespace) -> int:
         raise RequestError("the page needs a file: report PATH... -o report.html (its links are relative to it)")
     report = build_report(
         arguments.paths,
-        load_benchmark(arguments.benchmark),
+        benchmark_of(arguments.paths, arguments.benchmark),
         convention=arguments.convention,
         reference=arguments.reference,
         card=arguments.card,

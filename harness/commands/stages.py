@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.core.benchmark import Benchmark, load_benchmark
+from harness.core.benchmarks import Benchmark, load_benchmark
 from harness.core.errors import DriftError, InputError, MachineError
 from harness.core.records import Run, read_run
 from harness.core.spec import Dtype

@@ -20,11 +20,11 @@ from harness.core.errors import RequestError
 )
 def call(arguments: Namespace) -> int:
     """Print the leaderboard table."""
-    from harness.core.benchmark import load_benchmark
+    from harness.core.records import benchmark_of
     from harness.read.leaderboard import load_rows
     from harness.show.leaderboard import table
 
-    benchmark = load_benchmark(arguments.benchmark)
+    benchmark = benchmark_of(arguments.paths, arguments.benchmark)
     runs = load_rows(arguments.paths, benchmark)
     against = load_rows([arguments.against], benchmark) if arguments.against else []
     if len(against) > 1:

@@ -10,8 +10,8 @@ from harness.commands.arguments import BENCHMARK, command, output_format, print_
 @command("print the benchmark's tasks: repository, revision, split, metrics", output_format, BENCHMARK)
 def call(arguments: Namespace) -> int:
     """List the benchmark's tasks."""
-    from harness.core.benchmark import load_benchmark
+    from harness.core.benchmarks import DEFAULT, load_benchmark
     from harness.show.tasks import tasks_document
 
-    print_document(tasks_document(load_benchmark(arguments.benchmark)), arguments.format)
+    print_document(tasks_document(load_benchmark(arguments.benchmark or DEFAULT)), arguments.format)
     return 0

@@ -15,10 +15,11 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from harness.core.benchmark import Benchmark, TaskSpec
+from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError, RequestError, unknown
 from harness.core.files import atomic_write
 from harness.core.records import Run, TaskRecord, flat_metrics
+from harness.core.tasks import TaskSpec
 from harness.core.typed import read_typed
 
 SCHEMA = 1

@@ -22,7 +22,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from harness.core.benchmark import load_benchmark
+from harness.core.benchmarks import is_file_name, load_benchmark
 from harness.core.errors import MachineError, RequestError, unknown
 from harness.core.resources import data_root, resource_dir
 from harness.core.schema import RunConfig, from_plain, schema_keys
@@ -74,7 +74,8 @@ def resolve_request(overrides: Sequence[str], *, device_name: str, device_memory
         gpu = replace(gpu, name=re.sub(r"[^a-z0-9]+", "-", device_name.lower()).strip("-"))
     if data.source == "local":
         data = replace(data, root=str(data_root(data.root).resolve()))
-    return replace(asked, gpu=gpu, data=data, tasks=tasks)
+    benchmark = str(Path(asked.benchmark).expanduser().resolve()) if is_file_name(asked.benchmark) else asked.benchmark
+    return replace(asked, benchmark=benchmark, gpu=gpu, data=data, tasks=tasks)
 
 
 def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:

@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from harness.core.benchmark import TaskSpec, TaskType
 from harness.core.errors import InputError
 from harness.core.files import atomic_write
+from harness.core.tasks import TaskSpec, TaskType
 
 SCHEMA = "1"
 FOLDER = "per_example"

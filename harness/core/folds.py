@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.core.benchmark import TaskSpec
 from harness.core.errors import InputError, RequestError, unknown
 from harness.core.examples import SIMILARITIES, Examples, units
+from harness.core.tasks import TaskSpec
 
 Floats = NDArray[np.float64]
 _Fold = Callable[[Floats], Floats]

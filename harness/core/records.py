@@ -7,18 +7,20 @@ split -> metrics with `evaluation_time`) plus the key `harness`. Keys that this 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from harness.core.benchmark import Benchmark, TaskSpec
-from harness.core.errors import InputError
+from harness.core.benchmarks import DEFAULT, Benchmark, known_benchmarks, load_benchmark
+from harness.core.errors import InputError, RequestError
 from harness.core.files import write_json
 from harness.core.fingerprint import DeviceInfo, Fingerprint
 from harness.core.spec import Settings
+from harness.core.tasks import TaskSpec
 from harness.core.typed import convert, plain, read_object, read_typed
 
 SCHEMA = 1
@@ -351,6 +353,36 @@ def read_run(folder: Path, benchmark: Benchmark) -> Run:
         if task.name not in run.records and error_path.is_file():
             run.failed[task.name] = _failure_message(error_path)
     return run
+
+
+def benchmark_of(paths: Iterable[Path], named: str | None = None) -> Benchmark:
+    """The benchmark to read the paths under: the one that is `named`, else the one that the manifests at or below them name.
+
+    A run of a benchmark that does not come with the package has its file beside the records. Model cards and result files of others name no
+    benchmark: they are read under `DEFAULT`.
+
+    Raises:
+        RequestError: the runs are of several benchmarks, or of one that is not here.
+        InputError: the file of the benchmark is damaged.
+    """
+    if named is not None:
+        return load_benchmark(named)
+    found: dict[str, Path] = {}
+    for path in paths:
+        for folder in find_runs(path) or [path]:
+            with contextlib.suppress(InputError):
+                own = read_manifest(folder).benchmark if folder.is_dir() else None
+                found.setdefault(own.name if own else DEFAULT, folder)
+    if len(found) > 1:
+        runs = ", ".join(f"{name} ({folder})" for name, folder in found.items())
+        raise RequestError(f"the runs are of several benchmarks: {runs}. Name the runs of one of them, or say --benchmark NAME")
+    return next((load_benchmark(benchmark_word(name, folder)) for name, folder in found.items()), load_benchmark())
+
+
+def benchmark_word(name: str, folder: Path) -> str:
+    """What `load_benchmark` takes for the benchmark that the manifest in a folder names: the file beside the records where there is one."""
+    own = folder / f"{name}.yaml"
+    return str(own) if own.is_file() and name not in known_benchmarks() else name
 
 
 def find_runs(path: Path) -> list[Path]:

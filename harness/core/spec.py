@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.core.benchmarks import benchmark_name
+
 Dtype = Literal["fp32", "fp16", "bf16"]
 Ladder = Literal["exact", "padded"]
 
@@ -136,6 +138,7 @@ class Settings:
         """The settings as plain values, without what only plans read and where the model's folder lies: the hash of its weights is compared
         when a run is resumed."""
         plain = {item.name: getattr(self, item.name) for item in fields(Settings)}
+        plain["benchmark"] = benchmark_name(self.benchmark)
         plain = {name: asdict(value) if is_dataclass(value) else value for name, value in plain.items()}  # type: ignore[arg-type]
         for key in ("path", "layers", "hidden_size", "intermediate_size"):
             del plain["model"][key]
@@ -174,7 +177,8 @@ class RunSpec(Settings):
     @property
     def settings(self) -> Settings:
         """What of the run can change a score."""
-        return Settings(**{item.name: getattr(self, item.name) for item in fields(Settings)})
+        values = {item.name: getattr(self, item.name) for item in fields(Settings)}
+        return Settings(**{**values, "benchmark": benchmark_name(self.benchmark)})
 
     @property
     def folder(self) -> Path:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.core.benchmark import TaskSpec
 from harness.core.errors import RequestError
 from harness.core.resources import SAMPLE_DIR, data_root
 from harness.core.spec import DataSpec
+from harness.core.tasks import TaskSpec
 from harness.data.hub import locate_cached, locate_hub
 from harness.data.loading import TaskFiles, assemble_task
 from harness.data.local import locate_local

@@ -27,8 +27,8 @@ from huggingface_hub.errors import (
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils.tqdm import tqdm
 
-from harness.core.benchmark import Repository, TaskSpec
 from harness.core.errors import InputError, MachineError
+from harness.core.tasks import Repository, TaskSpec
 from harness.data.layout import Part, find_parts
 from harness.data.loading import TaskFiles
 from harness.data.tables import DataFile

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from harness.core.benchmark import TaskSpec
+from harness.core.tasks import TaskSpec
 from harness.data.types import ClassificationData, ClusteringData, LabelledTexts, PairData, RerankingData, RetrievalData, TaskData
 
 Figures = dict[str, Any]

@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from harness.core.benchmark import TaskSpec
 from harness.core.errors import InputError
+from harness.core.tasks import TaskSpec
 
 FORMATS = (".jsonl", ".jsonl.gz", ".json.gz", ".parquet")
 """What a table file may end in; `.json.gz` holds JSON lines too."""

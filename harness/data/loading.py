@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.core.benchmark import TaskSpec
 from harness.core.errors import InputError
 from harness.core.files import sha256_file
 from harness.core.records import DataVerdict, Provenance
+from harness.core.tasks import TaskSpec
 from harness.data.identity import compare_figures
 from harness.data.parsing import parse_task, table_schema
 from harness.data.tables import DataFile, read_table

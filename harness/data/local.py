@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.core.benchmark import TaskSpec
 from harness.core.errors import InputError
+from harness.core.tasks import TaskSpec
 from harness.core.typed import read_typed
 from harness.data.layout import FORMATS, find_parts
 from harness.data.loading import Source, TaskFiles

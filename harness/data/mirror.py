@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.core.benchmark import TaskSpec
 from harness.core.errors import HarnessError, InputError, MachineError, RequestError
 from harness.core.files import sha256_file, write_json
 from harness.core.records import Provenance
+from harness.core.tasks import TaskSpec
 from harness.data.hub import hub_status, locate_hub
 from harness.data.layout import mirror_name
 from harness.data.loading import TaskFiles, assemble_task

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.core.benchmark import TaskSpec
 from harness.core.errors import InputError
+from harness.core.tasks import TaskSpec
 from harness.data.tables import Kind, Schema
 from harness.data.types import (
     ClassificationData,

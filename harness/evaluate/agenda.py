@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.core import environment
-from harness.core.benchmark import TaskSpec
 from harness.core.errors import InputError
 from harness.core.examples import Examples, read_examples
 from harness.core.folds import refuse_foreign
 from harness.core.records import TaskRecord, find_runs, read_manifest, read_record
 from harness.core.spec import RunSpec
+from harness.core.tasks import TaskSpec
 from harness.data.types import LoadedTask
 
 LARGEST_WINDOW = 8 * 2**30
@@ -24,8 +24,9 @@ def window_bytes() -> int:
     return min(LARGEST_WINDOW, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4)
 
 
-def valid_records(spec: RunSpec, tasks: Sequence[TaskSpec]) -> list[tuple[TaskSpec, TaskRecord]]:
-    """The tasks with a record of this very run and these packages; a damaged or foreign file is none. The weights are not compared.
+def valid_records(spec: RunSpec, tasks: Sequence[TaskSpec], benchmark: str) -> list[tuple[TaskSpec, TaskRecord]]:
+    """The tasks with a record of this very run, these packages and the `benchmark` of that digest; a damaged or foreign file is none. The
+    weights are not compared.
 
     Nor is a record whose examples are gone, or are not those that it was made of: what can't be explained later is computed again.
     """
@@ -35,7 +36,9 @@ def valid_records(spec: RunSpec, tasks: Sequence[TaskSpec]) -> list[tuple[TaskSp
             record, _ = read_scores(spec.folder, task)
         except InputError:
             continue
-        if record.made.run == spec.digest and record.made.versions == environment.scoring_versions():
+        made = record.made
+        own = made.run == spec.digest and made.benchmark is not None and made.benchmark.digest == benchmark
+        if own and made.versions == environment.scoring_versions():
             found.append((task, record))
     return found
 

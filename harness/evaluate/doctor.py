@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from harness.core.benchmark import load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.config import known_choices
 from harness.core.environment import SCORING_PACKAGES, lock_differences, source_revision
 from harness.core.errors import HarnessError, InputError

@@ -17,12 +17,12 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import torch
 
-from harness.core.benchmark import TaskSpec
 from harness.core.costs import Counters
 from harness.core.errors import EncodingError, HarnessError
 from harness.core.examples import Examples
 from harness.core.records import TextFigures
 from harness.core.spec import RunSpec
+from harness.core.tasks import TaskSpec
 from harness.data import load_task
 from harness.data.types import LoadedTask
 from harness.evaluate.agenda import window_bytes

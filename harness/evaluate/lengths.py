@@ -1,4 +1,4 @@
-"""Token counts of C-MTEB at full size, modelled from the statistics in `configs/benchmark/cmteb35.yaml`: no text of it is needed.
+"""Token counts of C-MTEB at full size, modelled from the statistics in `configs/tasks.yaml`: no text of it is needed.
 
 Characters of a field are log-normal, clipped to its shortest and longest text, with its mean; sigma is what makes the longest of so many
 draws likely, capped at 1.1 (a few outliers of 40,000 characters and more would decide it otherwise). Tokens are r * characters + 2, r
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.core.benchmark import TaskSpec
+from harness.core.tasks import TaskSpec
 
 _SIGMA_CAP = 1.1
 _SHORT = 40  # characters on average
@@ -77,10 +77,10 @@ def modelled_bytes(task: TaskSpec) -> int:
 def modelled_counts(task: TaskSpec) -> npt.NDArray[np.int64]:
     """Untruncated token counts, specials included, of the distinct texts of each field; the same ones at every call.
 
-    Texts that several fields or tasks share are invisible in the statistics: they are counted in each.
+    Texts that several fields or tasks share are invisible in the statistics: they are counted in each. Empty for a task without statistics.
     """
     draw = np.random.default_rng(list(task.name.encode()))
-    return np.concatenate([field.tokens(draw) for field in fields(task)])
+    return np.concatenate([np.zeros(0, dtype=np.int64), *(field.tokens(draw) for field in fields(task))])
 
 
 def _field(task: TaskSpec, table: str, name: str, column: Mapping[str, Any], *, rows: int, labels: Mapping[str, int]) -> Field:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.core.benchmark import TaskSpec
+from harness.core.tasks import TaskSpec
 from harness.evaluate.encode.encoder import EncodingStep
 
 _MEMORY = 60.0  # seconds that a rate is taken over

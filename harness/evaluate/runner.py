@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from harness.core import environment
-from harness.core.benchmark import Benchmark, TaskSpec, load_benchmark
+from harness.core.benchmarks import Benchmark, load_benchmark
 from harness.core.config import device_matches
 from harness.core.costs import CanaryCost, Cost, CostLine, Counters, PeakMemory, append_cost
 from harness.core.errors import InputError, MachineError, RequestError
@@ -36,6 +36,7 @@ from harness.core.records import (
     write_record,
 )
 from harness.core.spec import Dtype, ModelSpec, RunSpec
+from harness.core.tasks import TaskSpec
 from harness.core.typed import plain
 from harness.data.types import LoadedTask
 from harness.evaluate.agenda import of_weights, runs_of_other_lengths, shared_scores, valid_records
@@ -43,6 +44,7 @@ from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, peak_me
 from harness.evaluate.encode.encoder import ENCODERS, Checked, Encoder
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.evaluation import Evaluated, Evaluation, Progress
+from harness.evaluate.score.reference import refuse_unknown_tasks
 from harness.evaluate.score.seeding import SEED
 from harness.evaluate.score.workers import ScoringPool
 
@@ -74,9 +76,10 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
     """
     benchmark = load_benchmark(spec.benchmark)
     selected = benchmark.select(spec.tasks)
-    done = [] if spec.overwrite else _done(spec, selected)
+    done = [] if spec.overwrite else _done(spec, benchmark, selected)
     todo = [task for task in selected if task not in done]
     progress.plan(todo, done)
+    refuse_unknown_tasks(todo)
     failed: dict[str, str] = {}
     cost = Cost()
     if todo:
@@ -94,7 +97,7 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
             if spec.canary and checked is None:
                 note = f"the model was not checked before the run (model.kind={spec.model.kind} has no check)"
                 manifest = replace(manifest, header=replace(manifest.header, notes=(*manifest.header.notes, note)))
-            _open_folder(spec, replace(manifest, canary=checked.found if checked else UNCHECKED))
+            _open_folder(spec, benchmark, replace(manifest, canary=checked.found if checked else UNCHECKED))
             sink = _Records(spec, benchmark, encoder, progress)
             sink.checked(checked)
             with ScoringPool(_workers(spec, device)) as pool:
@@ -110,9 +113,9 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
     )
 
 
-def _done(spec: RunSpec, tasks: Sequence[TaskSpec]) -> list[TaskSpec]:
+def _done(spec: RunSpec, benchmark: Benchmark, tasks: Sequence[TaskSpec]) -> list[TaskSpec]:
     """The tasks with a valid record of this run and of these weights, which are hashed only where there is a record."""
-    records = valid_records(spec, tasks)
+    records = valid_records(spec, tasks, benchmark.digest)
     return of_weights(records, ENCODERS.get(spec.model.kind).weights_digest(spec.model)) if records else []
 
 
@@ -228,13 +231,16 @@ def _manifest(spec: RunSpec, benchmark: Benchmark, encoder: Encoder, device: Dev
     )
 
 
-def _open_folder(spec: RunSpec, manifest: Manifest) -> None:
-    """Write the manifest, with what an earlier one has that this version does not know, and `spec.yaml`."""
+def _open_folder(spec: RunSpec, benchmark: Benchmark, manifest: Manifest) -> None:
+    """Write the manifest, with what an earlier one has that this version does not know, `spec.yaml`, and the file of an own benchmark."""
     with contextlib.suppress(InputError):
         manifest = replace(manifest, extra=read_manifest(spec.folder).extra)
     write_manifest(spec.folder, manifest)
     with atomic_write(spec.folder / "spec.yaml") as stream:
         stream.write(yaml.safe_dump(spec.identity(), allow_unicode=True, sort_keys=True).encode())
+    if benchmark.path is not None:
+        with atomic_write(spec.folder / f"{benchmark.name}.yaml") as stream:
+            stream.write(benchmark.path.read_bytes())
 
 
 def refuse_other_origin(folder: Path, manifest: Manifest) -> None:

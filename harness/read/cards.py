@@ -12,10 +12,11 @@ from typing import Any
 
 import yaml
 
-from harness.core.benchmark import TASK_TYPES, Benchmark, TaskSpec
+from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError
 from harness.core.files import write_json
 from harness.core.records import RowHeader
+from harness.core.tasks import TASK_TYPES, TaskSpec
 from harness.core.typed import convert, parse
 
 ROWS = "rows.json"

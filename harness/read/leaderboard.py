@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
 from typing import Literal
 
-from harness.core.benchmark import TASK_TYPES, Benchmark, TaskSpec
-from harness.core.errors import InputError, RequestError, unknown
+from harness.core.benchmarks import Benchmark, Convention
+from harness.core.errors import InputError, RequestError
 from harness.core.records import MANIFEST, Manifest, RowHeader, Run, TaskRecord, find_runs, read_run
+from harness.core.tasks import TASK_TYPES, TaskSpec
 from harness.core.words import few
 from harness.read.cards import ROWS, PrintedRow, read_card, read_rows, score_table, score_titles
 from harness.read.imports import find_imports, read_card_run, read_import
@@ -24,48 +25,6 @@ State = Literal["scored", "missing", "failed", "broken"]
 Identity = Literal["not C-MTEB", "unverified", "self-reported", "verified"]
 IDENTITIES: tuple[Identity, ...] = ("not C-MTEB", "unverified", "self-reported", "verified")
 """Whether a score was made on the benchmark's own data, least certain first; `self-reported`: its authors say so."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Convention:
-    """How the scores of tasks become a row.
-
-    `rounds`: scores are rounded before they are averaged, else only when printed. `metrics`: the score of a type where it is not the
-    benchmark's main metric. `without`: tasks that are left out.
-    """
-
-    about: str
-    rounds: bool = False
-    metrics: Mapping[str, str] = field(default_factory=dict)
-    without: frozenset[str] = frozenset()
-
-
-CONVENTIONS: dict[str, Convention] = {
-    # summarize_results.py of C_MTEB, 2023-09 to 2024-04; it gives all seven numbers that acge's card prints.
-    "cmteb": Convention(about="task scores rounded to 2 decimals, then plain means; pair classification by cos_sim ap", rounds=True),
-    "max_ap": Convention(
-        about="as cmteb, but pair classification by the best ap of all similarities", rounds=True, metrics={"PairClassification": "max.ap"}
-    ),
-    "unrounded": Convention(about="as cmteb, but rounded only when printed"),
-    # MTEB(cmn, v1) of mteb 2.26: 31 tasks, main score max_accuracy for pairs.
-    "mteb2_31": Convention(
-        about="the 31 tasks of mteb 2's MTEB(cmn, v1), rounded only when printed; pair classification by the best accuracy",
-        metrics={"PairClassification": "max.accuracy"},
-        without=frozenset({"AmazonReviewsClassification", "MassiveIntentClassification", "MassiveScenarioClassification", "STS22"}),
-    ),
-}
-
-
-# The order in which summarize_results.py adds scores up, that of mteb 1.1.1's task list. Every fourth mean of four rounded scores
-# lies halfway between two printed numbers, and there the order of a floating point sum decides: acge's Reranking is 67.99 in this
-# order, as the card prints it, and 67.98 by name.
-_ADDING_ORDER = (
-    "T2Retrieval", "MMarcoRetrieval", "DuRetrieval", "CovidRetrieval", "CmedqaRetrieval", "EcomRetrieval", "MedicalRetrieval",
-    "VideoRetrieval", "STS22", "ATEC", "BQ", "LCQMC", "PAWSX", "STSB", "AFQMC", "QBQTC", "Ocnli", "Cmnli", "AmazonReviewsClassification",
-    "MassiveIntentClassification", "MassiveScenarioClassification", "TNews", "IFlyTek", "MultilingualSentiment", "JDReview",
-    "OnlineShopping", "Waimai", "T2Reranking", "MMarcoReranking", "CMedQAv1", "CMedQAv2", "CLSClusteringS2S", "CLSClusteringP2P",
-    "ThuNewsClusteringS2S", "ThuNewsClusteringP2P",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +58,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A row of the table. `path`: where it was read; `unreadable`: why its folder is no run.
+    """A row of the table. `path`: where it was read; `about`: its convention in words; `unreadable`: why its folder is no run.
 
     `tasks` is empty for a row that is known only as somebody printed it. `beside`: the published rows that stand under it;
     `reference`: the one whose tasks stand beside its own.
@@ -109,6 +68,7 @@ class Row:
     header: RowHeader
     convention: str
     cells: tuple[Cell, ...]
+    about: str = ""
     tasks: tuple[TaskScore, ...] = ()
     unreadable: str | None = None
     beside: tuple[Comparison, ...] = ()
@@ -225,13 +185,19 @@ def leaderboard_row(run: Run, convention: str, benchmark: Benchmark) -> Row:
     Raises:
         RequestError: there is no such convention.
     """
-    if convention not in CONVENTIONS:
-        raise RequestError(unknown("convention", convention, CONVENTIONS))
-    rule = CONVENTIONS[convention]
+    rule = benchmark.convention(convention)
     specs = [task for task in benchmark.tasks if task.name not in rule.without]
     tasks = tuple(_task_score(run, task, rule) for task in specs)
-    cells = tuple(_cell(key, title, tasks, rule) for key, title in score_titles(specs).items())
-    return Row(path=run.path, header=run.header, convention=convention, cells=cells, tasks=tasks, unreadable=run.broken.get(MANIFEST))
+    cells = tuple(_cell(key, title, tasks, rule, benchmark.adding_order) for key, title in score_titles(specs).items())
+    return Row(
+        path=run.path,
+        header=run.header,
+        convention=convention,
+        about=rule.about,
+        cells=cells,
+        tasks=tasks,
+        unreadable=run.broken.get(MANIFEST),
+    )
 
 
 def printed_rows(path: Path, benchmark: Benchmark) -> tuple[Row, ...]:
@@ -257,7 +223,7 @@ def _printed_row(path: Path, row: PrintedRow, benchmark: Benchmark) -> Row:
     counts = {key: sum(key in ("Average", task.type) for task in benchmark.tasks) for key in ("Average", *TASK_TYPES)}
     titles = score_titles(benchmark.tasks).items()
     cells = tuple(Cell(key=key, title=title, value=row.scores[title], found=counts[key], of=counts[key]) for key, title in titles)
-    return Row(path=path, header=row.header, convention="cmteb", cells=cells)
+    return Row(path=path, header=row.header, convention="cmteb", about=benchmark.convention("cmteb").about, cells=cells)
 
 
 def compare(row: Row, published: Row) -> Comparison:
@@ -318,8 +284,8 @@ def _identity(record: TaskRecord) -> Identity:
     return verdict or ("self-reported" if record.made.source else "unverified")
 
 
-def _cell(key: str, title: str, tasks: Iterable[TaskScore], rule: Convention) -> Cell:
-    ordered = sorted(tasks, key=lambda task: _ADDING_ORDER.index(task.task) if task.task in _ADDING_ORDER else len(_ADDING_ORDER))
+def _cell(key: str, title: str, tasks: Iterable[TaskScore], rule: Convention, order: Sequence[str]) -> Cell:
+    ordered = sorted(tasks, key=lambda task: order.index(task.task) if task.task in order else len(order))
     members = [task.score for task in ordered if key in ("Average", task.type)]
     scores = [score for score in members if score is not None]
     value = None

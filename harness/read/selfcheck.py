@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.core.benchmark import Benchmark, TaskSpec
+from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError
 from harness.core.files import write_json
 from harness.core.records import Run
 from harness.core.resources import resource_dir
+from harness.core.tasks import TaskSpec
 from harness.core.typed import read_typed
 
 MAIN_TOLERANCE = 1e-6

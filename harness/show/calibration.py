@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from harness.core.benchmark import Benchmark
+from harness.core.benchmarks import Benchmark
 from harness.evaluate.calibrate.measure import Calibrated
 from harness.read.leaderboard import printed
 from harness.show.form import Block, Column, Document, Grid, Sentences

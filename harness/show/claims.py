@@ -12,7 +12,7 @@ from harness.read.claims.findings import VERDICTS, Check
 from harness.read.claims.grading import COMPARED, GRADES, Comparison, Graded
 from harness.read.claims.report import ClaimsReport
 from harness.read.claims.sheet import Sheet
-from harness.read.leaderboard import CONVENTIONS, printed
+from harness.read.leaderboard import printed
 from harness.show.form import Block, Column, Document, Grid, Sentences, write_document
 
 _LISTED_AT_MOST = 20  # metrics that are not reproduced; JSON has all of them
@@ -107,7 +107,7 @@ def _findings_part(report: ClaimsReport) -> Iterator[Block]:
 def _comparison_parts(comparison: Comparison) -> Iterator[Block]:
     header = comparison.header
     setting = " ".join(str(each) for each in (header.model, header.gpu, header.dtype, header.max_len, header.dim) if each)
-    head = f"Against {comparison.path}: {setting}. Convention {comparison.convention}: {CONVENTIONS[comparison.convention].about}"
+    head = f"Against {comparison.path}: {setting}. Convention {comparison.convention}: {comparison.about}"
     floor = "" if comparison.calibrated else "No noise floor is known (--noise FILE), so only equal printed digits pass as reproduced"
     settings = [f"differs: {field.name}, {field.claimed} claimed, {field.found} found" for field in comparison.recipe if field.differs]
     settings += [f"not told by the {who}: {', '.join(fields)}" for who, fields in _untold(comparison).items() if fields]

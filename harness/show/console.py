@@ -9,9 +9,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from harness.core.benchmark import Benchmark, load_benchmark
+from harness.core.benchmarks import Benchmark, load_benchmark
 from harness.core.costs import Cost
-from harness.core.records import MANIFEST, Run, read_run
+from harness.core.records import MANIFEST, Run, benchmark_of, read_run
 from harness.core.resources import resource_dir
 from harness.core.spec import RunSpec
 from harness.data.mirror import FetchResult
@@ -66,8 +66,9 @@ def cost_line(cost: Cost) -> str:
 
 def sweep_summary(jobs: Sequence[Job]) -> str:
     """A row for every job that has a run, beside the published ones; the jobs that could not begin, and why."""
-    benchmark = load_benchmark()
-    runs = {job.folder: read_run(job.folder, benchmark) for job in jobs if job.folder and (job.folder / MANIFEST).is_file()}
+    folders = [job.folder for job in jobs if job.folder and (job.folder / MANIFEST).is_file()]
+    benchmark = benchmark_of(folders)
+    runs = {folder: read_run(folder, benchmark) for folder in folders}
     lines = []
     if runs:
         published = published_run(next(iter(runs.values())).header.model, benchmark)

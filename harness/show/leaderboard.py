@@ -6,13 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from harness.core.benchmark import Benchmark
+from harness.core.benchmarks import Benchmark
 from harness.core.errors import RequestError
 from harness.core.records import RowHeader, Run
 from harness.core.words import SHORT_TYPES, named
 from harness.read.cards import HEADER_TITLES
 from harness.read.leaderboard import (
-    CONVENTIONS,
     Cell,
     Comparison,
     Row,
@@ -126,7 +125,7 @@ def _plain(*titles: str) -> list[Column]:
 def _json(rows: Sequence[Row], *, tasks: bool) -> dict[str, Any]:
     return {
         "convention": rows[0].convention,
-        "about": CONVENTIONS[rows[0].convention].about,
+        "about": rows[0].about,
         "rows": [_json_row(row, tasks=tasks) for row in rows],
     }
 
@@ -169,7 +168,7 @@ def _json_score(value: float | None) -> float | None:
 
 
 def _convention(row: Row) -> str:
-    return f"Convention {row.convention}: {CONVENTIONS[row.convention].about}"
+    return f"Convention {row.convention}: {row.about}"
 
 
 def _columns(rows: Sequence[Row]) -> list[Column]:

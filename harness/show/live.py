@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from harness.core.benchmark import TaskSpec
+from harness.core.tasks import TaskSpec
 from harness.core.words import duration
 from harness.evaluate.encode.encoder import EncodingStep
 from harness.evaluate.progress import Estimate, Silent, WindowPart

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from harness.core.benchmark import TASK_TYPES, Benchmark, TaskSpec
+from harness.core.benchmarks import Benchmark
+from harness.core.tasks import TASK_TYPES, TaskSpec
 from harness.show.form import Block, Column, Document, Grid, Sentences
 
 _COLUMNS = tuple(Column(title=title, short=title) for title in ("Task", "Type", "Main metric", "Repository", "Revision", "Split", "Size"))
@@ -48,6 +49,8 @@ def _read(task: TaskSpec) -> str:
 
 
 def _size(task: TaskSpec) -> str:
+    if not task.statistics:
+        return "size not known"
     if task.type == "Retrieval":
         return f"{task.statistics['corpus']['rows']:,} passages, {task.statistics['queries']['rows']:,} queries"
     if task.type == "Reranking":

@@ -13,13 +13,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
-from harness.core.benchmark import Benchmark, TaskSpec, load_benchmark
+from harness.core.benchmarks import Benchmark
 from harness.core.calibration import Calibration, MetricNoise, Rounding, Spread, metric_points, points
 from harness.core.errors import InputError, RequestError, unknown
 from harness.core.examples import Examples, units
 from harness.core.folds import folds
-from harness.core.records import Run, read_manifest, read_run
+from harness.core.records import Run, benchmark_of, read_manifest, read_run
 from harness.core.spec import RunSpec
+from harness.core.tasks import TaskSpec
 from harness.core.typed import plain
 from harness.data import load_task
 from harness.data.types import LoadedTask
@@ -47,7 +48,7 @@ class Calibrated:
     """A calibration and what it took: `forwards` for vectors that the store did not have, `measuring` for other batch shapes."""
 
     calibration: Calibration
-    benchmark: str
+    benchmark: Benchmark
     forwards: int
     measuring: int
 
@@ -117,7 +118,7 @@ def calibrate(
         tasks=found,
         provenance=_provenance(setup),
     )
-    return Calibrated(calibration=calibration, benchmark=benchmark.name, forwards=encoder.counters.forwards, measuring=measuring)
+    return Calibrated(calibration=calibration, benchmark=benchmark, forwards=encoder.counters.forwards, measuring=measuring)
 
 
 def check_parts(names: Sequence[str]) -> tuple[FloorName, ...]:
@@ -135,8 +136,7 @@ def check_parts(names: Sequence[str]) -> tuple[FloorName, ...]:
 def _read(folder: Path) -> tuple[Run, Benchmark]:
     if not folder.is_dir():
         raise RequestError(f"{folder} is no folder: name a run folder, such as results/<model>/<run>")
-    named = read_manifest(folder).benchmark
-    benchmark = load_benchmark(named.name if named else "cmteb35")
+    named, benchmark = read_manifest(folder).benchmark, benchmark_of([folder])
     if named and named.digest != benchmark.digest:
         raise InputError(
             f"{folder} was run with another table of {benchmark.name} ({str(named.digest)[:8]}, here {benchmark.digest[:8]}): run again"

@@ -11,7 +11,7 @@ from harness.core import environment
 from harness.core.config import compose_config
 from harness.core.errors import InputError, MachineError, RequestError, unknown
 from harness.core.fingerprint import Fingerprint
-from harness.core.records import Manifest
+from harness.core.records import Manifest, benchmark_word
 from harness.core.spec import RunSpec
 from harness.evaluate.encode.canonical import CanonicalEncoder
 
@@ -32,7 +32,8 @@ def rebuilt_spec(folder: Path, manifest: Manifest, overrides: Sequence[str], *, 
         raise InputError(f"{folder} has no manifest of this harness: name a run folder that this version made")
     model = replace(before.model, path=places["model.path"])
     spec = RunSpec(
-        **{item.name: getattr(before, item.name) for item in fields(before) if item.name not in ("model", "data")},
+        **{item.name: getattr(before, item.name) for item in fields(before) if item.name not in ("benchmark", "model", "data")},
+        benchmark=benchmark_word(before.benchmark, folder),
         model=model,
         data=replace(before.data, root=places["data.root"] or before.data.root),
         tasks=tasks,

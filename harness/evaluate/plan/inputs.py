@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from harness.core.benchmark import TaskSpec
 from harness.core.errors import HarnessError, InputError
 from harness.core.records import find_runs, read_manifest
 from harness.core.spec import ModelSpec, RunSpec
+from harness.core.tasks import TaskSpec
 from harness.data import load_present_task
 from harness.data.hub import HubStatus, hub_status
 from harness.data.types import LoadedTask

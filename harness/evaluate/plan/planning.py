@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.core.benchmark import TaskSpec, load_benchmark
+from harness.core.benchmarks import load_benchmark
 from harness.core.config import check_overrides, device_matches, expand_sweep, resolve_request
 from harness.core.errors import HarnessError, InputError, RequestError
 from harness.core.fingerprint import DeviceInfo
 from harness.core.records import TaskRecord
 from harness.core.spec import RunSpec
+from harness.core.tasks import TaskSpec
 from harness.evaluate.agenda import LARGEST_WINDOW, of_weights, runs_of_other_lengths, shared_scores, valid_records, window_bytes
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, find_device
 from harness.evaluate.encode.shapes import ShapeLadder
@@ -166,7 +167,7 @@ class _Planner:
 
 def _finished(spec: RunSpec, model: Model, tasks: Sequence[TaskSpec]) -> list[tuple[TaskSpec, TaskRecord]]:
     """The tasks with a valid record; where the weights are not here to be compared, those of any weights."""
-    records = [] if spec.overwrite else valid_records(spec, tasks)
+    records = [] if spec.overwrite else valid_records(spec, tasks, load_benchmark(spec.benchmark).digest)
     if model.outline is None:
         return records
     own = {task.name for task in of_weights(records, model.outline.weights.digest)}

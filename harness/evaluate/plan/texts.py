@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from harness.core.benchmark import TaskSpec
+from harness.core.tasks import TaskSpec
 from harness.evaluate.encode.names import Namer, keys_of
 from harness.evaluate.encode.shapes import ShapeLadder
 from harness.evaluate.encode.shards import Keys
@@ -68,12 +68,13 @@ def texts_by_characters(texts: Sequence[str], max_len: int) -> TaskTexts:
 
 
 def modelled_texts(task: TaskSpec, max_len: int) -> TaskTexts:
-    """The texts that the length model gives the task; what it shares with other tasks is not known."""
+    """The texts that the length model gives the task, none where it has no statistics; what it shares with other tasks is not known."""
     counts = modelled_counts(task)
     start = int.from_bytes(hashlib.blake2b(task.name.encode(), digest_size=8).digest(), "little", signed=True)
     texts = start ^ np.arange(len(counts), dtype=np.int64)
+    basis: Basis = "modelled" if len(counts) else "unknown"
     return TaskTexts(
-        basis="modelled", texts=texts, names=_names(texts, counts, max_len), counts=np.minimum(counts, max_len), cut=counts > max_len
+        basis=basis, texts=texts, names=_names(texts, counts, max_len), counts=np.minimum(counts, max_len), cut=counts > max_len
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.core.benchmark import TaskSpec
 from harness.core.errors import InputError
+from harness.core.tasks import TaskSpec
 from harness.data.types import ClassificationData, ClusteringData, LabelledTexts, PairData, RerankingData, RetrievalData, TaskData
 
 

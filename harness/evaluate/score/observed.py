@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.core.benchmark import TaskSpec, TaskType
 from harness.core.examples import SIMILARITIES, Examples, make_examples
+from harness.core.tasks import TaskSpec, TaskType
 from harness.data.types import ClassificationData, ClusteringData, PairData, RerankingData, RetrievalData, TaskData
 from harness.evaluate.score.ranking import CUTOFFS, reciprocal_ranks
 

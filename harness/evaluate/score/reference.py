@@ -11,14 +11,14 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import metadata
 from types import SimpleNamespace
 from typing import Any
 
-from harness.core.benchmark import TaskSpec
-from harness.core.errors import MachineError
+from harness.core.errors import MachineError, RequestError
+from harness.core.tasks import TaskSpec, known_tasks
 
 SCORING_PINS = {
     "mteb": "1.1.1",
@@ -56,8 +56,24 @@ def fresh_task(task: TaskSpec) -> Any:
 
     Raises:
         MachineError: the installed packages are not the pinned ones.
+        RequestError: mteb does not know the task.
     """
-    return _mteb()(tasks=[task.name], task_langs=["zh", "zh-CN"]).tasks[0]
+    found = _mteb()(tasks=[task.name], task_langs=["zh", "zh-CN"]).tasks
+    if not found:
+        raise RequestError(f"{task.name} is no Chinese task of mteb {SCORING_PINS['mteb']}, by which this benchmark is scored: take it out")
+    return found[0]
+
+
+def refuse_unknown_tasks(tasks: Iterable[TaskSpec]) -> None:
+    """Pass tasks that mteb has; of those in `configs/tasks.yaml` it is known, so that mteb need not be imported for them.
+
+    Raises:
+        RequestError: mteb does not know a task.
+    """
+    with quiet_reference():
+        for task in tasks:
+            if task.name not in known_tasks()["tasks"]:
+                fresh_task(task)
 
 
 @contextlib.contextmanager

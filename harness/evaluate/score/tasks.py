@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness.core.benchmark import TaskSpec, TaskType
 from harness.core.errors import InputError
 from harness.core.examples import Examples
+from harness.core.tasks import TaskSpec, TaskType
 from harness.data.types import ClassificationData, ClusteringData, PairData, RerankingData, RetrievalData, TaskData
 from harness.evaluate.score.adapter import EmbeddingModel, RetrievalModel, passage_text, query_text
 from harness.evaluate.score.degenerate import refuse_degenerate

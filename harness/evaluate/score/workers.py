@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from harness.core.benchmark import TaskSpec
 from harness.core.errors import MachineError
 from harness.core.examples import Examples
 from harness.core.spec import ScoringSpec
+from harness.core.tasks import TaskSpec
 from harness.data.types import TaskData
 from harness.evaluate.score.adapter import EmbeddingModel
 from harness.evaluate.score.seeding import SEED

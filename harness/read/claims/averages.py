@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.core.benchmark import Benchmark
+from harness.core.benchmarks import Benchmark
 from harness.read.cards import PrintedRow, score_titles
 from harness.read.claims.findings import Check, Finding, check
 from harness.read.claims.sheet import Sheet
-from harness.read.leaderboard import CONVENTIONS, leaderboard_row, printed, rounded
+from harness.read.leaderboard import leaderboard_row, printed, rounded
 
 _HALF_DIGIT = 0.005  # points: printed averages have two decimals
 
@@ -69,7 +69,7 @@ class Averages:
 def averages(sheet: Sheet, benchmark: Benchmark) -> Averages:
     """The averages of the claims under every convention that takes all tasks, and the printed rows beside them."""
     titles = score_titles(benchmark.tasks)
-    names = [name for name, rule in CONVENTIONS.items() if not rule.without]
+    names = [name for name, rule in benchmark.conventions.items() if not rule.without]
     rows = {name: leaderboard_row(sheet.run, name, benchmark) for name in names}
     computed = {name: {titles[c.key]: None if c.value is None else rounded(c.value) for c in row.cells} for name, row in rows.items()}
     matches = tuple(

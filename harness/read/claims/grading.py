@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from harness.core.benchmark import Benchmark, TaskSpec
+from harness.core.benchmarks import Benchmark
 from harness.core.calibration import Calibration
 from harness.core.records import RowHeader, Run, TaskRecord, flat_metrics
+from harness.core.tasks import TaskSpec
 from harness.read.cards import Claim, score_titles
 from harness.read.claims.averages import Averages
 from harness.read.claims.numbers import resolution
@@ -79,6 +80,7 @@ class Comparison:
     path: Path
     header: RowHeader
     convention: str
+    about: str
     recipe: tuple[RecipeField, ...]
     averages: tuple[Graded, ...]
     cells: tuple[Graded, ...]
@@ -119,6 +121,7 @@ def grade(sheet: Sheet, averages: Averages, run: Run, benchmark: Benchmark, nois
         path=run.path,
         header=run.header,
         convention=averages.convention,
+        about=benchmark.convention(averages.convention).about,
         recipe=recipe,
         averages=tuple(_averages(averages, row, cells, benchmark)),
         cells=tuple(cells),

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from harness.core.benchmark import Benchmark, TaskSpec
+from harness.core.benchmarks import Benchmark
+from harness.core.tasks import TaskSpec
 from harness.read.cards import Claim
 from harness.read.claims.findings import Check, Finding, check
 from harness.read.claims.sheet import Sheet

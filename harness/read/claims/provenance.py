@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from harness.core.benchmark import Benchmark
+from harness.core.benchmarks import Benchmark
 from harness.core.words import few
 from harness.read.claims.findings import Check, Finding, check
 from harness.read.claims.sheet import Sheet

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.core.benchmark import Benchmark, load_benchmark
+from harness.core.benchmarks import Benchmark
 from harness.core.calibration import read_calibration
 from harness.core.errors import RequestError
+from harness.core.records import benchmark_of
 from harness.read.claims.averages import Averages, average_checks, averages
 from harness.read.claims.findings import Check
 from harness.read.claims.grading import Comparison, grade
@@ -33,7 +34,7 @@ class ClaimsReport:
         return self.comparison.exit_code if self.comparison else 0
 
 
-def claims_report(card: Path, *, against: Path | None = None, noise: Path | None = None, benchmark: str = "cmteb35") -> ClaimsReport:
+def claims_report(card: Path, *, against: Path | None = None, noise: Path | None = None, benchmark: str | None = None) -> ClaimsReport:
     """The card (or folder of results) read, checked, and graded against a run.
 
     Raises:
@@ -42,7 +43,7 @@ def claims_report(card: Path, *, against: Path | None = None, noise: Path | None
     """
     if noise is not None and against is None:
         raise RequestError("--noise has a meaning only with --against RUN: it says how far a run may be from the card")
-    table = load_benchmark(benchmark)
+    table = benchmark_of([against or card], benchmark)
     sheet = read_sheet(card, table)
     found = averages(sheet, table)
     comparison = None

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.core.benchmark import Benchmark, TaskSpec
+from harness.core.benchmarks import Benchmark
 from harness.core.records import Manifest, RowHeader, Run, flat_metrics
+from harness.core.tasks import TaskSpec
 from harness.core.words import few
 from harness.read.cards import ROWS, Claim, PrintedRow, card_claims, read_card, read_rows, score_table
 from harness.read.claims.document import Document, parse_document

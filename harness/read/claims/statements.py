@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from harness.core.benchmark import Benchmark
+from harness.core.benchmarks import Benchmark
 from harness.core.records import RowHeader
 from harness.core.words import display_width
 from harness.read.cards import Table, markdown_tables, score_titles

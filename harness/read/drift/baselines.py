@@ -18,11 +18,12 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from harness.core.benchmark import Benchmark, TaskSpec
+from harness.core.benchmarks import Benchmark
 from harness.core.calibration import CALIBRATION, Calibration, points, read_calibration
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.files import atomic_write
-from harness.core.records import MANIFEST, Run, find_runs, read_run
+from harness.core.records import MANIFEST, Run, benchmark_of, find_runs, read_run
+from harness.core.tasks import TaskSpec
 from harness.core.typed import convert, parse
 from harness.read.drift.check import DriftReport, check_runs, foreign_records
 
@@ -123,7 +124,7 @@ def accept_baseline(
     return Accepted(folder=target, entry=entry, changes=changes)
 
 
-def list_baselines(folder: Path, benchmark: Benchmark) -> list[Listed]:
+def list_baselines(folder: Path, named: str | None = None) -> list[Listed]:
     """The baselines below a folder, sorted by name.
 
     Raises:
@@ -139,9 +140,9 @@ def list_baselines(folder: Path, benchmark: Benchmark) -> list[Listed]:
             continue  # left by a promotion that was killed
         mine = tuple(entry for entry in entries if entry.baseline == path.relative_to(folder).as_posix())
         try:
-            run = read_run(path, benchmark)
+            run = read_run(path, benchmark_of([path], named))
             problem = "; ".join(run.broken.values()) or ("" if run.records else "it has no record")
-        except InputError as error:
+        except (InputError, RequestError) as error:
             run, problem = None, str(error)
         found.append(Listed(path=path, run=run, calibrated=(path / CALIBRATION).is_file(), entries=mine, problem=problem))
     return found
@@ -208,7 +209,13 @@ def _promote(source: Path, target: Path, tasks: Sequence[TaskSpec], *, entry: Lo
         umask = os.umask(0)
         os.umask(umask)
         scratch.chmod(0o777 & ~umask)  # mkdtemp makes folders for the owner alone
-        for name in (MANIFEST, "spec.yaml", CALIBRATION, *(f"{task.name}.json" for task in tasks)):
+        for name in (
+            MANIFEST,
+            "spec.yaml",
+            CALIBRATION,
+            *(f"{task.name}.json" for task in tasks),
+            *(path.name for path in source.glob("*.yaml")),
+        ):
             if (source / name).is_file():
                 shutil.copyfile(source / name, scratch / name)
         if target.exists():

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from harness.core.benchmark import Benchmark, TaskSpec
+from harness.core.benchmarks import Benchmark
 from harness.core.calibration import CALIBRATION, Calibration, points, read_calibration
 from harness.core.errors import InputError, RequestError
 from harness.core.records import Run
+from harness.core.tasks import TaskSpec
 from harness.read.differences import SettingDifference, same_vectors
 from harness.read.drift.likeness import environment, unlike_data, unlike_settings
 from harness.read.leaderboard import Cell, leaderboard_row, one_run

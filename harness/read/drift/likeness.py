@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.core.benchmark import TaskSpec
 from harness.core.records import Run, TaskRecord
+from harness.core.tasks import TaskSpec
 from harness.read.differences import SettingDifference, differences
 
 

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.core.benchmark import TASK_TYPES, Benchmark, TaskSpec
+from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError, RequestError
 from harness.core.examples import Examples, read_examples, same_examples
 from harness.core.folds import refuse_foreign
 from harness.core.records import Run
+from harness.core.tasks import TASK_TYPES, TaskSpec
 from harness.read.explain.definitions import Defined, definitions
 from harness.read.explain.effects import Effect, average_effect, judge, task_effect
 from harness.read.explain.moved import Move, most_moved

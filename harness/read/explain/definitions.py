@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from harness.core.benchmark import Benchmark
+from harness.core.benchmarks import Benchmark, Convention
 from harness.core.records import Run
 from harness.read.explain.pairs import Subject
-from harness.read.leaderboard import CONVENTIONS, Convention, leaderboard_row
+from harness.read.leaderboard import leaderboard_row
 
 PLAIN = "cmteb"
 """The convention that the others are compared with."""
@@ -40,7 +40,7 @@ def definitions(subject: Subject, benchmark: Benchmark) -> tuple[Defined, ...]:
         return ()
     mine = replace(benchmark, tasks=tuple(task for task in benchmark.tasks if task.name in run.records))
     found = []
-    for name, convention in CONVENTIONS.items():
+    for name, convention in benchmark.conventions.items():
         if any(task.name not in convention.without for task in mine.tasks):
             row = leaderboard_row(run, name, mine)
             values = {cell.key: cell.value for cell in row.cells if cell.value is not None}

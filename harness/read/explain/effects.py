@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness.core.benchmark import TaskSpec, TaskType
 from harness.core.examples import Examples
 from harness.core.folds import example_values, fold, folds
+from harness.core.tasks import TaskSpec, TaskType
 
 EffectVerdict = Literal["effect", "none found", "identical", "no interval"]
 

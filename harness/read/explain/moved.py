@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from harness.core.benchmark import TaskSpec, TaskType
 from harness.core.examples import Examples
 from harness.core.folds import example_values
+from harness.core.tasks import TaskSpec, TaskType
 
 UNITS: dict[TaskType, str] = {
     "Classification": "text",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.core.benchmark import Benchmark
+from harness.core.benchmarks import Benchmark
 from harness.read.explain.pairs import SETTINGS, Pair, Subject
 from harness.read.leaderboard import Row, rounded
 

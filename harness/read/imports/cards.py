@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.core.benchmark import Benchmark, TaskSpec
+from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError
 from harness.core.records import Made, Manifest, Origin, Provenance, RowHeader, Run, TaskRecord, flat_metrics
+from harness.core.tasks import TaskSpec
 from harness.core.words import counted
 from harness.read.cards import CardClaims, Claim, card_claims, read_card, unit_metrics
 

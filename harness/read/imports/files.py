@@ -20,9 +20,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.core.benchmark import Benchmark, TaskSpec
+from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError
 from harness.core.records import MANIFEST, Made, Manifest, Origin, OtherDefinition, Provenance, RowHeader, Run, TaskRecord, Trust
+from harness.core.tasks import TaskSpec
 from harness.core.typed import convert, refuse_long_numbers
 from harness.core.words import counted
 from harness.read.cards import nested_metrics

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from harness.core.benchmark import TaskSpec
 from harness.core.records import Run, TaskRecord, flat_metrics
+from harness.core.tasks import TaskSpec
 from harness.show.export.selection import OTHER_DATA, Exported, Selection
 
 Entry = Mapping[str, Any]

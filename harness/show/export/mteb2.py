@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.core.benchmark import TaskSpec, TaskType
 from harness.core.errors import InputError, RequestError
 from harness.core.files import write_json
 from harness.core.fingerprint import Fingerprint
 from harness.core.records import Run, flat_metrics, made_json
+from harness.core.tasks import TaskSpec, TaskType
 from harness.read.imports import META, SELF_REPORTED
 from harness.show.export.selection import OTHER_DATA, Exported, Selection
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.core.benchmark import Benchmark, TaskSpec
+from harness.core.benchmarks import Benchmark
 from harness.core.errors import RequestError
 from harness.core.records import MANIFEST, Run, TaskRecord
+from harness.core.tasks import TaskSpec
 from harness.core.words import named
 from harness.read.leaderboard import TaskScore, leaderboard_row
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.core.benchmark import Benchmark
+from harness.core.benchmarks import Benchmark
 from harness.core.calibration import CALIBRATION, Calibration, read_calibration
 from harness.core.errors import RequestError
 from harness.read.claims.report import ClaimsReport, claims_report
 from harness.read.claims.sheet import read_sheet
 from harness.read.differences import SettingDifference, differences
-from harness.read.leaderboard import CONVENTIONS
 from harness.show.report.costs import run_cost
 from harness.show.report.curves import curve_sets
 from harness.show.report.entries import read_entries, same_model
@@ -51,7 +50,7 @@ def build_report(
     return Report(
         benchmark=benchmark.name,
         convention=convention,
-        about=CONVENTIONS[convention].about,
+        about=benchmark.convention(convention).about,
         entries=entries,
         heat=heat_map(entries, chosen, calibration=noise, source=calibration) if chosen else None,
         curves=curve_sets(entries),

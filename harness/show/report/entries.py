@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness.core.benchmark import Benchmark
+from harness.core.benchmarks import Benchmark
 from harness.core.records import RowHeader, Run
 from harness.read.leaderboard import Row, leaderboard_row, load_rows, printed_rows
 from harness.show.report.model import Entry, Kind

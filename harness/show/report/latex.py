@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness.read.leaderboard import CONVENTIONS, Row, TaskScore, rounded
+from harness.read.leaderboard import Row, TaskScore, rounded
 from harness.show.form import Column
 from harness.show.latex import booktabs, escape_latex
 from harness.show.text import briefly
@@ -53,7 +53,7 @@ def _board(rows: Sequence[Row]) -> str:
             is_best = cell.value is not None and row.identity != "not C-MTEB" and rounded(cell.value) == top
             values.append(rf"\textbf{{{text}}}" if is_best else text)
         lines.append([name, gpu, dtype, *numbers, *values])
-    told = f"Convention {escape_latex(rows[0].convention)}: {escape_latex(CONVENTIONS[rows[0].convention].about)}."
+    told = f"Convention {escape_latex(rows[0].convention)}: {escape_latex(rows[0].about)}."
     notes = [f"{escape_latex(row.header.model)}: {escape_latex(note)}" for row in rows for note in row.notes]
     return booktabs("lll" + "r" * (3 + len(cells)), head, lines, caption=f"{told} {_LEGEND}.", notes=dict.fromkeys(notes))
 

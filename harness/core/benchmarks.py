@@ -1,0 +1,162 @@
+"""Benchmarks: which tasks in which order, by which metrics, scorer and conventions. `configs/benchmark/*.yaml`, or a file of your own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.core.errors import InputError, RequestError, unknown
+from harness.core.resources import resource_dir
+from harness.core.tasks import TASK_TYPES, TaskSpec, known_tasks, read_facts, task_spec
+
+DEFAULT = "cmteb35"
+"""The benchmark of a run that names none, and of model cards and result files of others, which never do."""
+
+_KEYS = ("name", "title", "scorer", "digest", "tasks", "main", "splits", "facts", "adding_order", "conventions")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convention:
+    """How the scores of tasks become a row.
+
+    `rounds`: scores are rounded before they are averaged, else only when printed. `metrics`: the score of a type where it is not the
+    benchmark's main metric. `without`: tasks that are left out.
+    """
+
+    about: str
+    rounds: bool = False
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    without: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A named list of tasks, in the order of the leaderboard. `digest`: what records carry, a SHA-256 over the facts of the tasks.
+
+    `adding_order`: the order in which scores are added up, which decides the last digit of some averages. `path`: the file of a benchmark
+    that does not come with the package.
+    """
+
+    name: str
+    tasks: tuple[TaskSpec, ...]
+    digest: str
+    title: str = ""
+    scorer: str = "mteb1"
+    conventions: Mapping[str, Convention] = field(default_factory=dict)
+    adding_order: tuple[str, ...] = ()
+    path: Path | None = None
+
+    def convention(self, name: str) -> Convention:
+        """The convention of that name.
+
+        Raises:
+            RequestError: there is none.
+        """
+        if name not in self.conventions:
+            raise RequestError(unknown("convention", name, self.conventions))
+        return self.conventions[name]
+
+    def select(self, wanted: Iterable[str]) -> tuple[TaskSpec, ...]:
+        """The tasks that `wanted` names (tasks, aliases or types, any case), in the benchmark's order; all when empty.
+
+        Raises:
+            RequestError: names that are neither a task nor a type, all of them in one message.
+        """
+        keys = list(wanted)
+        if not keys:
+            return self.tasks
+        by_key: dict[str, set[str]] = {}
+        for task in self.tasks:
+            for key in (*task.names, task.type):
+                by_key.setdefault(key.lower(), set()).add(task.name)
+        wrong = [key for key in keys if key.lower() not in by_key]
+        if wrong:
+            known = [*TASK_TYPES, *(task.name for task in self.tasks)]
+            raise RequestError("\n".join(unknown("task or task type", key, known) for key in wrong))
+        names = set().union(*(by_key[key.lower()] for key in keys))
+        return tuple(task for task in self.tasks if task.name in names)
+
+    def task(self, name: str) -> TaskSpec:
+        """The task of that name or alias.
+
+        Raises:
+            RequestError: no task is called so.
+        """
+        for task in self.tasks:
+            if name in task.names:
+                return task
+        raise RequestError(unknown("task", name, (task.name for task in self.tasks)))
+
+
+def known_benchmarks() -> list[str]:
+    """The benchmarks that come with the package."""
+    return sorted(path.stem for path in (resource_dir("configs") / "benchmark").glob("*.yaml"))
+
+
+def is_file_name(benchmark: str) -> bool:
+    """Whether `benchmark=` was given a file, not a name."""
+    return benchmark.endswith((".yaml", ".yml"))
+
+
+def benchmark_name(benchmark: str) -> str:
+    """The name of the benchmark that `benchmark=` was given by name or by file: a file bears the name of its benchmark."""
+    return Path(benchmark).stem if is_file_name(benchmark) else benchmark
+
+
+def load_benchmark(benchmark: str = DEFAULT) -> Benchmark:
+    """The benchmark of that name, or of that file (`my/own.yaml`).
+
+    Raises:
+        RequestError: there is no such benchmark or file.
+        InputError: the file is no benchmark.
+    """
+    own = Path(benchmark).expanduser() if is_file_name(benchmark) else None
+    path = own or resource_dir("configs") / "benchmark" / f"{benchmark}.yaml"
+    if not path.is_file():
+        hint = f"no such file: {path}" if own else unknown("benchmark", benchmark, known_benchmarks())
+        raise RequestError(f"{hint}; a benchmark of your own is a file: benchmark=DIR/NAME.yaml")
+    table = read_facts(path)
+    try:
+        return _benchmark(table, known_tasks(), own)
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise InputError(f"{path} is no benchmark ({what}): docs/extending.md shows what it must have") from error
+
+
+def facts_digest(tasks: Iterable[TaskSpec], scorer: str) -> str:
+    """SHA-256 over the facts that decide a score, whatever file, order of keys or comments they come from."""
+    return hashlib.sha256(json.dumps([scorer, [asdict(task) for task in tasks]], sort_keys=True).encode()).hexdigest()
+
+
+def _benchmark(table: Mapping[str, Any], known: Mapping[str, Any], path: Path | None) -> Benchmark:
+    if strange := sorted(set(table) - set(_KEYS)):
+        raise ValueError(f"unknown keys: {', '.join(strange)}; known: {', '.join(_KEYS)}")
+    if path is not None and table["name"] != path.stem:
+        raise ValueError(f"its name is {table['name']!r}: call the file {table['name']}.yaml")
+    facts = {**known["tasks"], **table.get("facts", {})}
+    if wrong := [unknown("task", name, facts) for name in table["tasks"] if name not in facts]:
+        raise ValueError("; ".join(wrong) + "; facts of a task of your own stand under facts:")
+    mains, splits = table.get("main", {}), table.get("splits", {})
+    tasks = []
+    for name in table["tasks"]:
+        row = facts[name]
+        if row["type"] not in known["types"]:
+            raise ValueError(unknown("task type", row["type"], known["types"]))
+        tasks.append(task_spec(name, row, known["types"][row["type"]], main=mains.get(row["type"]), split=splits.get(name)))
+    scorer = table.get("scorer", "mteb1")
+    digest, recorded = facts_digest(tasks, scorer), table.get("digest", {})
+    rules = {**known["conventions"], **table.get("conventions", {})}
+    return Benchmark(
+        name=table["name"],
+        tasks=tuple(tasks),
+        digest=recorded["recorded_as"] if digest == recorded.get("facts") else digest,
+        title=table.get("title", table["name"]),
+        scorer=scorer,
+        conventions={name: Convention(**{**rule, "without": frozenset(rule.get("without", ()))}) for name, rule in rules.items()},
+        adding_order=tuple(table.get("adding_order", ())),
+        path=path,
+    )

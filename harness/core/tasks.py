@@ -1,0 +1,137 @@
+"""Tasks: where the data is, which commit of it, which metrics, what identifies it. The facts are in `configs/tasks.yaml`, once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+
+from harness.core.errors import InputError
+from harness.core.resources import resource_dir
+
+TaskType = Literal["Classification", "Clustering", "PairClassification", "Reranking", "Retrieval", "STS"]
+TASK_TYPES: tuple[TaskType, ...] = get_args(TaskType)
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A data set repository of the hub at a commit; `revision=None` means that nobody pinned one."""
+
+    hub: str
+    revision: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSpec:
+    """One task: a row of `configs/tasks.yaml`, or of a benchmark of its own.
+
+    `statistics` maps a table (`train`, the split; `corpus`, `queries`, `qrels` for Retrieval) to known figures per column.
+    `language` is the key under which mteb 1.1.1 nests the metrics of its multilingual tasks.
+    `substitute` is a converted revision to read where `revision` holds no readable file.
+    `mteb2_name` and `mteb2_hub` are what mteb 2 calls the task and the repository it reads, which for some tasks is a copy.
+    """
+
+    name: str
+    type: TaskType
+    hub: str
+    revision: str
+    config: str
+    split: str
+    language: str | None
+    qrels: Repository | None
+    substitute: Repository | None
+    mteb2_name: str
+    mteb2_hub: str
+    statistics_of: str | None
+    statistics: Mapping[str, Mapping[str, Any]]
+    columns: tuple[str, ...]
+    qrels_columns: tuple[str, ...]
+    main: str
+    metrics: tuple[str, ...]
+    n_experiments: int | None
+    samples_per_label: int | None
+
+    @property
+    def card_name(self) -> str:
+        """The name in a model card's front matter: `MTEB STS22 (zh)`."""
+        return f"MTEB {self.name}" + (f" ({self.language})" if self.language else "")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The card's name first, then what mteb 2 calls the task where that differs (`CMedQAv2-reranking`)."""
+        return (self.name,) if self.mteb2_name == self.name else (self.name, self.mteb2_name)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables the task reads; each is a split of the hub repository (`qrels`: of its qrels repository)."""
+        if self.type == "Classification":
+            return ("train", self.split)
+        if self.type == "Retrieval":
+            return ("corpus", "queries", "qrels")
+        return (self.split,)
+
+    def table_columns(self, table: str) -> tuple[str, ...]:
+        """The columns that the table must have."""
+        return self.qrels_columns if table == "qrels" else self.columns
+
+
+def known_tasks() -> Mapping[str, Any]:
+    """`configs/tasks.yaml`: the facts of every task, of every type, and the usual conventions."""
+    return read_facts(resource_dir("configs") / "tasks.yaml")
+
+
+def task_spec(name: str, row: Mapping[str, Any], kind: Mapping[str, Any], *, main: str | None = None, split: str | None = None) -> TaskSpec:
+    """The task of a row of facts and of those of its type. A row need only have `type` and `hub`; the rest has defaults.
+
+    Raises:
+        KeyError, TypeError: a fact is missing, or is none.
+    """
+    known = {item.name for item in fields(TaskSpec)} | {"mteb2"}
+    if strange := sorted(set(row) - known):
+        raise TypeError(f"{name} has unknown facts: {', '.join(strange)}")
+    qrels, substitute, mteb2 = row.get("qrels"), row.get("substitute"), row.get("mteb2", {})
+    return TaskSpec(
+        name=name,
+        type=row["type"],
+        hub=row["hub"],
+        revision=row.get("revision", "main"),
+        config=row.get("config", "default"),
+        split=split or row.get("split", "test"),
+        language=row.get("language"),
+        qrels=Repository(**qrels) if qrels else None,
+        substitute=Repository(**substitute) if substitute else None,
+        mteb2_name=mteb2.get("name", name),
+        mteb2_hub=mteb2.get("hub", row["hub"]),
+        statistics_of=row.get("statistics_of"),
+        statistics=row.get("statistics", {}),
+        columns=tuple(kind["columns"]),
+        qrels_columns=tuple(kind.get("qrels_columns", ())),
+        main=main or kind["main"],
+        metrics=tuple(kind["metrics"]),
+        n_experiments=row.get("n_experiments"),
+        samples_per_label=row.get("samples_per_label"),
+    )
+
+
+@cache
+def _parsed(raw: bytes) -> Mapping[str, Any]:
+    found = yaml.safe_load(raw)
+    if not isinstance(found, dict):
+        raise TypeError(f"found {type(found).__name__}, expected a mapping")
+    return found
+
+
+def read_facts(path: Path) -> Mapping[str, Any]:
+    """The mapping in a YAML file; parsed once for equal bytes.
+
+    Raises:
+        InputError: the file can't be read, or is no mapping.
+    """
+    try:
+        return _parsed(path.read_bytes())
+    except (OSError, yaml.YAMLError, TypeError, RecursionError) as error:
+        raise InputError(f"{path} can't be read as facts of tasks ({' '.join(str(error).split())}): mend it") from error

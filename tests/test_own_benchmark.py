@@ -1,0 +1,167 @@
+"""A benchmark from outside of the package: four lines of YAML, through every command that runs or reads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from runs import PUBLISHED, write_run
+
+from harness.commands import main
+from harness.core.benchmarks import DEFAULT, facts_digest, load_benchmark
+from harness.core.errors import InputError, RequestError
+from harness.core.records import benchmark_of, read_manifest, read_run
+from harness.evaluate.here import resolve_here
+from harness.evaluate.progress import Silent
+from harness.evaluate.runner import Outcome, execute
+
+OWN = "# two tasks of C-MTEB\nname: mine\ntitle: My two\ntasks: [STSB, Ocnli]\n"
+
+
+def benchmark_file(folder: Path, text: str = OWN, name: str = "mine") -> Path:
+    path = folder / f"{name}.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def run(folder: Path, benchmark: Path, *overrides: str) -> Outcome:
+    places = [f"results_dir={folder / 'results'}", f"store={folder / 'store'}", f"benchmark={benchmark}"]
+    spec, device = resolve_here(["model=sample", "data=sample", "gpu=cpu", "canary=off", *places, *overrides], "cpu")
+    return execute(spec, device, Silent())
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two runs of the benchmark, whose file was deleted afterwards."""
+    folder = tmp_path_factory.mktemp("own")
+    file = benchmark_file(folder)
+    for dim in ("null", "64"):
+        outcome = run(folder, file, f"dim={dim}")
+        assert (set(outcome.computed), outcome.failed) == ({"STSB", "Ocnli"}, {})
+    file.unlink()
+    return folder
+
+
+def runs_of(home: Path) -> tuple[Path, Path]:
+    full, cut = sorted((home / "results" / "sample").iterdir(), key=lambda path: "dim64" in path.name)
+    return full, cut
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 0) -> str:
+    assert main(list(map(str, arguments))) == code
+    return capsys.readouterr().out
+
+
+def test_the_benchmark_is_named_by_its_name_never_by_its_path(home: Path) -> None:
+    manifest = read_manifest(runs_of(home)[0])
+    assert manifest.benchmark is not None
+    assert manifest.spec is not None
+    assert (manifest.benchmark.name, manifest.spec.benchmark) == ("mine", "mine")
+    assert str(home) not in (runs_of(home)[0] / "spec.yaml").read_text(encoding="utf-8")
+
+
+def test_every_reading_command_honours_it(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    full, cut = runs_of(home)
+    table = json.loads(printed(capsys, "table", home / "results", "--format", "json"))
+    assert [row["coverage"]["Average (2)"] for row in table["rows"]] == ["2/2", "2/2"]
+    assert printed(capsys, "index", home / "results", "-o", tmp_path / "index.csv").endswith("4 rows of 2 runs\n")
+    assert "2 tasks" in printed(capsys, "check", full, cut, "--allow-unlike", code=3)
+    assert "dim 1792 -> 64" in printed(capsys, "explain", full, cut)
+    assert "Average (2)" in printed(capsys, "report", home / "results", "--format", "markdown")
+    entries = printed(capsys, "export", "model-index", full, "--other-data")
+    assert (entries.count("task:"), "STSB" in entries, "Ocnli" in entries) == (2, True, True)
+    assert "2 tasks" in printed(capsys, "export", "mteb", full, "-o", tmp_path / "mteb", "--other-data")
+    assert json.loads(printed(capsys, "claims", full, "--format", "json"))["tasks"] == 2
+    assert "accepted sample/" in printed(capsys, "baseline", "accept", full, "--why", "first", "--to", tmp_path / "baselines")
+    assert "2 tasks" in printed(capsys, "baseline", "list", "--to", tmp_path / "baselines")
+    assert "NO DRIFT: 2 tasks, 2 identical" in printed(capsys, "check", tmp_path / "baselines", full)
+    calibrated = printed(capsys, "calibrate", cut, f"store={home / 'store'}", "--draws", 3, "--parts", "sampling")
+    assert "STSB" in calibrated
+
+
+def test_a_finished_run_of_it_is_found_and_an_edited_benchmark_computes_again(tmp_path: Path) -> None:
+    file = benchmark_file(tmp_path, OWN.replace(", Ocnli", ""))
+    assert run(tmp_path, file).computed == ("STSB",)
+    assert run(tmp_path, file).reused == ("STSB",)
+    benchmark_file(tmp_path, OWN.replace(", Ocnli", "") + "splits: {STSB: validation}\n")
+    with pytest.raises(RequestError) as caught:
+        run(tmp_path, file, "tasks=[TNews]")
+    assert "TNews" in str(caught.value)
+    assert run(tmp_path, file).reused == ()
+
+
+def test_runs_of_two_benchmarks_in_one_table_are_refused_by_name(home: Path) -> None:
+    with pytest.raises(RequestError, match=r"several benchmarks: mine .* cmteb35"):
+        benchmark_of([home / "results", PUBLISHED])
+    assert benchmark_of([home / "results", PUBLISHED], DEFAULT).name == DEFAULT
+    assert benchmark_of([PUBLISHED / "README.md"]).name == DEFAULT
+
+
+def test_a_run_whose_benchmark_is_nowhere_says_how_to_name_it(home: Path, tmp_path: Path) -> None:
+    lost = tmp_path / "lost"
+    lost.mkdir()
+    (lost / "manifest.json").write_bytes((runs_of(home)[0] / "manifest.json").read_bytes())
+    with pytest.raises(RequestError, match=r"unknown benchmark 'mine'.*a benchmark of your own is a file: benchmark=DIR/NAME\.yaml"):
+        benchmark_of([lost])
+
+
+def test_a_task_without_statistics_runs(tmp_path: Path) -> None:
+    facts = "facts:\n  STSB: {type: STS, hub: C-MTEB/STSB, split: test}\n"
+    outcome = run(tmp_path, benchmark_file(tmp_path, OWN.replace(", Ocnli", "") + facts))
+    assert (outcome.computed, outcome.failed) == (("STSB",), {})
+
+
+def test_a_task_that_mteb_does_not_know_is_refused_before_anything_is_encoded(tmp_path: Path) -> None:
+    text = "name: mine\ntasks: [Mine]\nfacts:\n  Mine: {type: STS, hub: me/mine}\n"
+    with pytest.raises(RequestError, match=r"Mine is no Chinese task of mteb 1\.1\.1"):
+        run(tmp_path, benchmark_file(tmp_path, text))
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("name: mine\ntasks: [STSX]\n", "unknown task 'STSX': did you mean STS"),
+        ("name: other\ntasks: [STSB]\n", "call the file other.yaml"),
+        ("name: mine\n", "'tasks' is missing"),
+        ("name: mine\ntasks: [STSB]\ntaks: 1\n", "unknown keys: taks"),
+        ("name: mine\ntasks: [STSB]\nfacts: {STSB: {type: STS, hub: x, spilt: y}}\n", "unknown facts: spilt"),
+        ("name: mine\ntasks: [A]\nfacts: {A: {type: Star, hub: x}}\n", "unknown task type 'Star'"),
+        ("[", "can't be read"),
+        ("- a", "found list, expected a mapping"),
+    ],
+)
+def test_a_damaged_benchmark_is_one_clear_error(tmp_path: Path, text: str, found: str) -> None:
+    path = benchmark_file(tmp_path, text)
+    with pytest.raises(InputError, match=r"mine\.yaml") as caught:
+        load_benchmark(str(path))
+    assert found in str(caught.value)
+
+
+def test_no_such_benchmark(tmp_path: Path) -> None:
+    for name in ("cmteb53", str(tmp_path / "none.yaml")):
+        with pytest.raises(RequestError, match="a benchmark of your own is a file"):
+            load_benchmark(name)
+
+
+def test_the_digest_follows_the_facts_and_not_the_file(tmp_path: Path) -> None:
+    one = load_benchmark(str(benchmark_file(tmp_path)))
+    other = load_benchmark(str(benchmark_file(tmp_path, "tasks: [STSB, Ocnli]  # reordered\nname: mine\n")))
+    assert one.digest == other.digest
+    assert load_benchmark(str(benchmark_file(tmp_path, OWN + "splits: {STSB: dev}\n"))).digest != one.digest
+    assert [task.split for task in load_benchmark(str(tmp_path / "mine.yaml")).tasks] == ["dev", "validation"]
+
+
+def test_cmteb35_keeps_the_digest_of_its_records_as_long_as_no_fact_is_edited() -> None:
+    table = load_benchmark()
+    assert table.digest == "123bde03419d8465171af77e570837bc08125d704771d3c7be65d2e9114f103e"
+    edited = [replace(table.tasks[0], revision="f" * 40), *table.tasks[1:]]
+    assert facts_digest(edited, table.scorer) != facts_digest(table.tasks, table.scorer)
+
+
+def test_a_run_of_cmteb35_keeps_no_file_of_it(tmp_path: Path) -> None:
+    assert write_run(tmp_path, {"STSB": 0.5}).ours is False
+    assert [path.name for path in tmp_path.glob("*.yaml")] == []
+    assert len(read_run(tmp_path, load_benchmark()).records) == 1
