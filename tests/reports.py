@@ -10,8 +10,10 @@ from typing import Any
 
 from harness.core.calibration import Calibration, MetricNoise, Rounding, write_calibration
 from harness.core.records import write_manifest
-from harness.show.report.model import HeatCell, Report
-from harness.show.report.write import report_text
+from harness.show.form import write_document
+from harness.show.report.build import Report
+from harness.show.report.heat import HeatCell
+from harness.show.report.html import report_document
 from tests.runs import BENCHMARK, BY_HAND, HEADER, VERIFIED, manifest_of, write_run
 
 NAMES = [task.name for task in BENCHMARK.tasks]
@@ -80,5 +82,9 @@ class Page(HTMLParser):
         ]
 
 
+def page_text(report: Report, output: Path) -> str:
+    return write_document(report_document(report, output=output), "html")
+
+
 def page_of(report: Report, output: Path) -> Page:
-    return Page(report_text(report, "html", output=output))
+    return Page(page_text(report, output))

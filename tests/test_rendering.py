@@ -21,7 +21,8 @@ from harness.core.errors import RequestError
 from harness.core.records import Run, read_run, write_failure
 from harness.core.words import display_width
 from harness.read.leaderboard import leaderboard_row, load_rows, printed_rows
-from harness.show.leaderboard import render, table
+from harness.show.form import write_document
+from harness.show.leaderboard import board, table
 
 GOLDEN = Path(__file__).parent / "golden"
 SUFFIX = {"text": "txt", "md": "md", "csv": "csv", "json": "json"}
@@ -78,7 +79,7 @@ def test_the_golden_table_of_tasks(runs: list[Run], published: Run, form: str) -
 
 @pytest.mark.parametrize("form", ["text", "md"])
 def test_the_golden_table_of_the_card_itself(form: str) -> None:
-    assert_golden(f"card.{SUFFIX[form]}", render(printed_rows(PUBLISHED, BENCHMARK), form))
+    assert_golden(f"card.{SUFFIX[form]}", write_document(board(printed_rows(PUBLISHED, BENCHMARK)), form))
 
 
 @pytest.mark.parametrize("convention", ["cmteb", "max_ap", "unrounded", "mteb2_31"])
@@ -90,7 +91,7 @@ def test_a_terminal_of_100_columns_is_enough(runs: list[Run], published: Run, co
 
 
 def test_the_card_is_shown_as_it_prints_itself() -> None:
-    lines = render(printed_rows(PUBLISHED, BENCHMARK), "md").splitlines()
+    lines = write_document(board(printed_rows(PUBLISHED, BENCHMARK)), "md").splitlines()
     assert lines[0].startswith(
         "| Model Name | GPU | tensor-type | Model Size (GB) | Dimension | Sequence Length | Average (35) | Classification (9) | "
         "Clustering (4) | Pair Classification (2) | Reranking (4) | Retrieval (8) | STS (8) |"
@@ -194,7 +195,7 @@ def test_no_run_is_a_wrong_request() -> None:
 def test_nan_is_never_printed(runs: list[Run], form: str) -> None:
     row = leaderboard_row(runs[0], "cmteb", BENCHMARK)
     row = replace(row, cells=tuple(replace(cell, value=float("nan")) for cell in row.cells))
-    assert "nan" not in render([row], form).lower()
+    assert "nan" not in write_document(board([row]), form).lower()
 
 
 def test_a_table_loads_no_torch_and_no_mteb() -> None:

@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 from harness.core.errors import RequestError
 from harness.core.records import read_run, write_failure
 from harness.show.report.build import build_report
-from harness.show.report.charts import HEAT
+from harness.show.report.charts import HEAT, write_charts
 from harness.show.report.heat import LABELS, STEPS, step
-from harness.show.report.write import report_text, write_charts
 from tests.cards import card_text, rows_table, write_card
-from tests.reports import SAMPLE, calibration, heat_cells, ours, page_of
+from tests.reports import SAMPLE, calibration, heat_cells, ours, page_of, page_text
 from tests.runs import BENCHMARK, BY_HAND, PUBLISHED
 
 
@@ -146,7 +145,7 @@ def test_a_calibration_beside_the_reference_is_used_and_named(tmp_path: Path) ->
     report = build_report([tmp_path], BENCHMARK)
     assert report.heat is not None
     assert report.heat.calibration == file
-    assert str(file) in report_text(report, "html", output=tmp_path / "report.html")
+    assert str(file) in page_text(report, tmp_path / "report.html")
 
 
 @given(st.floats(min_value=-100, max_value=100, allow_nan=False))
@@ -219,8 +218,20 @@ def test_costs_are_summed_over_sittings_and_a_torn_line_is_reported(tmp_path: Pa
     ours(tmp_path / "b")
     report = build_report([tmp_path], BENCHMARK)
     (cost,) = report.costs
-    assert (cost.encode_seconds, cost.scoring_seconds, cost.waiting_seconds, cost.tokenize_seconds) == (3.0, 2.0, 0.75, 0.5)
-    assert (cost.texts, cost.distinct, cost.found, cost.tokens, cost.shared, cost.damaged) == (15, 13, 3, 100, 1, 1)
+    assert (cost.encoding.encode_seconds, cost.scoring_seconds, cost.waiting_seconds, cost.encoding.tokenize_seconds) == (
+        3.0,
+        2.0,
+        0.75,
+        0.5,
+    )
+    assert (cost.encoding.texts, cost.encoding.distinct, cost.encoding.found, cost.encoding.tokens, cost.shared, cost.damaged) == (
+        15,
+        13,
+        3,
+        100,
+        1,
+        1,
+    )
     assert (cost.canary_seconds, cost.memory_gib, cost.device_memory_gib) == (0.75, 2.5, None)
     assert [entry.number for entry in report.untold_costs] == [2]
 

@@ -19,8 +19,7 @@ from selenium.webdriver.support.ui import Select
 
 from harness.core.records import write_failure
 from harness.show.report.build import build_report
-from harness.show.report.write import report_text, write_text
-from tests.reports import HOSTILE, SAMPLE, calibration, ours
+from tests.reports import HOSTILE, SAMPLE, calibration, ours, page_text
 from tests.runs import BENCHMARK, BY_HAND, PUBLISHED
 
 BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
@@ -57,7 +56,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
         (run / "costs.jsonl").write_text(json.dumps({"encoding": {"encode_seconds": 2.5, "tokens": 4096}}) + "\n", encoding="utf-8")
     noise = calibration(folder / "noise.json", run="dim1792", tolerance=0.06)
     report = build_report([*runs, PUBLISHED], BENCHMARK, calibration=noise, card=PUBLISHED)
-    write_text(folder / "report.html", report_text(report, "html", output=folder / "report.html"))
+    (folder / "report.html").write_text(page_text(report, folder / "report.html"), encoding="utf-8")
     return (folder / "report.html").as_uri()
 
 
@@ -126,7 +125,7 @@ def test_text_from_data_does_nothing(driver: webdriver.Chrome, tmp_path: Path) -
         run = ours(tmp_path / str(dim), dim=dim, model=HOSTILE)
         (run / "costs.jsonl").write_text(json.dumps({"encoding": {"encode_seconds": 1.0}}) + "\n", encoding="utf-8")
     output = tmp_path / "report.html"
-    write_text(output, report_text(build_report([tmp_path], BENCHMARK), "html", output=output))
+    output.write_text(page_text(build_report([tmp_path], BENCHMARK), output), encoding="utf-8")
     driver.get_log("browser")
     driver.get(output.as_uri())
     with pytest.raises(NoAlertPresentException):

@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 from harness.commands import main
 from harness.core.errors import InputError, RequestError
 from harness.core.records import MANIFEST, read_run, write_failure
+from harness.show.form import write_document
 from harness.show.latex import escape_latex
-from harness.show.report.build import build_report
-from harness.show.report.latex import rows_latex
-from harness.show.report.model import Report
+from harness.show.leaderboard import board
+from harness.show.report.build import Report, build_report
+from harness.show.report.charts import write_charts
+from harness.show.report.html import report_document
 from harness.show.report.words import LANGUAGES, PAGE, words
-from harness.show.report.write import report_text, write_charts
-from tests.reports import HOSTILE, NAMES, SAMPLE, Page, ours, page_of
+from tests.reports import HOSTILE, NAMES, SAMPLE, Page, ours, page_of, page_text
 from tests.runs import BENCHMARK, BY_HAND, PUBLISHED, ROOT
 
 
@@ -44,7 +45,7 @@ def hostile(tmp_path: Path) -> tuple[Report, Path]:
 
 def test_text_from_data_is_text_and_nothing_else(hostile: tuple[Report, Path]) -> None:
     report, output = hostile
-    text = report_text(report, "html", output=output)
+    text = page_text(report, output)
     page = Page(text)
     assert [tag for tag, _, _ in page.elements].count("script") == 1
     assert [tag for tag, _, _ in page.elements].count("style") == 1
@@ -69,7 +70,7 @@ def test_the_policy_allows_this_script_and_this_style_and_nothing_else(hostile: 
 
 def test_nothing_in_the_page_leads_to_the_network(hostile: tuple[Report, Path]) -> None:
     report, output = hostile
-    text = report_text(report, "html", output=output)
+    text = page_text(report, output)
     assert set(re.findall(r"(?:https?:)?//[\w./-]+", text.replace(str(output.parent), ""))) <= {"http://www.w3.org/2000/svg"}
     page = Page(text)
     loaded = [found for _, found, _ in page.elements if "src" in found or ("href" in found and found.get("rel"))]
@@ -97,7 +98,7 @@ def test_every_task_score_links_to_the_file_that_holds_it(tmp_path: Path) -> Non
 def test_a_page_is_the_same_bytes_for_the_same_files(tmp_path: Path) -> None:
     for dim in (64, 1792):
         ours(tmp_path / str(dim), dim=dim)
-    texts = [report_text(build_report([tmp_path], BENCHMARK), "html", output=tmp_path / "report.html") for _ in range(2)]
+    texts = [page_text(build_report([tmp_path], BENCHMARK), tmp_path / "report.html") for _ in range(2)]
     assert texts[0] == texts[1]
 
 
@@ -172,7 +173,7 @@ def test_text_has_the_contrast_of_wcag_aa(theme: int) -> None:
 
 def test_latex_prints_what_the_table_prints(tmp_path: Path) -> None:
     report = build_report([PUBLISHED], BENCHMARK)
-    text = report_text(report, "latex", output=tmp_path / "report.tex", tasks=True)
+    text = write_document(report_document(report, output=tmp_path / "report.tex", tasks=True), "latex")
     assert r"acge\_text\_embedding$^{s}$ & A100 & fp16 & 0.65 & 1792 & 512 & \textbf{69.07} & 72.75 & \textbf{58.70}" in text
     assert r"Model & GPU & dtype & GB & Dim & Len & Avg. (35) & Class. (9)" in text
     lines = [line for line in text.splitlines() if line.endswith(r"\\")]
@@ -185,7 +186,7 @@ def test_latex_never_makes_other_data_the_best(tmp_path: Path) -> None:
     ours(tmp_path / "real")
     ours(tmp_path / "sample", harness=SAMPLE, scores=dict.fromkeys(NAMES, 0.99))
     rows = [entry.row for entry in build_report([tmp_path], BENCHMARK).entries]
-    text = rows_latex(rows)
+    text = write_document(board(rows), "latex")
     assert r"\textbf{45.88}" in text
     assert r"\textbf{99.00}" not in text
     assert r"acge$^{\dagger}$" in text
@@ -259,7 +260,7 @@ def test_a_calibration_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_report_needs_neither_torch_nor_mteb() -> None:
-    code = "import sys, harness.show.report.build, harness.show.report.write\n"
+    code = "import sys, harness.show.report.build, harness.show.report.html\n"
     code += "print(sorted({'torch', 'mteb', 'transformers'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

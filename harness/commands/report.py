@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from harness.commands.arguments import BENCHMARK, CONVENTION, command, option
 from harness.core.errors import RequestError
+from harness.show.form import format_names, write_document
+
+
+def _format(parser: ArgumentParser) -> None:
+    parser.add_argument("--format", choices=[*format_names(), "markdown"], default="html")
 
 
 @command(
     "one page on runs and published results: report PATH... -o report.html",
     option("paths", nargs="+", type=Path, metavar="PATH", help="a folder of results, or the README.md of a model"),
     option("-o", "--output", type=Path, metavar="FILE", help="where to write it; the page needs one, other forms are printed"),
-    option("--format", choices=("html", "latex", "csv", "markdown", "json"), default="html"),
+    _format,
     CONVENTION,
     option("--reference", type=Path, metavar="RUN", help="the run that the others are compared with"),
     option("--card", type=Path, metavar="CARD", help="the README.md of a model, to check and to grade against its runs"),
@@ -25,9 +30,11 @@ from harness.core.errors import RequestError
 )
 def call(arguments: Namespace) -> int:
     """Write one page on many runs."""
+    from harness.core.files import atomic_write
     from harness.core.records import benchmark_of
     from harness.show.report.build import build_report
-    from harness.show.report.write import report_text, write_charts, write_text
+    from harness.show.report.charts import write_charts
+    from harness.show.report.html import report_document
 
     if arguments.format == "html" and arguments.output is None:
         raise RequestError("the page needs a file: report PATH... -o report.html (its links are relative to it)")
@@ -39,12 +46,13 @@ def call(arguments: Namespace) -> int:
         card=arguments.card,
         calibration=arguments.calibration,
     )
-    output = arguments.output or Path("report")
-    text = report_text(report, arguments.format, output=output, language=arguments.language, tasks=arguments.tasks)
+    document = report_document(report, output=arguments.output or Path("report"), language=arguments.language, tasks=arguments.tasks)
+    text = write_document(document, "md" if arguments.format == "markdown" else arguments.format)
     if arguments.output is None:
-        print(text, end="")
+        print(text)
     else:
-        write_text(arguments.output, text)
+        with atomic_write(arguments.output) as stream:
+            stream.write(f"{text}\n".encode())
         print(arguments.output)
     for path in write_charts(report, arguments.charts, language=arguments.language) if arguments.charts else ():
         print(path)

@@ -60,6 +60,21 @@ class Grid:
 Block = Heading | Sentences | Grid
 
 
+def grid(columns: Iterable[Column], rows: Iterable[Iterable[str]], *, width: Width = "any", tight: bool = False) -> Grid:
+    """A table of any iterables."""
+    return Grid(tuple(columns), tuple(map(tuple, rows)), width, tight)
+
+
+def plain_columns(*titles: str) -> tuple[Column, ...]:
+    """Columns of text, of which a terminal shows all."""
+    return tuple(Column(title=title, short=title) for title in titles)
+
+
+def number_columns(*titles: str) -> tuple[Column, ...]:
+    """Columns of numbers."""
+    return tuple(Column(title=title, short=title, numeric=True) for title in titles)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Document:
     """One subject, ready to be written. `data`: all its values, unrounded, for programs. `own`: formats that the subject writes itself."""

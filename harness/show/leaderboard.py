@@ -13,36 +13,46 @@ from harness.core.words import SHORT_TYPES, named
 from harness.read.cards import HEADER_TITLES
 from harness.read.leaderboard import (
     Cell,
-    Comparison,
     Row,
     TaskScore,
     beside,
     leaderboard_row,
     printed,
     printed_rows,
+    rounded,
 )
-from harness.show.form import Block, Column, Document, Grid, Sentences, Width, write_document
+from harness.show.form import Block, Column, Document, Sentences, grid, plain_columns, write_document
+from harness.show.latex import booktabs, escape_latex
 from harness.show.plain import csv_table
-from harness.show.report.latex import rows_latex
+from harness.show.text import briefly
 
 # A terminal has 100 columns for the thirteen columns of the card and two more.
 _SHORT_TITLES = dict(zip(HEADER_TITLES, ("Model", "GPU", "Type", "GB", "Dim", "Len"), strict=True))
 _LEGEND = "Data: ok verified, ? not verified, self reported by the authors, no not C-MTEB's; * not the pinned revision. n/c: not comparable"
 _RUNS_PER_BLOCK = 2  # of the task table, in 100 columns
+_LATEX_TITLES = ("Model", "GPU", "dtype", "GB", "Dim", "Len")
+_LATEX_TYPES = {
+    "Average": "Avg.",
+    "Classification": "Class.",
+    "Clustering": "Clust.",
+    "PairClassification": "Pair",
+    "Reranking": "Rerank.",
+    "Retrieval": "Retr.",
+}
+_MARKS = {None: "", "not C-MTEB": r"$^{\dagger}$", "unverified": r"$^{?}$", "self-reported": r"$^{s}$", "verified": ""}
+_LATEX_LEGEND = r"$^{\dagger}$ not C-MTEB's data; $^{?}$ data not verified; $^{s}$ self-reported; n/m: n of m tasks have a score"
 
 
 def table(
     runs: Sequence[Run],
     benchmark: Benchmark,
     *,
-    convention: str,
-    format: str,  # noqa: A002 (the option's name)
+    convention: str = "cmteb",
+    format: str = "text",  # noqa: A002 (the option's name)
     tasks: bool = False,
     against: Run | None = None,
 ) -> str:
-    """The leaderboard table of the runs; see `render`.
-
-    `tasks` adds one line per task. `against`: a published run, which (or whose printed rows) stands under every other run.
+    """The leaderboard table of the runs; see `board`. `against`: a published run, which (or whose printed rows) stands under every other.
 
     Raises:
         RequestError: an unknown convention or format.
@@ -53,46 +63,45 @@ def table(
         published = leaderboard_row(against, convention, benchmark)
         also = printed_rows(against.path, benchmark) if against.path.is_dir() else ()
         rows = [row if row.path.resolve() == against.path.resolve() else beside(row, published, also) for row in rows]
-    return render(rows, format, tasks=tasks)
+    return write_document(board(rows, tasks=tasks), format)
 
 
-def render(rows: Sequence[Row], format: str, *, tasks: bool = False) -> str:  # noqa: A002
-    """The rows of one convention in that format, without a newline at the end.
+def board(rows: Sequence[Row], *, tasks: bool = False) -> Document:
+    """The rows of one convention; with `tasks` every task, too.
 
-    Text and Markdown tell below the table: the convention, the numbered notes of the rows, and what failed, is broken or missing; with
-    `tasks`, one line per task follows. CSV with `tasks` is one line per run and task instead. A hole is `34/35` in text and
-    Markdown, nothing in CSV, null in JSON.
+    Below the table: the convention, the numbered notes of the rows, and what failed, is broken or missing; with `tasks`, one line per
+    task follows. CSV with `tasks` is one line per run and task instead. A hole is `34/35` in text, Markdown and LaTeX, nothing in CSV,
+    null in JSON.
 
     Raises:
-        RequestError: an unknown format, or no row at all.
+        RequestError: no row at all.
     """
     if not rows:
         raise RequestError("no run to show: name a folder of results, such as results/published")
-    own = {"csv": lambda: _csv_tasks(rows) if tasks else _csv(rows), "latex": lambda: rows_latex(rows, tasks=tasks)}
-    return write_document(Document(blocks=lambda: _blocks(rows, tasks=tasks), data=lambda: _json(rows, tasks=tasks), own=own), format)
+    return Document(
+        blocks=lambda: _blocks(rows, tasks=tasks),
+        data=lambda: {**_convention(rows[0]), "rows": [_json_row(row, tasks=tasks) for row in rows]},
+        own={"csv": lambda: (_csv_tasks if tasks else _csv)(rows), "latex": lambda: _latex(rows, tasks=tasks)},
+    )
 
 
 def _blocks(rows: Sequence[Row], *, tasks: bool) -> Iterator[Block]:
     notes = _notes(rows)
-    yield _grid(_columns(rows), [line for row in rows for line in _lines(row, notes)])
-    yield Sentences((_convention(rows[0]),))
+    yield grid(_columns(rows), (line for row in rows for line in _lines(row, notes)))
+    yield Sentences(("Convention {convention}: {about}".format(**_convention(rows[0])),))
     yield Sentences((_LEGEND,), width="narrow", tight=True)
     yield Sentences(tuple(notes), "numbered", tight=True)
     yield Sentences(tuple(_problems(rows)), "notes", tight=True)
     rows = [row for row in rows if row.tasks]
     if tasks and rows:
         for first in range(0, len(rows), _RUNS_PER_BLOCK):
-            yield _grid(*_task_table(rows, range(first, min(first + _RUNS_PER_BLOCK, len(rows)))), width="narrow")
-        yield _grid(*_task_table(rows, range(len(rows))), width="wide")
+            yield grid(*_task_table(rows, range(first, min(first + _RUNS_PER_BLOCK, len(rows)))), width="narrow")
+        yield grid(*_task_table(rows, range(len(rows))), width="wide")
         yield Sentences(tuple(_task_legend(rows)), "notes")
 
 
-def _grid(columns: Sequence[Column], lines: Iterable[Sequence[str]], *, width: Width = "any") -> Grid:
-    return Grid(tuple(columns), tuple(map(tuple, lines)), width)
-
-
 def _csv(rows: Sequence[Row]) -> str:
-    columns = [*_columns(rows)[:-2], *_plain("Kind", "Convention", "Coverage", "Data", "Notes")]
+    columns = [*_columns(rows)[:-2], *plain_columns("Kind", "Convention", "Coverage", "Data", "Notes")]
     lines = []
     for row in rows:
         lines.append(_csv_line(row, "run", [*row.notes, *_problems([row])]))
@@ -113,21 +122,56 @@ def _csv_tasks(rows: Sequence[Row]) -> str:
     lines = []
     for row in rows:
         for task in row.tasks:
-            told = [task.task, task.type, task.split, task.metric, printed(task.score), task.state, _identity_cell(task)]
-            lines.append([*_header_cells(row.header), str(row.path), *told, *_reference_cells(row, task), task.message])
-    return csv_table(_plain(*HEADER_TITLES, *own), lines)
+            cells = [task.task, task.type, task.split, task.metric, printed(task.score), task.state, _identity_cell(task)]
+            lines.append([*_header_cells(row.header), str(row.path), *cells, *_reference_cells(row, task), task.message])
+    return csv_table(plain_columns(*HEADER_TITLES, *own), lines)
 
 
-def _plain(*titles: str) -> list[Column]:
-    return [Column(title=title, short=title) for title in titles]
+def _latex(rows: Sequence[Row], *, tasks: bool) -> str:
+    """Tables for a paper; Chinese needs XeLaTeX. The best average of a column on the benchmark's data is bold."""
+    cells = rows[0].cells
+    best = [_best(row.cells[index].value for row in rows if row.identity != "not C-MTEB") for index in range(len(cells))]
+    lines = []
+    for row in rows:
+        name, *setting = (escape_latex(cell) for cell in briefly(_columns(rows)[:6], [_header_cells(row.header)])[0])
+        values = [_latex_cell(cell, top if row.identity != "not C-MTEB" else None) for cell, top in zip(row.cells, best, strict=True)]
+        lines.append([name + _MARKS[row.identity], *setting, *values])
+    head = [*_LATEX_TITLES, *(f"{_LATEX_TYPES.get(cell.key, cell.key)} ({cell.of})" for cell in cells)]
+    caption = "Convention {convention}: {about}".format(**{key: escape_latex(value) for key, value in _convention(rows[0]).items()})
+    notes = [f"{escape_latex(row.header.model)}: {escape_latex(note)}" for row in rows for note in row.notes]
+    tables = [booktabs("lll" + "r" * (3 + len(cells)), head, lines, caption=f"{caption}. {_LATEX_LEGEND}.", notes=dict.fromkeys(notes))]
+    rows = [row for row in rows if row.tasks]
+    if tasks and rows:
+        head = ["Task", "Metric", *(rf"\#{number}" for number in range(1, len(rows) + 1))]
+        lines = [
+            [escape_latex(task.task), escape_latex(task.metric), *(_latex_score(row.tasks[index]) for row in rows)]
+            for index, task in enumerate(rows[0].tasks)
+        ]
+        settings = [rf"\#{number}: {escape_latex(_latex_setting(row.header))}" for number, row in enumerate(rows, start=1)]
+        tables.append(booktabs("ll" + "r" * len(rows), head, lines, caption=f"Main score per task. {_LATEX_LEGEND}.", notes=settings))
+    return "\n\n".join(tables)
 
 
-def _json(rows: Sequence[Row], *, tasks: bool) -> dict[str, Any]:
-    return {
-        "convention": rows[0].convention,
-        "about": rows[0].about,
-        "rows": [_json_row(row, tasks=tasks) for row in rows],
-    }
+def _best(values: Iterable[float | None]) -> float | None:
+    return max((rounded(value) for value in values if value is not None), default=None)
+
+
+def _latex_cell(cell: Cell, best: float | None) -> str:
+    if cell.value is None:
+        return _coverage(cell)
+    text = f"{rounded(cell.value):.2f}"
+    return rf"\textbf{{{text}}}" if rounded(cell.value) == best else text
+
+
+def _latex_score(task: TaskScore) -> str:
+    if task.score is None:
+        return escape_latex(task.state)
+    return f"{rounded(task.score):.2f}{_MARKS[task.identity]}{'$^{*}$' if task.substituted else ''}"
+
+
+def _latex_setting(header: RowHeader) -> str:
+    limits = [f"{what} {value}" for what, value in (("dim", header.dim), ("len", header.max_len)) if value is not None]
+    return ", ".join(part for part in (header.model, header.gpu, header.dtype, *limits) if part)
 
 
 def _json_row(row: Row, *, tasks: bool) -> dict[str, Any]:
@@ -137,38 +181,35 @@ def _json_row(row: Row, *, tasks: bool) -> dict[str, Any]:
         "scores": {cell.title: _json_score(cell.value) for cell in row.cells},
         "coverage": {cell.title: _coverage(cell) for cell in row.cells},
         "data": row.identity,
-        "failed": {task.task: task.message for task in row.tasks if task.state == "failed"},
-        "broken": {task.task: task.message for task in row.tasks if task.state == "broken"},
+        **{state: {task.task: task.message for task in row.tasks if task.state == state} for state in ("failed", "broken")},
         "missing": [task.task for task in row.tasks if task.state == "missing"],
         "unreadable": row.unreadable,
-        "beside": [_json_comparison(comparison) for comparison in row.beside],
+        "beside": [
+            {
+                "published": _json_row(comparison.other, tasks=False),
+                "difference": {cell.title: asdict(each) for cell, each in zip(comparison.other.cells, comparison.cells, strict=True)},
+                "remark": comparison.remark,
+            }
+            for comparison in row.beside
+        ],
     }
     return {**shown, "tasks": [_json_task(row, task) for task in row.tasks]} if tasks else shown
 
 
-def _json_comparison(comparison: Comparison) -> dict[str, Any]:
-    pairs = zip(comparison.other.cells, comparison.cells, strict=True)
-    return {
-        "published": _json_row(comparison.other, tasks=False),
-        "difference": {cell.title: asdict(difference) for cell, difference in pairs},
-        "remark": comparison.remark,
-    }
-
-
 def _json_task(row: Row, task: TaskScore) -> dict[str, Any]:
-    told = {**asdict(task), "score": _json_score(task.score)}
+    values = {**asdict(task), "score": _json_score(task.score)}
     theirs = _published(row, task)
     if row.reference is None or theirs is None:
-        return told
-    return {**told, "published": _json_score(theirs.score), "difference": asdict(row.reference.tasks[task.task])}
+        return values
+    return {**values, "published": _json_score(theirs.score), "difference": asdict(row.reference.tasks[task.task])}
 
 
 def _json_score(value: float | None) -> float | None:
     return float(text) if (text := printed(value)) else None
 
 
-def _convention(row: Row) -> str:
-    return f"Convention {row.convention}: {row.about}"
+def _convention(row: Row) -> dict[str, str]:
+    return {"convention": row.convention, "about": row.about}
 
 
 def _columns(rows: Sequence[Row]) -> list[Column]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.benchmarks import Benchmark
@@ -11,11 +12,43 @@ from harness.core.errors import RequestError
 from harness.read.claims.report import ClaimsReport, claims_report
 from harness.read.claims.sheet import read_sheet
 from harness.read.differences import SettingDifference, differences
-from harness.show.report.costs import run_cost
-from harness.show.report.curves import curve_sets
-from harness.show.report.entries import read_entries, same_model
-from harness.show.report.heat import heat_map
-from harness.show.report.model import Entry, Report, SettingRow, Settings
+from harness.show.report.costs import RunCost, run_cost
+from harness.show.report.curves import CurveSet, curve_sets
+from harness.show.report.entries import Entry, read_entries, same_model
+from harness.show.report.heat import HeatMap, heat_map
+
+
+@dataclass(frozen=True)
+class SettingRow:
+    """A setting in which some run differs from the reference. `values`: per entry of `Settings`, the reference first; None where untold."""
+
+    group: str
+    name: str
+    values: tuple[str | None, ...]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Environment and recipe of the runs of ours beside the reference's."""
+
+    entries: tuple[Entry, ...]
+    rows: tuple[SettingRow, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Everything on the page. `untold_costs`: the runs of ours that have no costs."""
+
+    benchmark: str
+    convention: str
+    about: str
+    entries: tuple[Entry, ...]
+    heat: HeatMap | None
+    curves: tuple[CurveSet, ...]
+    costs: tuple[RunCost, ...]
+    untold_costs: tuple[Entry, ...]
+    settings: Settings | None
+    claims: tuple[ClaimsReport, ...]
 
 
 def build_report(

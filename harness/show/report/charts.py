@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import altair as alt
 import vl_convert
 
-from harness.show.report.heat import LABELS, step
-from harness.show.report.model import CurveSet, Entry, HeatMap, RunCost
-from harness.show.report.words import Words
+from harness.core.files import atomic_write
+from harness.show.report.build import Report
+from harness.show.report.costs import RunCost
+from harness.show.report.curves import CurveSet
+from harness.show.report.entries import Entry
+from harness.show.report.heat import LABELS, HeatMap, step
+from harness.show.report.words import Words, words
 
 SERIES = ("#0b62b0", "#c2570c", "#0f7a5a", "#8a4fa3", "#8a6d00", "#a8324e", "#3f6b7a", "#5a5f66")
 """Lines and bars, in an order that colour-blind readers can tell apart; the shapes of the points differ as well."""
@@ -33,30 +37,43 @@ _INLINE = {"text": "var(--ink)", "quiet": "var(--quiet)", "grid": "var(--grid)",
 _ALONE = {"text": _TEXT, "quiet": _QUIET, "grid": _GRID, "paper": _PAPER}
 
 
-@dataclass(frozen=True)
-class Chart:
-    """A chart. `name`: its file name without the ending."""
+def write_charts(report: Report, folder: Path, *, language: str = "en") -> tuple[Path, ...]:
+    """Write every chart of the report as SVG and PNG; the files that were written, none where the rows make no chart.
 
-    name: str
-    specification: Any
+    Raises:
+        RequestError: an unknown language.
+        MachineError: the folder can't be written.
+    """
+    written = []
+    for name, chart in _charts(report, words(language)):
+        drawn = {".svg": vl_convert.vegalite_to_svg(_json(chart)).encode(), ".png": vl_convert.vegalite_to_png(_json(chart), scale=2)}
+        for ending, content in drawn.items():
+            written.append(folder / f"{name}{ending}")
+            with atomic_write(written[-1]) as stream:
+                stream.write(content)
+    return tuple(written)
 
-    def svg(self) -> str:
-        """The chart as an SVG document of its own."""
-        return vl_convert.vegalite_to_svg(_json(self.specification))
 
-    def png(self) -> bytes:
-        """The chart at twice its size in CSS pixels."""
-        return bytes(vl_convert.vegalite_to_png(_json(self.specification), scale=2))
+def _charts(report: Report, spoken: Words) -> Iterator[tuple[str, Any]]:
+    """Every chart, with the name of its file without the ending."""
+    if report.heat:
+        yield "heatmap", _heat_chart(report.heat, spoken)
+    titles = {cell.key: spoken[f"type.{cell.key}"] for cell in report.entries[0].row.cells}
+    for curves in report.curves:
+        yield curves.axis if curves.on_benchmark else f"{curves.axis}_other_data", _curve_chart(curves, titles, spoken)
+    if report.costs:
+        bars = _bars(report.costs, spoken, _series(inline=False)).properties(title=spoken["cost.heading"])
+        yield "cost", _styled(bars, _ALONE)
 
 
-def curve_chart(curves: CurveSet, titles: Mapping[str, str], words: Words) -> Chart:
+def _curve_chart(curves: CurveSet, titles: Mapping[str, str], spoken: Words) -> Any:
     """A panel per average (`titles` by `Cell.key`): scores over the axis, a line per recipe, broken where a score is missing."""
     legend = alt.Legend(orient="bottom", columns=1, labelLimit=900, title=None)
-    axis = words[f"{curves.axis}.axis"]
+    axis = spoken[f"{curves.axis}.axis"]
     panels = [_panel(curves, key, _series(inline=False), legend=legend, axis=axis).properties(title=title) for key, title in titles.items()]
-    data = words["curve.data.on" if curves.on_benchmark else "curve.data.off"]
-    whole = alt.concat(*panels, columns=4, spacing=18).properties(title=f"{words[f'{curves.axis}.heading']} ({data})")
-    return Chart(curves.axis if curves.on_benchmark else f"{curves.axis}_other_data", _styled(whole, _ALONE))
+    data = spoken["curve.data.on" if curves.on_benchmark else "curve.data.off"]
+    whole = alt.concat(*panels, columns=4, spacing=18).properties(title=f"{spoken[f'{curves.axis}.heading']} ({data})")
+    return _styled(whole, _ALONE)
 
 
 def curve_panel(curves: CurveSet, key: str) -> str:
@@ -66,12 +83,12 @@ def curve_panel(curves: CurveSet, key: str) -> str:
     return _inline(_styled(panel, _INLINE))
 
 
-def heat_chart(heat: HeatMap, words: Words) -> Chart:
+def _heat_chart(heat: HeatMap, spoken: Words) -> Any:
     """Tasks by runs, coloured by the difference to the reference; a dashed frame marks what is inside the noise band."""
-    data, order = [], [label(entry, words) for entry in heat.entries]
+    data, order = [], [_label(entry, spoken) for entry in heat.entries]
     for row in heat.rows:
         for run, cell in zip(order, row.cells, strict=True):
-            text = signed(cell.points) if cell.points else words[f"verdict.{cell.verdict}.short"]
+            text = signed_points(cell.points) if cell.points else spoken[f"verdict.{cell.verdict}.short"]
             told, noise = cell.points is not None, cell.verdict == "within noise"
             data.append({"task": row.task, "run": run, "step": step(cell.points or 0.0), "text": text, "told": told, "noise": noise})
     place = alt.Axis(orient="top", labelAngle=-35, labelLimit=300, ticks=False, domain=False)
@@ -82,36 +99,29 @@ def heat_chart(heat: HeatMap, words: Words) -> Chart:
     colours = alt.Color(
         "step:O",
         scale=alt.Scale(domain=list(range(-5, 6)), range=list(HEAT)),
-        legend=alt.Legend(title=words["heat.legend"], symbolType="square", labelExpr=f"{json.dumps(LABELS)}[datum.value + 5]"),
+        legend=alt.Legend(title=spoken["heat.legend"], symbolType="square", labelExpr=f"{json.dumps(LABELS)}[datum.value + 5]"),
     )
     tiles = base.transform_filter("datum.told").mark_rect(stroke=_PAPER, strokeWidth=1).encode(color=colours)
     empty = base.transform_filter("!datum.told").mark_rect(stroke=_PAPER, strokeWidth=1, fill=_EMPTY)
     noise = base.transform_filter("datum.noise").mark_rect(fill=None, stroke=_TEXT, strokeDash=[2, 2], strokeWidth=1)
-    below = f"{words['heat.reference']}: {label(heat.reference, words)}" + (f". {words['heat.frame']}" if heat.calibration else "")
-    title = alt.Title(words["heat.heading"], subtitle=below)
-    whole = _styled(alt.layer(empty, tiles, noise, base.mark_text(fontSize=10).encode(text="text:N")).properties(title=title), _ALONE)
-    return Chart("heatmap", whole)
+    below = f"{spoken['heat.reference']}: {_label(heat.reference, spoken)}" + (f". {spoken['heat.frame']}" if heat.calibration else "")
+    title = alt.Title(spoken["heat.heading"], subtitle=below)
+    return _styled(alt.layer(empty, tiles, noise, base.mark_text(fontSize=10).encode(text="text:N")).properties(title=title), _ALONE)
 
 
-def cost_chart(costs: Sequence[RunCost], words: Words) -> Chart:
-    """Seconds per run: of encoding, and of scoring."""
-    bars = _bars(costs, words, _series(inline=False)).properties(title=words["cost.heading"])
-    return Chart("cost", _styled(bars, _ALONE))
-
-
-def cost_bars(costs: Sequence[RunCost], words: Words) -> str:
+def cost_bars(costs: Sequence[RunCost], spoken: Words) -> str:
     """The chart of costs as an SVG element of the page."""
-    return _inline(_styled(_bars(costs, words, _series(inline=True)), _INLINE))
+    return _inline(_styled(_bars(costs, spoken, _series(inline=True)), _INLINE))
 
 
-def label(entry: Entry, words: Words) -> str:
+def _label(entry: Entry, spoken: Words) -> str:
     """The entry in a chart: its number, whether its data is another than the benchmark's (first, for long labels are cut), its model, and
     what tells it apart."""
-    off = "" if entry.on_benchmark else f"({words['identity.not C-MTEB']})"
+    off = "" if entry.on_benchmark else f"({spoken['identity.not C-MTEB']})"
     return " ".join(part for part in (f"#{entry.number}", off, entry.model, entry.setting.replace(" · ", " ")) if part)
 
 
-def signed(points: float) -> str:
+def signed_points(points: float) -> str:
     """A difference as it is shown: two decimals, a sign as wide as a plus."""
     return f"{points:+.2f}".replace("-", "\N{MINUS SIGN}") if points else "0.00"
 
@@ -136,17 +146,17 @@ def _panel(curves: CurveSet, key: str, colours: Sequence[str], *, legend: alt.Le
     return alt.layer(base.mark_line(strokeWidth=2), points)
 
 
-def _bars(costs: Sequence[RunCost], words: Words, colours: Sequence[str]) -> Any:
-    order = [label(cost.entry, words) for cost in costs]
+def _bars(costs: Sequence[RunCost], spoken: Words, colours: Sequence[str]) -> Any:
+    order = [_label(cost.entry, spoken) for cost in costs]
     data = [
-        {"run": run, "stage": words[f"cost.{stage}"], "order": number, "seconds": seconds, "told": f"{seconds:.1f} s"}
+        {"run": run, "stage": spoken[f"cost.{stage}"], "order": number, "seconds": seconds, "told": f"{seconds:.1f} s"}
         for run, cost in zip(order, costs, strict=True)
-        for number, (stage, seconds) in enumerate((("encode", cost.encode_seconds), ("scoring", cost.scoring_seconds)))
+        for number, (stage, seconds) in enumerate((("encode", cost.encoding.encode_seconds), ("scoring", cost.scoring_seconds)))
     ]
-    stages = alt.Scale(domain=[words["cost.encode"], words["cost.scoring"]], range=_cycled(colours, 2))
+    stages = alt.Scale(domain=[spoken["cost.encode"], spoken["cost.scoring"]], range=_cycled(colours, 2))
     bars = alt.Chart(alt.InlineData(values=data), width=420, height=alt.Step(22)).mark_bar(size=14)
     return bars.encode(
-        x=alt.X("seconds:Q", title=words["cost.seconds"]),
+        x=alt.X("seconds:Q", title=spoken["cost.seconds"]),
         y=alt.Y("run:N", sort=order, title=None, axis=alt.Axis(labelLimit=300)),
         color=alt.Color("stage:N", scale=stages, title=None, legend=alt.Legend(orient="top")),
         order="order:Q",

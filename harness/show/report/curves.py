@@ -3,13 +3,40 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness.show.report.model import CurveSet, Entry, Line, Point
+from harness.show.report.entries import Entry
 
 Axis = Literal["dim", "max_len"]
 AXES: tuple[Axis, ...] = ("dim", "max_len")
+
+
+@dataclass(frozen=True)
+class Point:
+    """A run on a curve: its `dim` or `max_len`, and the averages by `Cell.key` (None: a hole)."""
+
+    x: int
+    entry: Entry
+    values: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Line:
+    """Runs that differ in one setting alone, by that setting. `label`: what they have in common, as far as it tells lines apart."""
+
+    label: str
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class CurveSet:
+    """All curves over one setting, on the benchmark's data or on other data: their scores share no axis."""
+
+    axis: Axis
+    on_benchmark: bool
+    lines: tuple[Line, ...]
 
 
 def curve_sets(entries: Sequence[Entry]) -> tuple[CurveSet, ...]:

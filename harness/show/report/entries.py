@@ -2,17 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from harness.core.benchmarks import Benchmark
 from harness.core.records import RowHeader, Run
-from harness.read.leaderboard import Row, leaderboard_row, load_rows, printed_rows
-from harness.show.report.model import Entry, Kind
+from harness.read.leaderboard import Row, TaskScore, leaderboard_row, load_rows, printed_rows
+
+Kind = Literal["ours", "published", "printed"]
+"""Who made a row: a run of this harness, result files of others, or a line of a table of which nothing else is known."""
 
 _SETTING = {"gpu": "", "dtype": "", "dim": "dim ", "max_len": "len "}
 """The fields of a row header that tell runs of one model apart, and what stands before their values."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One row of the leaderboard. `number`: its name in the report, from 1. `setting`: what tells it from the other rows of its model.
+
+    `trusts`: who says so (`self-reported`, `re-run by others`, `ours`), empty where the files don't tell. `sources`: the file of each task
+    that has one. `run`: None for a printed row.
+    """
+
+    number: int
+    kind: Kind
+    setting: str
+    row: Row
+    run: Run | None
+    trusts: tuple[str, ...]
+    sources: Mapping[str, Path]
+
+    @property
+    def model(self) -> str:
+        """The model's name as the run has it."""
+        return self.row.header.model
+
+    @property
+    def on_benchmark(self) -> bool:
+        """Whether all scores were made on the benchmark's own data, as far as is told."""
+        return self.row.identity != "not C-MTEB"
+
+    def score(self, task: str) -> TaskScore | None:
+        """The task in this row; None for a printed row."""
+        return next((score for score in self.row.tasks if score.task == task), None)
 
 
 def read_entries(paths: Iterable[Path], benchmark: Benchmark, *, convention: str) -> tuple[Entry, ...]:
@@ -31,14 +65,12 @@ def read_entries(paths: Iterable[Path], benchmark: Benchmark, *, convention: str
             if run.path.resolve() not in runs:
                 runs[run.path.resolve()] = run
                 printed += printed_rows(run.path, benchmark)
-    stand_for = {_bare(run.header) for run in runs.values()}
-    others = {_bare(row.header): row for row in printed if _bare(row.header) not in stand_for} if convention == "cmteb" else {}
+    own = {replace(run.header, notes=()) for run in runs.values()}
+    others = {key: row for row in printed if (key := replace(row.header, notes=())) not in own} if convention == "cmteb" else {}
     rows_of = [(leaderboard_row(run, convention, benchmark), run) for run in runs.values()]
     both: list[tuple[Row, Run | None]] = [*rows_of, *((row, None) for row in others.values())]
     settings = _settings([row.header for row, _ in both])
-    return tuple(
-        _entry(number, row, run, setting) for number, ((row, run), setting) in enumerate(zip(both, settings, strict=True), start=1)
-    )
+    return tuple(_entry(number, *each) for number, each in enumerate(zip(both, settings, strict=True), start=1))
 
 
 def same_model(entry: Entry, name: str) -> bool:
@@ -47,18 +79,11 @@ def same_model(entry: Entry, name: str) -> bool:
     if entry.run and entry.run.manifest.spec:
         model = entry.run.manifest.spec.model
         names += [each for each in (model.hub, model.name) if each]
-    return _last(name) in {_last(each) for each in names}
+    return name.rsplit("/", 1)[-1].lower() in {each.rsplit("/", 1)[-1].lower() for each in names}
 
 
-def _last(name: str) -> str:
-    return name.rsplit("/", 1)[-1].lower()
-
-
-def _bare(header: RowHeader) -> RowHeader:
-    return replace(header, notes=())
-
-
-def _entry(number: int, row: Row, run: Run | None, setting: str) -> Entry:
+def _entry(number: int, pair: tuple[Row, Run | None], setting: str) -> Entry:
+    row, run = pair
     kind: Kind = "printed" if run is None else "ours" if run.ours else "published"
     records = run.records if run else {}
     trusts: set[str] = {record.made.origin.trust for record in records.values() if record.made.origin}
@@ -66,15 +91,8 @@ def _entry(number: int, row: Row, run: Run | None, setting: str) -> Entry:
         trusts.add("ours")
     if kind == "printed" or any(record.made.source for record in records.values()):
         trusts.add("self-reported")
-    return Entry(
-        number=number,
-        kind=kind,
-        setting=setting,
-        row=row,
-        run=run,
-        trusts=tuple(sorted(trusts)),
-        sources={} if run is None else _sources(run),
-    )
+    sources = _sources(run) if run else {}
+    return Entry(number=number, kind=kind, setting=setting, row=row, run=run, trusts=tuple(sorted(trusts)), sources=sources)
 
 
 def _sources(run: Run) -> dict[str, Path]:

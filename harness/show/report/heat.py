@@ -2,18 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from harness.core.calibration import Calibration
 from harness.read.leaderboard import TaskScore, rounded
-from harness.show.report.model import Entry, HeatCell, HeatMap, HeatRow
+from harness.show.report.entries import Entry
+
+HeatVerdict = Literal["reference", "equal", "within noise", "higher", "lower", "hole", "not comparable"]
 
 STEPS = (0.1, 0.5, 2.0, 5.0)
 """Points at which the colour of a cell gets stronger: absolute, so that two reports can be laid side by side."""
 _RANGES = [*(f"{low:g}…{high:g}" for low, high in zip((0.01, *STEPS), STEPS, strict=False))]
 LABELS = (f"≤ −{STEPS[-1]:g}", *(f"−{each}" for each in reversed(_RANGES)), "0", *(f"+{each}" for each in _RANGES), f"≥ +{STEPS[-1]:g}")
 """What the eleven colours stand for, from far below the reference to far above it."""
+
+
+@dataclass(frozen=True)
+class HeatCell:
+    """A task of a run beside the reference. `points`: the run's printed score minus the reference's, None unless both can be compared.
+
+    `score`: the run's own cell.
+    """
+
+    verdict: HeatVerdict
+    points: float | None
+    score: TaskScore
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeatRow:
+    """A task over all runs, in the order of `HeatMap.entries`. `tolerance`: the noise band in points, None where none is known."""
+
+    task: str
+    type: str
+    metric: str
+    tolerance: float | None
+    cells: tuple[HeatCell, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeatMap:
+    """Differences of every run with tasks to the reference. `calibration`: the file of the noise bands."""
+
+    reference: Entry
+    entries: tuple[Entry, ...]
+    rows: tuple[HeatRow, ...]
+    calibration: Path | None
 
 
 def heat_map(
@@ -45,17 +82,17 @@ def _cell(entry: Entry, reference: Entry, task: str, tolerance: float | None) ->
     assert ours is not None  # all rows are of one convention
     assert theirs is not None
     if entry is reference:
-        return HeatCell(verdict="reference", points=None, score=ours)
+        return HeatCell("reference", None, ours)
     if ours.score is None or theirs.score is None:
-        return HeatCell(verdict="hole", points=None, score=ours)
+        return HeatCell("hole", None, ours)
     if not _same_data(entry, reference, ours, theirs):
-        return HeatCell(verdict="not comparable", points=None, score=ours)
+        return HeatCell("not comparable", None, ours)
     points = rounded(rounded(ours.score) - rounded(theirs.score))
     if not points:
-        return HeatCell(verdict="equal", points=0.0, score=ours)
+        return HeatCell("equal", 0.0, ours)
     if tolerance is not None and abs(ours.score - theirs.score) <= tolerance:
-        return HeatCell(verdict="within noise", points=points, score=ours)
-    return HeatCell(verdict="higher" if points > 0 else "lower", points=points, score=ours)
+        return HeatCell("within noise", points, ours)
+    return HeatCell("higher" if points > 0 else "lower", points, ours)
 
 
 def _same_data(one: Entry, other: Entry, ours: TaskScore, theirs: TaskScore) -> bool:
@@ -63,11 +100,6 @@ def _same_data(one: Entry, other: Entry, ours: TaskScore, theirs: TaskScore) -> 
     verdicts = {ours.identity, theirs.identity}
     if "not C-MTEB" not in verdicts:
         return True
-    files = _files(one, ours.task)
-    return len(verdicts) == 1 and bool(files) and files == _files(other, theirs.task)
-
-
-def _files(entry: Entry, task: str) -> Mapping[str, str]:
-    """The hashes of the files that a task was read from; empty where the record does not tell."""
-    data = entry.run.records[task].made.data if entry.run else None
-    return data.sha256 if data else {}
+    datas = [entry.run.records[ours.task].made.data if entry.run else None for entry in (one, other)]
+    files = [data.sha256 if data else {} for data in datas]
+    return len(verdicts) == 1 and bool(files[0]) and files[0] == files[1]

@@ -10,8 +10,8 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -20,30 +20,42 @@ from markupsafe import Markup
 from harness.read.claims.findings import VERDICTS
 from harness.read.claims.grading import GRADES, Graded
 from harness.read.leaderboard import Cell, printed, rounded
-from harness.show.report.charts import cost_bars, curve_panel, signed
+from harness.show.form import Document
+from harness.show.leaderboard import board
+from harness.show.report.build import Report
+from harness.show.report.charts import cost_bars, curve_panel, signed_points
+from harness.show.report.entries import Entry
 from harness.show.report.heat import LABELS, step
-from harness.show.report.model import Entry, Report
 from harness.show.report.words import LANGUAGES, PAGE, Words, words
 
+_TAGS = {"en": "en", "zh": "zh-Hans"}
+_STEP_CLASSES = (*(f"down{n}" for n in range(5, 0, -1)), "zero", *(f"up{n}" for n in range(1, 6)))
 
-def render_html(report: Report, *, output: Path, language: str = "en") -> str:
-    """The page, to be written to `output`: links to the files that numbers were read from are relative to its folder.
 
-    `language`: in which of its two languages it opens.
+def report_document(report: Report, *, output: Path, language: str = "en", tasks: bool = False) -> Document:
+    """The leaderboard of the report, with `tasks` every task; as HTML the page, which holds everything.
+
+    `output`: the file of the page, for the links in it are relative to its folder. `language`: in which of its two languages it opens.
     """
+    leaderboard = board([entry.row for entry in report.entries], tasks=tasks)
+    return replace(leaderboard, own={**leaderboard.own, "html": lambda: _page(report, output, language)})
+
+
+def _page(report: Report, output: Path, language: str) -> str:
     spoken: dict[str, Words] = {each: words(each) for each in LANGUAGES}
     loader = FileSystemLoader(PAGE)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {
-        "score": _score,
-        "signed": _signed,
+    filters: dict[str, Callable[..., object]] = {
+        "score": lambda value: f"{rounded(value):.2f}" if printed(value) else "",  # always two decimals, so that columns line up
+        "signed": lambda value: "" if value is None else signed_points(value),
         "gap": _gap,
-        "step": _step_class,
-        "seconds": _seconds,
-        "count": _count,
-        "breakable": _breakable,
+        "step": lambda points: _STEP_CLASSES[step(points or 0.0) + 5],
+        "seconds": "{:,.1f}".format,
+        "count": "{:,}".format,
+        "breakable": lambda name: Markup("<wbr>").join(re.split("(?<=[-_/.])", name)),  # after separators, and nowhere else
         "best_first": _best_first,
     }
+    environment.filters |= filters
     style, script = ((PAGE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     return environment.get_template("report.html.jinja").render(
         report=report,
@@ -85,9 +97,6 @@ def _translator(spoken: Mapping[str, Words]) -> Callable[..., Markup]:
     return translate
 
 
-_TAGS = {"en": "en", "zh": "zh-Hans"}
-
-
 def _linker(output: Path) -> Callable[[Path], Markup]:
     """`href(path)`: the attributes of a link from the page to a file, which tell its path when pointed at."""
     folder = output.resolve().parent
@@ -117,37 +126,6 @@ def _cell_identity(entry: Entry, cell: Cell) -> str:
     return "not C-MTEB" if "not C-MTEB" in own and every != {"not C-MTEB"} else ""
 
 
-def _score(value: float | None) -> str:
-    """Two decimals always, so that columns line up; nothing for a hole."""
-    return f"{rounded(value):.2f}" if value is not None and printed(value) else ""
-
-
-def _signed(value: float | None) -> str:
-    return "" if value is None else signed(value)
-
-
-def _breakable(name: str) -> Markup:
-    """A name that may be broken after its separators, and nowhere else as long as there is room."""
-    return Markup("<wbr>").join(re.split("(?<=[-_/.])", name))
-
-
 def _gap(cell: Graded) -> str:
     """Found minus claimed, both as printed: the two numbers beside it make exactly this one."""
-    if cell.claimed is None or cell.found is None:
-        return ""
-    return _signed(rounded(rounded(cell.found) - rounded(cell.claimed)))
-
-
-_STEP_CLASSES = (*(f"down{n}" for n in range(5, 0, -1)), "zero", *(f"up{n}" for n in range(1, 6)))
-
-
-def _step_class(points: float | None) -> str:
-    return _STEP_CLASSES[step(points or 0.0) + 5]
-
-
-def _seconds(value: float) -> str:
-    return f"{value:,.1f}"
-
-
-def _count(value: Any) -> str:
-    return f"{value:,}"
+    return "" if cell.claimed is None or cell.found is None else signed_points(rounded(rounded(cell.found) - rounded(cell.claimed)))
