@@ -13,9 +13,17 @@ from harness.commands import main
 from harness.core.benchmarks import DEFAULT, facts_digest, load_benchmark
 from harness.core.errors import InputError, RequestError
 from harness.core.records import benchmark_of, read_manifest, read_run
+from harness.core.resources import resource_dir
+from harness.core.spec import DataSpec
+from harness.data import load_task
+from harness.evaluate.evaluation import weights
 from harness.evaluate.here import resolve_here
+from harness.evaluate.plan.planning import make_plan
+from harness.evaluate.plan.values import Plan
 from harness.evaluate.progress import Silent
 from harness.evaluate.runner import Outcome, execute
+from harness.show.plan import plan_document
+from harness.show.text import render_text
 
 OWN = "# two tasks of C-MTEB\nname: mine\ntitle: My two\ntasks: [STSB, Ocnli]\n"
 
@@ -165,3 +173,62 @@ def test_a_run_of_cmteb35_keeps_no_file_of_it(tmp_path: Path) -> None:
     assert write_run(tmp_path, {"STSB": 0.5}).ours is False
     assert [path.name for path in tmp_path.glob("*.yaml")] == []
     assert len(read_run(tmp_path, load_benchmark()).records) == 1
+
+
+def test_the_name_of_a_packaged_benchmark_is_refused_for_other_tasks(tmp_path: Path) -> None:
+    path = benchmark_file(tmp_path, OWN.replace("mine", DEFAULT), DEFAULT)
+    with pytest.raises(InputError, match="comes with the package, with other tasks or facts: give your benchmark another name"):
+        load_benchmark(str(path))
+    path.write_bytes((resource_dir("configs") / "benchmark" / f"{DEFAULT}.yaml").read_bytes())
+    assert load_benchmark(str(path)).digest == load_benchmark().digest
+
+
+def test_two_benchmarks_of_one_name_are_told_apart(home: Path, tmp_path: Path) -> None:
+    run(tmp_path, benchmark_file(tmp_path, OWN.replace("STSB, ", "")))
+    with pytest.raises(RequestError, match=r"several benchmarks: mine \(.*, digest \w{8}\), mine \(.*, digest \w{8}\)"):
+        benchmark_of([home / "results", tmp_path / "results"])
+    assert len(benchmark_of([home / "results"]).tasks) == 2
+
+
+def test_its_tasks_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    facts = "facts:\n  STSB: {type: STS, hub: C-MTEB/STSB, split: test}\n"
+    told = printed(capsys, "tasks", "--benchmark", benchmark_file(tmp_path, OWN + facts))
+    assert "mine: 2 tasks" in told
+    assert "size not known" in told
+    assert not [word for word in ("Retrieval", "Clustering", "A converted revision") if word in told]
+
+
+def test_another_split_has_no_statistics_so_its_data_is_unverified(tmp_path: Path) -> None:
+    assert load_benchmark().task("STSB").statistics
+    table = load_benchmark(str(benchmark_file(tmp_path, OWN + "splits: {STSB: dev}\n")))
+    assert [bool(task.statistics) for task in table.tasks] == [False, True]
+    data = tmp_path / "data" / "STSB"
+    data.mkdir(parents=True)
+    lines = [json.dumps({"sentence1": f"a{n}", "sentence2": f"b{n}", "score": n}) for n in range(3)]
+    (data / "dev.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    loaded = load_task(table.tasks[0], DataSpec(source="local", root=str(tmp_path / "data"), verify="error"))
+    assert loaded.provenance.verdict == "unverified"
+
+
+def test_the_size_of_a_task_without_statistics_is_unknown_in_a_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    facts = "facts:\n  STSB: {type: STS, hub: C-MTEB/STSB, split: test}\n"
+    file = benchmark_file(tmp_path, OWN + facts)
+    arguments = ["model=sample", "data=hub", "gpu=cpu", "store=null", f"results_dir={tmp_path}", f"benchmark={file}"]
+    (planned,) = make_plan(arguments).runs
+    assert planned.unknown == ("STSB",)
+    assert planned.seconds is None
+    assert any("2 of 2 tasks are not in the cache" in text for text in planned.obstacles)
+    (alone,) = make_plan([*arguments, "tasks=[STSB]"]).runs
+    told = render_text(plan_document(Plan(runs=(alone,))))
+    assert "nothing is left" not in told
+    assert "STSB open unknown" in " ".join(told.split())
+    assert "size unknown, and in no total, as neither data nor statistics are on this machine: STSB" in " ".join(told.split())
+    with pytest.raises(RequestError, match="a sweep is over one benchmark"):
+        make_plan([*arguments, "dim=8,16"])
+
+
+def test_progress_gives_every_task_a_weight() -> None:
+    assert weights({"STSB": 0.0, "Ocnli": 300.0, "BQ": 100.0}) == {"STSB": 200.0, "Ocnli": 300.0, "BQ": 100.0}
+    assert weights({"STSB": 0.0}) == {"STSB": 1.0}

@@ -121,7 +121,10 @@ def load_benchmark(benchmark: str = DEFAULT) -> Benchmark:
         raise RequestError(f"{hint}; a benchmark of your own is a file: benchmark=DIR/NAME.yaml")
     table = read_facts(path)
     try:
-        return _benchmark(table, known_tasks(), own)
+        found = _benchmark(table, known_tasks(), own)
+        if own and found.name in known_benchmarks() and found.digest != load_benchmark(found.name).digest:
+            raise ValueError(f"{found.name} comes with the package, with other tasks or facts: give your benchmark another name")
+        return found
     except (KeyError, TypeError, ValueError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise InputError(f"{path} is no benchmark ({what}): docs/extending.md shows what it must have") from error

@@ -86,7 +86,8 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
     Raises:
         RequestError: overrides that do not parse, or name no key or choice, all of them in one message.
     """
-    problems = [problem for text in overrides for problem in _override_problems(text, sweep=True)]
+    named = [text for text in overrides if text.startswith("benchmark=")]
+    problems = [problem for text in overrides if text not in named for problem in _override_problems(text, sweep=True)]
     if problems:
         check_overrides(overrides, sweep=True)
     plain = [text for text in overrides if not text.startswith(("benchmark=", "hydra"))]
@@ -96,10 +97,12 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
             config = loader.load_configuration("config", overrides=plain, run_mode=RunMode.MULTIRUN, from_shell=False)
             axes = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]  # of `experiment=card`: its rows
             parsed = OverridesParser.create(config_loader=loader).parse_overrides([*axes, *plain])
-            points = itertools.product(*{override.get_key_element(): _points(override) for override in parsed}.values())
+            points = list(itertools.product(*{override.get_key_element(): _points(override) for override in parsed}.values()))
     except (HydraException, OmegaConfBaseException) as error:
         raise RequestError(_first_line(error)) from error
-    return [[*point, *(text for text in overrides if text.startswith("benchmark="))] for point in points]
+    if len(points) > 1 and named:
+        check_overrides(named, sweep=True)
+    return [[*point, *named] for point in points]
 
 
 def check_overrides(overrides: Sequence[str], *, sweep: bool) -> None:

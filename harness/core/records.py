@@ -367,16 +367,17 @@ def benchmark_of(paths: Iterable[Path], named: str | None = None) -> Benchmark:
     """
     if named is not None:
         return load_benchmark(named)
-    found: dict[str, Path] = {}
+    found: dict[BenchmarkName, Path] = {}
     for path in paths:
         for folder in find_runs(path) or [path]:
             with contextlib.suppress(InputError):
                 own = read_manifest(folder).benchmark if folder.is_dir() else None
-                found.setdefault(own.name if own else DEFAULT, folder)
+                own = own or BenchmarkName(name=DEFAULT)
+                found.setdefault(BenchmarkName(name=own.name) if own.name in known_benchmarks() else own, folder)
     if len(found) > 1:
-        runs = ", ".join(f"{name} ({folder})" for name, folder in found.items())
+        runs = ", ".join(f"{own.name} ({folder}{f', digest {own.digest[:8]}' if own.digest else ''})" for own, folder in found.items())
         raise RequestError(f"the runs are of several benchmarks: {runs}. Name the runs of one of them, or say --benchmark NAME")
-    return next((load_benchmark(benchmark_word(name, folder)) for name, folder in found.items()), load_benchmark())
+    return next((load_benchmark(benchmark_word(own.name, folder)) for own, folder in found.items()), load_benchmark())
 
 
 def benchmark_word(name: str, folder: Path) -> str:

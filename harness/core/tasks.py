@@ -94,20 +94,21 @@ def task_spec(name: str, row: Mapping[str, Any], kind: Mapping[str, Any], *, mai
     if strange := sorted(set(row) - known):
         raise TypeError(f"{name} has unknown facts: {', '.join(strange)}")
     qrels, substitute, mteb2 = row.get("qrels"), row.get("substitute"), row.get("mteb2", {})
+    own_split = row.get("split", "test")
     return TaskSpec(
         name=name,
         type=row["type"],
         hub=row["hub"],
         revision=row.get("revision", "main"),
         config=row.get("config", "default"),
-        split=split or row.get("split", "test"),
+        split=split or own_split,
         language=row.get("language"),
         qrels=Repository(**qrels) if qrels else None,
         substitute=Repository(**substitute) if substitute else None,
         mteb2_name=mteb2.get("name", name),
         mteb2_hub=mteb2.get("hub", row["hub"]),
         statistics_of=row.get("statistics_of"),
-        statistics=row.get("statistics", {}),
+        statistics=row.get("statistics", {}) if split in (None, own_split) else {},  # those of another split
         columns=tuple(kind["columns"]),
         qrels_columns=tuple(kind.get("qrels_columns", ())),
         main=main or kind["main"],

@@ -118,7 +118,7 @@ class Evaluation:
 
     def run(self, tasks: Sequence[TaskSpec]) -> None:
         """Evaluate the tasks; whatever one of them dies of, the others go on."""
-        modelled = {task.name: self._modelled_flops(task) for task in tasks}
+        modelled = weights({task.name: self._modelled_flops(task) for task in tasks})
         self._progress.expected(modelled, self._spec.gpu.flops_per_second(self._spec.dtype))
         largest = window_bytes()
         window: list[_Prepared] = []
@@ -242,3 +242,9 @@ class Evaluation:
                 seconds=seconds,
             )
             self._sink.succeeded(result)
+
+
+def weights(flops: Mapping[str, float]) -> dict[str, float]:
+    """The work per task in FLOP, with the mean of the known ones for a task without statistics."""
+    known = [value for value in flops.values() if value]
+    return {name: value or (sum(known) / len(known) if known else 1.0) for name, value in flops.items()}

@@ -107,7 +107,7 @@ def _sweep_blocks(plan: Plan) -> list[Block]:
 
 def _task_line(run: RunPlan, task: TaskPlan, tokens: float, flops: float) -> list[str]:
     if task.basis == "unknown":
-        return [task.task, task.state, "", "", "", "", "", "", ""]
+        return [task.task, task.state, *(["unknown"] * 7 if task.state == "open" else [""] * 7)]
     known = [task.task, task.state, _texts(task.texts, [task]), _scaled(task.tokens, tokens)]
     if task.state != "open":
         return [*known, "", "", "", "", ""]
@@ -122,7 +122,7 @@ def _task_line(run: RunPlan, task: TaskPlan, tokens: float, flops: float) -> lis
 def _summary(run: RunPlan) -> list[str]:
     states = [task.state for task in run.tasks]
     told = [f"{states.count(state)} {state}" for state in ("done", "shared", "open", "no data") if state in states]
-    if not run.left.texts:
+    if not run.left.texts and not run.unknown:
         return [f"{', '.join(told)}: nothing is left to encode" + ("" if "open" in states else ", nor to score")]
     seconds = run.seconds
     hours = "unknown" if seconds is None else f"{seconds / 3600:.2f}"
@@ -135,7 +135,7 @@ def _summary(run: RunPlan) -> list[str]:
 
 
 def _sweep_summary(plan: Plan) -> list[str]:
-    if not any(run.left.texts for run in plan.runs):
+    if not any(run.left.texts or run.unknown for run in plan.runs):
         return ["nothing is left to encode"]
     seconds = _sum_seconds(plan.runs)
     hours = "unknown" if seconds is None else f"{seconds / 3600:.2f}"

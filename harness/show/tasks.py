@@ -26,17 +26,17 @@ def tasks_document(benchmark: Benchmark) -> Document:
 def _blocks(benchmark: Benchmark) -> Iterator[Block]:
     yield Sentences((f"{benchmark.name}: {len(benchmark.tasks)} tasks (sha256 {benchmark.digest[:12]})",))
     for kind in TASK_TYPES:
-        yield Sentences(tuple(_of_type(kind, [task for task in benchmark.tasks if task.type == kind])), "verbatim", width="narrow")
+        if of_type := [task for task in benchmark.tasks if task.type == kind]:
+            yield Sentences(tuple(_of_type(kind, of_type)), "verbatim", width="narrow")
     rows = ((task.name, task.type, task.main, task.hub, task.revision, _read(task), _size(task)) for task in benchmark.tasks)
     yield Grid(_COLUMNS, tuple(rows), width="wide")
-    substituted = [task.name for task in benchmark.tasks if task.substitute]
-    yield Sentences(
-        (
-            f"A converted revision is read, and told, where the pinned one has no readable file: {', '.join(substituted)}",
-            "Retrieval judgements come from <repository>-qrels, pinned by nobody: the commit is resolved and recorded.",
-        ),
-        "verbatim",
-    )
+    notes = []
+    if substituted := [task.name for task in benchmark.tasks if task.substitute]:
+        notes.append(f"A converted revision is read, and told, where the pinned one has no readable file: {', '.join(substituted)}")
+    if any(task.type == "Retrieval" for task in benchmark.tasks):
+        notes.append("Retrieval judgements come from <repository>-qrels, pinned by nobody: the commit is resolved and recorded.")
+    if notes:
+        yield Sentences(tuple(notes), "verbatim")
 
 
 def _of_type(kind: str, tasks: list[TaskSpec]) -> list[str]:

@@ -31,7 +31,7 @@ def obstacles_of(run: RunPlan, model: Model, inputs: Inputs, device: DeviceInfo 
     if model.architecture is None:
         sizes = "model.layers, model.hidden_size, model.intermediate_size"
         told.append(f"the sizes of {spec.model.name} are not known, so neither are its FLOP and times: set {sizes}")
-    absent = [task.task for task in run.tasks if task.basis == "modelled"]
+    absent = [*(task.task for task in run.tasks if task.basis == "modelled"), *run.unknown]
     if absent and spec.data.source == "hub" and not inputs.hub.reachable:
         where = f"are not in the cache {hub_settings().cache}"
         told.append(f"data: {len(absent)} of {len(run.tasks)} tasks {where}, and the hub is out of reach ({inputs.hub.detail})")
@@ -54,6 +54,8 @@ def notes_of(run: RunPlan, model: Model, device: str, shelf: Shelf, *, here: boo
             f"{modelled} of {len(run.tasks)} tasks are not on this machine: their texts and tokens are modelled from the benchmark's "
             "statistics, and what tasks share is counted in each"
         )
+    if run.unknown:
+        notes.append(f"size unknown, and in no total, as neither data nor statistics are on this machine: {', '.join(run.unknown)}")
     if any(task.basis == "characters" for task in run.tasks):
         notes.append("the tokenizer is not here: tokens are estimated from characters")
     if spec.store is None:

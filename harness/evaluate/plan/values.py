@@ -79,13 +79,20 @@ class RunPlan:
         return sum((task.left for task in self.tasks), Amount())
 
     @property
+    def unknown(self) -> tuple[str, ...]:
+        """Open tasks of unknown size: neither their data nor statistics of it are here. No total has them."""
+        return tuple(task.task for task in self.tasks if task.state == "open" and task.basis == "unknown")
+
+    @property
     def fill_flops(self) -> int:
         """FLOP of the dummy rows that fill the last batches."""
         return self.cost.flops - self.left.flops
 
     @property
     def seconds(self) -> float | None:
-        """Seconds of the device; 0 where nothing must run, None where its rate is unknown."""
+        """Seconds of the device; 0 where nothing must run, None where its rate or the size of a task is unknown."""
+        if self.unknown:
+            return None
         if not self.cost.flops:
             return 0.0
         return self.cost.flops / self.rate.flops_per_second if self.rate.flops_per_second else None
