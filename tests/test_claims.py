@@ -211,7 +211,7 @@ def test_revisions_of_an_old_mteb_are_recognised(tmp_path: Path) -> None:
     found = checked(tmp_path, text, "revisions")
     assert (found.held, found.of) == (3, 35)
     assert "STS22: revision 6d1ba471 of mteb/sts22-crosslingual-sts; cmteb35 pins eea2b4fe: another state of the data" in texts(found)
-    assert "no revision is told for 31 tasks" in texts(found)
+    assert "no revision is stated for 31 tasks" in texts(found)
 
 
 # The card against itself: words

@@ -62,7 +62,7 @@ def test_equal_runs_differ_in_nothing() -> None:
     [
         ("benchmark__digest", "e", "protocol", "benchmark.digest: d -> e"),
         ("seed", 7, "protocol", "seed: 42 -> 7"),
-        ("spec__scoring", {"dtype": "model"}, "protocol", "spec.scoring.dtype: not told -> model"),
+        ("spec__scoring", {"dtype": "model"}, "protocol", "spec.scoring.dtype: not stated -> model"),
         ("versions__scikit-learn", "1.9.1", "protocol", "versions.scikit-learn: 1.8.0 -> 1.9.1"),
         ("versions__torch", "2.14.0", "packages", "versions.torch: 2.13.0 -> 2.14.0"),
         ("model__weights_digest", "x", "model", "model.weights_digest: w -> x"),
@@ -91,9 +91,9 @@ def test_the_protocol_stands_first() -> None:
 def test_of_a_run_without_a_manifest_of_ours_the_header_is_compared() -> None:
     other = Run(Path("b"), Manifest(header=RowHeader(model="m", gpu="", dtype="", size_gb=None, dim=9, max_len=None)), {})
     assert [str(each) for each in differences(run(), other)] == [
-        "gpu: CPU (a) -> not told",
-        "dtype: float32 -> not told",
-        "max_len: 16 -> not told",
+        "gpu: CPU (a) -> not stated",
+        "dtype: float32 -> not stated",
+        "max_len: 16 -> not stated",
         "dim: 8 -> 9",
     ]
 

@@ -356,7 +356,7 @@ def test_a_setting_that_not_all_files_state_alike_stays_empty(tmp_path: Path, ch
     (again,) = load_rows([tmp_path / "out"], BENCHMARK)
     assert len(again.records) == 2
     assert (again.header.gpu, again.header.max_len, again.header.dim) == ("", None, None)
-    assert "GPU, dtype, length and dimension are not told" in again.header.notes[0]
+    assert "GPU, dtype, length and dimension are not stated" in again.header.notes[0]
 
 
 def test_find_imports_names_the_folder_that_was_written(tmp_path: Path) -> None:

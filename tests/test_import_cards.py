@@ -68,7 +68,7 @@ def test_what_a_card_does_not_state_is_noted(tmp_path: Path) -> None:
     assert list(run.broken) == ["Ocnli"]
     assert "the front matter has no cos_sim_ap for Ocnli (there are: max_accuracy)" in run.broken["Ocnli"]
     assert "taken for percentages as the rest of the card, though no number is above 1: TNews" in run.header.notes
-    assert "the revision of the data is not told for 1 of 2 tasks" in run.header.notes
+    assert "the revision of the data is not stated for 1 of 2 tasks" in run.header.notes
     row = leaderboard_row(run, "cmteb", BENCHMARK)
     assert {task.task: task.state for task in row.tasks if task.state != "missing"} == {
         "Ocnli": "broken",

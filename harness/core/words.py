@@ -28,6 +28,16 @@ def named(names: Sequence[str], of: int, most: int = 8) -> str:
     return ", ".join(names) if len(names) <= most else f"{len(names)} of the {of} tasks"
 
 
+def bare_name(model: str) -> str:
+    """A model's name without its owner, case and punctuation, to compare names with: `acgetextembedding`."""
+    return "".join(c for c in model.rpartition("/")[2].lower() if c in "0123456789abcdefghijklmnopqrstuvwxyz")
+
+
+def stated(value: object) -> str | None:
+    """The value as text; None for nothing and for an empty text."""
+    return None if value in (None, "") else str(value)
+
+
 def duration(seconds: float | None) -> str:
     """`8 s`, `8.0 s` of a float, `1:05`, `2 h 05 m`; `?` where unknown."""
     if seconds is None:

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from harness.core.fingerprint import Fingerprint
 from harness.core.records import Run
 from harness.core.typed import plain
+from harness.core.words import stated
 
 Kind = Literal["protocol", "model", "setting", "device", "kernel", "packages", "source"]
 """`protocol`: what a score means (benchmark, scoring, seed). `model`: name, revision, weights, tokenizer. `setting`: whatever else the run
@@ -36,7 +37,7 @@ _NAME_A_VECTOR = ("digest", "tokenizer_sha256", "max_len", "ladder", "batch_toke
 
 @dataclass(frozen=True, kw_only=True)
 class SettingDifference:
-    """One setting of two runs. `key`: its place in the manifest (`versions.torch`); `a`, `b`: the values as text, None where not told."""
+    """One setting of two runs. `key`: its place in the manifest (`versions.torch`); `a`, `b`: the values as text, None where not stated."""
 
     kind: Kind
     key: str
@@ -44,13 +45,13 @@ class SettingDifference:
     b: str | None
 
     def __str__(self) -> str:
-        return f"{self.key}: {_told(self.a)} -> {_told(self.b)}"
+        return f"{self.key}: {self.a or 'not stated'} -> {self.b or 'not stated'}"
 
 
 def differences(a: Run, b: Run) -> tuple[SettingDifference, ...]:
     """The settings in which two runs differ, in the order of `Kind` and then by name; empty where both ran alike.
 
-    Runs that others made have no manifest of ours: of them only what the leaderboard's row tells is compared.
+    Runs that others made have no manifest of ours: of them only what the leaderboard's row states is compared.
     """
     if not (a.ours and b.ours):
         return tuple(_header_differences(a, b))
@@ -78,7 +79,7 @@ def same_vectors(a: Run, b: Run) -> bool:
 def _header_differences(a: Run, b: Run) -> Iterator[SettingDifference]:
     kinds: dict[str, Kind] = {"model": "model", "gpu": "device", "dtype": "setting", "max_len": "setting", "dim": "setting"}
     for name, kind in kinds.items():
-        left, right = (_text(getattr(run.header, name)) or None for run in (a, b))
+        left, right = (stated(getattr(run.header, name)) for run in (a, b))
         if left != right:
             yield SettingDifference(kind=kind, key=name, a=left, b=right)
 
@@ -88,11 +89,7 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
         if isinstance(each, Mapping):
             yield from _flat(each, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", _text(each)
-
-
-def _text(value: object) -> str | None:
-    return None if value in (None, "") else str(value)
+            yield f"{prefix}{key}", stated(each)
 
 
 def _kind(key: str) -> Kind:
@@ -107,7 +104,3 @@ def _kind(key: str) -> Kind:
     if key.startswith(("device.", "machine.")):
         return "device"
     return "source" if key.startswith("source.") else "setting"
-
-
-def _told(value: str | None) -> str:
-    return "not told" if value is None else value

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.core.benchmarks import Benchmark
 from harness.read.cards import PrintedRow, score_titles
-from harness.read.claims.findings import Check, Finding, check
+from harness.read.claims.findings import Check, Finding, check, judged
 from harness.read.claims.sheet import Sheet
 from harness.read.leaderboard import leaderboard_row, printed, rounded
 
@@ -82,7 +82,12 @@ def averages(sheet: Sheet, benchmark: Benchmark) -> Averages:
 
 def average_checks(found: Averages, benchmark: Benchmark) -> list[Check]:
     """All checks of the printed rows."""
-    return [_front_matter(found), _sums(found, benchmark), *_sizes(found)]
+    sizes = list(_sizes(found))
+    return [
+        check("rows", "one printed row is the average of the front matter", _front_matter(found)),
+        check("sums", "the type averages of a row, weighted, are its Average", _sums(found, benchmark)),
+        *([check("sizes", "rows of wider numbers are larger", sizes)] if sizes else []),
+    ]
 
 
 def _fit(row: PrintedRow, computed: Mapping[str, float | None]) -> Fit:
@@ -91,70 +96,60 @@ def _fit(row: PrintedRow, computed: Mapping[str, float | None]) -> Fit:
     return Fit(len(differences), worst, differences.get(worst, 0.0))
 
 
-def _front_matter(found: Averages) -> Check:
-    about = "one printed row is the average of the front matter"
-    if not found.matches:
-        return check("rows", about, held=0, findings=[Finding("can't tell", "card", "there is no table of averages to compare with")])
-    if found.front is None:
-        return check("rows", about, held=0, findings=[_no_front(found)])
+def _front_matter(found: Averages) -> Iterator[Finding]:
     match = found.front
+    if match is None:
+        yield _no_front(found)
+        return
     equal = [name for name, fit in match.fits.items() if fit.equal]
-    findings = []
+    yield Finding("holds", match.place, "")
     if len(equal) > 1:
-        text = f"{match.label} is the front matter under {' and '.join(equal)}: the card does not tell which"
-        findings.append(Finding("noted", match.place, text))
+        yield Finding("noted", match.place, f"{match.label} is the front matter under {' and '.join(equal)}: the card does not say which")
     for name, fit in match.fits.items():
         if not fit.equal:
             other = printed(found.computed[name][fit.column])
-            findings.append(Finding("noted", match.place, f"not under {name}: that would print {other} for {fit.column}"))
+            yield Finding("noted", match.place, f"not under {name}: that would print {other} for {fit.column}")
     if any(fit.compared < len(match.row.scores) for fit in match.fits.values()):
-        findings.append(Finding("noted", match.place, "the front matter lacks tasks: only some columns could be compared"))
-    return check("rows", about, held=1, findings=findings)
+        yield Finding("noted", match.place, "the front matter lacks tasks: only some columns could be compared")
 
 
 def _no_front(found: Averages) -> Finding:
-    equal = [match for match in found.matches if any(fit.equal for fit in match.fits.values())]
+    if not found.matches:
+        return Finding("can't tell", "card", "there is no table of averages to compare with")
+    equal = [match.label for match in found.matches if any(fit.equal for fit in match.fits.values())]
     if equal:
-        return Finding("can't tell", "table", f"{', '.join(match.label for match in equal)} are all equal to the front matter")
-    if not any(fit.compared for match in found.matches for fit in match.fits.values()):
+        return Finding("can't tell", "table", f"{', '.join(equal)} are all equal to the front matter")
+    fits = [(match, name, fit) for match in found.matches for name, fit in match.fits.items()]
+    if not any(fit.compared for _, _, fit in fits):
         return Finding("can't tell", "table", "the front matter has no complete type of tasks to average")
-    near = min(
-        ((abs(fit.points), match, name, fit) for match in found.matches for name, fit in match.fits.items()), key=lambda each: each[0]
-    )
-    _, match, name, fit = near
+    match, name, fit = min(fits, key=lambda each: abs(each[2].points))
     text = f"no printed row is the average of the front matter; nearest is {match.label}, {fit.points:+.2f} in {fit.column} under {name}"
     return Finding("contradicts", match.place, text)
 
 
-def _sums(found: Averages, benchmark: Benchmark) -> Check:
+def _sums(found: Averages, benchmark: Benchmark) -> Iterator[Finding]:
     """The type averages, weighted with their tasks, against the printed average: rounding alone can part them by 0.01."""
     titles = score_titles(benchmark.tasks)
     counts = {title: sum(task.type == kind for task in benchmark.tasks) for kind, title in titles.items() if kind != "Average"}
-    held, findings = 0, []
     for match in found.matches:
         scores = match.row.scores
+        average = scores[titles["Average"]]
         mean = sum(count * scores[title] for title, count in counts.items()) / sum(counts.values())
-        if abs(mean - scores[titles["Average"]]) <= 2 * _HALF_DIGIT + 1e-9:
-            held += 1
-        else:
-            text = f"{match.label} prints {titles['Average']} {scores[titles['Average']]}; its types make {mean:.3f}"
-            findings.append(Finding("contradicts", match.place, text))
-    return check("sums", "the type averages of a row, weighted, are its Average", held=held, findings=findings)
+        text = f"{match.label} prints {titles['Average']} {average}; its types make {mean:.3f}"
+        yield judged(abs(mean - average) <= 2 * _HALF_DIGIT + 1e-9, match.place, text)
 
 
-def _sizes(found: Averages) -> list[Check]:
+def _sizes(found: Averages) -> Iterator[Finding]:
     """A float32 model takes twice the bytes of a half one; where all rows print one size it is that of the file."""
     widths = {"float32": 4, "fp32": 4, "float16": 2, "fp16": 2, "half": 2, "bfloat16": 2, "bf16": 2}
     sized = [match.row.header for match in found.matches if match.row.header.dtype.lower() in widths]
     sizes = {header.size_gb for header in sized}
-    if len({widths[header.dtype.lower()] for header in sized}) == 1 or len(sizes) != 1 or None in sizes:
-        return []
-    text = f"{sizes.pop()} GB in rows of 2 and of 4 bytes per parameter: the size of the file, not of the weights as they ran"
-    return [check("sizes", "rows of wider numbers are larger", held=0, findings=[Finding("noted", "table", text)])]
+    if len({widths[header.dtype.lower()] for header in sized}) > 1 and len(sizes) == 1 and None not in sizes:
+        text = f"{sizes.pop()} GB in rows of 2 and of 4 bytes per parameter: the size of the file, not of the weights as they ran"
+        yield Finding("noted", "table", text)
 
 
 def listed(matches: Sequence[RowMatch]) -> str:
     """`rows 1, 2 and 4`."""
-    numbers = [str(match.number) for match in matches]
-    head = ", ".join(numbers[:-1])
-    return f"row {numbers[0]}" if len(numbers) == 1 else f"rows {head} and {numbers[-1]}"
+    *head, last = (str(match.number) for match in matches)
+    return f"rows {', '.join(head)} and {last}" if head else f"row {last}"

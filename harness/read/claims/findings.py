@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,12 +40,15 @@ class Check:
         return worst if self.of or self.findings else "can't tell"
 
 
-def check(name: str, about: str, *, held: int, findings: Sequence[Finding]) -> Check:
-    """A check of as many things as held or were found to contradict; what can't be told is not among them."""
-    return Check(
-        name=name,
-        about=about,
-        held=held,
-        of=held + sum(finding.verdict == "contradicts" for finding in findings),
-        findings=tuple(findings),
-    )
+def judged(fine: bool, where: str, text: str) -> Finding:
+    """`holds`, or `contradicts` with the text."""
+    return Finding("holds" if fine else "contradicts", where, text)
+
+
+def check(name: str, about: str, found: Iterable[Finding], *, of: int | None = None) -> Check:
+    """A check of the findings, of which those that hold are only counted. `of`: by default as many as hold or contradict."""
+    found = list(found)
+    held = sum(finding.verdict == "holds" for finding in found)
+    findings = tuple(finding for finding in found if finding.verdict != "holds")
+    default = held + sum(finding.verdict == "contradicts" for finding in findings)
+    return Check(name=name, about=about, held=held, of=default if of is None else of, findings=findings)

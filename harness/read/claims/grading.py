@@ -14,6 +14,7 @@ from harness.core.benchmarks import Benchmark
 from harness.core.calibration import Calibration
 from harness.core.records import RowHeader, Run, TaskRecord, flat_metrics
 from harness.core.tasks import TaskSpec
+from harness.core.words import bare_name, stated
 from harness.read.cards import Claim, score_titles
 from harness.read.claims.averages import Averages
 from harness.read.claims.numbers import resolution
@@ -59,7 +60,7 @@ class Graded:
 
 @dataclass(frozen=True)
 class RecipeField:
-    """A setting in which claim and run differ, or that one of them does not tell (`None`)."""
+    """A setting in which claim and run differ, or that one of them does not state (`None`)."""
 
     name: str
     claimed: str | None
@@ -67,7 +68,7 @@ class RecipeField:
 
     @property
     def differs(self) -> bool:
-        """Whether both are told (and then they differ)."""
+        """Whether both are stated (and then they differ)."""
         return self.claimed is not None and self.found is not None
 
 
@@ -145,16 +146,7 @@ def _task_cells(
         floor = noise.tolerance(task.name, name) if noise else None
         unlike = [_definition(task, name, each, metrics) for each, metrics in ((claimed, claim.metrics), (record, found))]
         verdict, why = _verdict(theirs, ours, floor, unlike) if not blocked else ("not comparable", blocked)
-        yield Graded(
-            of=task.name,
-            metric=name,
-            main=name == main,
-            claimed=theirs,
-            found=ours,
-            grade=verdict,
-            why=why,
-            tolerance=floor,
-        )
+        yield Graded(of=task.name, metric=name, main=name == main, claimed=theirs, found=ours, grade=verdict, why=why, tolerance=floor)
 
 
 def _verdict(claimed: float | None, found: float | None, floor: float | None, definitions: list[str]) -> tuple[Grade, str]:
@@ -186,18 +178,20 @@ def _other_data(task: TaskSpec, claim: Claim, record: TaskRecord, score: TaskSco
     """Why the run's data is not that of the claim; empty where nothing says so. Data that was verified is the same under any revision."""
     if score.identity == "not C-MTEB":
         return "the run's data is not C-MTEB's"
-    told = claim.revision is not None and record.dataset_revision is not None
-    if told and claim.revision != record.dataset_revision and score.identity != "verified":
+    if _other_revision(claim, record) and score.identity != "verified":
         return f"revision {str(claim.revision)[:8]} is claimed, {str(record.dataset_revision)[:8]} was read"
     return ""
 
 
+def _other_revision(claim: Claim, record: TaskRecord) -> bool:
+    """Whether both state the revision of the data, and not the same."""
+    return record.dataset_revision is not None and claim.revision not in (None, record.dataset_revision)
+
+
 def _data_fields(claim: Claim, record: TaskRecord | None, score: TaskScore) -> Iterator[str]:
-    if record is None:
-        return
-    if record.dataset_revision is not None and claim.revision not in (None, record.dataset_revision):
+    if record is not None and _other_revision(claim, record):
         yield "data revision"
-    if score.identity != "verified":
+    if record is not None and score.identity != "verified":
         yield "data identity"
 
 
@@ -235,8 +229,7 @@ def _averages(averages: Averages, row: Row, cells: list[Graded], benchmark: Benc
         for cell in row.cells:
             members = [task.name for task in benchmark.tasks if cell.key in ("Average", task.type)]
             unlike = [name for name in members if name not in mains or mains[name].grade in ("not comparable", "definition differs")]
-            floors = [mains[name].tolerance for name in members if name in mains]
-            known = [floor for floor in floors if floor is not None]
+            known = [floor for name in members if name in mains and (floor := mains[name].tolerance) is not None]
             tolerance = math.fsum(known) / len(members) if len(known) == len(members) else None
             yield _average(label, titles[cell.key], values[titles[cell.key]], cell.value, unlike, tolerance)
 
@@ -258,46 +251,30 @@ def _average(label: str, title: str, claimed: float | None, value: float | None,
 def _recipe(sheet: Sheet, averages: Averages, run: Run, scores: Mapping[str, TaskScore], benchmark: Benchmark) -> Iterator[RecipeField]:
     claimed = averages.front.row.header if averages.front else sheet.run.header
     found = run.header
-    same = {
-        "model": _plain(claimed.model) in {_plain(name) for name in _model_names(run)},
-        "gpu": bool(_chips(claimed.gpu) & _chips(found.gpu)),
-        "dtype": claimed.dtype == found.dtype,
-        "max_len": claimed.max_len == found.max_len,
-        "dim": claimed.dim == found.dim,
-    }
-    for name in same:
-        pair = [_told(getattr(header, name)) for header in (claimed, found)]
-        if not same[name] or None in pair:
-            yield RecipeField(name, *pair)
+    hub = run.manifest.spec.model.hub if run.manifest.spec else None
+    for name in ("model", "gpu", "dtype", "max_len", "dim"):
+        theirs, ours = (stated(getattr(header, name)) for header in (claimed, found))
+        same = theirs == ours
+        if name == "model":  # what the run calls it, or the hub repository it came from
+            same = bare_name(claimed.model) in {bare_name(each) for each in (found.model, hub) if each is not None}
+        elif name == "gpu":
+            same = bool(_chips(claimed.gpu) & _chips(found.gpu))
+        if not same or theirs is None or ours is None:
+            yield RecipeField(name, theirs, ours)
     versions = sorted({record.mteb_version for record in run.records.values() if record.mteb_version})
     version = named_version(sheet)
     if versions != [version]:
         yield RecipeField("mteb", version, ", ".join(versions) or None)
     revisions = Counter(
-        "not told" if None in (claim.revision, run.records[task.name].dataset_revision) else "differ"
+        "not stated" if None in (claim.revision, run.records[task.name].dataset_revision) else "differ"
         for task, claim in sheet.by_task(benchmark)
         if task.name in run.records and claim.revision != run.records[task.name].dataset_revision
     )
     for state, count in sorted(revisions.items()):
-        yield RecipeField("data revision", None if state == "not told" else "the card's", f"{state} for {count} tasks")
+        yield RecipeField("data revision", None if state == "not stated" else "the card's", f"{state} for {count} tasks")
     identities = Counter(score.identity for score in scores.values() if score.identity not in (None, "verified", "self-reported"))
     for identity, count in sorted(identities.items(), key=str):
         yield RecipeField("data identity", None, f"{identity} for {count} tasks")
-
-
-def _model_names(run: Run) -> Iterator[str]:
-    """What the run calls its model, and the hub repository it came from where the manifest has one."""
-    yield run.header.model
-    if run.manifest.spec and run.manifest.spec.model.hub:
-        yield run.manifest.spec.model.hub
-
-
-def _told(value: object) -> str | None:
-    return None if value in (None, "") else str(value)
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^0-9a-z]", "", name.rpartition("/")[2].lower())
 
 
 def _chips(gpu: str) -> set[str]:

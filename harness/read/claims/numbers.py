@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from harness.core.benchmarks import Benchmark
 from harness.core.tasks import TaskSpec
 from harness.read.cards import Claim
-from harness.read.claims.findings import Check, Finding, check
+from harness.read.claims.findings import Check, Finding, check, judged
 from harness.read.claims.sheet import Sheet
 
 _SIMILARITIES = ("cos_sim", "manhattan", "euclidean", "dot", "similarity")  # the last one: mteb 2
@@ -33,12 +33,13 @@ class _Count:
 
 def number_checks(sheet: Sheet, benchmark: Benchmark) -> list[Check]:
     """All checks of the tasks' numbers."""
+    ties = list(_ties(sheet, benchmark))
     return [
-        _whole_counts(sheet, benchmark),
-        _largest(sheet, benchmark),
-        _harmonic_means(sheet, benchmark),
-        _cutoffs(sheet, benchmark),
-        _ties(sheet, benchmark),
+        check("counts", "accuracy, P@1, MRR and recall are counts: times what was counted they are whole", _whole_counts(sheet, benchmark)),
+        check("maxima", "max_* of a pair classification is the largest of its similarities", _largest(sheet, benchmark)),
+        check("F1", "F1 is the harmonic mean of precision and recall", _harmonic_means(sheet, benchmark)),
+        check("cut-offs", "retrieval metrics of different cut-offs agree with each other", _cutoffs(sheet, benchmark)),
+        check("ties", "ndcg@1 is mrr@1 unless scores are tied", ties, of=len(ties)),
     ]
 
 
@@ -62,24 +63,22 @@ def _decimals(value: float) -> int:
     return next((digits for digits in range(_UNROUNDED) if abs(round(value, digits) - value) < _EPSILON / 10), _UNROUNDED)
 
 
-def _whole_counts(sheet: Sheet, benchmark: Benchmark) -> Check:
-    held, findings, unclear = 0, [], []
+def _whole_counts(sheet: Sheet, benchmark: Benchmark) -> Iterator[Finding]:
+    unclear = []
     for task, claim in sheet.by_task(benchmark):
         for each in _counts(task, claim):
             value, step = claim.metrics[each.metric], 100 / each.count
             unit = resolution(claim.metrics, each.metric)
             chance = min(1, 2 * unit / step)
-            if abs(value - step * round(value / step)) > unit + _EPSILON:
-                text = f"{each.metric} {value} x {each.count / 100:g} ({each.what}) = {value / step:.3f}, no whole number"
-                findings.append(Finding("contradicts", task.name, text))
-            elif chance > _BY_CHANCE:
+            whole = abs(value - step * round(value / step)) <= unit + _EPSILON
+            if whole and chance > _BY_CHANCE:
                 unclear.append(f"{task.name} {each.metric} ({chance:.0%})")
             else:
-                held += 1
+                text = f"{each.metric} {value} x {each.count / 100:g} ({each.what}) = {value / step:.3f}, no whole number"
+                yield judged(whole, task.name, text)
     if unclear:
         text = f"whole, but with so few digits many a wrong number would be, too (chance): {', '.join(unclear)}"
-        findings.append(Finding("can't tell", "card", text))
-    return check("counts", "accuracy, P@1, MRR and recall are counts: times what was counted they are whole", held=held, findings=findings)
+        yield Finding("can't tell", "card", text)
 
 
 def _counts(task: TaskSpec, claim: Claim) -> Iterator[_Count]:
@@ -102,44 +101,31 @@ def _counts(task: TaskSpec, claim: Claim) -> Iterator[_Count]:
     return (each for each in candidates if each.metric in claim.metrics and each.count > 0)
 
 
-def _largest(sheet: Sheet, benchmark: Benchmark) -> Check:
-    held, findings = 0, []
+def _largest(sheet: Sheet, benchmark: Benchmark) -> Iterator[Finding]:
     for task, claim in sheet.by_task(benchmark, "PairClassification"):
         for name in ("accuracy", "ap", "f1"):
-            values = {similarity: claim.metrics.get(f"{similarity}_{name}") for similarity in _SIMILARITIES}
-            known = {similarity: value for similarity, value in values.items() if value is not None}
+            known = {each: claim.metrics[f"{each}_{name}"] for each in _SIMILARITIES if f"{each}_{name}" in claim.metrics}
             largest = claim.metrics.get(f"max_{name}")
-            if largest is None or len(known) < len(_SIMILARITIES) - 1:
-                continue
-            best = max(known, key=lambda similarity: known[similarity])
-            if abs(largest - known[best]) <= _EPSILON:
-                held += 1
-            else:
-                findings.append(Finding("contradicts", task.name, f"max_{name} is {largest}, the largest is {best}_{name} {known[best]}"))
-    return check("maxima", "max_* of a pair classification is the largest of its similarities", held=held, findings=findings)
+            if largest is not None and len(known) >= len(_SIMILARITIES) - 1:
+                best = max(known, key=known.__getitem__)
+                text = f"max_{name} is {largest}, the largest is {best}_{name} {known[best]}"
+                yield judged(abs(largest - known[best]) <= _EPSILON, task.name, text)
 
 
-def _harmonic_means(sheet: Sheet, benchmark: Benchmark) -> Check:
-    held, findings = 0, []
+def _harmonic_means(sheet: Sheet, benchmark: Benchmark) -> Iterator[Finding]:
     for task, claim in sheet.by_task(benchmark, "PairClassification"):
         for similarity in _SIMILARITIES:
-            found = [claim.metrics.get(f"{similarity}_{name}") for name in ("precision", "recall", "f1")]
-            if None in found or not sum(value for value in found[:2] if value):
+            precision, recall, f1 = (claim.metrics.get(f"{similarity}_{name}") for name in ("precision", "recall", "f1"))
+            if precision is None or recall is None or f1 is None or not precision + recall:
                 continue
-            precision, recall, f1 = (value for value in found if value is not None)
             expected = 2 * precision * recall / (precision + recall)
             # each of the two has a derivative of at most 2 in the mean
-            if abs(f1 - expected) <= 5 * resolution(claim.metrics, f"{similarity}_f1") + _EPSILON:
-                held += 1
-            else:
-                text = f"{similarity}_f1 is {f1}; precision {precision} and recall {recall} make {expected:.6f}"
-                findings.append(Finding("contradicts", task.name, text))
-    return check("F1", "F1 is the harmonic mean of precision and recall", held=held, findings=findings)
+            fine = abs(f1 - expected) <= 5 * resolution(claim.metrics, f"{similarity}_f1") + _EPSILON
+            yield judged(fine, task.name, f"{similarity}_f1 is {f1}; precision {precision} and recall {recall} make {expected:.6f}")
 
 
-def _cutoffs(sheet: Sheet, benchmark: Benchmark) -> Check:
+def _cutoffs(sheet: Sheet, benchmark: Benchmark) -> Iterator[Finding]:
     """map@1 is recall@1 in trec_eval, and no longer list of results can lower recall, map or mrr, nor the hits P@k x k."""
-    held, findings = 0, []
     for task, claim in sheet.by_task(benchmark, "Retrieval"):
         metrics = claim.metrics
         wrong = []
@@ -148,33 +134,26 @@ def _cutoffs(sheet: Sheet, benchmark: Benchmark) -> Check:
         for kind in ("recall", "map", "mrr", "precision"):
             cutoffs = sorted(int(match[1]) for name in metrics if (match := re.fullmatch(rf"{kind}_at_(\d+)", name)))
             for shorter, longer in itertools.pairwise(cutoffs):
-                low, high = metrics[f"{kind}_at_{shorter}"], metrics[f"{kind}_at_{longer}"]
-                low, high = (low * shorter, high * longer) if kind == "precision" else (low, high)
-                slack = resolution(metrics, f"{kind}_at_{longer}") * (shorter + longer if kind == "precision" else 2)
-                if low > high + slack + _EPSILON:
+                factors = (shorter, longer) if kind == "precision" else (1, 1)
+                low, high = (metrics[f"{kind}_at_{cutoff}"] * factor for cutoff, factor in zip((shorter, longer), factors, strict=True))
+                if low > high + resolution(metrics, f"{kind}_at_{longer}") * sum(factors) + _EPSILON:
                     wrong.append(f"{kind}_at_{longer} is too low for {kind}_at_{shorter}")
         if any("_at_" in name for name in metrics):
-            held += not wrong
-            findings += [Finding("contradicts", task.name, text) for text in wrong]
-    return check("cut-offs", "retrieval metrics of different cut-offs agree with each other", held=held, findings=findings)
+            yield from [Finding("contradicts", task.name, text) for text in wrong] or [Finding("holds", task.name, "")]
 
 
-def _ties(sheet: Sheet, benchmark: Benchmark) -> Check:
+def _ties(sheet: Sheet, benchmark: Benchmark) -> Iterator[Finding]:
     """ndcg@1 and mrr@1 ask the same, is the first result relevant; beir's two sorts answer unlike where scores are tied."""
-    held, findings = 0, []
     for task, claim in sheet.by_task(benchmark, "Retrieval"):
-        found = [claim.metrics.get(name) for name in ("precision_at_1", "ndcg_at_1", "mrr_at_1")]
-        precision, ndcg, mrr = found
+        precision, ndcg, mrr = (claim.metrics.get(name) for name in ("precision_at_1", "ndcg_at_1", "mrr_at_1"))
         if precision is None or ndcg is None or mrr is None or abs(precision - ndcg) > _EPSILON:
             continue  # graded relevance: ndcg@1 is something else
         if abs(ndcg - mrr) <= resolution(claim.metrics, "ndcg_at_1") + resolution(claim.metrics, "mrr_at_1") + _EPSILON:
-            held += 1
+            yield Finding("holds", task.name, "")
             continue
         queries = task.statistics.get("queries", {}).get("rows")
         hits = f" ({ndcg * queries / 100:.0f} and {mrr * queries / 100:.0f} of {queries} queries)" if queries else ""
         text = f"ndcg_at_1 {ndcg:g} and mrr_at_1 {mrr:g} differ{hits}: beir under mteb 1.1.x sorts tied scores in two ways, mteb 2 in one"
         corpus = task.statistics.get("corpus", {})
         copies = corpus.get("rows", 0) - corpus.get("unique", 0) if "unique" in corpus else 0
-        findings.append(Finding("noted", task.name, text + (f". {copies} of its passages are copies of others" if copies else "")))
-    about = "ndcg@1 is mrr@1 unless scores are tied"
-    return Check(name="ties", about=about, held=held, of=held + len(findings), findings=tuple(findings))
+        yield Finding("noted", task.name, text + (f". {copies} of its passages are copies of others" if copies else ""))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from harness.core.benchmarks import Benchmark
 from harness.core.words import few
-from harness.read.claims.findings import Check, Finding, check
+from harness.read.claims.findings import Check, Finding, check, judged
 from harness.read.claims.sheet import Sheet
 
 MTEB_1_1_1 = {
@@ -25,7 +26,11 @@ _VERSION = re.compile(r"(?<![\w-])mteb(?:\[\w+\])?\s*(?:==|>=|<=|~=|version|v)?\
 
 def provenance_checks(sheet: Sheet, benchmark: Benchmark) -> list[Check]:
     """Revisions against the benchmark's table, and the version of mteb that they give away."""
-    return [_revisions(sheet, benchmark), _version(sheet, benchmark)]
+    about = f"split and revision of every task are those that {benchmark.name} pins"
+    return [
+        check("revisions", about, _revisions(sheet, benchmark), of=len(sheet.claims)),
+        check("version", "the revisions are those of the version of mteb that is named", _version(sheet, benchmark)),
+    ]
 
 
 def named_version(sheet: Sheet) -> str | None:
@@ -39,46 +44,39 @@ def named_version(sheet: Sheet) -> str | None:
     return found[1] if found else None
 
 
-def _revisions(sheet: Sheet, benchmark: Benchmark) -> Check:
-    held, silent, findings = 0, [], []
+def _revisions(sheet: Sheet, benchmark: Benchmark) -> Iterator[Finding]:
+    silent = []
     for task, claim in sheet.by_task(benchmark):
         if claim.revision is None:
             silent.append(task.name)
         elif claim.revision == task.revision:
-            held += 1
+            yield Finding("holds", task.name, "")
         else:
             text = f"revision {claim.revision[:8]} of {task.hub}; {benchmark.name} pins {task.revision[:8]}: another state of the data"
-            findings.append(Finding("noted", task.name, text))
+            yield Finding("noted", task.name, text)
     if silent:
-        findings.append(Finding("can't tell", "card", f"no revision is told for {len(silent)} tasks: {few(silent)}"))
+        yield Finding("can't tell", "card", f"no revision is stated for {len(silent)} tasks: {few(silent)}")
     claimed = {claim.task for claim in sheet.claims}
     missing = [task.name for task in benchmark.tasks if task.name not in claimed]
     if missing:
-        findings.append(Finding("noted", "card", f"no claim for {len(missing)} of the {len(benchmark.tasks)} tasks: {few(missing)}"))
-    about = f"split and revision of every task are those that {benchmark.name} pins"
-    return Check(name="revisions", about=about, held=held, of=len(sheet.claims), findings=tuple(findings))
+        yield Finding("noted", "card", f"no claim for {len(missing)} of the {len(benchmark.tasks)} tasks: {few(missing)}")
 
 
-def _version(sheet: Sheet, benchmark: Benchmark) -> Check:
-    about = "the revisions are those of the version of mteb that is named"
+def _version(sheet: Sheet, benchmark: Benchmark) -> Iterator[Finding]:
     if not set(MTEB_1_1_1) <= {task.name for task in benchmark.tasks}:
-        return check("version", about, held=0, findings=[])
+        return
+    if any(record.made.trust == "ours" and record.made.data for record in sheet.run.records.values()):
+        yield Finding("can't tell", "records", "this harness pins revisions itself, whatever mteb does")
+        return
     pairs = [(task, claim.revision) for task, claim in sheet.by_task(benchmark) if claim.revision is not None]
     later = [task.name for task, revision in pairs if revision == task.revision != MTEB_1_1_1.get(task.name)]
-    if any(record.made.trust == "ours" and record.made.data for record in sheet.run.records.values()):
-        text = "this harness pins revisions itself, whatever mteb does"
-        return check("version", about, held=0, findings=[Finding("can't tell", "records", text)])
-    named = named_version(sheet)
-    where = "card" if sheet.document else "records"
+    named, where = named_version(sheet), "card" if sheet.document else "records"
     if later:
         text = f"{len(later)} revisions are pinned from mteb 1.1.2 on, not in 1.1.1: these numbers were not made by mteb 1.1.1 as it is"
         if named is None:
-            return check("version", about, held=0, findings=[Finding("noted", where, f"{text}; no version is named")])
-        old = tuple(map(int, named.split("."))) <= (1, 1, 1)
-        return check(
-            "version", about, held=int(not old), findings=[Finding("contradicts", where, f"{text}, which is named")] if old else []
-        )
-    if pairs and all(MTEB_1_1_1.get(task.name) == revision for task, revision in pairs):
-        text = "only the revisions that mteb 1.1.1 pins are told: made with it or an older one, on whatever the data was that day"
-        return check("version", about, held=0, findings=[Finding("noted", where, text)])
-    return check("version", about, held=0, findings=[])
+            yield Finding("noted", where, f"{text}; no version is named")
+        else:
+            yield judged(tuple(map(int, named.split("."))) > (1, 1, 1), where, f"{text}, which is named")
+    elif pairs and all(MTEB_1_1_1.get(task.name) == revision for task, revision in pairs):
+        text = "only the revisions that mteb 1.1.1 pins are stated: made with it or an older one, on whatever the data was that day"
+        yield Finding("noted", where, text)

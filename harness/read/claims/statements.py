@@ -6,18 +6,19 @@ the card, so that a reader can see what was understood.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harness.core.benchmarks import Benchmark
 from harness.core.records import RowHeader
-from harness.core.words import display_width
+from harness.core.words import bare_name, display_width
 from harness.read.cards import Table, markdown_tables, score_titles
 from harness.read.claims.averages import Averages, RowMatch, listed
 from harness.read.claims.document import Document
-from harness.read.claims.findings import Check, Finding, check
-from harness.read.claims.script import DTYPES, Option, Script, evaluation_scripts
+from harness.read.claims.findings import Check, Finding, check, judged
+from harness.read.claims.script import DTYPES, Script, evaluation_scripts
 from harness.read.claims.sheet import Sheet
 
 _NUMBERS = {
@@ -66,6 +67,9 @@ class _Card:
     def matches(self) -> tuple[RowMatch, ...]:
         return self.found.matches
 
+    def averages(self) -> list[float]:
+        return [match.row.scores[self.average] for match in self.matches]
+
 
 def statement_checks(sheet: Sheet, found: Averages, benchmark: Benchmark) -> list[Check]:
     """All checks of words and code; none for a folder of results, which has none."""
@@ -75,31 +79,24 @@ def statement_checks(sheet: Sheet, found: Averages, benchmark: Benchmark) -> lis
     card = _Card(sheet.document, found, score_titles(benchmark.tasks)["Average"], scripts, markdown_tables(sheet.text))
     unread = [Finding("can't tell", "script", text) for text in refused]
     return [
-        _number_of_tests(card),
-        _chosen_test(card),
-        _best_length(card),
-        _randomness(card),
-        _settings(card, sheet.model),
-        _options(card, unread),
-        _dtypes(card, unread),
+        check("tests", "as many rows are printed as the text says were tested", _number_of_tests(card)),
+        check("choice", "the front matter is the test that the text says was taken", _chosen_test(card)),
+        check("length", "the length that the text calls best has the best row", _best_length(card)),
+        check("randomness", "scores do not depend on random draws", _randomness(card)),
+        check("settings", "script and tables have the settings of the front matter's row", _settings(card, sheet.model)),
+        check("options", "the script reads every option that it takes", [*unread, *_options(card)]),
+        check("dtypes", "the script can make the dtype of every row", [*unread, *_dtypes(card)]),
     ]
 
 
-def _number_of_tests(card: _Card) -> Check:
-    held, findings = 0, []
+def _number_of_tests(card: _Card) -> Iterator[Finding]:
     for line, text in card.document.clauses():
         match = next((match for pattern in _TESTS if (match := pattern.search(text))), None)
-        if match is None or not card.matches:
-            continue
-        told = int(match[1]) if match[1].isdigit() else _NUMBERS[match[1].lower()]
-        if told == len(card.matches):
-            held += 1
-            continue
-        some = f"; {', '.join(groups)}" if (groups := list(_groups_of(card, told))) else ""
-        findings.append(
-            Finding("contradicts", f"line {line}", f"{_quote(text)}: {told} tests, the table has {len(card.matches)} rows{some}")
-        )
-    return check("tests", "as many rows are printed as tests are told of", held=held, findings=findings)
+        if match is not None and card.matches:
+            count = int(match[1]) if match[1].isdigit() else _NUMBERS[match[1].lower()]
+            groups = "".join(f"; {group}" for group in _groups_of(card, count))
+            found = f"{_quote(text)}: {count} tests, the table has {len(card.matches)} rows{groups}"
+            yield judged(count == len(card.matches), f"line {line}", found)
 
 
 def _groups_of(card: _Card, count: int) -> Iterator[str]:
@@ -112,113 +109,80 @@ def _groups_of(card: _Card, count: int) -> Iterator[str]:
                 yield f"{count} have {title} {value} ({listed(alike)}) and may be those"
 
 
-def _chosen_test(card: _Card) -> Check:
-    held, findings = 0, []
+def _chosen_test(card: _Card) -> Iterator[Finding]:
+    front = card.found.front
     for line, text in card.document.clauses():
         low = bool(_LOWEST.search(text))
         if not (_CHOICE.search(text) and _SCORE.search(text) and (low or _HIGHEST.search(text))) or len(card.matches) < 2:
             continue
-        where = f"line {line}"
-        if card.found.front is None:
-            findings.append(Finding("can't tell", where, f"{_quote(text)}: no row is known to be the front matter"))
-        elif _rank(card, highest=not low):
-            held += 1
+        if front is None:
+            yield Finding("can't tell", f"line {line}", f"{_quote(text)}: no row is known to be the front matter")
         else:
-            findings.append(Finding("contradicts", where, f"{_quote(text)}: {_choice(card, text, card.found.front, low=low)}"))
-    return check("choice", "the front matter is the test that is told to have been taken", held=held, findings=findings)
-
-
-def _rank(card: _Card, *, highest: bool) -> bool:
-    """Whether the front matter's row has the highest (lowest) average."""
-    values = [match.row.scores[card.average] for match in card.matches]
-    front = card.found.front
-    return front is not None and front.row.scores[card.average] == (max if highest else min)(values)
+            wanted = (min if low else max)(card.averages())
+            fine = front.row.scores[card.average] == wanted
+            yield judged(fine, f"line {line}", f"{_quote(text)}: {_choice(card, text, front, low=low)}")
 
 
 def _choice(card: _Card, text: str, front: RowMatch, *, low: bool) -> str:
-    values = [match.row.scores[card.average] for match in card.matches]
-    place = "the highest" if _rank(card, highest=True) else "the lowest" if _rank(card, highest=False) else "neither end"
-    told = f"{front.label} is the front matter, {place} of {len(values)} ({front.row.scores[card.average]}; {min(values)} to {max(values)})"
+    values, own_average = card.averages(), front.row.scores[card.average]
+    place = "the highest" if own_average == max(values) else "the lowest" if own_average == min(values) else "neither end"
+    found = f"{front.label} is the front matter, {place} of {len(values)} ({own_average}; {min(values)} to {max(values)})"
     bits = {match.row.header.dtype: _SIGNIFICANT_BITS.get(_dtype(match.row.header.dtype)) for match in card.matches}
     own = bits.get(front.row.header.dtype)
     if not _PRECISION.search(text) or own is None or None in bits.values() or len(bits) < 2:
-        return told
+        return found
     end = (min if low else max)(each for each in bits.values() if each is not None)
     which = ", ".join(sorted(name for name, each in bits.items() if each == end))
-    fits = (
-        "which would fit"
-        if own == end
-        else f"which does not fit either: {which} has {end} significant bits, {front.row.header.dtype} {own}"
-    )
-    return f"{told}. Read as the precision of numbers, {fits}"
+    misfit = f"which does not fit either: {which} has {end} significant bits, {front.row.header.dtype} {own}"
+    return f"{found}. Read as the precision of numbers, {'which would fit' if own == end else misfit}"
 
 
-def _best_length(card: _Card) -> Check:
-    held, findings = 0, []
+def _best_length(card: _Card) -> Iterator[Finding]:
+    rows = [each for each in card.matches if each.row.header.max_len is not None]
     for line, text in card.document.clauses():
         match = _BEST_LENGTH.search(text)
-        rows = [each for each in card.matches if each.row.header.max_len is not None]
-        if match is None or len(rows) < 2:
-            continue
-        best = max(rows, key=lambda each: each.row.scores[card.average])
-        if best.row.header.max_len == int(match[1]):
-            held += 1
-        else:
-            average = best.row.scores[card.average]
-            findings.append(
-                Finding("contradicts", f"line {line}", f"{_quote(text)}: the highest average is that of {best.label}, {average}")
-            )
-    return check("length", "the length that is told to be best has the best row", held=held, findings=findings)
+        if match is not None and len(rows) > 1:
+            best = max(rows, key=lambda each: each.row.scores[card.average])
+            found = f"{_quote(text)}: the highest average is that of {best.label}, {best.row.scores[card.average]}"
+            yield judged(best.row.header.max_len == int(match[1]), f"line {line}", found)
 
 
-def _randomness(card: _Card) -> Check:
-    findings = []
+def _randomness(card: _Card) -> Iterator[Finding]:
     for line, text in card.document.sentences():
-        if not (_RANDOM.search(text) and _DIFFER.search(text)):
-            continue
-        told = (
-            f"{_quote(text)}: mteb 1.1.x seeds every draw anew for each task, so equal vectors give equal scores; "
-            "what differs between runs is the vectors (docs/claims.md)"
-        )
-        spread = _undrawn_spread(card)
-        findings.append(Finding("contradicts", f"line {line}", f"{told}{spread}"))
-    return check("randomness", "scores do not depend on random draws", held=0, findings=findings)
+        if _RANDOM.search(text) and _DIFFER.search(text):
+            found = (
+                f"{_quote(text)}: mteb 1.1.x seeds every draw anew for each task, so equal vectors give equal scores; "
+                "what differs between runs is the vectors (docs/claims.md)"
+            )
+            yield Finding("contradicts", f"line {line}", f"{found}{_undrawn_spread(card)}")
 
 
 def _undrawn_spread(card: _Card) -> str:
     """The largest difference between rows that differ in their GPU alone, in a type that draws no random number at all."""
     drawn = ("Average", "Classification", "Clustering")
-    largest = (0.0, "")
-    for first in card.matches:
-        for second in card.matches[first.number :]:
-            here, there = first.row.header, second.row.header
-            if (here.dtype, here.dim, here.max_len) != (there.dtype, there.dim, there.max_len):
-                continue
-            for title, score in first.row.scores.items():
-                points = second.row.scores[title] - score
-                if not title.startswith(drawn) and abs(points) > abs(largest[0]):
-                    largest = (points, f"rows {first.number} and {second.number} differ by {points:+.2f} in {title}")
-    return f". The card shows it: {largest[1]}, where nothing is drawn" if largest[1] else ""
+    found = [
+        (second.row.scores[title] - score, f"rows {first.number} and {second.number} differ by", title)
+        for first, second in itertools.combinations(card.matches, 2)
+        if all(getattr(first.row.header, name) == getattr(second.row.header, name) for name in ("dtype", "dim", "max_len"))
+        for title, score in first.row.scores.items()
+        if not title.startswith(drawn)
+    ]
+    points, rows, title = max(found, key=lambda each: abs(each[0]), default=(0.0, "", ""))
+    return f". The card shows it: {rows} {points:+.2f} in {title}, where nothing is drawn" if points else ""
 
 
-def _settings(card: _Card, model: str) -> Check:
+def _settings(card: _Card, model: str) -> Iterator[Finding]:
     """Defaults and constants of the script, and what other tables say of the model, against the row that the front matter is."""
-    held, findings = 0, []
     front = card.found.front
     for field, name, value, where in (*_script_values(card.scripts), *_table_values(card, model)):
         values = value if isinstance(value, tuple) else (value,)
         rows = [front] if front else list(card.matches)
-        own = [shown for match in rows if (shown := _shown(match.row.header, field)) is not None]
-        if not own:
-            continue
-        if set(own) & {_dtype(str(each)) if field == "dtype" else each for each in values}:
-            held += 1
-            continue
-        listing = ", ".join(str(each) for each in sorted(set(own), key=str))
-        which = f"the front matter is {front.label}: {listing}" if front else f"the printed rows have {listing}"
-        told = f"{name} is {', '.join(map(str, values))}"
-        findings.append(Finding("contradicts", where, f"{told}, {which}"))
-    return check("settings", "script and tables have the settings of the front matter's row", held=held, findings=findings)
+        own = {shown for match in rows if (shown := _shown(match.row.header, field)) is not None}
+        if own:
+            listing = ", ".join(str(each) for each in sorted(own, key=str))
+            which = f"the front matter is {front.label}: {listing}" if front else f"the printed rows have {listing}"
+            fine = bool(own & {_dtype(str(each)) if field == "dtype" else each for each in values})
+            yield judged(fine, where, f"{name} is {', '.join(map(str, values))}, {which}")
 
 
 def _script_values(scripts: tuple[Script, ...]) -> Iterator[tuple[str, str, object, str]]:
@@ -239,7 +203,7 @@ def _table_values(card: _Card, model: str) -> Iterator[tuple[str, str, object, s
         if card.average in table.head or name is None:
             continue
         for offset, cells in enumerate(table.rows):
-            if len(cells) != len(table.head) or _plain(cells[name]) != _plain(model):
+            if len(cells) != len(table.head) or bare_name(cells[name]) != bare_name(model):
                 continue
             for field in ("max_len", "dim"):
                 column = table.column(field)
@@ -248,54 +212,40 @@ def _table_values(card: _Card, model: str) -> Iterator[tuple[str, str, object, s
                     yield field, f"{_TITLES[field]} of the model", numbers, f"line {table.line + 2 + offset}"
 
 
-def _options(card: _Card, unread: list[Finding]) -> Check:
-    held, findings = 0, list(unread)
+def _options(card: _Card) -> Iterator[Finding]:
     for script in card.scripts:
         if script.unread is None:
-            findings.append(Finding("can't tell", f"line {script.line}", "the script hands its arguments on as a whole"))
+            yield Finding("can't tell", f"line {script.line}", "the script hands its arguments on as a whole")
             continue
-        held += len(script.options) - len(script.unread)
-        findings += [Finding("contradicts", f"line {each.line}", _unread_option(each)) for each in script.unread]
-    return check("options", "the script reads every option that it takes", held=held, findings=findings)
+        for option in script.options:
+            default = "" if option.default is None else f" (default {option.default!r})"
+            text = f"the script takes {option.flag}{default} and never reads it: it changes nothing"
+            yield judged(option not in script.unread, f"line {option.line}", text)
 
 
-def _unread_option(option: Option) -> str:
-    default = "" if option.default is None else f" (default {option.default!r})"
-    return f"the script takes {option.flag}{default} and never reads it: it changes nothing"
-
-
-def _dtypes(card: _Card, unread: list[Finding]) -> Check:
-    held, findings = 0, list(unread)
+def _dtypes(card: _Card) -> Iterator[Finding]:
     named = [match for match in card.matches if _dtype(match.row.header.dtype) in _SIGNIFICANT_BITS]
     for script in card.scripts:
         where = f"line {script.line}"
         if not script.dtypes:
             text = "the dtype depends on what is not in the script" if script.dtypes is None else "the script names no dtype"
-            findings.append(Finding("can't tell", where, text))
+            yield Finding("can't tell", where, text)
             continue
         other = [match for match in named if _dtype(match.row.header.dtype) not in script.dtypes]
-        held += len(named) - len(other)
+        yield from [Finding("holds", where, "")] * (len(named) - len(other))
         for dtype in dict.fromkeys(match.row.header.dtype for match in other):
             alike = [match for match in other if match.row.header.dtype == dtype]
-            told = f"{listed(alike)} of the table {'is' if len(alike) == 1 else 'are'} {dtype}"
-            makes = " and ".join(sorted(script.dtypes))
-            findings.append(Finding("contradicts", where, f"the script as printed makes {makes} only; {told}"))
-    return check("dtypes", "the script can make the dtype of every row", held=held, findings=findings)
+            rows = f"{listed(alike)} of the table {'is' if len(alike) == 1 else 'are'} {dtype}"
+            yield Finding("contradicts", where, f"the script as printed makes {' and '.join(sorted(script.dtypes))} only; {rows}")
 
 
 def _shown(header: RowHeader, field: str) -> object:
     value = getattr(header, field)
-    if field == "dtype":
-        return _dtype(value) or None
-    return value
+    return (_dtype(value) or None) if field == "dtype" else value
 
 
 def _dtype(name: str) -> str:
     return DTYPES.get(name.lower().removeprefix("torch."), name.lower())
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^0-9a-z]", "", name.rpartition("/")[2].lower())
 
 
 def _quote(text: str) -> str:

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from harness.core.records import Run, TaskRecord
 from harness.core.tasks import TaskSpec
+from harness.core.words import stated
 from harness.read.differences import SettingDifference, differences
 
 
 def unlike_settings(baseline: Run, candidate: Run) -> tuple[SettingDifference, ...]:
     """The settings that make two runs different questions, for all tasks alike; empty where they ask the same one."""
-    return tuple(_unlike(baseline, candidate))
+    found = [each for each in differences(baseline, candidate) if each.kind == "protocol"]
+    for name in ("model", "dtype", "max_len", "dim"):
+        a, b = (getattr(run.header, name) for run in (baseline, candidate))
+        if a != b or a in ("", None):
+            found.append(SettingDifference(kind="model" if name == "model" else "setting", key=name, a=stated(a), b=stated(b)))
+    if not (baseline.ours and candidate.ours):
+        a, b = ("this harness" if run.ours else "others, who do not state their settings" for run in (baseline, candidate))
+        found.append(SettingDifference(kind="protocol", key="made by", a=a, b=b))
+    return tuple(found)
 
 
 def environment(baseline: Run, candidate: Run) -> tuple[SettingDifference, ...]:
     """Whatever else the runs differ in: what may explain that the same question has another answer."""
-    told = {each.key for each in unlike_settings(baseline, candidate)}
-    same = {"spec.dim", "spec.dtype", "spec.max_len", "spec.model.name", "model", "dtype", "max_len", "dim"}  # by the header, in `_unlike`
+    known = {each.key for each in unlike_settings(baseline, candidate)}
+    same = {
+        "spec.dim",
+        "spec.dtype",
+        "spec.max_len",
+        "spec.model.name",
+        "model",
+        "dtype",
+        "max_len",
+        "dim",
+    }  # by the header, in `unlike_settings`
     found = differences(baseline, candidate)
-    return tuple(each for each in found if each.kind != "protocol" and each.key not in told | same)
+    return tuple(each for each in found if each.kind != "protocol" and each.key not in known | same)
 
 
 def unlike_data(task: TaskSpec, baseline: TaskRecord, candidate: TaskRecord) -> str:
@@ -31,7 +47,7 @@ def unlike_data(task: TaskSpec, baseline: TaskRecord, candidate: TaskRecord) -> 
     if baseline.split != candidate.split:
         return f"split {baseline.split} against {candidate.split}"
     if baseline.mteb_version != candidate.mteb_version:
-        return f"mteb {baseline.mteb_version or 'not told'} against {candidate.mteb_version or 'not told'}"
+        return f"mteb {baseline.mteb_version or 'not stated'} against {candidate.mteb_version or 'not stated'}"
     hashes = [_hashes(record) for record in (baseline, candidate)]
     if hashes[0] and hashes[0] == hashes[1]:
         return ""
@@ -41,25 +57,9 @@ def unlike_data(task: TaskSpec, baseline: TaskRecord, candidate: TaskRecord) -> 
     verified = [record.made.data is not None and record.made.data.verdict == "verified" for record in (baseline, candidate)]
     if all(verified) or (None not in revisions and not all(hashes)):
         return ""
-    return "other data files" if all(hashes) else f"nothing tells that both had the same data of {task.name}"
-
-
-def _unlike(baseline: Run, candidate: Run) -> Iterator[SettingDifference]:
-    yield from (each for each in differences(baseline, candidate) if each.kind == "protocol")
-    for name in ("model", "dtype", "max_len", "dim"):
-        a, b = (getattr(run.header, name) for run in (baseline, candidate))
-        if a != b or a in ("", None):
-            kind = "model" if name == "model" else "setting"
-            yield SettingDifference(kind=kind, key=name, a=_told(a), b=_told(b))  # type: ignore[arg-type]
-    made = ["this harness" if run.ours else "others, by settings they do not tell" for run in (baseline, candidate)]
-    if made != ["this harness"] * 2:
-        yield SettingDifference(kind="protocol", key="made by", a=made[0], b=made[1])
+    return "other data files" if all(hashes) else f"nothing shows that both had the same data of {task.name}"
 
 
 def _hashes(record: TaskRecord) -> list[str]:
     """The SHA-256 of the files, whatever they are called."""
     return sorted(record.made.data.sha256.values()) if record.made.data else []
-
-
-def _told(value: object) -> str | None:
-    return None if value in ("", None) else str(value)

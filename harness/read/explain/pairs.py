@@ -7,21 +7,22 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from harness.core.records import RowHeader, Run
+from harness.core.words import stated
 from harness.read.differences import SettingDifference, differences
 from harness.read.leaderboard import Row
 
 SETTINGS = ("gpu", "dtype", "max_len", "dim")
-"""The settings that a row of the leaderboard tells, by the names of its header's fields."""
+"""The settings that a row of the leaderboard states, by the names of its header's fields."""
 
 _EXPECTATIONS = ("spec.gpu.name", "spec.gpu.pattern", "spec.gpu.min_memory_gib", "spec.gpu.mismatch")
 """What a run expected of its device; the device itself is compared."""
 
-_TOLD, _BESIDE = "told by the header", "beside"
+_HEADER, _BESIDE = "stated by the header", "beside"
 
 
 @dataclass(frozen=True)
 class Factor:
-    """A setting that two runs do not share. `before`, `after`: as text, `not told` where a run does not say."""
+    """A setting that two runs do not share. `before`, `after`: as text, `not stated` where a run does not state it."""
 
     name: str
     before: str
@@ -33,7 +34,7 @@ class Factor:
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A run, or a row that is known only as somebody printed it (`run` is None then); `number` names it in what is told."""
+    """A run, or a row that is known only as somebody printed it (`run` is None then); `number` names it in the text."""
 
     number: int
     header: RowHeader
@@ -42,7 +43,7 @@ class Subject:
 
     @property
     def setting(self) -> str:
-        """Model, GPU, dtype, dim and max_len, as far as they are told."""
+        """Model, GPU, dtype, dim and max_len, as far as they are stated."""
         header = self.header
         sizes = [f"dim {header.dim}" if header.dim else "", f"max_len {header.max_len}" if header.max_len else ""]
         return ", ".join(filter(None, (header.model, header.gpu, header.dtype, *sizes)))
@@ -75,32 +76,32 @@ def _comparable(one: Subject, other: Subject) -> bool:
 
 
 def _pair(one: Subject, other: Subject) -> Pair:
-    told = [
-        Factor(name, before, after)
+    header = [
+        Factor(name, before or "not stated", after or "not stated")
         for name in ("model", *SETTINGS)
-        if (before := _told(getattr(one.header, name))) != (after := _told(getattr(other.header, name)))
+        if (before := stated(getattr(one.header, name))) != (after := stated(getattr(other.header, name)))
     ]
     if one.run is None or other.run is None:
-        return Pair(before=one, after=other, factors=tuple(told))
+        return Pair(before=one, after=other, factors=tuple(header))
     grouped: dict[str, list[SettingDifference]] = {}
     for each in differences(one.run, other.run):
         grouped.setdefault(_group(each), []).append(each)
-    factors = {factor.name: factor for factor in told}
+    factors = {factor.name: factor for factor in header}
     for name, found in grouped.items():
-        if name not in (_TOLD, _BESIDE, "kernel", *factors):
-            factors[name] = Factor(name, *_told_by(found))
+        if name not in (_HEADER, _BESIDE, "kernel", *factors):
+            factors[name] = _factor(name, found)
     kernels = grouped.get("kernel", [])
     if kernels and not {"gpu", "dtype"} & factors.keys():  # another device or dtype brings its kernels along
-        factors["kernel"] = Factor("kernel", *_told_by(kernels))
+        factors["kernel"] = _factor("kernel", kernels)
     beside = [*grouped.get(_BESIDE, []), *(kernels if "kernel" not in factors else [])]
     return Pair(before=one, after=other, factors=tuple(factors.values()), beside=tuple(map(str, beside)))
 
 
 def _group(each: SettingDifference) -> str:
-    """The factor that a difference belongs to; `_TOLD` where the header tells it, `_BESIDE` where it moves no score by itself."""
+    """The factor that a difference belongs to; `_HEADER` where the header states it, `_BESIDE` where it moves no score by itself."""
     key = each.key.removeprefix("spec.")
     if each.key in _EXPECTATIONS or key in SETTINGS:
-        return _TOLD
+        return _HEADER
     if each.kind == "source" or key.startswith("machine."):
         return _BESIDE
     if key.startswith("versions."):
@@ -114,18 +115,10 @@ def _group(each: SettingDifference) -> str:
     return key
 
 
-def _told_by(found: Sequence[SettingDifference]) -> tuple[str, str]:
-    """Both sides of a group of differences: the value where there is one, else every key with its value."""
+def _factor(name: str, found: Sequence[SettingDifference]) -> Factor:
+    """A group of differences as one: the value where there is one, else every key with its value."""
     if len(found) == 1 and found[0].key.startswith("spec."):
-        return _told(found[0].a), _told(found[0].b)
-    sides = ([(each.key.rsplit(".", 1)[-1], value) for each, value in zip(found, values, strict=True)] for values in _columns(found))
-    before, after = (", ".join(f"{key} {_told(value)}" for key, value in side) for side in sides)
-    return before, after
-
-
-def _columns(found: Sequence[SettingDifference]) -> tuple[list[str | None], list[str | None]]:
-    return [each.a for each in found], [each.b for each in found]
-
-
-def _told(value: object) -> str:
-    return "not told" if value in ("", None) else str(value)
+        return Factor(name, *(stated(value) or "not stated" for value in (found[0].a, found[0].b)))
+    keys = [each.key.rsplit(".", 1)[-1] for each in found]
+    sides = [[each.a for each in found], [each.b for each in found]]
+    return Factor(name, *(", ".join(f"{key} {value or 'not stated'}" for key, value in zip(keys, side, strict=True)) for side in sides))

@@ -29,13 +29,13 @@ def read_card_run(path: Path, benchmark: Benchmark) -> Run:
         if main not in metrics:
             broken[name] = f"{path}: the front matter has no {main} for {name} (there are: {', '.join(sorted(metrics)[:6]) or 'no number'})"
             del records[name]
-    notes = [f"{_SOURCE}, not run by this harness; GPU, dtype, length and dimension are not told there"]
+    notes = [f"{_SOURCE}, not run by this harness; GPU, dtype, length and dimension are not stated there"]
     small = [claim.task for claim in found.claims if max(map(abs, claim.metrics.values()), default=0) <= 1]
     if small:
         notes.append(f"taken for percentages as the rest of the card, though no number is above 1: {', '.join(small)}")
     silent = [name for name, record in records.items() if record.dataset_revision is None]
     if silent:
-        notes.append(f"the revision of the data is not told for {len(silent)} of {len(records)} tasks")
+        notes.append(f"the revision of the data is not stated for {len(silent)} of {len(records)} tasks")
     if found.foreign:
         notes.append(f"no task of the benchmark, another language or another split: {counted(found.foreign)}")
     return Run(path, Manifest(header=RowHeader.unknown(found.model, *notes)), records, broken=broken)

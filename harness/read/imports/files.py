@@ -341,8 +341,8 @@ def _header(folder: Path, imported: _Imported, records: Mapping[str, TaskRecord]
     meta, place = _meta(folder), folder.resolve()
     name = meta.get("name") if isinstance(meta.get("name"), str) else (place.parent if _REVISION.fullmatch(place.name) else place).name
     versions = f" with mteb {', '.join(imported.mteb_versions)}" if imported.mteb_versions else ""
-    untold = "" if exported else "; GPU, dtype, length and dimension are not told"
-    notes = [f"imported result files, {' and '.join(imported.trusts)}{versions}{untold}"]
+    unstated = "" if exported else "; GPU, dtype, length and dimension are not stated"
+    notes = [f"imported result files, {' and '.join(imported.trusts)}{versions}{unstated}"]
     told = (("embed_dim", "dimensions"), ("max_tokens", "tokens"))
     limits = [f"{meta[key]:.0f} {what}" for key, what in told if _is_number(meta.get(key))]
     if limits and not exported:
@@ -353,7 +353,7 @@ def _header(folder: Path, imported: _Imported, records: Mapping[str, TaskRecord]
         notes.append(f"model revision {imported.model_revision}")
     silent = Counter(record.dataset_revision is None for record in records.values())[True]
     if silent:
-        notes.append(f"the revision of the data is not told for {silent} of {len(records)} tasks")
+        notes.append(f"the revision of the data is not stated for {silent} of {len(records)} tasks")
     if imported.foreign:
         notes.append(f"no task of the benchmark, or of another language: {counted(imported.foreign)}")
     if isinstance(meta.get("experiment_kwargs"), dict):
