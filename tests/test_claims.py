@@ -391,7 +391,7 @@ def test_what_is_wrong_with_the_seed_card_is_found_unaided() -> None:
     assert "653 and 654 of 949" in told["ties"]
     assert "550 and 552 of 1000" in told["ties"]
     assert "rows 1 and 2 differ by -0.14 in Reranking (4)" in told["randomness"]
-    assert "under cmteb and max_ap: the card does not tell which" in told["rows"]
+    assert "under cmteb and max_ap: the card does not say which" in told["rows"]
     assert "unrounded: that would print 87.83" in told["rows"]
     held = {check.name: (check.held, check.of) for check in report.checks}
     assert (held["counts"], held["maxima"], held["F1"], held["revisions"], held["sums"]) == ((41, 41), (6, 6), (8, 8), (35, 35), (6, 6))
