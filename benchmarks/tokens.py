@@ -24,7 +24,7 @@ from harness.core.errors import InputError
 from harness.core.resources import resource_dir
 from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
 from harness.core.tasks import TaskSpec
-from harness.data import load_task
+from harness.data.sources import load_task
 from harness.data.types import TaskData
 from harness.evaluate.encode.canonical import load_encoder
 from harness.evaluate.encode.shapes import ShapeLadder

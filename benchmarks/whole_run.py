@@ -25,7 +25,7 @@ from harness.core.costs import COSTS
 from harness.core.records import read_record
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
-from harness.data import load_task
+from harness.data.sources import load_task
 from harness.data.types import RetrievalData, TaskData
 from harness.evaluate.encode.device import describe_device, find_device
 from harness.evaluate.encode.pool import EncoderPool

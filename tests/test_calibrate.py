@@ -21,7 +21,7 @@ from harness.core.config import compose_config
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.records import read_run
 from harness.core.spec import DataSpec, Dtype, EncodingSpec
-from harness.data import load_task
+from harness.data.sources import load_task
 from harness.evaluate.calibrate.floors import COVERAGE, RESOLUTION, rounding_floor, spread, tolerance_factor
 from harness.evaluate.calibrate.jitter import Jitter, RoundingScale, measure_scale
 from harness.evaluate.calibrate.measure import calibrate, check_parts

@@ -19,8 +19,8 @@ from harness.core.benchmarks import load_benchmark
 from harness.core.errors import HarnessError, InputError, MachineError
 from harness.core.spec import DataSpec
 from harness.core.tasks import TaskSpec
-from harness.data import load_task
 from harness.data.hub import hub_settings, hub_status, resolve_commit
+from harness.data.sources import load_task
 from harness.data.types import ClassificationData, LoadedTask, PairData, RetrievalData
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -134,7 +134,8 @@ def test_offline_mode_of_a_whole_process(hub: FakeHub) -> None:
     load("CovidRetrieval")
     asked = len(hub.requests)
     code = (
-        "from harness.core.benchmarks import load_benchmark; from harness.data import load_task; from harness.core.spec import DataSpec\n"
+        "from harness.core.benchmarks import load_benchmark; from harness.data.sources import load_task\n"
+        "from harness.core.spec import DataSpec\n"
         "print(load_task(load_benchmark().task('CovidRetrieval'), DataSpec(source='hub', verify='label')).data.qrels)"
     )
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}

@@ -17,7 +17,7 @@ from harness.core.errors import InputError, RequestError
 from harness.core.files import sha256_file
 from harness.core.spec import DataSpec
 from harness.core.tasks import TaskSpec
-from harness.data import load_task
+from harness.data.sources import load_task
 from harness.data.types import ClassificationData, ClusteringData, LoadedTask, PairData, RerankingData, RetrievalData
 
 STS_ROWS = [{"sentence1": "甲", "sentence2": "乙", "score": 1}, {"sentence1": "丙", "sentence2": "", "score": 0}]
@@ -407,7 +407,7 @@ def test_a_root_without_meaning_is_reported(tmp_path: Path) -> None:
 
 
 def test_the_sample_is_never_taken_for_the_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.data.SAMPLE_DIR", tmp_path)
+    monkeypatch.setattr("harness.data.sources.SAMPLE_DIR", tmp_path)
     write(tmp_path, {"data/AFQMC/validation.jsonl.gz": gzipped(json_lines(STS_ROWS))})
     for verify in ("error", "label", "off"):
         provenance = load_task(task("AFQMC"), DataSpec(source="sample", verify=verify)).provenance

@@ -24,7 +24,7 @@ from harness.core.folds import fold, folds
 from harness.core.records import TaskRecord, read_run
 from harness.core.spec import DataSpec
 from harness.core.tasks import TaskSpec
-from harness.data import load_task
+from harness.data.sources import load_task
 from harness.data.types import RetrievalData, TaskData
 from harness.evaluate.here import resolve_here
 from harness.evaluate.progress import Silent

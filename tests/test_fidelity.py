@@ -16,7 +16,7 @@ from scoring_cases import hashed_encoder, make_data, write_hub_folders
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.spec import DataSpec
-from harness.data import load_task
+from harness.data.sources import load_task
 from harness.data.types import RetrievalData
 from harness.evaluate.score.adapter import EmbeddingModel
 from harness.evaluate.score.tasks import planned_texts, score_task

@@ -15,8 +15,8 @@ from harness.core.benchmarks import load_benchmark
 from harness.core.errors import InputError
 from harness.core.spec import DataSpec
 from harness.core.tasks import TaskSpec
-from harness.data import load_task
 from harness.data.identity import compare_figures, count_figures
+from harness.data.sources import load_task
 from harness.data.types import (
     ClassificationData,
     ClusteringData,

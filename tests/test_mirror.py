@@ -20,8 +20,8 @@ from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.files import sha256_file
 from harness.core.spec import DataSpec
 from harness.core.tasks import TaskSpec
-from harness.data import load_task
 from harness.data.mirror import FetchResult, fetch
+from harness.data.sources import load_task
 from harness.data.types import ClassificationData, PairData, RetrievalData
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -14,7 +14,7 @@ from harness.core.config import compose_config
 from harness.core.resources import SAMPLE_DIR
 from harness.core.spec import DataSpec, EncodingSpec
 from harness.core.tasks import TASK_TYPES, TaskSpec
-from harness.data import load_task
+from harness.data.sources import load_task
 from harness.data.types import ClassificationData, RerankingData, RetrievalData, TaskData
 from harness.evaluate.encode.canonical import load_encoder
 from harness.evaluate.encode.encoder import Encoded

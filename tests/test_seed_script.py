@@ -25,7 +25,7 @@ from harness.core.benchmarks import load_benchmark
 from harness.core.resources import SAMPLE_DIR
 from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
 from harness.core.tasks import TaskSpec
-from harness.data import load_task
+from harness.data.sources import load_task
 from harness.data.types import TaskData
 from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
 from harness.evaluate.score.adapter import EmbeddingModel

@@ -288,7 +288,7 @@ def _place_problems(config: RunSpec) -> list[str]:
             data_root(config.data.root)
         except RequestError as error:
             problems.append(str(error))
-    elif config.data.root is not None:
+    elif config.data.root is not None and config.data.source in ("hub", "sample"):
         problems.append(f"data.root={config.data.root} has no meaning with data={config.data.source}: leave it out, or say data=local")
     return problems
 

@@ -99,12 +99,12 @@ class GpuSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSpec:
-    """Where task data comes from; `root`: the folder of `local`.
+    """Where task data comes from: `source`, one of `harness.data.sources.SOURCES`; `root`: the folder of `local`.
 
     `verify`: on a statistic that differs, stop (`error`), say so in the record (`label`), or don't look (`off`).
     """
 
-    source: Literal["hub", "local", "sample"]
+    source: str
     root: str | None = None
     verify: Literal["error", "label", "off"] = "error"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,6 @@ from harness.data.parsing import parse_task, table_schema
 from harness.data.tables import DataFile, read_table
 from harness.data.types import LoadedTask, TaskData
 
-Source = Literal["hub", "local", "sample"]
 Verify = Literal["error", "label", "off"]
 
 _SAMPLE = "embedded sample: made up for this package, not the benchmark's data"
@@ -29,7 +28,7 @@ class TaskFiles:
     `remedy`: the command or setting that mends a damaged file of this source.
     """
 
-    source: Source
+    source: str
     tables: Mapping[str, tuple[DataFile, ...]]
     repository: str | None = None
     revision: str | None = None
@@ -52,26 +51,34 @@ def assemble_task(task: TaskSpec, files: TaskFiles, *, verify: Verify) -> Loaded
         parsed = parse_task(task, tables)
     except InputError as error:
         raise InputError(f"{task.name}: {error}. {files.remedy}") from error
-    verdict, mismatches = _judge(task, parsed.data, files.source, verify)
-    pinned = {task.revision, task.substitute.revision if task.substitute else task.revision}
-    if parsed.doubts and verdict != "verified" and files.revision not in pinned:
-        doubts = "; ".join(parsed.doubts)
-        raise InputError(
-            f"{task.name}: {doubts}. The original packages pass over this in silence, and score something else. {files.remedy}"
-        )
     provenance = Provenance(
         source=files.source,
-        verdict=verdict,
         repository=files.repository,
         revision=files.revision,
         pinned_revision=task.revision,
         qrels_revision=files.qrels_revision,
         substituted=files.substituted,
         sha256=hashes,
-        mismatches=mismatches,
         notes=(*files.notes, *(f"as in the pinned data: {doubt}" for doubt in parsed.doubts)),
     )
-    return LoadedTask(parsed.data, provenance)
+    loaded = label_task(task, parsed.data, provenance, verify=verify)
+    pinned = {task.revision, task.substitute.revision if task.substitute else task.revision}
+    if parsed.doubts and loaded.provenance.verdict != "verified" and files.revision not in pinned:
+        doubts = "; ".join(parsed.doubts)
+        raise InputError(
+            f"{task.name}: {doubts}. The original packages pass over this in silence, and score something else. {files.remedy}"
+        )
+    return loaded
+
+
+def label_task(task: TaskSpec, data: TaskData, provenance: Provenance, *, verify: Verify) -> LoadedTask:
+    """The data with the verdict of a comparison with the known figures, and what differs, in its provenance.
+
+    Raises:
+        InputError: under `verify="error"`, a figure differs.
+    """
+    verdict, mismatches = _judge(task, data, provenance.source, verify)
+    return LoadedTask(data, replace(provenance, verdict=verdict, mismatches=mismatches))
 
 
 def _hash_files(files: TaskFiles) -> dict[str, str]:
@@ -89,7 +96,7 @@ def _hash_files(files: TaskFiles) -> dict[str, str]:
     return hashes
 
 
-def _judge(task: TaskSpec, data: TaskData, source: Source, verify: Verify) -> tuple[DataVerdict, tuple[str, ...]]:
+def _judge(task: TaskSpec, data: TaskData, source: str, verify: Verify) -> tuple[DataVerdict, tuple[str, ...]]:
     if source == "sample":
         return "not C-MTEB", (_SAMPLE,)
     if verify == "off" or not task.statistics:

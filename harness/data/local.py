@@ -11,7 +11,7 @@ from harness.core.errors import InputError
 from harness.core.tasks import TaskSpec
 from harness.core.typed import read_typed
 from harness.data.layout import FORMATS, find_parts
-from harness.data.loading import Source, TaskFiles
+from harness.data.loading import TaskFiles
 from harness.data.tables import DataFile
 
 MIRROR = "mirror.json"
@@ -49,7 +49,7 @@ class Manifest:
         return {"schema": _SCHEMA, **vars(self), "notes": list(self.notes), "files": files}
 
 
-def locate_local(task: TaskSpec, root: Path, *, source: Source = "local") -> TaskFiles:
+def locate_local(task: TaskSpec, root: Path, *, source: str = "local") -> TaskFiles:
     """The task's files below `root`.
 
     Raises:

@@ -23,13 +23,13 @@ from harness.core.examples import Examples
 from harness.core.records import TextFigures
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
-from harness.data import load_task
+from harness.data.sources import load_task
 from harness.data.types import LoadedTask
 from harness.evaluate.agenda import window_bytes
 from harness.evaluate.encode.encoder import Encoded, Encoder, EncodingStep
 from harness.evaluate.lengths import modelled_counts
 from harness.evaluate.progress import WindowPart
-from harness.evaluate.score.tasks import planned_texts
+from harness.evaluate.score.scorer import scorer_of
 from harness.evaluate.score.workers import Scored, ScoringJob, ScoringPool, dead_worker
 
 T = TypeVar("T")
@@ -109,6 +109,7 @@ class Evaluation:
 
     def __init__(self, spec: RunSpec, encoder: Encoder, pool: ScoringPool, sink: Sink, progress: Progress) -> None:
         self._spec = spec
+        self._scorer = scorer_of(spec.benchmark)
         self._encoder = encoder
         self._pool = pool
         self._sink = sink
@@ -154,7 +155,7 @@ class Evaluation:
         loaded = load_task(task, self._spec.data)
         if self._sink.shared(task, loaded):
             return None
-        texts = planned_texts(task, loaded.data, self._spec.model.query_instruction)
+        texts = self._scorer.texts(task, loaded.data, self._spec.model.query_instruction)
         return _Prepared(task=task, loaded=loaded, texts=texts, seconds=time.perf_counter() - started)
 
     def _modelled_flops(self, task: TaskSpec) -> float:
@@ -210,6 +211,7 @@ class Evaluation:
             dim=self._spec.dim,
             scoring=self._spec.scoring,
             query_instruction=self._spec.model.query_instruction,
+            scorer=self._scorer,
         )
         tokens, cut = encoded.tokens[rows], encoded.cut[rows]
         share = seconds * int(tokens.sum()) / max(1, int(encoded.tokens.sum()))

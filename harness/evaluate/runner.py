@@ -38,13 +38,14 @@ from harness.core.records import (
 from harness.core.spec import Dtype, ModelSpec, RunSpec
 from harness.core.tasks import TaskSpec
 from harness.core.typed import plain
+from harness.data.sources import SOURCES
 from harness.data.types import LoadedTask
 from harness.evaluate.agenda import of_weights, runs_of_other_lengths, shared_scores, valid_records
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, peak_memory
 from harness.evaluate.encode.encoder import ENCODERS, Checked, Encoder
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.evaluation import Evaluated, Evaluation, Progress
-from harness.evaluate.score.reference import refuse_unknown_tasks
+from harness.evaluate.score.scorer import scorer_of
 from harness.evaluate.score.seeding import SEED
 from harness.evaluate.score.workers import ScoringPool
 
@@ -79,7 +80,8 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
     done = [] if spec.overwrite else _done(spec, benchmark, selected)
     todo = [task for task in selected if task not in done]
     progress.plan(todo, done)
-    refuse_unknown_tasks(todo)
+    SOURCES.get(spec.data.source)
+    scorer_of(spec.benchmark).refuse_unknown(todo)
     failed: dict[str, str] = {}
     cost = Cost()
     if todo:

@@ -22,7 +22,7 @@ from harness.core.records import Run, benchmark_of, read_manifest, read_run
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
 from harness.core.typed import plain
-from harness.data import load_task
+from harness.data.sources import load_task
 from harness.data.types import LoadedTask
 from harness.evaluate.calibrate.floors import CONFIDENCE, COVERAGE, RESOLUTION, rounding_floor, spread, tolerance_factor
 from harness.evaluate.calibrate.jitter import TEXTS, Jitter, RoundingScale, measure_scale
@@ -30,7 +30,8 @@ from harness.evaluate.calibrate.request import check_setting, rebuilt_spec
 from harness.evaluate.encode.canonical import CanonicalEncoder
 from harness.evaluate.encode.device import find_device
 from harness.evaluate.encode.pool import EncoderPool
-from harness.evaluate.score.tasks import SEED, SEEDED, planned_texts
+from harness.evaluate.score.scorer import scorer_of
+from harness.evaluate.score.tasks import SEED, SEEDED
 from harness.evaluate.score.workers import Scored, ScoringJob, ScoringPool
 
 FloorName = Literal["rounding", "seeds", "sampling"]
@@ -157,7 +158,7 @@ def _own_texts(spec: RunSpec, tasks: Sequence[TaskSpec]) -> list[str]:
     texts: list[str] = []
     generator = np.random.default_rng(SEED)
     for position, task in enumerate(tasks):
-        planned = planned_texts(task, load_task(task, spec.data).data, spec.model.query_instruction)
+        planned = scorer_of(spec.benchmark).texts(task, load_task(task, spec.data).data, spec.model.query_instruction)
         share = (TEXTS - len(texts)) // (len(tasks) - position)
         texts += [planned[row] for row in generator.choice(len(planned), size=min(share, len(planned)), replace=False)]
     return list(dict.fromkeys(texts))
@@ -166,7 +167,8 @@ def _own_texts(spec: RunSpec, tasks: Sequence[TaskSpec]) -> list[str]:
 def _calibrate_task(setup: _Setup, task: TaskSpec) -> dict[str, MetricNoise]:
     loaded = load_task(task, setup.spec.data)
     _check_data(setup.run, task, loaded)
-    texts = planned_texts(task, loaded.data, setup.spec.model.query_instruction)
+    scorer = scorer_of(setup.spec.benchmark)
+    texts = scorer.texts(task, loaded.data, setup.spec.model.query_instruction)
     job = ScoringJob(
         task=task,
         data=loaded.data,
@@ -175,6 +177,7 @@ def _calibrate_task(setup: _Setup, task: TaskSpec) -> dict[str, MetricNoise]:
         dim=setup.spec.dim,
         scoring=setup.spec.scoring,
         query_instruction=setup.spec.model.query_instruction,
+        scorer=scorer,
     )
     scored = setup.pool.submit(job).result()
     scores = points(setup.run.records[task.name], setup.benchmark)
@@ -209,7 +212,7 @@ def _rounding(setup: _Setup, job: ScoringJob, scores: Mapping[str, float]) -> di
 def _seeds(setup: _Setup, job: ScoringJob) -> dict[str, Spread]:
     """The scores under other seeds; training texts that no run has sampled yet are encoded."""
     seeds = _other_seeds(setup.draws)
-    wanted = itertools.chain.from_iterable(planned_texts(job.task, job.data, job.query_instruction, seed=seed) for seed in seeds)
+    wanted = itertools.chain.from_iterable(job.scorer.texts(job.task, job.data, job.query_instruction, seed=seed) for seed in seeds)
     known = set(job.texts)
     further = [text for text in dict.fromkeys(wanted) if text not in known]
     wider = replace(

@@ -13,8 +13,8 @@ from harness.core.errors import HarnessError, InputError
 from harness.core.records import find_runs, read_manifest
 from harness.core.spec import ModelSpec, RunSpec
 from harness.core.tasks import TaskSpec
-from harness.data import load_present_task
 from harness.data.hub import HubStatus, hub_status
+from harness.data.sources import load_task
 from harness.data.types import LoadedTask
 from harness.evaluate.encode.encoder import ENCODERS
 from harness.evaluate.encode.fingerprint import vectors_digest
@@ -26,7 +26,7 @@ from harness.evaluate.encode.work import Architecture
 from harness.evaluate.plan.counting import Shelf
 from harness.evaluate.plan.rates import on_such_a_device
 from harness.evaluate.plan.texts import TaskTexts, counted_texts, modelled_texts, texts_by_characters
-from harness.evaluate.score.tasks import planned_texts
+from harness.evaluate.score.scorer import scorer_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -123,8 +123,8 @@ class Inputs:
         if key not in self._data:
             self._on_step(f"reading {task.name}")
             try:
-                loaded = load_present_task(task, spec.data)
-                texts = planned_texts(task, loaded.data, spec.model.query_instruction)
+                loaded = load_task(task, spec.data, present=True)
+                texts = scorer_of(spec.benchmark).texts(task, loaded.data, spec.model.query_instruction)
                 self._data[key] = TaskInput(loaded=loaded, texts=texts, problem=None)
             except Exception as error:  # noqa: BLE001  the task boundary: a run would go on with the other tasks
                 told = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,12 +16,12 @@ from harness.evaluate.score.adapter import EmbeddingModel, RetrievalModel, passa
 from harness.evaluate.score.degenerate import refuse_degenerate
 from harness.evaluate.score.observed import evaluate_observed, query_examples
 from harness.evaluate.score.ranking import mean_metrics
-from harness.evaluate.score.reference import check_scoring_packages, fresh_task, quiet_reference
+from harness.evaluate.score.reference import check_scoring_packages, fresh_task, quiet_reference, refuse_unknown_tasks
 from harness.evaluate.score.search import search_queries
 from harness.evaluate.score.seeding import SEED, preserved_random_state, seed_generators
 from harness.evaluate.score.threads import one_thread
 
-__all__ = ["SEED", "SEEDED", "Search", "TaskScores", "planned_texts", "score_examples", "score_task"]
+__all__ = ["MTEB1", "SEED", "SEEDED", "Search", "TaskScores", "planned_texts", "score_examples", "score_task"]
 
 Search = Literal["reference", "exact"]
 
@@ -85,6 +85,25 @@ def planned_texts(task: TaskSpec, data: TaskData, query_instruction: str | None,
             passages = (passage_text(passage) for passage in _corpus(data).values())
             texts = [*(query_text(query, query_instruction) for query in data.queries.values()), *passages]
     return list(dict.fromkeys(texts))
+
+
+class Mteb1:
+    """The scorer of mteb 1.1.1 and C_MTEB 1.1.1: `planned_texts` and `score_examples` behind the seam."""
+
+    def refuse_unknown(self, tasks: Iterable[TaskSpec]) -> None:
+        """Pass tasks that mteb has; raises as `refuse_unknown_tasks` does."""
+        refuse_unknown_tasks(tasks)
+
+    def texts(self, task: TaskSpec, data: TaskData, query_instruction: str | None, *, seed: int = SEED) -> list[str]:
+        """The texts; see `planned_texts`."""
+        return planned_texts(task, data, query_instruction, seed=seed)
+
+    def score(self, task: TaskSpec, data: TaskData, model: EmbeddingModel, *, search: Search, seed: int = SEED) -> TaskScores:
+        """The scores; raises as `score_examples` does."""
+        return score_examples(task, data, model, search=search, seed=seed)
+
+
+MTEB1 = Mteb1()
 
 
 def _evaluate(task: TaskSpec, data: TaskData, model: EmbeddingModel, *, seed: int) -> tuple[Mapping[str, Any], Examples]:

@@ -1,6 +1,6 @@
 """Scoring beside encoding: tasks are scored in processes of their own while the model goes on with the next texts.
 
-A score is computed on one thread from generators at 42 (`score_examples`), so it is the same digits in this process and in any other.
+A score is computed on one thread from generators at 42, so it is the same digits in this process and in any other.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from harness.core.spec import ScoringSpec
 from harness.core.tasks import TaskSpec
 from harness.data.types import TaskData
 from harness.evaluate.score.adapter import EmbeddingModel
+from harness.evaluate.score.scorer import Scorer
 from harness.evaluate.score.seeding import SEED
-from harness.evaluate.score.tasks import score_examples
 
 _VECTORS = "vectors"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringJob:
-    """A task and all it needs: `vectors` [len(texts), full dimension] are the raw ones of its `planned_texts`."""
+    """A task and all it needs: `vectors` [len(texts), full dimension] are the raw ones of the texts that the `scorer` asks for."""
 
     task: TaskSpec
     data: TaskData
@@ -41,6 +41,7 @@ class ScoringJob:
     dim: int | None
     scoring: ScoringSpec
     query_instruction: str | None
+    scorer: Scorer
     seed: int = SEED
 
 
@@ -72,7 +73,7 @@ class ScoringPool:
             self._scratch.cleanup()
 
     def submit(self, job: ScoringJob) -> Future[Scored]:
-        """The job's result, later; an error of `score_examples` is the future's.
+        """The job's result, later; an error of `Scorer.score` is the future's.
 
         Raises:
             MachineError: the processes have died.
@@ -98,7 +99,7 @@ def dead_worker() -> MachineError:
 
 
 def score_job(job: ScoringJob) -> Scored:
-    """Score in this process; raises as `score_examples` does."""
+    """Score in this process; raises as `Scorer.score` does."""
     started = time.perf_counter()
     row = {text: number for number, text in enumerate(job.texts)}
     model = EmbeddingModel(
@@ -107,7 +108,7 @@ def score_job(job: ScoringJob) -> Scored:
         dtype=job.scoring.dtype,
         query_instruction=job.query_instruction,
     )
-    scores = score_examples(job.task, job.data, model, search=job.scoring.search, seed=job.seed)
+    scores = job.scorer.score(job.task, job.data, model, search=job.scoring.search, seed=job.seed)
     return Scored(scores.metrics, scores.examples, time.perf_counter() - started)
 
 

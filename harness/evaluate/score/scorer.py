@@ -1,0 +1,49 @@
+"""The seam of scorers: by whose definitions vectors become metrics. A benchmark names its scorer.
+
+A scorer is one object, registered under the name that `scorer:` of a benchmark has (docs/extending.md): `SCORERS.register("mine", Mine())`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from harness.core.benchmarks import load_benchmark
+from harness.core.plugins import Seam
+from harness.core.tasks import TaskSpec
+from harness.data.types import TaskData
+from harness.evaluate.score.adapter import EmbeddingModel
+from harness.evaluate.score.seeding import SEED
+from harness.evaluate.score.tasks import Search, TaskScores
+
+
+class Scorer(Protocol):
+    """Scores tasks. It goes to scoring processes with `pickle`, so its class must be importable there."""
+
+    def refuse_unknown(self, tasks: Iterable[TaskSpec]) -> None:
+        """Pass tasks that it can score, before anything is encoded.
+
+        Raises:
+            RequestError: it does not know one of them.
+        """
+
+    def texts(self, task: TaskSpec, data: TaskData, query_instruction: str | None, *, seed: int = SEED) -> list[str]:
+        """The distinct texts that `score` will ask the model for."""
+        ...
+
+    def score(self, task: TaskSpec, data: TaskData, model: EmbeddingModel, *, search: Search, seed: int = SEED) -> TaskScores:
+        """All metrics that the task's spec names, and the examples behind them: their fold must come to the main metric.
+
+        Raises:
+            InputError: no score is defined on this data.
+        """
+        ...
+
+
+SCORERS: Seam[Scorer] = Seam("scorers", {"mteb1": "harness.evaluate.score.tasks:MTEB1"})
+"""The scorers that a benchmark may name."""
+
+
+def scorer_of(benchmark: str) -> Scorer:
+    """The scorer of the benchmark of that name or file; raises RequestError where there is no such benchmark or scorer."""
+    return SCORERS.get(load_benchmark(benchmark).scorer)
