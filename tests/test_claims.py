@@ -30,7 +30,8 @@ from harness.read.cards import nested_metrics
 from harness.read.claims.findings import Check
 from harness.read.claims.provenance import MTEB_1_1_1
 from harness.read.claims.report import ClaimsReport, claims_report
-from harness.show.claims import render_claims
+from harness.show.claims import claims_document
+from harness.show.form import write_document
 
 GOLDEN = Path(__file__).parent / "golden"
 SEED_CARD = Path(os.environ.get("SEED_CARD", ROOT / ".." / "shared" / "seed" / "acge_text_embedding_model_card.md"))
@@ -368,7 +369,7 @@ def test_dtypes_that_the_script_can_make(tmp_path: Path, call: str, verdict: str
 def test_no_text_breaks_the_checks(tmp_path: Path, body: str) -> None:
     report = claims_report(write_card(tmp_path, brief_card(body)))
     for form in ("text", "md", "csv", "json", "latex", "html"):
-        assert render_claims(report, form)
+        assert write_document(claims_document(report), form)
 
 
 # The seed card
@@ -524,8 +525,8 @@ def test_a_move_within_the_floor_is_noise_and_no_other(tmp_path: Path) -> None:
     assert cell(report, "TNews", "accuracy").grade == "within noise"
     assert cell(report, "TNews", "f1").grade == "not reproduced"
     assert cell(report, "STSB", "cos_sim_spearman").grade == "not reproduced"
-    assert "No noise floor" not in render_claims(report, "text")
-    assert "No noise floor is known" in render_claims(against(tmp_path, run), "text")
+    assert "No noise floor" not in write_document(claims_document(report), "text")
+    assert "No noise floor is known" in write_document(claims_document(against(tmp_path, run)), "text")
     assert cell(against(tmp_path, run), "TNews", "accuracy").grade == "not reproduced"
 
 
@@ -641,7 +642,7 @@ def test_tasks_that_the_card_does_not_claim_are_named(tmp_path: Path) -> None:
     report = claims_report(card, against=run_like_the_card(tmp_path / "run"))
     assert report.comparison is not None
     assert report.comparison.unclaimed == ("TNews",)
-    assert "not claimed: TNews" in render_claims(report, "text")
+    assert "not claimed: TNews" in write_document(claims_document(report), "text")
     assert cell(report, "front matter", "Classification (9)").grade == "not comparable"
 
 
@@ -688,7 +689,7 @@ def test_a_wrong_request_is_one_clear_error(
 def test_an_unknown_format_is_a_wrong_request(tmp_path: Path) -> None:
     report = claims_report(write_card(tmp_path, card_text()))
     with pytest.raises(RequestError, match="unknown format 'xml'"):
-        render_claims(report, "xml")
+        write_document(claims_document(report), "xml")
 
 
 def test_the_exit_code_shows_what_is_not_reproduced(tmp_path: Path) -> None:
@@ -710,7 +711,7 @@ def test_the_golden_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, for
         Path("run"), moved, header=header, only={"BQ": {"harness": {"data": {"verdict": "not C-MTEB"}}}}, without=("ATEC",)
     )
     noise = noise_file(Path("noise.json"), {"STSB": {"cos_sim_spearman": 0.02}}, run)
-    found = render_claims(claims_report(Path("card/README.md"), against=run, noise=noise), form)
+    found = write_document(claims_document(claims_report(Path("card/README.md"), against=run, noise=noise)), form)
     suffix = {"text": "txt", "md": "md", "json": "json"}[form]
     if form == "json":
         found = json.dumps({**json.loads(found), "against": {**json.loads(found)["against"], "cells": "(367 of them)"}}, indent=2)

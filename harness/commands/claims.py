@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, command, option, output_format
+from harness.commands.arguments import BENCHMARK, command, option, output_format, print_document
 
 
 @command(
@@ -19,8 +19,8 @@ from harness.commands.arguments import BENCHMARK, command, option, output_format
 def call(arguments: Namespace) -> int:
     """Check the statements of a model card."""
     from harness.read.claims.report import claims_report
-    from harness.show.claims import render_claims
+    from harness.show.claims import claims_document
 
     report = claims_report(arguments.card, against=arguments.against, noise=arguments.noise, benchmark=arguments.benchmark)
-    print(render_claims(report, arguments.format))
+    print_document(claims_document(report), arguments.format)
     return report.exit_code

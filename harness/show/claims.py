@@ -7,31 +7,37 @@ from dataclasses import asdict
 from typing import Any
 
 from harness.core.words import SHORT_TYPES
-from harness.read.claims.averages import Averages, Fit
-from harness.read.claims.findings import VERDICTS, Check
+from harness.read.claims.averages import Fit
+from harness.read.claims.findings import VERDICTS
 from harness.read.claims.grading import COMPARED, GRADES, Comparison, Graded
 from harness.read.claims.report import ClaimsReport
-from harness.read.claims.sheet import Sheet
 from harness.read.leaderboard import printed
-from harness.show.form import Block, Column, Document, Grid, Sentences, write_document
+from harness.show.form import Block, Column, Document, Sentences, grid, number_columns, plain_columns
 
 _LISTED_AT_MOST = 20  # metrics that are not reproduced; JSON has all of them
 
 
-def render_claims(report: ClaimsReport, format: str) -> str:  # noqa: A002 (the option's name)
-    """The report in that format, without a newline at the end.
-
-    Raises:
-        RequestError: an unknown format.
-    """
-    return write_document(Document(blocks=lambda: _blocks(report), data=lambda: _json(report)), format)
+def claims_document(report: ClaimsReport) -> Document:
+    """The claims, the checks, what they found, and the grades against a run where there is one."""
+    return Document(blocks=lambda: _blocks(report), data=lambda: _values(report))
 
 
 def _blocks(report: ClaimsReport) -> Iterator[Block]:
-    yield from _part(_title(report.sheet, report.averages))
+    sheet, front = report.sheet, report.averages.front
+    row = f"; the front matter is {front.label} under {report.averages.convention}" if front else ""
+    rows = f", {len(sheet.rows)} printed rows" if sheet.rows else ""
+    yield Sentences((f"{sheet.path}: {sheet.model}, {len(sheet.claims)} tasks, {sheet.numbers} numbers{rows}{row}",))
     yield from _rows_part(report)
-    yield from _checks_part(report.checks)
-    yield from _findings_part(report)
+    columns = (
+        *plain_columns("Check", "Verdict"),
+        *number_columns("Held"),
+        Column(title="What must be so", short="What must be so", shrinks_to=30),
+    )
+    yield from _part("", columns, [[c.name, c.verdict, f"{c.held}/{c.of}" if c.of else "", c.about] for c in report.checks])
+    findings = [(check.name, finding) for check in report.checks for finding in check.findings]
+    findings.sort(key=lambda each: VERDICTS.index(each[1].verdict))
+    lines = [f"{n}. {name} {each.verdict} ({each.where}): {each.text}" for n, (name, each) in enumerate(findings, start=1)]
+    yield from _part(below=[*lines, *(f"note: {note}" for note in sheet.notes)])
     if report.comparison:
         yield from _comparison_parts(report.comparison)
 
@@ -43,27 +49,21 @@ def _part(
     if head:
         yield Sentences((head,))
     if lines:
-        yield Grid(tuple(columns), tuple(map(tuple, lines)), tight=bool(head))
+        yield grid(columns, lines, tight=bool(head))
     if below:
         yield Sentences(tuple(below), "notes", tight=bool(head or lines))
-
-
-def _title(sheet: Sheet, found: Averages) -> str:
-    front = f"; the front matter is {found.front.label} under {found.convention}" if found.front else ""
-    rows = f", {len(sheet.rows)} printed rows" if sheet.rows else ""
-    return f"{sheet.path}: {sheet.model}, {len(sheet.claims)} tasks, {sheet.numbers} numbers{rows}{front}"
 
 
 def _rows_part(report: ClaimsReport) -> Iterator[Block]:
     found, conventions = report.averages, list(report.averages.computed)
     titles = list(found.computed[conventions[0]])
     columns = [
-        Column(title="Row", short="Row"),
+        *plain_columns("Row"),
         Column(title="GPU", short="GPU", shrinks_to=8),
         Column(title="tensor-type", short="Type"),
         Column(title="Sequence Length", short="Len", numeric=True),
         *(Column(title=title, short=_short(title), numeric=True) for title in titles),
-        *(Column(title=name, short=name, numeric=True) for name in conventions),
+        *number_columns(*conventions),
     ]
     lines = []
     for match in found.matches:
@@ -87,34 +87,19 @@ def _short(title: str) -> str:
     return SHORT_TYPES.get(word, word) + "".join(c for c in count if c.isdigit())
 
 
-def _checks_part(checks: Sequence[Check]) -> Iterator[Block]:
-    columns = [
-        Column(title="Check", short="Check"),
-        Column(title="Verdict", short="Verdict"),
-        Column(title="Held", short="Held", numeric=True),
-        Column(title="What must be so", short="What must be so", shrinks_to=30),
-    ]
-    return _part("", columns, [[c.name, c.verdict, f"{c.held}/{c.of}" if c.of else "", c.about] for c in checks])
-
-
-def _findings_part(report: ClaimsReport) -> Iterator[Block]:
-    findings = [(check.name, finding) for check in report.checks for finding in check.findings]
-    findings.sort(key=lambda each: VERDICTS.index(each[1].verdict))
-    lines = [f"{n}. {name} {each.verdict} ({each.where}): {each.text}" for n, (name, each) in enumerate(findings, start=1)]
-    return _part(below=[*lines, *(f"note: {note}" for note in report.sheet.notes)])
-
-
 def _comparison_parts(comparison: Comparison) -> Iterator[Block]:
     header = comparison.header
     setting = " ".join(str(each) for each in (header.model, header.gpu, header.dtype, header.max_len, header.dim) if each)
     head = f"Against {comparison.path}: {setting}. Convention {comparison.convention}: {comparison.about}"
     floor = "" if comparison.calibrated else "No noise floor is known (--noise FILE), so only equal printed digits pass as reproduced"
     settings = [f"differs: {field.name}, {field.claimed} claimed, {field.found} found" for field in comparison.recipe if field.differs]
-    settings += [f"not told by the {who}: {', '.join(fields)}" for who, fields in _untold(comparison).items() if fields]
+    settings += [f"not told by the {who}: {', '.join(fields)}" for who, fields in _unknown(comparison).items()]
     copied = "The run is self-reported, too: equal numbers may be copies, they show no reproduction" if comparison.self_reported else ""
     summary = [_summary("main metrics", comparison, main=True), _summary("other metrics", comparison, main=False)]
     yield from _part(head, below=[*summary, *(line for line in (copied, floor, _other_row(comparison)) if line), *settings])
-    yield from _average_parts(comparison.averages)
+    for target in dict.fromkeys(cell.of for cell in comparison.averages):
+        own = [[cell.metric, *_values_of(cell)] for cell in comparison.averages if cell.of == target]
+        yield from _part(f"Averages of {target}", _graded_columns("Average"), own)
     yield from _task_part(comparison)
     yield from _others_part(comparison)
 
@@ -127,16 +112,15 @@ def _other_row(comparison: Comparison) -> str:
     return f"The run's dtype and length are those of {' and '.join(others)}, of which only averages are known; tasks are the front matter's"
 
 
-def _untold(comparison: Comparison) -> dict[str, list[str]]:
+def _unknown(comparison: Comparison) -> dict[str, list[str]]:
     """Who does not tell which setting, with what the other one says."""
-    untold: dict[str, list[str]] = {"card": [], "run": [], "card or the run": []}
+    unknown: dict[str, list[str]] = {}
     for field in comparison.recipe:
-        if field.differs:
-            continue
-        who = "card or the run" if field.claimed == field.found else "card" if field.claimed is None else "run"
-        told = field.claimed or field.found
-        untold[who].append(f"{field.name} ({told})" if told else field.name)
-    return untold
+        if not field.differs:
+            who = "card or the run" if field.claimed == field.found else "card" if field.claimed is None else "run"
+            value = field.claimed or field.found
+            unknown.setdefault(who, []).append(f"{field.name} ({value})" if value else field.name)
+    return {who: unknown[who] for who in ("card", "run", "card or the run") if who in unknown}
 
 
 def _summary(what: str, comparison: Comparison, *, main: bool) -> str:
@@ -146,36 +130,25 @@ def _summary(what: str, comparison: Comparison, *, main: bool) -> str:
     return f"{what}: {told}" + (f" ({exact} equal in all digits)" if exact else "")
 
 
-def _graded_columns(first: str) -> list[Column]:
-    return [
-        Column(title=first, short=first, shrinks_to=12),
-        *(Column(title=title, short=title, numeric=True) for title in ("Claimed", "Found", "Diff")),
-        Column(title="Grade", short="Grade"),
-    ]
+def _graded_columns(first: str, *second: str) -> list[Column]:
+    values = number_columns("Claimed", "Found", "Diff")
+    return [Column(title=first, short=first, shrinks_to=12), *plain_columns(*second), *values, *plain_columns("Grade")]
 
 
-def _values(cell: Graded) -> list[str]:
-    points = cell.points
-    shown = "" if points is None else f"{float(printed(cell.found)) - float(printed(cell.claimed)):+.2f}"
+def _values_of(cell: Graded) -> list[str]:
+    shown = "" if cell.points is None else f"{float(printed(cell.found)) - float(printed(cell.claimed)):+.2f}"
     return [printed(cell.claimed), printed(cell.found), shown, cell.grade]
-
-
-def _average_parts(cells: Sequence[Graded]) -> Iterator[Block]:
-    for target in dict.fromkeys(cell.of for cell in cells):
-        own = [cell for cell in cells if cell.of == target]
-        yield from _part(f"Averages of {target}", _graded_columns("Average"), [[cell.metric, *_values(cell)] for cell in own])
 
 
 def _task_part(comparison: Comparison) -> Iterator[Block]:
     """A line per task that the run has. The last column: how many of the other metrics passed."""
-    base = _graded_columns("Task")
-    columns = [base[0], Column(title="Metric", short="Metric"), *base[1:], Column(title="Other metrics", short="Others", numeric=True)]
+    columns = [*_graded_columns("Task", "Metric"), Column(title="Other metrics", short="Others", numeric=True)]
     lines = []
     for cell in comparison.cells:
         if cell.main and (cell.found is not None or cell.grade != "not comparable"):
             others = [other for other in comparison.cells if other.of == cell.of and not other.main]
             passed = sum(other.grade in ("reproduced", "within noise") for other in others)
-            lines.append([cell.of, cell.metric, *_values(cell), f"{passed}/{len(others)}" if others else ""])
+            lines.append([cell.of, cell.metric, *_values_of(cell), f"{passed}/{len(others)}" if others else ""])
     reasons: dict[str, list[str]] = {}
     for cell in comparison.cells:
         if cell.main and cell.why:
@@ -187,18 +160,16 @@ def _task_part(comparison: Comparison) -> Iterator[Block]:
 
 def _others_part(comparison: Comparison) -> Iterator[Block]:
     cells = [cell for cell in comparison.cells if not cell.main and cell.grade in ("not reproduced", "definition differs")]
-    if not cells:
-        return _part()
-    base = _graded_columns("Task")
-    columns = [base[0], Column(title="Other metric", short="Other metric"), *base[1:]]
     cells.sort(key=lambda cell: -abs(cell.points or 0))
     rest = len(cells) - _LISTED_AT_MOST
     below = [f"and {rest} other metrics with smaller differences (--format json lists all)"] if rest > 0 else []
     below += list(dict.fromkeys(cell.why for cell in cells if cell.why))
-    return _part("", columns, [[cell.of, cell.metric, *_values(cell)] for cell in cells[:_LISTED_AT_MOST]], below)
+    return _part(
+        "", _graded_columns("Task", "Other metric"), [[cell.of, cell.metric, *_values_of(cell)] for cell in cells[:_LISTED_AT_MOST]], below
+    )
 
 
-def _json(report: ClaimsReport) -> dict[str, Any]:
+def _values(report: ClaimsReport) -> dict[str, Any]:
     sheet, found = report.sheet, report.averages
     return {
         "path": str(sheet.path),
@@ -220,25 +191,21 @@ def _json(report: ClaimsReport) -> dict[str, Any]:
         ],
         "checks": [{**asdict(check), "verdict": check.verdict} for check in report.checks],
         "notes": list(sheet.notes),
-        "against": _json_comparison(report.comparison) if report.comparison else None,
+        "against": _plain_comparison(report.comparison) if report.comparison else None,
         "exit_code": report.exit_code,
     }
 
 
-def _json_comparison(comparison: Comparison) -> dict[str, Any]:
+def _plain_comparison(comparison: Comparison) -> dict[str, Any]:
     return {
         "path": str(comparison.path),
         "header": asdict(comparison.header),
-        "convention": comparison.convention,
-        "calibrated": comparison.calibrated,
-        "self_reported": comparison.self_reported,
+        **{name: getattr(comparison, name) for name in ("convention", "calibrated", "self_reported")},
         "recipe": [{**asdict(field), "differs": field.differs} for field in comparison.recipe],
         "summary": {kind: dict(comparison.counts(main=main)) for kind, main in (("main", True), ("others", False))},
-        "averages": [_json_graded(cell) for cell in comparison.averages],
-        "cells": [_json_graded(cell) for cell in comparison.cells],
+        **{
+            name: [{**asdict(cell), "points": cell.points, "exact": cell.exact} for cell in getattr(comparison, name)]
+            for name in ("averages", "cells")
+        },
         "unclaimed": list(comparison.unclaimed),
     }
-
-
-def _json_graded(cell: Graded) -> dict[str, Any]:
-    return {**asdict(cell), "points": cell.points, "exact": cell.exact}

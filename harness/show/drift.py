@@ -3,106 +3,90 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from harness.core.records import Run
 from harness.read.differences import SettingDifference
 from harness.read.drift.check import VERDICTS, DriftReport, MetricDrift, TaskDrift
 from harness.read.leaderboard import printed
-from harness.show.form import Block, Column, Document, Grid, Sentences
-from harness.show.markdown import escape_markdown, markdown_table
+from harness.show.form import Block, Column, Document, Grid, Sentences, grid, number_columns, plain_columns
+from harness.show.markdown import escape_markdown, markdown_block
 
-_COLUMNS = (
-    Column(title="", short=""),
-    Column(title="Task", short="Task"),
-    Column(title="Metric", short="Metric"),
-    Column(title="Baseline", short="Baseline", numeric=True),
-    Column(title="Candidate", short="Candidate", numeric=True),
-    Column(title="Difference", short="Difference", numeric=True),
-    Column(title="Tolerance", short="Tolerance", numeric=True),
-)
+_COLUMNS = (*plain_columns("", "Task", "Metric"), *number_columns("Baseline", "Candidate", "Difference", "Tolerance"))
 _OTHERS = Column(title="Other metrics", short="Others")
+_SETTING = ("model", "gpu", "dtype", "max_len", "dim")
 _HASH = re.compile(r"\b[0-9a-f]{40,64}\b")
 _LEGEND = "= identical, ~ within tolerance, + - drifted up, down, ! missing or not comparable; points (0-100)"
 
 
 def drift_document(report: DriftReport) -> Document:
     """The report; the verdict stands in its last line."""
-    return Document(blocks=lambda: _blocks(report), data=lambda: drift_values(report))
+    return Document(blocks=lambda: _blocks(report), data=lambda: _values(report))
 
 
 def _blocks(report: DriftReport) -> Iterator[Block]:
-    runs = [f"Baseline   {_run_line(report.baseline)}", f"Candidate  {_run_line(report.candidate)}", _calibration_line(report)]
-    yield Sentences(tuple(runs), "verbatim")
-    yield Grid((*_COLUMNS, _OTHERS), tuple((*_cells(task.task, task.main), _others(task)) for task in report.tasks))
+    tolerance = report.calibration or "none: no calibration, only identical scores pass"
+    runs = (f"Baseline   {_run_line(report.baseline)}", f"Candidate  {_run_line(report.candidate)}", f"Tolerance  {tolerance}")
+    yield Sentences(runs, "verbatim")
+    yield _task_grid(report.tasks)
     yield Sentences((_LEGEND,), "verbatim")
-    others = _drifted_others(report)
-    if others:
+    if others := _drifted_others(report):
         yield Sentences(("Other metrics that drifted:",))
-        yield Grid(_COLUMNS, tuple(map(tuple, others)), tight=True)
+        yield grid(_COLUMNS, others, tight=True)
     yield Sentences(tuple(_below(report)))
     yield Sentences((conclusion(report),))
 
 
-def _below(report: DriftReport) -> list[str]:
-    return [*_average_lines(report), *_reasons(report), *_setting_lines(report), *(f"note: {note}" for note in report.notes)]
-
-
 def drift_markdown(report: DriftReport) -> str:
     """The report as GitHub's Markdown: the verdict first, the tasks that moved, all tasks folded away."""
-    columns = [*_COLUMNS, _OTHERS]
     moved = [task for task in report.tasks if task.verdict != "identical" or task.failing]
-    lines = [f"### Score drift: {escape_markdown(conclusion(report))}", ""]
-    if moved:
-        lines += [markdown_table(columns, [[*_cells(task.task, task.main), _others(task)] for task in moved]), ""]
     others = _drifted_others(report)
-    if others:
-        lines += ["Other metrics that drifted", "", markdown_table(_COLUMNS, others), ""]
-    lines += [f"* {escape_markdown(line)}" for line in _below(report)]
-    rows = [[*_cells(task.task, task.main), _others(task)] for task in report.tasks]
-    lines += ["", f"<details><summary>All {len(rows)} tasks</summary>", "", markdown_table(columns, rows), "", "</details>", ""]
-    lines.append(f"Baseline {escape_markdown(_run_line(report.baseline))}, candidate {escape_markdown(_run_line(report.candidate))}. ")
-    return "\n".join([*lines, _LEGEND.replace("~", "\\~").replace("+", "\\+"), ""])
+    blocks: list[Block] = [_task_grid(moved)] if moved else []
+    blocks += [Sentences(("Other metrics that drifted",)), grid(_COLUMNS, others)] if others else []
+    blocks.append(Sentences(tuple(_below(report)), "list"))
+    parts = [f"### Score drift: {escape_markdown(conclusion(report))}", *map(markdown_block, blocks)]
+    parts += [f"<details><summary>All {len(report.tasks)} tasks</summary>", markdown_block(_task_grid(report.tasks)), "</details>"]
+    runs = f"Baseline {escape_markdown(_run_line(report.baseline))}, candidate {escape_markdown(_run_line(report.candidate))}. "
+    return "\n\n".join([*parts, f"{runs}\n{_LEGEND}\n".replace("~", "\\~").replace("+", "\\+")])
 
 
-def drift_values(report: DriftReport) -> dict[str, Any]:
-    """Everything, unrounded."""
+def _task_grid(tasks: Sequence[TaskDrift]) -> Grid:
+    return grid((*_COLUMNS, _OTHERS), ((*_cells(task.task, task.main), _others(task)) for task in tasks))
+
+
+def _values(report: DriftReport) -> dict[str, Any]:
     return {
         "baseline": _plain_run(report.baseline),
         "candidate": _plain_run(report.candidate),
         "calibration": str(report.calibration) if report.calibration else None,
-        "allow_unlike": report.allow_unlike,
-        "main_only": report.main_only,
-        "exit_code": report.exit_code,
+        **{name: getattr(report, name) for name in ("allow_unlike", "main_only", "exit_code")},
         "conclusion": conclusion(report),
         "counts": {verdict: report.counts[verdict] for verdict in VERDICTS},
-        "unlike": [_plain_setting(each) for each in report.unlike],
-        "environment": [_plain_setting(each) for each in report.environment],
+        **{name: [_plain_setting(each) for each in getattr(report, name)] for name in ("unlike", "environment")},
         "notes": list(report.notes),
         "averages": {before.key: {"baseline": before.value, "candidate": after.value} for before, after in report.averages},
-        "tasks": [
-            {
-                "task": task.task,
-                "type": task.type,
-                "verdict": task.verdict,
-                "metrics": [
-                    {
-                        "metric": cell.metric,
-                        "main": cell.main,
-                        "baseline": cell.baseline,
-                        "candidate": cell.candidate,
-                        "difference": cell.points,
-                        "tolerance": cell.tolerance,
-                        "verdict": cell.verdict,
-                        "why": cell.why,
-                    }
-                    for cell in (task.main, *task.others)
-                ],
-            }
-            for task in report.tasks
-        ],
+        "tasks": [_plain_task(task) for task in report.tasks],
     }
+
+
+def _plain_task(task: TaskDrift) -> dict[str, Any]:
+    metrics = [_plain_metric(cell) for cell in (task.main, *task.others)]
+    return {"task": task.task, "type": task.type, "verdict": task.verdict, "metrics": metrics}
+
+
+def _plain_run(run: Run) -> dict[str, Any]:
+    return {"path": str(run.path), "run": run.manifest.run, **{name: getattr(run.header, name) for name in _SETTING}}
+
+
+def _plain_setting(setting: SettingDifference) -> dict[str, Any]:
+    return {"kind": setting.kind, "key": setting.key, "baseline": setting.a, "candidate": setting.b}
+
+
+def _plain_metric(cell: MetricDrift) -> dict[str, Any]:
+    values = {**asdict(cell), "difference": cell.points}
+    return {name: values[name] for name in ("metric", "main", "baseline", "candidate", "difference", "tolerance", "verdict", "why")}
 
 
 def conclusion(report: DriftReport) -> str:
@@ -164,34 +148,27 @@ def _drifted_others(report: DriftReport) -> list[list[str]]:
     return [_cells(task.task, cell) for task in report.tasks for cell in task.failing if not cell.main and task.verdict != "missing"]
 
 
-def _average_lines(report: DriftReport) -> list[str]:
-    told = [f"{before.key} {printed(before.value)} -> {printed(after.value)}" for before, after in report.averages]
-    return [f"averages: {', '.join(told)}"] if told else []
-
-
-def _reasons(report: DriftReport) -> list[str]:
+def _below(report: DriftReport) -> Iterator[str]:
+    """The averages, why tasks have their verdict, the settings that differ, the notes."""
+    averages = [f"{before.key} {printed(before.value)} -> {printed(after.value)}" for before, after in report.averages]
+    if averages:
+        yield f"averages: {', '.join(averages)}"
     groups: dict[str, list[str]] = {}
     for task in report.tasks:
         if task.main.why:
             groups.setdefault(f"{task.verdict}: {task.main.why}", []).append(task.task)
-    return [
-        f"{why} ({f'all {len(names)} tasks' if len(names) == len(report.tasks) > 1 else ', '.join(names)})" for why, names in groups.items()
-    ]
-
-
-def _setting_lines(report: DriftReport) -> list[str]:
-    remedy = "compared all the same (--allow-unlike)" if report.allow_unlike else "so they are not compared; --allow-unlike does it"
-    unlike = [f"unlike: {each}" for each in report.unlike]
-    return [
-        *unlike,
-        *([f"these settings decide what a score means, {remedy}"] if unlike else []),
-        *_by_kind(report.environment),
-        *(["environment: no setting differs"] if not report.environment and not report.unlike else []),
-    ]
-
-
-def _by_kind(settings: Iterable[SettingDifference]) -> list[str]:
-    return [f"differs ({each.kind}): {_HASH.sub(lambda digest: digest[0][:12], str(each))}" for each in settings]
+    for why, names in groups.items():
+        yield f"{why} ({f'all {len(names)} tasks' if len(names) == len(report.tasks) > 1 else ', '.join(names)})"
+    for each in report.unlike:
+        yield f"unlike: {each}"
+    if report.unlike:
+        remedy = "compared all the same (--allow-unlike)" if report.allow_unlike else "so they are not compared; --allow-unlike does it"
+        yield f"these settings decide what a score means, {remedy}"
+    for each in report.environment:
+        yield f"differs ({each.kind}): {_HASH.sub(lambda digest: digest[0][:12], str(each))}"
+    if not report.environment and not report.unlike:
+        yield "environment: no setting differs"
+    yield from (f"note: {note}" for note in report.notes)
 
 
 def _run_line(run: Run) -> str:
@@ -200,19 +177,5 @@ def _run_line(run: Run) -> str:
     return f"{run.path}: {', '.join(str(each) for each in setting if each)}"
 
 
-def _calibration_line(report: DriftReport) -> str:
-    return f"Tolerance  {report.calibration or 'none: no calibration, only identical scores pass'}"
-
-
 def _size(value: float) -> str:
     return signed(value).removeprefix("+")
-
-
-def _plain_run(run: Run) -> dict[str, Any]:
-    header = run.header
-    names: Sequence[str] = ("model", "gpu", "dtype", "max_len", "dim")
-    return {"path": str(run.path), "run": run.manifest.run, **{name: getattr(header, name) for name in names}}
-
-
-def _plain_setting(setting: SettingDifference) -> dict[str, Any]:
-    return {"kind": setting.kind, "key": setting.key, "baseline": setting.a, "candidate": setting.b}

@@ -12,10 +12,10 @@ _MARKS = {"plain": "", "verbatim": "", "list": "* ", "notes": "- "}
 
 def render_markdown(document: Document) -> str:
     """The document; nothing in its values can become markup."""
-    return "\n\n".join(_block(block) for block in document.wide())
+    return "\n\n".join(markdown_block(block) for block in document.wide())
 
 
-def _block(block: Block) -> str:
+def markdown_block(block: Block) -> str:
     """One block."""
     match block:
         case Heading(text):
