@@ -179,7 +179,7 @@ def render(value: DriftReport | Explanation | Runs, format: str = "text") -> str
         case DriftReport():
             return write_document(drift.drift_document(value), format)
         case Explanation():
-            return explain.render(value, format)
+            return write_document(explain.explanation_document(value), format)
         case Runs():
             return leaderboard.table(list(value), value.benchmark, convention="cmteb", format=format, tasks=False, against=None)
     raise RequestError(f"render takes what check, explain and load_runs give, found {type(value).__name__}")

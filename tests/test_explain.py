@@ -21,7 +21,8 @@ from harness.core.records import RowHeader, TaskRecord, write_manifest, write_re
 from harness.read.explain import effects
 from harness.read.explain.build import Explanation, explain
 from harness.read.explain.effects import Effect, average_effect, holm, judge, task_effect
-from harness.show.explain import as_json, points, render
+from harness.show.explain import explanation_document, points
+from harness.show.form import write_document
 
 QUERIES = BENCHMARK.task("CovidRetrieval")
 PAIRS = BENCHMARK.task("STSB")
@@ -175,12 +176,12 @@ class TestPairs:
         told = self.told(tmp_path, HEADER, replace(HEADER, dim=128), replace(HEADER, dim=128, dtype="bfloat16"))
         assert [str(comparison.pair.factors[0]) for comparison in told.comparisons] == ["dim 1792 -> 128", "dtype float16 -> bfloat16"]
         assert [[factor.name for factor in pair.factors] for pair in told.unattributed] == [["dtype", "dim"]]
-        assert "[1] and [3]: dtype, dim" in render(told, "text")
+        assert "[1] and [3]: dtype, dim" in write_document(explanation_document(told), "text")
 
     def test_a_repetition_is_compared_as_one(self, tmp_path: Path) -> None:
         told = self.told(tmp_path, HEADER, HEADER)
         assert told.comparisons[0].pair.factors == ()
-        assert "repetition, no setting differs" in render(told, "text")
+        assert "repetition, no setting differs" in write_document(explanation_document(told), "text")
 
     @pytest.mark.parametrize(
         ("changed", "factor"),
@@ -206,7 +207,7 @@ class TestPairs:
         pair = told.comparisons[0].pair
         assert [str(factor) for factor in pair.factors] == ["dtype float16 -> bfloat16"]
         assert pair.beside == ("source.commit: abc -> def", "model.attention: flash -> math")
-        assert "also differs: source.commit: abc -> def" in render(told, "text")
+        assert "also differs: source.commit: abc -> def" in write_document(explanation_document(told), "text")
 
 
 MANIFEST: dict[str, dict[str, Any]] = {
@@ -234,7 +235,7 @@ class TestComparisons:
         verdicts = {effect.of: effect.verdict for effect in (*comparison.averages, *comparison.tasks)}
         assert verdicts == {"Average": "effect", "CovidRetrieval": "effect", "STSB": "none found"}
         assert [(move.index, move.key) for move in comparison.moved["CovidRetrieval"][:2]] == [(250, "q250"), (17, "q17")]
-        text = " ".join(render(told, "text").split())
+        text = " ".join(write_document(explanation_document(told), "text").split())
         effect = next(effect for effect in comparison.tasks if effect.of == "CovidRetrieval")
         low, high = (points(end, effect.error) for end in effect.interval or ())
         assert f"by {points(effect.difference, effect.error)} points (95 % interval {low} to {high})" in text
@@ -281,12 +282,12 @@ class TestComparisons:
     def test_all_forms_tell_the_same(self, tmp_path: Path) -> None:
         rng = np.random.default_rng(9)
         told = two_runs(tmp_path, {"CovidRetrieval": queries(rng.random(30))}, {"CovidRetrieval": queries(rng.random(30))})
-        plain = json.loads(render(told, "json"))
-        assert plain == json.loads(json.dumps(as_json(told)))
+        plain = json.loads(write_document(explanation_document(told), "json"))
+        assert plain == json.loads(json.dumps(explanation_document(told).data()))
         effect = told.comparisons[0].tasks[0]
         assert plain["comparisons"][0]["tasks"][0]["interval"] == list(effect.interval or ())
-        assert "| CovidRetrieval | ndcg_at_10 | 30 queries |" in render(told, "md")
-        assert all(len(line) <= 100 or str(tmp_path) in line for line in render(told, "text").splitlines())
+        assert "| CovidRetrieval | ndcg_at_10 | 30 queries |" in write_document(explanation_document(told), "md")
+        assert all(len(line) <= 100 or str(tmp_path) in line for line in write_document(explanation_document(told), "text").splitlines())
 
 
 class TestPrintedRows:
@@ -306,7 +307,7 @@ class TestPrintedRows:
         assert len(told.unattributed) == 15 - 7
         shares = next(effect.shares for effect in told.printed if str(effect.pair.factors[0]) == "max_len 768 -> 512")
         assert shares["Retrieval"] == pytest.approx(0.45 * 8 / 35)
-        text = " ".join(render(told, "text").split())
+        text = " ".join(write_document(explanation_document(told), "text").split())
         assert "All 6 rows lie within 0.16 points of each other in Average (68.91 to 69.07)" in text
         assert "gpu was varied at one setting only (dtype bfloat16, max_len 1024, dim 1792)" in text
         assert "dim is the same in all rows (1792): nothing can be said of it" in text
@@ -321,7 +322,9 @@ class TestPrintedRows:
         assert left_out + metrics == pytest.approx(mteb2.moved(plain)["Average"], abs=0.01)
         assert min(abs(left_out), abs(metrics)) > 0.16
         assert mteb2.tasks == 31
-        assert "mteb2_31 has 4 tasks left out +0.24 and other metrics -0.35" in " ".join(render(told, "text").split())
+        assert "mteb2_31 has 4 tasks left out +0.24 and other metrics -0.35" in " ".join(
+            write_document(explanation_document(told), "text").split()
+        )
 
 
 def test_one_run_is_nothing_to_compare(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from harness.evaluate.plan.planning import make_plan
 from harness.evaluate.plan.values import Plan, RunPlan
 from harness.evaluate.progress import Silent
 from harness.evaluate.runner import Outcome, execute
-from harness.show.plan import plan_document, plan_json
+from harness.show.plan import plan_document
 from harness.show.text import TERMINAL_WIDTH, render_text
 
 BENCHMARK = load_benchmark()
@@ -283,7 +283,7 @@ def test_the_card_is_planned_for_a_gpu_that_is_not_here_from_statistics(tmp_path
     assert list(tmp_path.iterdir()) == []
     for text in (render_text(plan_document(sweep)), render_text(plan_document(Plan(runs=(long,))))):
         assert max(map(display_width, text.splitlines())) <= TERMINAL_WIDTH
-    assert json.loads(json.dumps(plan_json(sweep), allow_nan=False))["runs"][1]["flops"] == 0
+    assert json.loads(json.dumps(plan_document(sweep).data(), allow_nan=False))["runs"][1]["flops"] == 0
 
 
 @pytest.mark.usefixtures("no_hub")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from harness.core.words import SHORT_TYPES
 from harness.read.explain.build import Comparison, Explanation
 from harness.read.explain.definitions import PLAIN, Defined
 from harness.read.explain.effects import LEVEL, MEAN, POWER, RESAMPLES, SEED, Effect
@@ -13,21 +12,21 @@ from harness.read.explain.moved import UNITS, counted
 from harness.read.explain.pairs import Pair, Subject
 from harness.read.explain.printed import ROUNDING, PrintedEffect, never_varied, span
 from harness.read.leaderboard import printed
-from harness.show.form import Block, Column, Document, Grid, Heading, Sentences, write_document
+from harness.show.form import Block, Column, Document, Heading, Sentences, grid, number_columns, plain_columns, type_columns
 
 _RANDOM = ("Classification", "Clustering")
 """The types whose protocol draws at random: training texts, k-means starts (docs/protocol.md)."""
 
 
-def render(told: Explanation, format: str) -> str:  # noqa: A002  the option's name
-    """The explanation in that format, without a newline at the end."""
-    return write_document(Document(blocks=lambda: blocks(told), data=lambda: as_json(told)), format)
-
-
-def blocks(told: Explanation) -> Iterator[Block]:
+def explanation_document(told: Explanation) -> Document:
     """The whole explanation, in the order in which it is read."""
+    return Document(blocks=lambda: _blocks(told), data=lambda: _values(told))
+
+
+def _blocks(told: Explanation) -> Iterator[Block]:
     yield Heading("What is compared")
-    yield Sentences(tuple(_subject(subject) for subject in told.subjects), "list")
+    places = ((each, f"in {each.run.path}" if each.run else "as printed") for each in told.subjects)
+    yield Sentences(tuple(f"[{each.number}] {each.setting}, {where}" for each, where in places), "list")
     for comparison in told.comparisons:
         yield from _comparison(comparison)
     if told.printed_subjects:
@@ -35,7 +34,8 @@ def blocks(told: Explanation) -> Iterator[Block]:
     if told.unattributed:
         yield Heading("Not attributed")
         yield Sentences(("These differ in several settings, so a difference in score can't be put down to one:",))
-        yield Sentences(tuple(_unattributed(pair) for pair in told.unattributed), "list")
+        factors = ((pair, ", ".join(factor.name for factor in pair.factors)) for pair in told.unattributed)
+        yield Sentences(tuple(f"[{pair.before.number}] and [{pair.after.number}]: {names}" for pair, names in factors), "list")
     if told.definitions:
         yield from _definitions(told)
     yield Heading("How to read this")
@@ -55,11 +55,6 @@ def points(value: float, error: float | None, *, sign: bool = True) -> str:
     return text.replace("-", "+") if text.startswith("-") and not float(text) else text
 
 
-def _subject(subject: Subject) -> str:
-    where = f"in {subject.run.path}" if subject.run else "as printed"
-    return f"[{subject.number}] {subject.setting}, {where}"
-
-
 def _comparison(comparison: Comparison) -> Iterator[Block]:
     pair = comparison.pair
     yield Heading(pair_title(pair))
@@ -67,7 +62,7 @@ def _comparison(comparison: Comparison) -> Iterator[Block]:
     if not effects:
         yield Sentences(("no task was scored in both runs",))
     else:
-        yield Grid(_COLUMNS, tuple(_row(effect) for effect in effects))
+        yield grid(_COLUMNS, map(_row, effects))
         yield Sentences(tuple(_findings(pair, effects)), "list")
     notes = [*(f"{task}: not compared, {why}" for task, why in comparison.left_out.items())]
     notes += [f"{task}: no interval, {why}" for task, why in comparison.unsure.items()]
@@ -77,25 +72,21 @@ def _comparison(comparison: Comparison) -> Iterator[Block]:
     rows = [row for task in comparison.moved for row in _moved(task, comparison)]
     if rows:
         yield Heading(f"Examples that {pair.factors[0].name if pair.factors else 'the repetition'} moved most")
-        yield Grid(_MOVED_COLUMNS, tuple(rows))
+        yield grid(_MOVED_COLUMNS, rows)
 
 
 _COLUMNS = (
     Column(title="Of", short="Of", shrinks_to=16),
     Column(title="Metric", short="Metric", shrinks_to=10),
-    Column(title="Examples", short="Examples", numeric=True),
-    Column(title="Before", short="Before", numeric=True),
-    Column(title="After", short="After", numeric=True),
+    *number_columns("Examples", "Before", "After"),
     Column(title="Difference", short="Diff", numeric=True),
-    Column(title="95 % interval", short="95 % interval"),
-    Column(title="Verdict", short="Verdict"),
+    *plain_columns("95 % interval", "Verdict"),
 )
 _MOVED_COLUMNS = (
     Column(title="Task", short="Task", shrinks_to=12),
-    Column(title="Example", short="Example"),
+    *plain_columns("Example"),
     Column(title="Measure", short="Measure", shrinks_to=12),
-    Column(title="Before", short="Before", numeric=True),
-    Column(title="After", short="After", numeric=True),
+    *number_columns("Before", "After"),
     Column(title="About", short="About", shrinks_to=20),
 )
 
@@ -152,17 +143,11 @@ def _value(value: float) -> str:
     return f"{value:g}" if value >= 1 else f"{value:.4g}"
 
 
-def _unattributed(pair: Pair) -> str:
-    return f"[{pair.before.number}] and [{pair.after.number}]: {', '.join(factor.name for factor in pair.factors)}"
-
-
 def _printed(told: Explanation) -> Iterator[Block]:
-    subjects = told.printed_subjects
     yield Heading("Rows known only as printed")
     titles = ["Average", *(key for key in (told.printed[0].differences if told.printed else {}) if key != "Average")]
     if told.printed:
-        columns = [Column(title="Rows", short="Rows"), Column(title="Setting", short="Setting", shrinks_to=24)]
-        columns += [Column(title=key, short=SHORT_TYPES.get(key, key), numeric=True) for key in titles]
+        columns = [*plain_columns("Rows"), Column(title="Setting", short="Setting", shrinks_to=24), *type_columns(titles)]
         rows = [
             (
                 f"[{effect.pair.before.number}] -> [{effect.pair.after.number}]",
@@ -171,15 +156,9 @@ def _printed(told: Explanation) -> Iterator[Block]:
             )
             for effect in told.printed
         ]
-        yield Grid(tuple(columns), tuple(rows))
-    yield Sentences(tuple(_printed_findings(told)), "list")
-    low, high = span(subjects)
-    yield Sentences(tuple(_printed_limits(told, low, high)), "list")
-
-
-def _printed_findings(told: Explanation) -> Iterator[str]:
-    for effect in told.printed:
-        yield f"{pair_title(effect.pair)}, at {effect.elsewhere}: {_carried(effect)}"
+        yield grid(columns, rows)
+    yield Sentences(tuple(f"{pair_title(each.pair)}, at {each.elsewhere}: {_carried(each)}" for each in told.printed), "list")
+    yield Sentences(tuple(_printed_limits(told, *span(told.printed_subjects))), "list")
 
 
 def _carried(effect: PrintedEffect) -> str:
@@ -229,9 +208,10 @@ def _definitions(told: Explanation) -> Iterator[Block]:
     moves = [(defined, _moved_by(defined, told)) for defined in told.definitions]
     shown = [defined for defined, moved in moves if moved or defined.convention == PLAIN]
     keys = list(dict.fromkeys(key for defined in shown for key in defined.values))
-    columns = [Column(title=title, short=title, numeric=title == "Tasks") for title in ("Run", "Convention", "Tasks")]
-    columns += [Column(title=key, short=SHORT_TYPES.get(key, key), numeric=True) for key in keys]
-    yield Grid(tuple(columns), tuple(_defined_row(defined, keys) for defined in shown))
+    rows = (
+        (f"[{each.subject.number}]", each.convention, str(each.tasks), *(printed(each.values.get(key)) for key in keys)) for each in shown
+    )
+    yield grid((*plain_columns("Run", "Convention"), *number_columns("Tasks"), *type_columns(keys)), rows)
     lines = []
     for defined, moved in moves:
         if moved:
@@ -244,11 +224,6 @@ def _definitions(told: Explanation) -> Iterator[Block]:
         lines.append(f"No average moves under {same}.")
     lines += [f"{name}: {about}" for name, about in {each.convention: each.about for each in shown}.items()]
     yield Sentences(tuple(lines), "list")
-
-
-def _defined_row(defined: Defined, keys: Sequence[str]) -> tuple[str, ...]:
-    averages = (printed(defined.values.get(key)) for key in keys)
-    return (f"[{defined.subject.number}]", defined.convention, str(defined.tasks), *averages)
 
 
 def _moved_by(defined: Defined, told: Explanation) -> dict[str, float]:
@@ -280,7 +255,7 @@ def _legend(told: Explanation) -> Iterator[str]:
         yield "An example is told by its place in the data, from 0, and the digest of its texts or its query's id; texts are not kept."
 
 
-def as_json(told: Explanation) -> dict[str, Any]:
+def _values(told: Explanation) -> dict[str, Any]:
     """All numbers of the explanation, unrounded."""
     return {
         "benchmark": told.benchmark.name,
@@ -300,9 +275,9 @@ def as_json(told: Explanation) -> dict[str, Any]:
 
 
 def _plain_subject(subject: Subject) -> dict[str, Any]:
-    told = {name: getattr(subject.header, name) for name in ("model", "gpu", "dtype", "dim", "max_len")}
+    setting = {name: getattr(subject.header, name) for name in ("model", "gpu", "dtype", "dim", "max_len")}
     where = subject.run.path if subject.run else subject.row.path if subject.row else None
-    return {"number": subject.number, **told, "path": str(where), "printed_only": subject.run is None}
+    return {"number": subject.number, **setting, "path": str(where), "printed_only": subject.run is None}
 
 
 def _pair(pair: Pair) -> dict[str, Any]:
@@ -313,18 +288,12 @@ def _pair(pair: Pair) -> dict[str, Any]:
 def _plain_comparison(comparison: Comparison) -> dict[str, Any]:
     return {
         **_pair(comparison.pair),
-        "tasks": [_effect(effect) for effect in comparison.tasks],
-        "averages": [_effect(effect) for effect in comparison.averages],
+        **{name: [_plain_effect(effect) for effect in getattr(comparison, name)] for name in ("tasks", "averages")},
         "moved": {task: [vars(move) for move in moves] for task, moves in comparison.moved.items()},
-        "left_out": dict(comparison.left_out),
-        "unsure": dict(comparison.unsure),
+        **{name: dict(getattr(comparison, name)) for name in ("left_out", "unsure")},
     }
 
 
-def _effect(effect: Effect) -> dict[str, Any]:
-    interval = effect.interval
-    return {
-        **{name: value for name, value in vars(effect).items() if name != "freedom"},
-        "difference": effect.difference,
-        "interval": None if interval is None else list(interval),
-    }
+def _plain_effect(effect: Effect) -> dict[str, Any]:
+    own = {name: value for name, value in vars(effect).items() if name != "freedom"}
+    return {**own, "difference": effect.difference, "interval": list(effect.interval) if effect.interval else None}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from harness.core.plugins import Seam
+from harness.core.words import SHORT_TYPES
 
 Style = Literal["plain", "list", "notes", "numbered", "verbatim"]
 """How sentences are set: one below the other, with bullets, as the notes under a table, with numbers, or not wrapped at all."""
@@ -73,6 +74,11 @@ def plain_columns(*titles: str) -> tuple[Column, ...]:
 def number_columns(*titles: str) -> tuple[Column, ...]:
     """Columns of numbers."""
     return tuple(Column(title=title, short=title, numeric=True) for title in titles)
+
+
+def type_columns(types: Iterable[str]) -> tuple[Column, ...]:
+    """Columns of the averages of types of task."""
+    return tuple(Column(title=key, short=SHORT_TYPES.get(key, key), numeric=True) for key in types)
 
 
 @dataclass(frozen=True, kw_only=True)

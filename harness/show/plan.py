@@ -8,9 +8,10 @@ from typing import Any
 
 from harness.core.words import duration
 from harness.evaluate.plan.values import Amount, Plan, RunPlan, TaskPlan
-from harness.show.form import Block, Column, Document, Grid, Sentences
+from harness.show.form import Block, Column, Document, Sentences, grid, number_columns, plain_columns
 
 _UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+_STATES = ("done", "shared", "open", "no data")
 _APPROXIMATE = ("modelled", "characters")
 _LEGEND = (
     "texts and tokens: of the distinct texts, after cutting. stored: sequences found in the store, or put there before. left: what must "
@@ -19,43 +20,37 @@ _LEGEND = (
 
 
 def plan_document(plan: Plan) -> Document:
-    """The tasks of a run, or the runs of a sweep; below, the totals, what can't be done here, and what to know of the figures."""
+    """The tasks of a run, or the runs of a sweep; below, the totals, what can't be done here, and what to know of the figures.
+
+    Its data has FLOP, bytes and seconds as numbers, null where unknown.
+    """
     return Document(
         blocks=lambda: _run_blocks(plan.runs[0]) if len(plan.runs) == 1 else _sweep_blocks(plan),
-        data=lambda: plan_json(plan),
+        data=lambda: {
+            "flops": plan.flops,
+            "alone_flops": plan.alone_flops,
+            "seconds": _sum_seconds(plan.runs),
+            "vector_bytes": sum(run.vector_bytes for run in plan.runs),
+            "runs": [_run_values(run) for run in plan.runs],
+        },
     )
 
 
-def plan_json(plan: Plan) -> dict[str, Any]:
-    """Plain values: FLOP, bytes and seconds as numbers, null where unknown."""
-    return {
-        "flops": plan.flops,
-        "alone_flops": plan.alone_flops,
-        "seconds": _sum_seconds(plan.runs),
-        "vector_bytes": sum(run.vector_bytes for run in plan.runs),
-        "runs": [_run_json(run) for run in plan.runs],
-    }
-
-
-def _run_json(run: RunPlan) -> dict[str, Any]:
-    counters = {key: value for key, value in asdict(run.cost).items() if not key.endswith("_seconds")}
+def _run_values(run: RunPlan) -> dict[str, Any]:
+    spec = run.spec
     return {
         "overrides": list(run.overrides),
-        "folder": str(run.spec.folder),
-        "model": run.spec.model.name,
-        "gpu": run.spec.gpu.name,
-        "dtype": run.spec.dtype,
-        "max_len": run.spec.max_len,
-        "dim": run.spec.dim,
-        "counters": counters,
+        "folder": str(spec.folder),
+        "model": spec.model.name,
+        "gpu": spec.gpu.name,
+        **{name: getattr(spec, name) for name in ("dtype", "max_len", "dim")},
+        "counters": {key: value for key, value in asdict(run.cost).items() if not key.endswith("_seconds")},
         "flops": run.cost.flops,
         "alone_flops": run.alone_flops,
         "seconds": run.seconds,
         "rate": asdict(run.rate),
-        "vector_bytes": run.vector_bytes,
-        "data_bytes": run.data_bytes,
-        "obstacles": list(run.obstacles),
-        "notes": list(run.notes),
+        **{name: getattr(run, name) for name in ("vector_bytes", "data_bytes")},
+        **{name: list(getattr(run, name)) for name in ("obstacles", "notes")},
         "tasks": [asdict(task) for task in run.tasks],
     }
 
@@ -64,89 +59,77 @@ def _run_blocks(run: RunPlan) -> list[Block]:
     spec = run.spec
     dim = "all dimensions" if spec.dim is None else f"dim {spec.dim}"
     head = f"{spec.model.name} on {spec.gpu.name}, {spec.dtype}, max_len {spec.max_len}, {dim}: {spec.folder}"
-    tokens, flops = _unit(max(_tokens(run), default=0)), _unit(run.cost.flops)
-    titles = ("task", "state", "texts", f"{tokens[1]}tokens", "stored", "left", f"{tokens[1]}tokens", f"{flops[1]}FLOP", "time")
-    columns = [Column(title=title, short=title, numeric=place > 1) for place, title in enumerate(titles)]
+    whole, texts, done = run.left, sum(task.texts for task in run.tasks), sum(task.tokens for task in run.tasks)
+    tokens, flops = _unit(max(done, whole.tokens)), _unit(run.cost.flops)
+    columns = plain_columns("task", "state")
+    columns += number_columns("texts", f"{tokens[1]}tokens", "stored", "left", f"{tokens[1]}tokens", f"{flops[1]}FLOP", "time")
     lines = [_task_line(run, task, tokens[0], flops[0]) for task in run.tasks]
-    whole = run.left
     if run.fill_flops:
-        lines.append(["filling", "", "", "", "", "", "", _scaled(run.fill_flops, flops[0]), _time(run, run.fill_flops)])
+        lines.append(["filling", *[""] * 6, _scaled(run.fill_flops, flops[0]), _time(run, run.fill_flops)])
     total = [
-        *(f"{len(run.tasks)} task{'s' if len(run.tasks) > 1 else ''}", ""),
-        *(_texts(sum(task.texts for task in run.tasks), run.tasks), _scaled(sum(task.tokens for task in run.tasks), tokens[0])),
+        *(f"{len(run.tasks)} task{'s' if len(run.tasks) > 1 else ''}", "", _texts(texts, run.tasks), _scaled(done, tokens[0])),
         *(f"{sum(task.stored for task in run.tasks):,}", _texts(whole.texts, run.tasks), _scaled(whole.tokens, tokens[0])),
         *(_scaled(run.cost.flops, flops[0]), duration(run.seconds)),
     ]
-    return [Sentences((head,)), _grid(columns, [*lines, total]), _below([run], _summary(run))]
+    return [Sentences((head,)), grid(columns, [*lines, total]), _below([run], _summary(run))]
 
 
 def _sweep_blocks(plan: Plan) -> list[Block]:
     tokens, flops = _unit(max(run.left.tokens for run in plan.runs)), _unit(plan.alone_flops)
-    titles = ("run", "done", "shared", "open", "no data", "left", f"{tokens[1]}tokens", f"{flops[1]}FLOP", "alone", "time")
-    columns = [Column(title=title, short=title, numeric=place > 0, shrinks_to=None if place else 20) for place, title in enumerate(titles)]
+    columns = [Column(title="run", short="run", shrinks_to=20), *number_columns(*_STATES, "left")]
+    columns += number_columns(f"{tokens[1]}tokens", f"{flops[1]}FLOP", "alone", "time")
+    common = set.intersection(*(set(run.overrides) for run in plan.runs))
+
+    def line(name: str, counts: Iterable[str], runs: Sequence[RunPlan]) -> list[str]:
+        left, both = sum((run.left for run in runs), Amount()), Plan(runs=tuple(runs))
+        texts = _texts(left.texts, [task for run in runs for task in run.tasks])
+        work = (_scaled(left.tokens, tokens[0]), _scaled(both.flops, flops[0]), _scaled(both.alone_flops, flops[0]))
+        return [name, *counts, texts, *work, duration(_sum_seconds(runs))]
+
     lines = []
-    for run, name in zip(plan.runs, _varying(plan.runs), strict=True):
-        states = [task.state for task in run.tasks]
-        lines.append(
-            [
-                *(name, *(str(states.count(state)) for state in ("done", "shared", "open", "no data"))),
-                *(_texts(run.left.texts, run.tasks), _scaled(run.left.tokens, tokens[0])),
-                *(_scaled(run.cost.flops, flops[0]), _scaled(run.alone_flops, flops[0]), duration(run.seconds)),
-            ]
-        )
-    left = sum((run.left for run in plan.runs), Amount())
-    lines.append(
-        [
-            *(f"{len(plan.runs)} runs", "", "", "", ""),
-            *(_texts(left.texts, [task for run in plan.runs for task in run.tasks]), _scaled(left.tokens, tokens[0])),
-            *(_scaled(plan.flops, flops[0]), _scaled(plan.alone_flops, flops[0]), duration(_sum_seconds(plan.runs))),
-        ]
-    )
-    return [_grid(columns, lines), _below(plan.runs, _sweep_summary(plan))]
+    for run in plan.runs:
+        name = " ".join(text for text in run.overrides if text not in common) or "as asked"
+        lines.append(line(name, (str(sum(task.state == state for task in run.tasks)) for state in _STATES), [run]))
+    lines.append(line(f"{len(plan.runs)} runs", [""] * len(_STATES), plan.runs))
+    return [grid(columns, lines), _below(plan.runs, _sweep_summary(plan))]
 
 
 def _task_line(run: RunPlan, task: TaskPlan, tokens: float, flops: float) -> list[str]:
     if task.basis == "unknown":
-        return [task.task, task.state, *(["unknown"] * 7 if task.state == "open" else [""] * 7)]
+        return [task.task, task.state, *["unknown" if task.state == "open" else ""] * 7]
     known = [task.task, task.state, _texts(task.texts, [task]), _scaled(task.tokens, tokens)]
     if task.state != "open":
-        return [*known, "", "", "", "", ""]
+        return [*known, *[""] * 5]
     left = task.left
-    return [
-        *known,
-        *(f"{task.stored:,}", _texts(left.texts, [task]), _scaled(left.tokens, tokens)),
-        *(_scaled(left.flops, flops), _time(run, left.flops)),
-    ]
+    work = (_scaled(left.tokens, tokens), _scaled(left.flops, flops), _time(run, left.flops))
+    return [*known, f"{task.stored:,}", _texts(left.texts, [task]), *work]
 
 
 def _summary(run: RunPlan) -> list[str]:
-    states = [task.state for task in run.tasks]
-    told = [f"{states.count(state)} {state}" for state in ("done", "shared", "open", "no data") if state in states]
+    states: list[str] = [task.state for task in run.tasks]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in _STATES if state in states)
     if not run.left.texts and not run.unknown:
-        return [f"{', '.join(told)}: nothing is left to encode" + ("" if "open" in states else ", nor to score")]
-    seconds = run.seconds
-    hours = "unknown" if seconds is None else f"{seconds / 3600:.2f}"
+        return [f"{counts}: nothing is left to encode" + ("" if "open" in states else ", nor to score")]
     work = f"{run.cost.forwards:,} forward passes, {_short(run.cost.tokens)}tokens through the model, {_short(run.cost.flops)}FLOP"
-    return [
-        f"{', '.join(told)}. Left: {work}, {run.spec.gpu.name} hours: {hours}",
-        f"Rate: {run.rate.told}",
-        f"Disk: {_short(run.vector_bytes)}B of vectors" + (f", {_short(run.data_bytes)}B of data at most" if run.data_bytes else ""),
-    ]
+    left = f"{counts}. Left: {work}, {run.spec.gpu.name} hours: {_hours(run.seconds)}"
+    return [left, f"Rate: {run.rate.told}", _disk([run])]
 
 
 def _sweep_summary(plan: Plan) -> list[str]:
     if not any(run.left.texts or run.unknown for run in plan.runs):
         return ["nothing is left to encode"]
-    seconds = _sum_seconds(plan.runs)
-    hours = "unknown" if seconds is None else f"{seconds / 3600:.2f}"
     ratio = f"; each run by itself {_short(plan.alone_flops)}FLOP, {plan.alone_flops / plan.flops:.2f} times as much" if plan.flops else ""
-    rates = dict.fromkeys(f"{run.spec.gpu.name} {run.spec.dtype}: {run.rate.told}" for run in plan.runs)
-    return [
-        f"Together {_short(plan.flops)}FLOP{ratio}. Hours: {hours}",
-        *(f"Rate of {rate}" for rate in rates),
-        f"Disk: {_short(sum(run.vector_bytes for run in plan.runs))}B of vectors"
-        + (f", {_short(data)}B of data at most" if (data := max(run.data_bytes for run in plan.runs)) else ""),
-    ]
+    rates = dict.fromkeys(f"Rate of {run.spec.gpu.name} {run.spec.dtype}: {run.rate.told}" for run in plan.runs)
+    return [f"Together {_short(plan.flops)}FLOP{ratio}. Hours: {_hours(_sum_seconds(plan.runs))}", *rates, _disk(plan.runs)]
+
+
+def _hours(seconds: float | None) -> str:
+    return "unknown" if seconds is None else f"{seconds / 3600:.2f}"
+
+
+def _disk(runs: Sequence[RunPlan]) -> str:
+    data = max(run.data_bytes for run in runs)
+    return f"Disk: {_short(sum(run.vector_bytes for run in runs))}B of vectors" + (f", {_short(data)}B of data at most" if data else "")
 
 
 def _below(runs: Sequence[RunPlan], summary: Sequence[str]) -> Sentences:
@@ -155,20 +138,6 @@ def _below(runs: Sequence[RunPlan], summary: Sequence[str]) -> Sentences:
     notes = dict.fromkeys(text for run in runs for text in run.notes)
     lines = [*summary, *(f"Can't run here: {text}" for text in obstacles), *(f"Note: {text}" for text in notes), _LEGEND]
     return Sentences(tuple(lines))
-
-
-def _grid(columns: Sequence[Column], lines: Iterable[Sequence[str]]) -> Grid:
-    return Grid(tuple(columns), tuple(map(tuple, lines)))
-
-
-def _varying(runs: Sequence[RunPlan]) -> list[str]:
-    """What each run is called: its overrides but for those that all have."""
-    common = set.intersection(*(set(run.overrides) for run in runs))
-    return [" ".join(text for text in run.overrides if text not in common) or "as asked" for run in runs]
-
-
-def _tokens(run: RunPlan) -> Iterable[int]:
-    return (sum(task.tokens for task in run.tasks), run.left.tokens)
 
 
 def _texts(number: int, tasks: Iterable[TaskPlan]) -> str:
