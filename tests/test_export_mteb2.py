@@ -213,6 +213,17 @@ def test_a_revision_that_is_not_stated_has_mtebs_name_for_it(tmp_path: Path) -> 
     assert again.records["STSB"].dataset_revision is None
 
 
+@pytest.mark.parametrize("content", ["[" * 100_000, "[1]", '{"harness"'])
+def test_a_damaged_file_in_the_place_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str) -> None:
+    write_run(tmp_path / "a", {"STSB": 0.5})
+    assert export(tmp_path / "a", tmp_path / "out") == 0
+    (damaged,) = (tmp_path / "out").rglob("STSB.json")
+    damaged.write_text(content, encoding="utf-8")
+    assert export(tmp_path / "a", tmp_path / "out") == 2
+    assert "STSB.json is not of this run" in capsys.readouterr().err
+    assert damaged.read_text(encoding="utf-8") == content
+
+
 def test_one_place_holds_one_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path / "a", {"STSB": 0.5})
     write_run(tmp_path / "b", {"TNews": 0.5}, header=replace(HEADER, max_len=256))

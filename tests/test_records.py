@@ -8,12 +8,25 @@ import sys
 from pathlib import Path
 
 import pytest
-from runs import manifest_of
+from runs import PUBLISHED, ROOT, manifest_of
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import InputError, MachineError
 from harness.core.files import atomic_write, write_json
-from harness.core.records import Made, RowHeader, TaskRecord, find_runs, read_record, read_run, write_failure, write_manifest, write_record
+from harness.core.records import (
+    MANIFEST,
+    Made,
+    Manifest,
+    RowHeader,
+    TaskRecord,
+    find_runs,
+    read_manifest,
+    read_record,
+    read_run,
+    write_failure,
+    write_manifest,
+    write_record,
+)
 
 BENCHMARK = load_benchmark()
 AFQMC = BENCHMARK.task("AFQMC")
@@ -42,6 +55,37 @@ def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
     path = write_record(tmp_path, record())
     assert read_record(path, AFQMC) == record()
     assert read_record(path, AFQMC).main_score(AFQMC) == 0.25
+
+
+@pytest.mark.parametrize("folder", [PUBLISHED, *find_runs(ROOT / "results" / "baselines")], ids=lambda folder: folder.name)
+def test_committed_files_are_written_again_as_they_are(tmp_path: Path, folder: Path) -> None:
+    run = read_run(folder, BENCHMARK)
+    write_manifest(tmp_path, run.manifest)
+    for each in run.records.values():
+        write_record(tmp_path, each)
+    assert len(run.records) == 35
+    for path in tmp_path.glob("*.json"):
+        assert path.read_bytes() == (folder / path.name).read_bytes(), path.name
+
+
+def test_keys_that_this_version_does_not_know_stay_in_their_place(tmp_path: Path) -> None:
+    write_manifest(tmp_path, Manifest(header=HEADER))
+    raw = json.loads((tmp_path / MANIFEST).read_text(encoding="utf-8")) | {"future": {"key": [1, "two"]}}
+    write_json(tmp_path / MANIFEST, raw)
+    write_manifest(tmp_path, read_manifest(tmp_path))
+    assert json.loads((tmp_path / MANIFEST).read_text(encoding="utf-8")) == raw
+
+
+def test_a_long_value_is_not_quoted_whole(tmp_path: Path) -> None:
+    path = write_record(tmp_path, record())
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    raw["harness"]["data"] = {"verdict": "x" * 10**6}
+    write_json(path, raw)
+    with pytest.raises(
+        InputError, match=r"AFQMC.json is no record of AFQMC \(Invalid enum value 'xxx.* \.\.\. .*\$\.data\.verdict"
+    ) as caught:
+        read_record(path, AFQMC)
+    assert len(str(caught.value)) < 1000
 
 
 def test_metrics_of_a_multilingual_task_are_found_under_its_language(tmp_path: Path) -> None:

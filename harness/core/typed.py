@@ -50,14 +50,20 @@ def convert(raw: Any, kind: type[T]) -> T:
     try:
         made = msgspec.convert({key: value for key, value in raw.items() if key not in extra} if extra else raw, kind)
     except (msgspec.MsgspecError, RecursionError, OverflowError) as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(_short(str(error))) from error
     return replace(made, extra=extra) if extra else made  # type: ignore[type-var]
 
 
+def _short(message: str) -> str:
+    """The message without the middle of a long value that it quotes: the place in the file stands at its end."""
+    return message if len(message) <= 300 else f"{message[:150]} ... {message[-150:]}"
+
+
 def plain(value: Any) -> dict[str, Any]:
-    """A dataclass as `convert` takes it: plain values, tuples as lists, `extra` beside the others."""
+    """A dataclass as `convert` takes it: plain values, tuples as lists, `extra` beside the others. What a file left out stays left out."""
     made: dict[str, Any] = msgspec.to_builtins(value)
-    return {**made, **made.pop("extra")} if "extra" in made else made
+    extra: dict[str, Any] = made.pop("extra", {})
+    return made | extra
 
 
 def read_object(path: Path, *, what: str, remedy: str, schema: int | None = None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 
 from harness.core.config import check_overrides, hydra_on_configs
 from harness.core.errors import HarnessError, RequestError
+from harness.core.files import write_json
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.evaluation import Progress
 from harness.evaluate.here import resolve_here
@@ -90,7 +91,7 @@ class _Jobs:
             outcome["error"] = str(error)
         except Exception:  # noqa: BLE001  the job boundary: the others go on
             outcome["error"] = traceback.format_exc()
-        (Path(settings.runtime.output_dir) / _OUTCOME).write_text(json.dumps(outcome), encoding="utf-8")
+        write_json(Path(settings.runtime.output_dir) / _OUTCOME, outcome)
 
 
 @functools.cache

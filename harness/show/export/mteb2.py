@@ -7,7 +7,6 @@ two compute a metric in different ways (docs/protocol.md) the file keeps the nam
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from harness.core.files import write_json
 from harness.core.fingerprint import Fingerprint
 from harness.core.records import Run, flat_metrics, made_json
 from harness.core.tasks import TaskSpec, TaskType
+from harness.core.typed import parse
 from harness.read.imports import META, SELF_REPORTED
 from harness.show.export.selection import OTHER_DATA, Exported, Selection
 
@@ -189,7 +189,7 @@ def _folder_name(name: str, what: str) -> str:
 def _refuse_other_run(place: Path, run: Mapping[str, Any]) -> None:
     for path in _results(place):
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))["harness"]["exported"]
+            found = parse(path.read_bytes())["harness"]["exported"]
         except (OSError, ValueError, KeyError, TypeError):
             found = None
         if found != run:
