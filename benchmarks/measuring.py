@@ -76,9 +76,9 @@ def say_machine() -> None:
 
 
 def real_data() -> Path | None:
-    """The folder of real evaluation data: `CMTEB_DATA`, or the default beside the project where there is one."""
-    folder = Path(os.environ.get("CMTEB_DATA", ROOT.parent / "shared" / "cmteb-real"))
-    return folder if folder.is_dir() else None
+    """The folder of real evaluation data that `CMTEB_DATA` names; None where it names none."""
+    named = os.environ.get("CMTEB_DATA")
+    return Path(named) if named and Path(named).is_dir() else None
 
 
 @contextmanager

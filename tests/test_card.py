@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +11,11 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from real_data import SEED_CARD, needs_seed_card
 from runs import BENCHMARK, PUBLISHED, ROOT
 
 from harness.core.errors import InputError
 from harness.read.cards import HEADER_TITLES, card_claims, card_rows, read_card, read_rows, score_titles, unit_metrics, write_rows
-
-SEED_CARD = Path(os.environ.get("SEED_CARD", ROOT / ".." / "shared" / "seed" / "acge_text_embedding_model_card.md"))
-needs_seed_card = pytest.mark.skipif(not SEED_CARD.is_file(), reason="the seed card is not here: name it with SEED_CARD=FILE")
 
 TITLES = [*HEADER_TITLES, *score_titles(BENCHMARK.tasks).values()]
 CELLS = ["m", "A100", "float16", "0.65", "1792", "512", "69.07", "72.75", "58.7", "87.84", "67.99", "72.93", "62.09"]

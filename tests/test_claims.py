@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 from cards import METRICS, SCRIPT, card_text, fenced, mteb2_file, rows_table, write_card
-from runs import BENCHMARK, HEADER, PUBLISHED, ROOT, VERIFIED, manifest_of
+from real_data import SEED_CARD, needs_seed_card
+from runs import BENCHMARK, HEADER, PUBLISHED, VERIFIED, manifest_of
 
 from harness.commands import main
 from harness.core.benchmarks import load_benchmark
@@ -34,8 +35,6 @@ from harness.show.claims import claims_document
 from harness.show.form import write_document
 
 GOLDEN = Path(__file__).parent / "golden"
-SEED_CARD = Path(os.environ.get("SEED_CARD", ROOT / ".." / "shared" / "seed" / "acge_text_embedding_model_card.md"))
-needs_seed_card = pytest.mark.skipif(not SEED_CARD.is_file(), reason="the seed card is not here: name it with SEED_CARD=FILE")
 
 
 def checked(tmp_path: Path, text: str, name: str) -> Check:

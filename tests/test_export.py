@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,8 @@ from huggingface_hub import ModelCard, constants
 from huggingface_hub.repocard_data import eval_results_to_model_index
 from hypothesis import given
 from hypothesis import strategies as st
-from runs import BENCHMARK, HEADER, PUBLISHED, ROOT, VERIFIED, manifest_of, write_run
+from real_data import SEED_CARD, needs_seed_card
+from runs import BENCHMARK, HEADER, PUBLISHED, VERIFIED, manifest_of, write_run
 
 from harness.commands import main
 from harness.core.errors import InputError
@@ -26,8 +26,6 @@ from harness.show.export.front_matter import merge_entries
 from harness.show.export.model_index import index_entries, index_yaml
 from harness.show.export.selection import select_scores
 
-SEED_CARD = Path(os.environ.get("SEED_CARD", ROOT / ".." / "shared" / "seed" / "acge_text_embedding_model_card.md"))
-needs_seed_card = pytest.mark.skipif(not SEED_CARD.is_file(), reason="the seed card is not here: name it with SEED_CARD=FILE")
 NOT_CMTEB = {"data": {"verdict": "not C-MTEB", "source": "sample", "substituted": False}}
 
 

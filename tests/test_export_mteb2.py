@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, ROOT, VERIFIED, manifest_of, write_run
+from real_data import OTHERS, needs_others
+from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, VERIFIED, manifest_of, write_run
 
 from harness.commands import main
 from harness.core.errors import InputError
@@ -24,8 +25,6 @@ from harness.read.leaderboard import leaderboard_row, load_rows, printed
 from harness.show.export.mteb2 import MAIN_SCORES, mteb2_name
 
 MTEB = "2.26.24"
-DATA = Path(os.environ.get("CMTEB_DATA") or ROOT / ".." / "shared" / "cmteb-real")
-OTHERS = DATA.parent / "published" / "acge_text_embedding"
 NOT_CMTEB = {"data": {"verdict": "not C-MTEB", "source": "sample", "substituted": False}}
 
 
@@ -177,13 +176,13 @@ def test_published_records_stay_self_reported(tmp_path: Path, capsys: pytest.Cap
 
 
 @pytest.mark.real
-@pytest.mark.skipif(not OTHERS.is_dir(), reason=f"no results of others beside CMTEB_DATA ({OTHERS})")
+@needs_others
 def test_the_published_records_give_the_files_that_once_were_public(tmp_path: Path) -> None:
     """Task names, splits, subsets, languages, revisions, main scores and every number, 35 files."""
     assert export(PUBLISHED, tmp_path) == 0
     for task in BENCHMARK.tasks:
         ours = result(tmp_path, task.name)
-        theirs = json.loads((OTHERS / f"{task.mteb2_name}.json").read_text(encoding="utf-8"))
+        theirs = json.loads((OTHERS / "acge_text_embedding" / f"{task.mteb2_name}.json").read_text(encoding="utf-8"))
         assert {key: ours[key] for key in theirs if key != "scores"} == {key: value for key, value in theirs.items() if key != "scores"}
         assert list(ours["scores"]) == list(theirs["scores"])
         (mine,), (other,) = ours["scores"][task.split], theirs["scores"][task.split]

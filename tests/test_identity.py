@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakehub import json_lines
+from real_data import DATA, needs_data
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import InputError
@@ -220,21 +220,14 @@ REAL = {
 }
 
 
-def real_root() -> Path:
-    root = Path(os.environ.get("CMTEB_DATA") or Path(__file__).resolve().parent.parent.parent / "shared" / "cmteb-real")
-    if not root.is_dir():
-        pytest.skip(f"no real evaluation data: {root} is no folder (set CMTEB_DATA)")
-    return root
-
-
 @pytest.mark.real
+@needs_data
 @pytest.mark.parametrize(("name", "verdict"), REAL.items())
 def test_verdicts_on_real_data(name: str, verdict: str) -> None:
     task = load_benchmark().task(name)
-    root = real_root()
-    if not any((root / known_name).is_dir() for known_name in task.names):
-        pytest.skip(f"{root} has no folder of {name}")
-    provenance = load_task(task, DataSpec(source="local", root=str(root), verify="label")).provenance
+    if not any((DATA / known_name).is_dir() for known_name in task.names):
+        pytest.skip(f"{DATA} has no folder of {name}")
+    provenance = load_task(task, DataSpec(source="local", root=str(DATA), verify="label")).provenance
     assert (provenance.verdict, bool(provenance.mismatches)) == (verdict, verdict != "verified")
     if task.type == "Classification":
         assert any(mismatch.startswith("train") for mismatch in provenance.mismatches)  # the pool that samples are drawn from counts too

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import BENCHMARK, BY_HAND, PUBLISHED, ROOT, write_run
+from real_data import OTHERS, needs_others
+from runs import BENCHMARK, BY_HAND, PUBLISHED, write_run
 
 from harness.commands import main
 from harness.core.errors import InputError
@@ -17,10 +17,7 @@ from harness.core.records import Run, read_run
 from harness.read.imports import find_imports, read_card_run, read_import
 from harness.read.leaderboard import leaderboard_row, load_rows, printed
 
-DATA = Path(os.environ.get("CMTEB_DATA") or ROOT / ".." / "shared" / "cmteb-real")
-OTHERS = DATA.parent / "published"
 real = pytest.mark.real
-needs_others = pytest.mark.skipif(not OTHERS.is_dir(), reason=f"no results of others beside CMTEB_DATA ({OTHERS})")
 
 
 def mteb2(task: str, metrics: dict[str, Any], **changes: Any) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 import torch
+from real_data import DATA, OTHERS, needs_data, needs_others
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.records import Run, read_run
@@ -16,15 +16,13 @@ from harness.evaluate.progress import Silent
 from harness.evaluate.runner import execute
 
 ROOT = Path(__file__).resolve().parent.parent
-DATA = Path(os.environ.get("CMTEB_DATA", ROOT.parent / "shared" / "cmteb-real"))
-PUBLISHED = DATA.parent / "published" / "all-MiniLM-L6-v2"
 BENCHMARK = load_benchmark()
 
 pytestmark = [
     pytest.mark.real,
     pytest.mark.slow,
-    pytest.mark.skipif(not DATA.is_dir(), reason="no real evaluation data: set CMTEB_DATA to a folder of it"),
-    pytest.mark.skipif(not PUBLISHED.is_dir(), reason="no published results beside the real data"),
+    needs_data,
+    needs_others,
 ]
 
 VERIFIED = {"AFQMC", "LCQMC", "STSB"}
@@ -46,7 +44,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.mark.parametrize("name", sorted(VERIFIED))
 def test_minilm_has_the_published_scores(run: Run, name: str) -> None:
     task = BENCHMARK.task(name)
-    published = json.loads((PUBLISHED / f"{name}.json").read_text(encoding="utf-8"))["scores"][task.split][0]
+    published = json.loads((OTHERS / "all-MiniLM-L6-v2" / f"{name}.json").read_text(encoding="utf-8"))["scores"][task.split][0]
     record = run.records[name]
     assert record.main_score(task) == pytest.approx(published["cosine_spearman"], abs=1e-5)
     for similarity, told in (("cos_sim", "cosine"), ("euclidean", "euclidean"), ("manhattan", "manhattan")):

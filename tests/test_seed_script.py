@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import torch
+from real_data import SEED_CARD
 from safetensors.torch import save_file
 from scoring_cases import write_hub_folders
 
@@ -56,12 +57,10 @@ runpy.run_path(script, run_name="__main__")
 
 @pytest.fixture(scope="module")
 def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python block of the card that evaluates; the card is named by SEED_CARD or lies beside the real data."""
-    data = Path(os.environ.get("CMTEB_DATA", Path(__file__).parents[2] / "shared" / "cmteb-real"))
-    card = Path(os.environ.get("SEED_CARD", data.parent / "seed" / "acge_text_embedding_model_card.md"))
-    if not card.is_file():
-        pytest.skip(f"no model card at {card}: name it by SEED_CARD")
-    blocks = re.findall(r"```python\n(.*?)```", card.read_text(encoding="utf-8"), flags=re.DOTALL)
+    """The Python block of the card that evaluates."""
+    if SEED_CARD is None:
+        pytest.skip("no seed card: set SEED_CARD=FILE")
+    blocks = re.findall(r"```python\n(.*?)```", SEED_CARD.read_text(encoding="utf-8"), flags=re.DOTALL)
     (block,) = [block for block in blocks if "DRESModel" in block]
     path = tmp_path_factory.mktemp("script") / "script.py"
     path.write_text(block, encoding="utf-8")
