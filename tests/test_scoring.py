@@ -18,10 +18,11 @@ from scoring_cases import RAW_DIM, hashed_encoder, make_data
 
 import harness.evaluate.score.tasks as scoring_tasks
 from harness.core.benchmarks import load_benchmark
+from harness.core.environment import SCORING_PINS
 from harness.core.errors import EncodingError, InputError, MachineError, RequestError
 from harness.data.types import ClassificationData, ClusteringData, LabelledTexts, PairData, RerankingData, RerankingSample, RetrievalData
 from harness.evaluate.score.adapter import EmbeddingModel, RetrievalModel
-from harness.evaluate.score.reference import SCORING_PINS, check_scoring_packages
+from harness.evaluate.score.reference import check_scoring_packages
 from harness.evaluate.score.tasks import planned_texts, score_task
 
 BENCHMARK = load_benchmark()

@@ -5,25 +5,25 @@ from __future__ import annotations
 import platform
 import re
 import subprocess
+import tomllib
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from harness.core.resources import lock_file
 
-SCORING_PACKAGES = (
-    "mteb",
-    "C_MTEB",
-    "beir",
-    "pytrec-eval-terrier",
-    "scikit-learn",
-    "numpy",
-    "scipy",
-    "torch",
-    "sentence-transformers",
-    "transformers",
-    "tokenizers",
-)
+_NAME = "cmteb-harness"
+
+SCORING_PINS = {
+    "mteb": "1.1.1",
+    "C_MTEB": "1.1.1",
+    "beir": "2.2.0",
+    "pytrec-eval-terrier": "0.5.11",
+    "scikit-learn": "1.8.0",  # 1.9.1 moves clustering by 0.3 to 0.7 points
+}
+"""The packages whose code defines a score (docs/protocol.md). Another version of one is another protocol, and a run refuses it."""
+
+SCORING_PACKAGES = (*SCORING_PINS, "numpy", "scipy", "torch", "sentence-transformers", "transformers", "tokenizers")
 """The packages whose version can move a score; every record carries them."""
 
 
@@ -40,7 +40,9 @@ def locked_versions() -> dict[str, str]:
 
 def lock_differences() -> dict[str, tuple[str | None, str]]:
     """Package -> (installed version or None, locked version) where they differ; local labels such as `+cpu` do not count."""
-    installed = {_normalised(item.metadata["Name"]): item.version for item in metadata.distributions()}
+    installed: dict[str, str] = {}
+    for item in metadata.distributions():
+        installed.setdefault(_normalised(item.metadata["Name"]), item.version)  # Python imports the first one on the path
     return {
         name: (installed.get(name), version)
         for name, version in sorted(locked_versions().items())
@@ -51,7 +53,7 @@ def lock_differences() -> dict[str, tuple[str | None, str]]:
 def source_revision() -> dict[str, Any]:
     """The harness's version, and the git commit and whether files differ from it where it runs from a checkout."""
     package = Path(__file__).resolve().parent.parent
-    state: dict[str, Any] = {"version": metadata.version("cmteb-harness"), "commit": None, "dirty": None}
+    state: dict[str, Any] = {"version": _version(package.parent), "commit": None, "dirty": None}
     if not (package.parent / ".git").exists():
         return state
     commit = _git(package, "rev-parse", "HEAD")
@@ -68,6 +70,15 @@ def machine() -> dict[str, Any]:
 def git_user() -> str | None:
     """Who git says is at work in this folder; None where it does not know."""
     return _git(Path.cwd(), "config", "user.name") or None
+
+
+def _version(tree: Path) -> str:
+    """The version in the `pyproject.toml` of a source tree, installed or not; that of the installed package where there is no tree."""
+    try:
+        project = tomllib.loads((tree / "pyproject.toml").read_text(encoding="utf-8")).get("project", {})
+    except FileNotFoundError:
+        project = {}
+    return str(project["version"]) if project.get("name") == _NAME else metadata.version(_NAME)
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

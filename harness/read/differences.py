@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from harness.core.environment import SCORING_PINS
 from harness.core.fingerprint import Fingerprint
 from harness.core.records import Run
 from harness.core.typed import plain
@@ -16,9 +17,6 @@ Kind = Literal["protocol", "model", "setting", "device", "kernel", "packages", "
 was asked for (dtype, max_len, dim, data, gpu). `device`, `kernel`, `packages`: what it ran on and with. `source`: the harness itself."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
-
-SCORE_PACKAGES = ("mteb", "C_MTEB", "beir", "pytrec-eval-terrier", "scikit-learn")
-"""The packages whose code defines a score (docs/protocol.md); another version of one is another protocol."""
 
 _PROTOCOL = ("benchmark.", "spec.benchmark", "spec.scoring.", "spec.model.query_instruction", "seed")
 _MODEL = ("spec.model.", "model.repository", "model.commit", "model.weights_digest", "model.module_files", "model.modules")
@@ -94,7 +92,7 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
 
 def _kind(key: str) -> Kind:
     if key.startswith("versions."):
-        return "protocol" if key.removeprefix("versions.") in SCORE_PACKAGES else "packages"
+        return "protocol" if key.removeprefix("versions.") in SCORING_PINS else "packages"
     if key.startswith(_PROTOCOL):
         return "protocol"
     if key.startswith(_KERNEL):

@@ -17,17 +17,9 @@ from importlib import metadata
 from types import SimpleNamespace
 from typing import Any
 
+from harness.core.environment import SCORING_PINS
 from harness.core.errors import MachineError, RequestError
 from harness.core.tasks import TaskSpec, known_tasks
-
-SCORING_PINS = {
-    "mteb": "1.1.1",
-    "C_MTEB": "1.1.1",
-    "beir": "2.2.0",
-    "pytrec-eval-terrier": "0.5.11",
-    "scikit-learn": "1.8.0",  # 1.9.1 moves clustering by 0.3 to 0.7 points
-}
-"""The packages whose code defines a score; any other version is refused, not noted."""
 
 
 def check_scoring_packages() -> None:
