@@ -1,20 +1,22 @@
 # Every target runs in .venv. The first target that needs .venv creates it, with the exact versions of requirements.lock.
 PYTHON ?= python3
 RUN := .venv/bin/python
+PIP := $(RUN) -m pip install --quiet --disable-pip-version-check --no-deps
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test test-slow gate bench lint types format sample published lock doctor clean
+.PHONY: help install reproduce test test-slow coverage gate bench lint types format sample published lock doctor clean
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
 
 install: $(STAMP) ## create .venv with the locked versions
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock requirements-cpu.lock requirements-cuda.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "Python 3.11 to 3.13 is needed: make PYTHON=python3.11 ...")'
 	test -x $(RUN) || $(PYTHON) -m venv .venv
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PIP) --require-hashes -r requirements-cpu.lock 2>/dev/null || $(PIP) --require-hashes -r requirements-cuda.lock # torch for CPUs where pip finds it
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-build-isolation -e .
 	touch $@
 
 reproduce: $(STAMP) ## rebuild the published table, check the installation on the sample, run what this device can run (ARGS="model.path=DIR data=local data.root=DIR")
@@ -25,6 +27,10 @@ test: $(STAMP)   ## run the tests that this machine can run, except the slow one
 
 test-slow: $(STAMP) ## run the slow tests: small benchmarks, mteb 2 in its own environment, the gate's power, other launchers
 	$(RUN) -m pytest -m slow $(ARGS)
+
+coverage: $(STAMP) ## run the tests of `make test` and print the share of harness/ that they run (ARGS as for test; data file: .coverage)
+	$(RUN) -m coverage run -m pytest $(ARGS)
+	$(RUN) -m coverage report --skip-covered --sort=cover
 
 gate: $(STAMP)   ## run the embedded sample and check it against its baseline (results/baselines); fails on score drift
 	rm -rf build/gate && mkdir -p build
@@ -53,6 +59,10 @@ sample: $(STAMP) ## regenerate the embedded sample (harness/sample)
 
 published: $(STAMP) ## regenerate results/published from the model card: make published CARD=FILE
 	$(RUN) scripts/publish_card.py $(CARD) -o results/published/acge_text_embedding
+
+lock:            ## write requirements*.lock anew from pyproject.toml (ARGS="--upgrade-package rich")
+	$(PYTHON) -m venv build/lock && build/lock/bin/python -m pip install --quiet --disable-pip-version-check pip-tools==7.6.2
+	build/lock/bin/python scripts/lock.py $(ARGS)
 
 clean:           ## remove .venv and caches, never results
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist
