@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from harness.core.benchmarks import Benchmark
+from harness.core.benchmarks import DEFAULT, Benchmark
 from harness.core.errors import InputError
 from harness.core.files import write_json
 from harness.core.records import RowHeader
@@ -252,6 +252,21 @@ def read_rows(path: Path) -> tuple[PrintedRow, ...]:
         return tuple(convert(row, PrintedRow) for row in raw)
     except (OSError, ValueError) as error:
         raise InputError(f"{path} does not hold the rows of a card ({error}): write it again with scripts/publish_card.py") from error
+
+
+def rows_beside(folder: Path, benchmark: Benchmark) -> tuple[PrintedRow, ...]:
+    """The rows of a card's table that are kept beside its records; none where there are none, or where they are those of another benchmark.
+
+    Raises:
+        InputError: the file is damaged, or has other columns than the benchmark of model cards.
+    """
+    path, titles = folder / ROWS, list(score_titles(benchmark.tasks).values())
+    rows = read_rows(path) if path.is_file() else ()
+    if all(set(row.scores) == set(titles) for row in rows):
+        return rows
+    if benchmark.name != DEFAULT:
+        return ()
+    raise InputError(f"{path} has other columns than {', '.join(titles)}: write it again with scripts/publish_card.py")
 
 
 def _model_index(text: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from harness.core.errors import InputError, RequestError
 from harness.core.records import MANIFEST, Manifest, RowHeader, Run, TaskRecord, find_runs, read_run
 from harness.core.tasks import TASK_TYPES, TaskSpec
 from harness.core.words import few
-from harness.read.cards import ROWS, PrintedRow, read_card, read_rows, score_table, score_titles
+from harness.read.cards import ROWS, PrintedRow, read_card, rows_beside, score_table, score_titles
 from harness.read.imports import find_imports, read_card_run, read_import
 
 State = Literal["scored", "missing", "failed", "broken"]
@@ -207,14 +207,10 @@ def printed_rows(path: Path, benchmark: Benchmark) -> tuple[Row, ...]:
         InputError: the file is damaged or has other columns.
     """
     if path.is_dir():
-        path = path / ROWS
-        rows = read_rows(path) if path.is_file() else ()
+        rows, path = rows_beside(path, benchmark), path / ROWS
     else:
         table = score_table(read_card(path), benchmark)
         rows = table.rows if table else ()
-    titles = list(score_titles(benchmark.tasks).values())
-    if path.name == ROWS and any(set(row.scores) != set(titles) for row in rows):
-        raise InputError(f"{path} has other columns than {', '.join(titles)}: write it again with scripts/publish_card.py")
     return tuple(_printed_row(path, row, benchmark) for row in rows)
 
 

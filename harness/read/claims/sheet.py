@@ -10,7 +10,7 @@ from harness.core.benchmarks import Benchmark
 from harness.core.records import Manifest, RowHeader, Run, flat_metrics
 from harness.core.tasks import TaskSpec
 from harness.core.words import few
-from harness.read.cards import ROWS, Claim, PrintedRow, card_claims, read_card, read_rows, score_table
+from harness.read.cards import ROWS, Claim, PrintedRow, card_claims, read_card, rows_beside, score_table
 from harness.read.claims.document import Document, parse_document
 from harness.read.imports import card_records
 from harness.read.leaderboard import one_run
@@ -83,7 +83,7 @@ def _folder_sheet(path: Path, benchmark: Benchmark) -> Sheet:
         if record is not None:
             percents = {name: 100 * value for name, value in flat_metrics(record.metrics, task).items()}
             claims.append(Claim(task=task.name, split=task.split, revision=record.dataset_revision, metrics=percents))
-    rows = read_rows(run.path / ROWS) if (run.path / ROWS).is_file() else ()
+    rows = rows_beside(run.path, benchmark)
     trusts = sorted({record.made.origin.trust for record in run.records.values() if record.made.origin})
     return Sheet(
         path=run.path,
