@@ -15,7 +15,7 @@ from harness.core.errors import InputError, RequestError
 from harness.core.records import benchmark_of, read_manifest, read_run
 from harness.core.resources import resource_dir
 from harness.core.spec import DataSpec
-from harness.data import load_task
+from harness.data.sources import load_task
 from harness.evaluate.evaluation import weights
 from harness.evaluate.here import resolve_here
 from harness.evaluate.plan.planning import make_plan
