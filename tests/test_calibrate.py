@@ -228,7 +228,7 @@ def test_a_calibration_takes_no_forward_pass_and_is_the_same_every_time(home: Pa
     assert pearson is not None
     assert RESOLUTION < pearson < 0.01, "it follows the vectors themselves"
     assert again.calibration.seeds("JDReview", "accuracy") == done.calibration.seeds("JDReview", "accuracy")
-    told = render_text(calibration_document(done, BENCHMARK))
+    told = render_text(calibration_document(done))
     assert "0 forward passes" in told
     assert "JDReview" in told
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from harness.core.words import display_width, one_line
 from harness.show.form import Column
-from harness.show.markdown import escape_markdown, markdown_table
-from harness.show.plain import csv_table
+from harness.show.formats import csv_table, escape_markdown, markdown_table
 from harness.show.text import TERMINAL_WIDTH, paragraph, text_table
 
 NAME = Column(title="Model Name", short="Model", shrinks_to=8)

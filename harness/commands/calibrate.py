@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import command, names, option, overrides
+from harness.commands.arguments import command, names, option, overrides, print_document
 
 
 @command(
@@ -23,7 +23,6 @@ def call(arguments: Namespace) -> int:
     from harness.core.calibration import CALIBRATION, write_calibration
     from harness.evaluate.calibrate.measure import calibrate, check_parts
     from harness.show.calibration import calibration_document
-    from harness.show.text import render_text
 
     calibrated = calibrate(
         arguments.run,
@@ -35,5 +34,6 @@ def call(arguments: Namespace) -> int:
     )
     output = arguments.output or arguments.run / CALIBRATION
     write_calibration(output, calibrated.calibration)
-    print(f"{render_text(calibration_document(calibrated, calibrated.benchmark))}\nwritten to {output}")
+    print_document(calibration_document(calibrated))
+    print(f"written to {output}")
     return 0

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from harness.core.benchmarks import Benchmark, load_benchmark
 from harness.core.errors import DriftError, InputError, MachineError
 from harness.core.records import Run, read_run
-from harness.core.spec import Dtype
 from harness.evaluate.doctor import missing_inputs
 from harness.evaluate.encode.device import describe_device, find_device
 from harness.evaluate.here import resolve_here
@@ -18,26 +16,12 @@ from harness.evaluate.runner import CARD_DTYPES, execute
 from harness.read.leaderboard import Row, compare, leaderboard_row, printed_rows
 from harness.read.selfcheck import deviations, setting_name
 from harness.show.console import published_run
-from harness.show.form import Column
+from harness.show.form import plain_columns
 from harness.show.leaderboard import table
 from harness.show.live import show_progress
 from harness.show.text import text_table
 
 PUBLISHED_MODEL = "acge_text_embedding"
-
-
-@dataclass(frozen=True, order=True)
-class Setting:
-    """What the card's rows differ in, apart from the GPU."""
-
-    dtype: Dtype
-    max_len: int
-    dim: int
-
-    @property
-    def overrides(self) -> list[str]:
-        """The setting as the command line has it."""
-        return [f"dtype={self.dtype}", f"max_len={self.max_len}", f"dim={self.dim}"]
 
 
 def reproduce(overrides: Sequence[str], *, quiet: bool = False) -> int:
@@ -69,11 +53,11 @@ def reproduce(overrides: Sequence[str], *, quiet: bool = False) -> int:
 
 def _rebuild(published: Run, rows: Sequence[Row], benchmark: Benchmark) -> bool:
     """Whether the per-task scores give one of the printed rows, to the last digit of every column."""
-    print(table([published], benchmark, convention="cmteb", format="text", tasks=False))
+    print(table([published], benchmark))
     rebuilt = leaderboard_row(published, "cmteb", benchmark)
     compared = [compare(rebuilt, row) for row in rows]
     print("\nBeside the rows that the card prints (= equal to the last digit, else the difference):")
-    columns = [Column(title=title, short=title) for title in ("GPU", "Type", "Len", *(cell.key for cell in rebuilt.cells))]
+    columns = plain_columns("GPU", "Type", "Len", *(cell.key for cell in rebuilt.cells))
     lines = [
         [other.header.gpu, other.header.dtype, str(other.header.max_len), *map(str, comparison.cells)]
         for comparison, other in zip(compared, rows, strict=True)
@@ -82,13 +66,11 @@ def _rebuild(published: Run, rows: Sequence[Row], benchmark: Benchmark) -> bool:
     return any(all(cell.verdict == "=" for cell in comparison.cells) for comparison in compared)
 
 
-def _settings(rows: Sequence[Row]) -> list[Setting]:
-    """The settings of the card's rows, each once, in the order of the card."""
+def _settings(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """The settings of the card's rows as the command line has them, the GPU apart, each once, in the order of the card."""
     spelled = {card: name for name, card in CARD_DTYPES.items()}
-    found = [
-        Setting(spelled[row.header.dtype], row.header.max_len, row.header.dim) for row in rows if row.header.max_len and row.header.dim
-    ]
-    return list(dict.fromkeys(found))
+    headers = [row.header for row in rows if row.header.max_len and row.header.dim]
+    return list(dict.fromkeys((f"dtype={spelled[each.dtype]}", f"max_len={each.max_len}", f"dim={each.dim}") for each in headers))
 
 
 def run_sample(overrides: Sequence[str], benchmark: Benchmark, *, quiet: bool = False) -> Iterator[Run]:
@@ -99,7 +81,7 @@ def run_sample(overrides: Sequence[str], benchmark: Benchmark, *, quiet: bool = 
     """
     place = [text for text in overrides if text.startswith("results_dir=")]
     for setting in _settings(printed_rows(_published(benchmark).path, benchmark)):
-        yield _run(["model=sample", "data=sample", "store=null", "overwrite=true", *setting.overrides, *place], quiet=quiet)
+        yield _run(["model=sample", "data=sample", "store=null", "overwrite=true", *setting, *place], quiet=quiet)
 
 
 def _self_check(overrides: Sequence[str], benchmark: Benchmark, *, quiet: bool) -> int:
@@ -135,20 +117,19 @@ def _real_rows(rows: Sequence[Row], overrides: Sequence[str], published: Run, *,
     benchmark = load_benchmark()
     settings = _settings(rows)
     label = describe_device(find_device()).label
+    problems = missing_inputs(resolve_here([*overrides, *settings[0]])[0])
     command = "make reproduce ARGS='model.path=DIR data=local data.root=DIR'"
     if label.startswith("CPU"):
         print(f"  not run: the card's rows were made on GPUs, this device is {label}. One row is about 188 PFLOP: weeks on a CPU.")
         print(f"  On a machine with a GPU: {command}, or without ARGS where the hub is reachable")
-        problems = missing_inputs(resolve_here([*overrides, *settings[0].overrides])[0])
         print("\n".join(f"  missing too: {problem}" for problem in problems) or "  model and data are within reach here")
         return False
-    problems = missing_inputs(resolve_here([*overrides, *settings[0].overrides])[0])
     if problems:
         print("\n".join(f"  not run: {problem}" for problem in problems))
         print(f"  On a machine that has them: {command}")
         return False
-    runs = [_run(["experiment=card", *setting.overrides, *overrides], quiet=quiet) for setting in settings]
-    print(table(runs, benchmark, convention="cmteb", format="text", tasks=False, against=published))
+    runs = [_run(["experiment=card", *setting, *overrides], quiet=quiet) for setting in settings]
+    print(table(runs, benchmark, against=published))
     return all(len(run.records) == len(benchmark.tasks) for run in runs)
 
 

@@ -4,39 +4,30 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from harness.core.benchmarks import Benchmark
 from harness.evaluate.calibrate.measure import Calibrated
 from harness.read.leaderboard import printed
-from harness.show.form import Block, Column, Document, Grid, Sentences
+from harness.show.form import Column, Document, Sentences, grid, number_columns, plain_columns
 
 _COLUMNS = (
-    Column(title="Task", short="Task"),
-    Column(title="Metric", short="Metric"),
-    Column(title="Score", short="Score", numeric=True),
+    *plain_columns("Task", "Metric"),
+    *number_columns("Score"),
     Column(title="Rounding: tolerance", short="Rounding", numeric=True),
-    Column(title="moved", short="moved"),
+    *plain_columns("moved"),
     Column(title="Seeds: sd", short="Seeds sd", numeric=True),
     Column(title="Sampling: sd", short="Sampling sd", numeric=True),
 )
 
 
-def calibration_document(calibrated: Calibrated, benchmark: Benchmark) -> Document:
+def calibration_document(calibrated: Calibrated) -> Document:
     """The main metric of every task with its three floors, how rounding was measured, and what it took."""
-    calibration, rows = calibrated.calibration, []
-    for task in benchmark.tasks:
-        noise = calibration.noise(task.name, task.main)
-        if noise:
-            rounding, seeds, sampling = noise.rounding, noise.seeds, noise.sampling
-            rows.append(
-                (
-                    *(task.name, task.main, printed(noise.score)),
-                    f"{rounding.tolerance:.3g}" if rounding else "",
-                    f"{rounding.moved}/{rounding.draws}" if rounding else "",
-                    f"{seeds.sd:.3g}" if seeds else "",
-                    f"{sampling.sd:.3g}" if sampling else "",
-                )
-            )
-    blocks: list[Block] = [Grid(_COLUMNS, tuple(rows)), Sentences(tuple(_scale_lines(calibrated)))]
+    rows = []
+    for task in calibrated.benchmark.tasks:
+        if noise := calibrated.calibration.noise(task.name, task.main):
+            rounding = noise.rounding
+            tolerance = (f"{rounding.tolerance:.3g}", f"{rounding.moved}/{rounding.draws}") if rounding else ("", "")
+            deviations = (f"{floor.sd:.3g}" if floor else "" for floor in (noise.seeds, noise.sampling))
+            rows.append((task.name, task.main, printed(noise.score), *tolerance, *deviations))
+    blocks = (grid(_COLUMNS, rows), Sentences(tuple(_scale_lines(calibrated))))
     return Document(blocks=lambda: blocks, data=lambda: asdict(calibrated))
 
 

@@ -47,7 +47,7 @@ def outcome_summary(spec: RunSpec, outcome: Outcome) -> str:
     benchmark = load_benchmark(spec.benchmark)
     run = read_run(outcome.folder, benchmark)
     published = published_run(run.header.model, benchmark)
-    lines = [table([run], benchmark, convention="cmteb", format="text", tasks=True, against=published)]
+    lines = [table([run], benchmark, tasks=True, against=published)]
     counts = f"{len(outcome.computed)} computed, {len(outcome.reused)} found done, {len(outcome.failed)} failed"
     return "\n".join([*lines, "", *([cost_line(outcome.cost)] if outcome.computed else []), f"{counts}; records in {outcome.folder}"])
 
@@ -72,7 +72,7 @@ def sweep_summary(jobs: Sequence[Job]) -> str:
     lines = []
     if runs:
         published = published_run(next(iter(runs.values())).header.model, benchmark)
-        lines.append(table(list(runs.values()), benchmark, convention="cmteb", format="text", tasks=False, against=published))
+        lines.append(table(list(runs.values()), benchmark, against=published))
     lines += [f"FAILED {' '.join(job.overrides)}: {job.error}" for job in jobs if job.error]
     failed = sum(bool(job.error or job.failed) for job in jobs)
     return "\n".join([*lines, "", f"{len(jobs)} jobs, {failed} of them with failures, {len(runs)} runs"])

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from harness.evaluate.doctor import Diagnosis
-from harness.show.form import Column, Document, Grid, Sentences
-
-_COLUMNS = tuple(Column(title=title, short=title) for title in ("State", "What", "Found"))
+from harness.show.form import Document, Sentences, grid, plain_columns
 
 
 def doctor_document(diagnosis: Diagnosis) -> Document:
@@ -15,7 +13,7 @@ def doctor_document(diagnosis: Diagnosis) -> Document:
     found = diagnosis.findings
     blocks = (
         Sentences(tuple(f"{each.state:<5}{each.what:<14}{each.found}" for each in found), "verbatim", width="narrow"),
-        Grid(_COLUMNS, tuple((each.state, each.what, each.found) for each in found), width="wide"),
+        grid(plain_columns("State", "What", "Found"), ((each.state, each.what, each.found) for each in found), width="wide"),
         Sentences(("make reproduce, on this machine:", *(f"  {stage}" for stage in diagnosis.stages)), "verbatim"),
     )
     return Document(blocks=lambda: blocks, data=lambda: {**asdict(diagnosis), "healthy": diagnosis.healthy})

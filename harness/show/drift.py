@@ -12,7 +12,7 @@ from harness.read.differences import SettingDifference
 from harness.read.drift.check import VERDICTS, DriftReport, MetricDrift, TaskDrift
 from harness.read.leaderboard import printed
 from harness.show.form import Block, Column, Document, Grid, Sentences, grid, number_columns, plain_columns
-from harness.show.markdown import escape_markdown, markdown_block
+from harness.show.formats import escape_markdown, markdown_block
 
 _COLUMNS = (*plain_columns("", "Task", "Metric"), *number_columns("Baseline", "Candidate", "Difference", "Tolerance"))
 _OTHERS = Column(title="Other metrics", short="Others")

@@ -103,11 +103,11 @@ class Reporter(Protocol):
 
 BUILT_IN = {
     "text": "harness.show.text:render_text",
-    "md": "harness.show.markdown:render_markdown",
-    "csv": "harness.show.plain:render_csv",
-    "json": "harness.show.plain:render_json",
+    "md": "harness.show.formats:render_markdown",
+    "csv": "harness.show.formats:render_csv",
+    "json": "harness.show.formats:render_json",
     "latex": "harness.show.latex:render_latex",
-    "html": "harness.show.html:render_html",
+    "html": "harness.show.formats:render_html",
 }
 REPORTERS: Seam[Reporter] = Seam("formats", BUILT_IN)
 """The output formats by name. A package adds one by the entry point group `harness.formats`, a program by `REPORTERS.register`."""

@@ -22,8 +22,8 @@ from harness.read.leaderboard import (
     rounded,
 )
 from harness.show.form import Block, Column, Document, Sentences, grid, plain_columns, write_document
+from harness.show.formats import csv_table
 from harness.show.latex import booktabs, escape_latex
-from harness.show.plain import csv_table
 from harness.show.text import briefly
 
 # A terminal has 100 columns for the thirteen columns of the card and two more.

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
 
 from harness.core.benchmarks import Benchmark
 from harness.core.tasks import TASK_TYPES, TaskSpec
-from harness.show.form import Block, Column, Document, Grid, Sentences
+from harness.show.form import Block, Document, Sentences, grid, plain_columns
 
-_COLUMNS = tuple(Column(title=title, short=title) for title in ("Task", "Type", "Main metric", "Repository", "Revision", "Split", "Size"))
-
-
-def tasks_json(benchmark: Benchmark) -> dict[str, Any]:
-    """The benchmark as plain values."""
-    return {"name": benchmark.name, "digest": benchmark.digest, "tasks": [asdict(task) for task in benchmark.tasks]}
+_COLUMNS = plain_columns("Task", "Type", "Main metric", "Repository", "Revision", "Split", "Size")
 
 
 def tasks_document(benchmark: Benchmark) -> Document:
     """A line per task, by type: name, repository, revision, config and split, and the size of what is evaluated."""
-    return Document(blocks=lambda: _blocks(benchmark), data=lambda: tasks_json(benchmark))
+    tasks = benchmark.tasks
+    return Document(
+        blocks=lambda: _blocks(benchmark),
+        data=lambda: {"name": benchmark.name, "digest": benchmark.digest, "tasks": [asdict(task) for task in tasks]},
+    )
 
 
 def _blocks(benchmark: Benchmark) -> Iterator[Block]:
@@ -29,14 +27,13 @@ def _blocks(benchmark: Benchmark) -> Iterator[Block]:
         if of_type := [task for task in benchmark.tasks if task.type == kind]:
             yield Sentences(tuple(_of_type(kind, of_type)), "verbatim", width="narrow")
     rows = ((task.name, task.type, task.main, task.hub, task.revision, _read(task), _size(task)) for task in benchmark.tasks)
-    yield Grid(_COLUMNS, tuple(rows), width="wide")
+    yield grid(_COLUMNS, rows, width="wide")
     notes = []
     if substituted := [task.name for task in benchmark.tasks if task.substitute]:
         notes.append(f"A converted revision is read, and told, where the pinned one has no readable file: {', '.join(substituted)}")
     if any(task.type == "Retrieval" for task in benchmark.tasks):
         notes.append("Retrieval judgements come from <repository>-qrels, pinned by nobody: the commit is resolved and recorded.")
-    if notes:
-        yield Sentences(tuple(notes), "verbatim")
+    yield Sentences(tuple(notes), "verbatim")
 
 
 def _of_type(kind: str, tasks: list[TaskSpec]) -> list[str]:

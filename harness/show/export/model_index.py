@@ -7,8 +7,7 @@ from typing import Any
 
 import yaml
 
-from harness.core.records import Run, TaskRecord, flat_metrics
-from harness.core.tasks import TaskSpec
+from harness.core.records import Run, flat_metrics
 from harness.show.export.selection import OTHER_DATA, Exported, Selection
 
 Entry = Mapping[str, Any]
@@ -49,28 +48,14 @@ def dump(value: Any, *, flow: bool = False) -> str:
 
 
 def _entry(each: Exported) -> Entry:
-    return {
-        "task": {"type": each.task.type},
-        "dataset": _dataset(each),
-        "metrics": [{"type": name, "value": value} for name, value in _percentages(each.task, each.record)],
-    }
-
-
-def _dataset(each: Exported) -> dict[str, str]:
-    task = each.task
-    if each.on_benchmark:
-        told = {"type": task.hub, "name": task.card_name, "config": task.config, "split": task.split}
-        return told | ({"revision": each.record.dataset_revision} if each.record.dataset_revision else {})
-    label = OTHER_DATA.replace(" ", "-")
-    return {
-        "type": f"{label}/{task.name}",
-        "name": f"{task.card_name}, {OTHER_DATA} data ({each.source})",
-        "config": task.config,
-        "split": task.split,
-    }
-
-
-def _percentages(task: TaskSpec, record: TaskRecord) -> list[tuple[str, float]]:
+    task, record = each.task, each.record
     flat = flat_metrics(record.metrics, task)
     names = sorted(metric.replace(".", "_") for metric in task.metrics)
-    return [(name, 100 * flat[name]) for name in names if name in flat]
+    dataset = {"type": task.hub, "name": task.card_name, "config": task.config, "split": task.split}
+    if not each.on_benchmark:
+        dataset["type"] = f"{OTHER_DATA.replace(' ', '-')}/{task.name}"
+        dataset["name"] += f", {OTHER_DATA} data ({each.source})"
+    elif record.dataset_revision:
+        dataset["revision"] = record.dataset_revision
+    metrics = [{"type": name, "value": 100 * flat[name]} for name in names if name in flat]
+    return {"task": {"type": task.type}, "dataset": dataset, "metrics": metrics}

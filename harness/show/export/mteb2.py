@@ -8,7 +8,7 @@ two compute a metric in different ways (docs/protocol.md) the file keeps the nam
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from typing import Any
 from harness.core.errors import InputError, RequestError
 from harness.core.files import write_json
 from harness.core.fingerprint import Fingerprint
-from harness.core.records import Run, flat_metrics, made_json
-from harness.core.tasks import TaskSpec, TaskType
+from harness.core.records import flat_metrics, made_json
+from harness.core.tasks import TaskType
 from harness.core.typed import parse
 from harness.read.imports import META, SELF_REPORTED
 from harness.show.export.selection import OTHER_DATA, Exported, Selection
@@ -43,6 +43,11 @@ _NEAREST = {
 }
 # The language codes of mteb 2.26.24's metadata, by which it selects: its Massive tasks call zh-CN cmo-Hans.
 _LANGUAGES = {"zh-CN": ["cmo-Hans"]}
+_UNKNOWN = (
+    *("loader", "release_date", "languages", "memory_usage_mb", "license", "open_weights"),
+    *("public_training_code", "public_training_data", "training_datasets"),
+)
+"""Fields of mteb 2's ModelMeta that no run tells."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,8 @@ def write_results(selection: Selection, folder: Path, *, name: str | None = None
     """
     meta = _meta(selection, name)
     place = folder / "results" / _folder_name(meta["name"], "--name") / _folder_name(meta["revision"], "the revision")
-    run = _identity(selection.run)
+    header = {key: value for key, value in asdict(selection.run.header).items() if key != "notes"}
+    run = {"run": selection.run.manifest.run, **header}
     results: dict[str, dict[str, Any]] = {}
     left_out: list[str] = []
     for each in selection.tasks:
@@ -111,7 +117,7 @@ def _result(each: Exported, run: Mapping[str, Any]) -> dict[str, Any] | None:
     main = MAIN_SCORES[task.type]
     if main not in metrics:
         return None
-    subset = task.language or task.config
+    subset, languages = task.language or task.config, _LANGUAGES.get(task.language or "", ["cmn-Hans"])
     revision = record.dataset_revision or _NO_DATA_REVISION
     harness: dict[str, Any] = {**made_json(record.made), "exported": run}
     if task.type in _NEAREST:
@@ -120,17 +126,11 @@ def _result(each: Exported, run: Mapping[str, Any]) -> dict[str, Any] | None:
         "dataset_revision": revision if each.on_benchmark else f"{OTHER_DATA}: {each.source} data",
         "task_name": task.mteb2_name,
         "mteb_version": record.mteb_version,
-        "scores": {
-            task.split: [{"hf_subset": subset, "languages": _languages(task), "main_score": metrics[main], **metrics}],
-        },
+        "scores": {task.split: [{"hf_subset": subset, "languages": languages, "main_score": metrics[main], **metrics}]},
         "evaluation_time": record.evaluation_time,
         "kg_co2_emissions": None,
         "harness": harness,
     }
-
-
-def _languages(task: TaskSpec) -> list[str]:
-    return _LANGUAGES.get(task.language or "", ["cmn-Hans"])
 
 
 def _meta(selection: Selection, name: str | None) -> dict[str, Any]:
@@ -143,23 +143,15 @@ def _meta(selection: Selection, name: str | None) -> dict[str, Any]:
         full += f"-{OTHER_DATA.replace(' ', '-')}"
     ours = run.manifest.model is not None
     return {
-        "loader": None,
+        **dict.fromkeys(_UNKNOWN),
         "name": full,
         "revision": _revision(selection),
-        "release_date": None,
-        "languages": None,
         "n_parameters": model.stored_parameters or model.parameters or None,
-        "memory_usage_mb": None,
         "max_tokens": model.max_positions or None,
         "embed_dim": run.header.dim,
-        "license": None,
-        "open_weights": None,
-        "public_training_code": None,
-        "public_training_data": None,
         "framework": ["Sentence Transformers", "PyTorch"] if ours else [],
         "similarity_fn_name": "cosine" if ours else None,
         "use_instructions": spec.model.query_instruction is not None if spec else None,
-        "training_datasets": None,
     }
 
 
@@ -172,12 +164,6 @@ def _revision(selection: Selection) -> str:
     return commit or next((origin.model_revision for origin in origins if origin and origin.model_revision), NO_REVISION)
 
 
-def _identity(run: Run) -> dict[str, Any]:
-    """What tells this run from another one of the same model."""
-    header = {key: value for key, value in asdict(run.header).items() if key != "notes"}
-    return {"run": run.manifest.run, **header}
-
-
 def _folder_name(name: str, what: str) -> str:
     """The name as mteb 2 makes a folder of it."""
     folder = name.replace("/", "__").replace(" ", "_")
@@ -187,7 +173,9 @@ def _folder_name(name: str, what: str) -> str:
 
 
 def _refuse_other_run(place: Path, run: Mapping[str, Any]) -> None:
-    for path in _results(place):
+    for path in sorted(place.glob("*.json")):
+        if path.name == META:
+            continue
         try:
             found = parse(path.read_bytes())["harness"]["exported"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -196,7 +184,3 @@ def _refuse_other_run(place: Path, run: Mapping[str, Any]) -> None:
             raise RequestError(
                 f"{path} is not of this run: mteb 2 keeps one run per model and revision, so name another folder with -o DIR"
             )
-
-
-def _results(place: Path) -> Iterator[Path]:
-    return (path for path in sorted(place.glob("*.json")) if path.name != META)
