@@ -47,6 +47,8 @@ def test_a_format_from_outside_of_the_package_prints_the_table(capsys: pytest.Ca
     assert (first, last) == ("```", "```")
     assert "acge_text_embedding" in row
     assert "69.07" in row
+    assert main(["report", PUBLISHED, "--format", "slack"]) == 0
+    assert row in capsys.readouterr().out.splitlines()
 
 
 def test_the_help_names_every_format(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from harness.show.form import Document, format_names, write_document
+
+if TYPE_CHECKING:
+    from harness.core.benchmarks import Benchmark
 
 Option = Callable[[ArgumentParser], object]
 """Adds one argument to a parser."""
@@ -72,6 +76,13 @@ def output_format(parser: ArgumentParser) -> None:
 BENCHMARK = option("--benchmark", metavar="NAME", help="a benchmark, or its file (that of the runs)")
 CONVENTION = option("--convention", default="cmteb", help="how scores are averaged")
 QUIET = option("--quiet", action="store_true", help="no progress on stderr")
+
+
+def benchmark_for(arguments: Namespace, *paths: Path) -> Benchmark:
+    """The benchmark of `--benchmark`, else that of the runs at the paths."""
+    from harness.core.records import benchmark_of
+
+    return benchmark_of(paths, arguments.benchmark)
 
 
 def print_document(document: Document, format: str = "text") -> None:  # noqa: A002  the option's name

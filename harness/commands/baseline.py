@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, Group, command, names, option, print_document
+from harness.commands.arguments import BENCHMARK, Group, benchmark_for, command, names, option, print_document
 
 _TO = option("--to", type=Path, default=Path("results/baselines"), metavar="DIR")
 
@@ -23,13 +23,12 @@ def _accept(arguments: Namespace) -> int:
     from datetime import UTC, datetime
 
     from harness.core.environment import git_user
-    from harness.core.records import benchmark_of
     from harness.read.drift.baselines import accept_baseline
     from harness.read.leaderboard import one_run
     from harness.show.baselines import accepted_lines
     from harness.show.drift import drift_document
 
-    benchmark = benchmark_of([arguments.run], arguments.benchmark)
+    benchmark = benchmark_for(arguments, arguments.run)
     accepted = accept_baseline(
         one_run(arguments.run, benchmark),
         benchmark,

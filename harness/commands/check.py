@@ -7,7 +7,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, command, names, option, print_document
+from harness.commands.arguments import BENCHMARK, benchmark_for, command, names, option, print_document
 
 
 @command(
@@ -24,7 +24,6 @@ from harness.commands.arguments import BENCHMARK, command, names, option, print_
 )
 def call(arguments: Namespace) -> int:
     """Check a run against a baseline."""
-    from harness.core.records import benchmark_of
     from harness.read.drift.check import check_folders
     from harness.show.ci import append_summary, workflow_commands, write_junit
     from harness.show.drift import drift_document
@@ -32,7 +31,7 @@ def call(arguments: Namespace) -> int:
     report = check_folders(
         arguments.baseline,
         arguments.candidate,
-        benchmark_of([arguments.baseline, arguments.candidate], arguments.benchmark),
+        benchmark_for(arguments, arguments.baseline, arguments.candidate),
         calibration=arguments.calibration,
         tasks=arguments.tasks,
         allow_unlike=arguments.allow_unlike,

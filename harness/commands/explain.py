@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, command, option, output_format, print_document
+from harness.commands.arguments import BENCHMARK, benchmark_for, command, option, output_format, print_document
 from harness.core.errors import RequestError
 
 
@@ -18,12 +18,11 @@ from harness.core.errors import RequestError
 )
 def call(arguments: Namespace) -> int:
     """Say what changing one setting did."""
-    from harness.core.records import benchmark_of
     from harness.read.explain.build import explain
     from harness.show.explain import explanation_document
 
     if arguments.examples < 0:
         raise RequestError(f"--examples {arguments.examples}: expected 0 (none) or more")
-    found = explain(arguments.paths, benchmark_of(arguments.paths, arguments.benchmark), examples=arguments.examples)
+    found = explain(arguments.paths, benchmark_for(arguments, *arguments.paths), examples=arguments.examples)
     print_document(explanation_document(found), arguments.format)
     return 0

@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, Group, command, option
+from harness.commands.arguments import BENCHMARK, Group, benchmark_for, command, option
 
 _SHARED = (
     option("run", type=Path, metavar="RUN", help="a run folder, published records, mteb's own result files, or a model card"),
@@ -22,13 +22,12 @@ _SHARED = (
     *_SHARED,
 )
 def _model_index(arguments: Namespace) -> int:
-    from harness.core.records import benchmark_of
     from harness.read.leaderboard import one_run
     from harness.show.export.model_index import card_model_name, index_entries, index_yaml
     from harness.show.export.readme import merge_into, merge_summary
     from harness.show.export.selection import select_scores
 
-    benchmark = benchmark_of([arguments.run], arguments.benchmark)
+    benchmark = benchmark_for(arguments, arguments.run)
     run = one_run(arguments.run, benchmark)
     selection = select_scores(run, benchmark, other_data=arguments.other_data)
     name, entries = arguments.name or card_model_name(run), index_entries(selection)
@@ -47,12 +46,11 @@ def _model_index(arguments: Namespace) -> int:
     *_SHARED,
 )
 def _mteb(arguments: Namespace) -> int:
-    from harness.core.records import benchmark_of
     from harness.read.leaderboard import one_run
     from harness.show.export.mteb2 import write_results, written_lines
     from harness.show.export.selection import select_scores
 
-    benchmark = benchmark_of([arguments.run], arguments.benchmark)
+    benchmark = benchmark_for(arguments, arguments.run)
     selection = select_scores(one_run(arguments.run, benchmark), benchmark, other_data=arguments.other_data)
     written = write_results(selection, arguments.output, name=arguments.name)
     print("\n".join(written_lines(written)))

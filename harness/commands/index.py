@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, command, option
+from harness.commands.arguments import BENCHMARK, benchmark_for, command, option
 
 
 @command(
@@ -16,11 +16,10 @@ from harness.commands.arguments import BENCHMARK, command, option
 )
 def call(arguments: Namespace) -> int:
     """Write every score of every run as one CSV."""
-    from harness.core.records import benchmark_of
     from harness.read.index import index_rows, write_index
     from harness.read.leaderboard import load_rows
 
-    benchmark = benchmark_of(arguments.paths, arguments.benchmark)
+    benchmark = benchmark_for(arguments, *arguments.paths)
     rows = index_rows(load_rows(arguments.paths, benchmark), benchmark, beside=arguments.output.parent)
     write_index(arguments.output, rows)
     print(f"{arguments.output}: {len(rows)} rows of {len({row.run for row in rows})} runs")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, CONVENTION, command, option
+from harness.commands.arguments import BENCHMARK, CONVENTION, benchmark_for, command, option
 from harness.core.errors import RequestError
 from harness.show.form import format_names, write_document
 
@@ -31,7 +31,6 @@ def _format(parser: ArgumentParser) -> None:
 def call(arguments: Namespace) -> int:
     """Write one page on many runs."""
     from harness.core.files import atomic_write
-    from harness.core.records import benchmark_of
     from harness.show.report.build import build_report
     from harness.show.report.charts import write_charts
     from harness.show.report.html import report_document
@@ -40,7 +39,7 @@ def call(arguments: Namespace) -> int:
         raise RequestError("the page needs a file: report PATH... -o report.html (its links are relative to it)")
     report = build_report(
         arguments.paths,
-        benchmark_of(arguments.paths, arguments.benchmark),
+        benchmark_for(arguments, *arguments.paths),
         convention=arguments.convention,
         reference=arguments.reference,
         card=arguments.card,

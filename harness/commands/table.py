@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, CONVENTION, command, option, output_format
+from harness.commands.arguments import BENCHMARK, CONVENTION, benchmark_for, command, option, output_format
 from harness.core.errors import RequestError
 
 
@@ -20,11 +20,10 @@ from harness.core.errors import RequestError
 )
 def call(arguments: Namespace) -> int:
     """Print the leaderboard table."""
-    from harness.core.records import benchmark_of
     from harness.read.leaderboard import load_rows
     from harness.show.leaderboard import table
 
-    benchmark = benchmark_of(arguments.paths, arguments.benchmark)
+    benchmark = benchmark_for(arguments, *arguments.paths)
     runs = load_rows(arguments.paths, benchmark)
     against = load_rows([arguments.against], benchmark) if arguments.against else []
     if len(against) > 1:

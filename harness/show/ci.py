@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from harness.core.errors import MachineError
 from harness.core.files import atomic_write
-from harness.read.drift.check import DriftReport, TaskDrift
+from harness.read.drift.check import DriftReport
 from harness.show.drift import conclusion, drift_markdown, failure_line
 
 
@@ -57,13 +57,9 @@ def workflow_commands(environ: Mapping[str, str], report: DriftReport) -> list[s
     if environ.get("GITHUB_ACTIONS") != "true":
         return []
     wrong = [*report.failing, *(task for task in report.tasks if task.verdict == "not comparable" and task not in report.failing)]
-    level = "error" if report.exit_code else "notice"
-    return [*(_annotation("error", task) for task in wrong), f"::{level} title=Score drift::{_escaped(conclusion(report))}"]
-
-
-def _annotation(level: str, task: TaskDrift) -> str:
-    title = _escaped(f"Score drift: {task.task}").replace(":", "%3A").replace(",", "%2C")
-    return f"::{level} title={title}::{_escaped(failure_line(task))}"
+    names = (_escaped(task.task).replace(":", "%3A").replace(",", "%2C") for task in wrong)
+    lines = [f"::error title=Score drift%3A {name}::{_escaped(failure_line(task))}" for name, task in zip(names, wrong, strict=True)]
+    return [*lines, f"::{'error' if report.exit_code else 'notice'} title=Score drift::{_escaped(conclusion(report))}"]
 
 
 def _escaped(text: str) -> str:

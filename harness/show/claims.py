@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 from harness.core.words import SHORT_TYPES
-from harness.read.claims.averages import Fit
 from harness.read.claims.findings import VERDICTS
 from harness.read.claims.grading import COMPARED, GRADES, Comparison, Graded
 from harness.read.claims.report import ClaimsReport
@@ -69,17 +68,14 @@ def _rows_part(report: ClaimsReport) -> Iterator[Block]:
     for match in found.matches:
         header, own = match.row.header, "*" if match is found.front else ""
         setting = [header.gpu or header.model, header.dtype, str(header.max_len or "")]
-        fits = [_fit(match.fits[name]) for name in conventions]
-        lines.append([f"{match.number}{own}", *setting, *(printed(match.row.scores[title]) for title in titles), *fits])
+        fits = (match.fits[name] for name in conventions)
+        marks = ["=" if fit.equal else f"{fit.points:+.2f}" if fit.compared else "-" for fit in fits]
+        lines.append([f"{match.number}{own}", *setting, *(printed(match.row.scores[title]) for title in titles), *marks])
     for name in conventions:
         values = [printed(value) or "-" for value in found.computed[name].values()]
         lines.append(["front", name, "", "", *values, *[""] * len(conventions)])
     legend = "* is the front matter. The last columns: = equal to it under that convention, else the largest difference in points"
     return _part("", columns, lines, [legend] if found.matches else [])
-
-
-def _fit(fit: Fit) -> str:
-    return "=" if fit.equal else f"{fit.points:+.2f}" if fit.compared else "-"
 
 
 def _short(title: str) -> str:

@@ -52,8 +52,9 @@ def select_scores(run: Run, benchmark: Benchmark, *, other_data: bool) -> Select
     chosen = sorted(name for name in scored if other_data or name not in foreign)
     if not chosen:
         raise RequestError(_nothing(run, scores, foreign))
+    sources = {name: data.source if (data := run.records[name].made.data) else None for name in foreign}
     tasks = tuple(
-        Exported(task=benchmark.task(name), record=run.records[name], source=_source(run.records[name]) if name in foreign else None)
+        Exported(task=benchmark.task(name), record=run.records[name], source=(sources[name] or "other") if name in foreign else None)
         for name in chosen
     )
     return Selection(run, tasks, tuple(_notes(scores, tasks, foreign, other_data=other_data)))
@@ -67,10 +68,6 @@ def _nothing(run: Run, scores: dict[str, TaskScore], foreign: list[str]) -> str:
         )
     why = next((score.message for score in scores.values() if score.message), run.broken.get(MANIFEST, "no record"))
     return f"{run.path} has no score to export ({why}): name a run with finished tasks"
-
-
-def _source(record: TaskRecord) -> str:
-    return record.made.data.source or "other" if record.made.data else "other"
 
 
 def _notes(scores: dict[str, TaskScore], tasks: tuple[Exported, ...], foreign: list[str], *, other_data: bool) -> list[str]:

@@ -77,7 +77,9 @@ def build_report(
         calibration = chosen.row.path / CALIBRATION
         noise = read_calibration(calibration, benchmark)
     if noise is not None:
-        _check_belongs(noise, chosen, benchmark)
+        if chosen is None or chosen.run is None:
+            raise RequestError("a calibration needs the run that it belongs to: name it with --reference RUN")
+        noise.check_belongs(chosen.run, benchmark)
     ours = [entry for entry in entries if entry.kind == "ours" and entry.row.unreadable is None]
     costs = [(entry, run_cost(entry)) for entry in ours]
     return Report(
@@ -105,13 +107,6 @@ def _reference(entries: Sequence[Entry], path: Path | None, noise: Calibration |
         named = ", ".join(str(entry.row.path) for entry in found[:4]) or "none that can be read"
         raise RequestError(f"--reference {path} holds {len(found)} runs ({named}): name one of them")
     return found[0]
-
-
-def _check_belongs(noise: Calibration, reference: Entry | None, benchmark: Benchmark) -> None:
-    """Raises RequestError where the noise bands are not those of the reference."""
-    if reference is None or reference.run is None:
-        raise RequestError("a calibration needs the run that it belongs to: name it with --reference RUN")
-    noise.check_belongs(reference.run, benchmark)
 
 
 def _settings(ours: Sequence[Entry], reference: Entry | None) -> Settings | None:

@@ -53,10 +53,11 @@ def curve_sets(entries: Sequence[Entry]) -> tuple[CurveSet, ...]:
                 groups.setdefault(_recipe(entry, axis), []).append(entry)
         drawn = [group for group in groups.values() if len({_x(entry, axis) for entry in group}) > 1]
         labels = [_label(group[0], axis) for group in drawn]
-        lines = [
-            _line(group, axis, f"{label} (#{group[0].number}…)" if labels.count(label) > 1 else label)
-            for group, label in zip(drawn, labels, strict=True)
-        ]
+        lines = []
+        for group, label in zip(drawn, labels, strict=True):
+            ordered = sorted(group, key=lambda entry: (_x(entry, axis) or 0, entry.number))
+            points = (Point(_x(entry, axis) or 0, entry, {cell.key: cell.value for cell in entry.row.cells}) for entry in ordered)
+            lines.append(Line(f"{label} (#{group[0].number}…)" if labels.count(label) > 1 else label, tuple(points)))
         for on_benchmark in (True, False):
             own = tuple(line for line in lines if line.points[0].entry.on_benchmark == on_benchmark)
             sets += [CurveSet(axis, on_benchmark, own)] if own else []
@@ -84,11 +85,6 @@ def _recipe(entry: Entry, axis: Axis) -> str:
         kernel = manifest.model.kernel if manifest.model else None
         told |= {"spec": spec, "weights": manifest.weights, "kernel": kernel, "versions": manifest.versions}
     return json.dumps(told, sort_keys=True, default=str)
-
-
-def _line(group: Sequence[Entry], axis: Axis, label: str) -> Line:
-    ordered = sorted(group, key=lambda entry: (_x(entry, axis) or 0, entry.number))
-    return Line(label, tuple(Point(_x(entry, axis) or 0, entry, {cell.key: cell.value for cell in entry.row.cells}) for entry in ordered))
 
 
 def _label(entry: Entry, axis: Axis) -> str:

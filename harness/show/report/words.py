@@ -19,6 +19,7 @@ Words = Mapping[str, str]
 """Key -> text, in one language."""
 
 
+@cache
 def words(language: str) -> Words:
     """The words of a language.
 
@@ -27,9 +28,4 @@ def words(language: str) -> Words:
     """
     if language not in LANGUAGES:
         raise RequestError(unknown("language", language, LANGUAGES))
-    return {key: texts[language] for key, texts in _all().items()}
-
-
-@cache
-def _all() -> Mapping[str, Mapping[str, str]]:
-    return dict(yaml.safe_load((PAGE / "words.yaml").read_text(encoding="utf-8")))
+    return {key: texts[language] for key, texts in yaml.safe_load((PAGE / "words.yaml").read_text(encoding="utf-8")).items()}
