@@ -72,7 +72,7 @@ def test_half_a_run_is_no_baseline(baseline: Run, tmp_path: Path, broken: str) -
     if broken == "failed":
         write_failure(baseline.path, "TNews", kind="InputError", message="no data", traceback="")
     run = read_run(baseline.path, BENCHMARK)
-    with pytest.raises(InputError, match=r"no complete run[^~]*TNews"):
+    with pytest.raises(InputError, match=r"not a complete run[^~]*TNews"):
         accept(run, tmp_path / "to")
     assert not (tmp_path / "to").exists()
     done = accept(run, tmp_path / "to", tasks=["STS"])

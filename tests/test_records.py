@@ -132,6 +132,15 @@ def test_a_run_lists_its_failed_and_its_broken_tasks(tmp_path: Path) -> None:
     assert find_runs(tmp_path) == [folder]
 
 
+def test_unknown_keys_of_a_record_stay_where_they_are(tmp_path: Path) -> None:
+    path = write_record(tmp_path, record())
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    raw["harness"]["later"] = {"a": [1]}
+    write_json(path, raw)
+    write_record(tmp_path, read_record(path, AFQMC))
+    assert json.loads(path.read_text(encoding="utf-8")) == raw
+
+
 def test_a_success_forgets_the_failure_before_it(tmp_path: Path) -> None:
     write_manifest(tmp_path, manifest_of(HEADER))
     write_failure(tmp_path, "AFQMC", kind="InputError", message="no such file", traceback="...")

@@ -35,7 +35,7 @@ class Rounding:
     """How rounding moves a metric. `tolerance`: the largest difference from the run that it explains, whichever way.
 
     `draws`: re-scorings with vectors jittered at the measured scale; `moved`: how many of them gave another score; `mean` and `sd` of their
-    differences from the run, `largest` by size. `wide`: the largest under the multiple of that scale that the provenance tells.
+    differences from the run, `largest` by size. `wide`: the largest under the multiple of that scale that the provenance states.
     """
 
     tolerance: Size
@@ -72,7 +72,7 @@ class Calibration:
     """The floors of one run, by task and flat metric name (`cos_sim_spearman`; lookups take dotted names, too).
 
     `run`, `benchmark` and `weights`: digests of the run they belong to. `provenance`: how they were measured (device, versions, counts,
-    seeds, the measured scale of rounding), as the file tells it.
+    seeds, the measured scale of rounding), as the file states it.
     """
 
     run: str
@@ -144,8 +144,8 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
     lines.append(f'"provenance": {json.dumps(dict(calibration.provenance), indent=1, allow_nan=False)}')
     tasks = []
     for task, metrics in calibration.tasks.items():
-        told = ",\n".join(f"  {json.dumps(metric)}: {_noise_json(noise)}" for metric, noise in metrics.items())
-        tasks.append(f" {json.dumps(task)}: {{\n{told}\n }}")
+        lines_of_task = ",\n".join(f"  {json.dumps(metric)}: {_noise_json(noise)}" for metric, noise in metrics.items())
+        tasks.append(f" {json.dumps(task)}: {{\n{lines_of_task}\n }}")
     lines.append('"tasks": {\n' + ",\n".join(tasks) + "\n}")
     with atomic_write(path) as stream:
         stream.write(("{\n" + ",\n".join(lines) + "\n}\n").encode())
@@ -155,7 +155,7 @@ def read_calibration(path: Path, benchmark: Benchmark) -> Calibration:
     """The calibration in a file.
 
     Raises:
-        InputError: the file is missing, truncated, of a newer schema, or a number in it is none (NaN, a negative tolerance).
+        InputError: the file is missing, truncated, of a newer schema, or has a value that is not allowed (NaN, a negative tolerance).
         RequestError: it names tasks or metrics that the benchmark does not have.
     """
     remedy = "make it again with: python -m harness calibrate RUN"

@@ -1,14 +1,14 @@
-"""What can go wrong, by whose it is to mend; each kind carries the exit code of the command line.
+"""The kinds of errors, by who can fix them; each has the exit code of the command line.
 
 HarnessError            1  the base: a run that could not finish
 ├── RequestError        2  the request is wrong: unknown name, impossible value, a run that is already going on
 ├── InputError          1  the inputs are not the pinned ones: data, weights or result files missing, damaged, foreign
 ├── MachineError        1  the machine can't do what was asked: device, memory, disk, hub out of reach
-├── EncodingError       1  the model gave vectors no score may be made of (NaN, inf)
+├── EncodingError       1  the model returned vectors with NaN or infinities, so no score is computed
 ├── CanaryError         1  before a run: the model does not encode the canary's texts as it should
 └── DriftError          3  scores are not the expected ones
 
-Every message says what was found, what was expected, and the setting or command that mends it.
+Every message says what was found, what was expected, and the setting or command that fixes it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class MachineError(HarnessError):
 
 
 class EncodingError(HarnessError):
-    """The model returned a vector that no score may be made of."""
+    """The model returned a vector with NaN or infinities, so no score is computed."""
 
 
 class CanaryError(HarnessError):

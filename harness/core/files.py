@@ -31,9 +31,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)  # mkstemp makes files for the owner alone
+        usual_mode(Path(temporary), 0o666)  # mkstemp makes files for the owner alone
         Path(temporary).replace(path)
     except BaseException as error:
         with contextlib.suppress(OSError):
@@ -41,6 +39,13 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError):
             raise _not_writable(path, error) from error
         raise
+
+
+def usual_mode(path: Path, mode: int) -> None:
+    """Give a file or folder the mode, less what the user's umask takes away."""
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(mode & ~umask)
 
 
 def write_json(path: Path, value: Any) -> None:

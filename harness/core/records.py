@@ -319,8 +319,10 @@ def read_record(path: Path, task: TaskSpec) -> TaskRecord:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `manifest.json`."""
+    """Write `manifest.json`; what is not stated is left out."""
     values = {key: value for key, value in plain(manifest).items() if value is not None}
+    if manifest.benchmark and manifest.benchmark.digest is None:
+        values["benchmark"].pop("digest", None)
     write_json(folder / MANIFEST, values | ({"spec": manifest.spec.identity()} if manifest.spec else {}))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ from harness.core.files import write_json
 from harness.core.records import RowHeader
 from harness.core.tasks import TASK_TYPES, TaskSpec
 from harness.core.typed import convert, parse
+from harness.read.markdown import Table, markdown_tables
 
 ROWS = "rows.json"
 HEADER_TITLES = ("Model Name", "GPU", "tensor-type", "Model Size (GB)", "Dimension", "Sequence Length")
@@ -33,7 +33,9 @@ _HEADER_WORDS = {
 }
 
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*\r?$", re.DOTALL | re.MULTILINE)
-_CELL_BORDER = re.compile(r"(?<!\\)\|")
+_DECIMAL = r"[0-9]{1,9}(\.[0-9]+)?"
+_WHOLE = ("Dimension", "Sequence Length")
+_NUMBERS = {"Model Size (GB)": _DECIMAL, **dict.fromkeys(_WHOLE, "[0-9]{1,9}")}
 _NOTHING = ("", "~", "null", "None")
 _LARGEST = 16 << 20  # bytes; the largest cards of the hub, with the results of hundreds of tasks, have a few
 _SIMILARITIES = ("cos_sim", "dot", "euclidean", "manhattan", "max")  # mteb 1.1.1 nests these, mteb_meta.py joins them with "_"
@@ -64,20 +66,6 @@ class PrintedRow:
 
     header: RowHeader
     scores: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A Markdown table. `line`: that of its heading; the rows follow the line of dashes under it. Cells are without emphasis marks."""
-
-    line: int
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-    def column(self, field: str) -> int | None:
-        """Where a field of `RowHeader` stands (`max_len` under `Sequence Length`); None where the table has no such column."""
-        words = _HEADER_WORDS[field]
-        return next((index for index, title in enumerate(self.head) if title.lower() in words), None)
 
 
 @dataclass(frozen=True)
@@ -182,32 +170,30 @@ def card_rows(text: str, benchmark: Benchmark) -> tuple[PrintedRow, ...]:
     Raises:
         InputError: there is no such table, it has other columns than acge's card (in whatever order), or a cell does not parse.
     """
-    titles = tuple(score_titles(benchmark.tasks).values())
-    lines = iter([(number, _cells(line)) for number, line in enumerate(text.splitlines(), start=1)])
-    head = next((cells for _, cells in lines if any(cell.startswith("Average (") for cell in cells)), None)
-    if head is None:
-        raise InputError(f"the card has no metric table: expected a Markdown table with the columns {', '.join(HEADER_TITLES + titles)}")
-    if sorted(head) != sorted(HEADER_TITLES + titles):
-        raise InputError(
-            f"the metric table of the card has the columns {', '.join(head)}; expected {', '.join(HEADER_TITLES + titles)}. "
-            f"Missing: {_listed(set(HEADER_TITLES + titles) - set(head))}. Unexpected: {_listed(set(head) - set(HEADER_TITLES + titles))}"
+    expected = (*HEADER_TITLES, *score_titles(benchmark.tasks).values())
+    table = next((table for table in markdown_tables(text) if any(title.startswith("Average (") for title in table.head)), None)
+    if table is None:
+        raise InputError(f"the card has no metric table: expected a Markdown table with the columns {', '.join(expected)}")
+    if sorted(table.head) != sorted(expected):
+        missing, others = (
+            ", ".join(sorted(names)) or "none" for names in (set(expected) - set(table.head), set(table.head) - set(expected))
         )
-    next(lines, None)  # the line of dashes
-    rows = tuple(_printed_row(head, cells, titles, number) for number, cells in itertools.takewhile(lambda line: line[1], lines))
-    if not rows:
+        raise InputError(
+            f"the metric table of the card has the columns {', '.join(table.head)}; expected {', '.join(expected)}. "
+            f"Missing: {missing}. Unexpected: {others}"
+        )
+    if not table.rows:
         raise InputError("the metric table of the card has no rows")
-    return rows
+    for number, cells in enumerate(table.rows, start=table.line + 2):
+        for title, cell in zip(table.head, cells, strict=False):
+            if title in _NUMBERS and not re.fullmatch(_NUMBERS[title], cell):
+                raise InputError(f"{title} in line {number} of the card is {cell!r}; expected a{' whole' * (title in _WHOLE)} number")
+    return tuple(_printed_row(table, number, benchmark) for number in range(len(table.rows)))
 
 
-def markdown_tables(text: str) -> tuple[Table, ...]:
-    """The tables of a text, outside of code blocks."""
-    lines = [_cells(line) for line in _without_code(text)]
-    tables = []
-    for index, (head, dashes) in enumerate(itertools.pairwise(lines)):
-        if head and dashes and all(re.fullmatch(":?-+:?", cell) for cell in dashes):
-            rows = itertools.takewhile(bool, lines[index + 2 :])
-            tables.append(Table(index + 1, _plain(head), tuple(_plain(row) for row in rows)))
-    return tuple(tables)
+def column(table: Table, field: str) -> int | None:
+    """Where a field of `RowHeader` stands in a table (`max_len` under `Sequence Length`); None where it has no such column."""
+    return next((index for index, title in enumerate(table.head) if title.lower() in _HEADER_WORDS[field]), None)
 
 
 def score_table(text: str, benchmark: Benchmark) -> ScoreTable | None:
@@ -220,22 +206,17 @@ def score_table(text: str, benchmark: Benchmark) -> ScoreTable | None:
     if table is None:
         return None
     rows, lines, refused = [], [], []
-    for number, cells in enumerate(table.rows, start=table.line + 2):
+    for index in range(len(table.rows)):
         try:
-            if len(cells) != len(table.head):
-                raise InputError(f"line {number} of the card has {len(cells)} cells; expected {len(table.head)}")
-            row = dict(zip(table.head, cells, strict=True))
-            scores = {title: _score(row[title], f"{title} in line {number} of the card") for title in titles}
+            rows.append(_printed_row(table, index, benchmark))
+            lines.append(table.line + 2 + index)
         except InputError as error:
             refused.append(str(error))
-        else:
-            rows.append(PrintedRow(_loose_header(table, cells), scores))
-            lines.append(number)
     return ScoreTable(tuple(rows), tuple(lines), tuple(refused))
 
 
 def write_rows(path: Path, rows: Iterable[PrintedRow]) -> None:
-    """Write the rows as `read_rows` takes them."""
+    """Write the rows for `read_rows`."""
     write_json(path, [asdict(row) for row in rows])
 
 
@@ -277,7 +258,7 @@ def _model_index(text: str) -> dict[str, Any]:
         # The base loader leaves every scalar a string: 1e-05 is no number to YAML 1.1, and a commit of digits would be one.
         front = yaml.load(match[1], Loader=yaml.BaseLoader)  # noqa: S506 (builds strings, lists and dicts only)
     except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"the front matter of the card is no YAML ({' '.join(str(error).split())}): mend it") from error
+        raise InputError(f"the front matter of the card is no YAML ({' '.join(str(error).split())}): correct it") from error
     models = _get(front, "model-index", list, "the front matter of the card")
     if len(models) != 1 or not isinstance(models[0], dict):
         raise InputError(f"the model-index of the card has {len(models)} models; expected one with a name and results")
@@ -308,18 +289,13 @@ def _metrics(entries: list[Any], where: str) -> dict[str, float]:
     return metrics
 
 
-def _number(text: str, where: str) -> float:
+def _score(text: str, where: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
         raise InputError(f"{where} is {text!r}; expected a number")
-    return value
-
-
-def _score(text: str, where: str) -> float:
-    value = _number(text, where)
     if not -100 <= value <= 100:  # a percentage, or a correlation, which may be negative
         raise InputError(f"{where} is {text!r}; expected a number from -100 to 100")
     return value
@@ -333,71 +309,21 @@ def _hundredth(percent: float) -> float:
     return min(exact, key=lambda value: len(repr(value)), default=near)
 
 
-def _without_code(text: str) -> list[str]:
-    """The lines of the text, those of code blocks empty."""
-    lines, fence = [], ""
-    for line in text.splitlines():
-        mark = re.match(r"\s*(```+|~~~+)", line)
-        if mark and (not fence or mark[1].startswith(fence)):
-            fence = "" if fence else mark[1]
-            lines.append("")
-        else:
-            lines.append("" if fence else line)
-    return lines
-
-
-def _plain(cells: Iterable[str]) -> tuple[str, ...]:
-    return tuple(cell.strip("*`_ ") for cell in cells)
-
-
-def _loose_header(table: Table, cells: Sequence[str]) -> RowHeader:
-    def told(field: str) -> str:
-        index = table.column(field)
-        return "" if index is None else cells[index]
-
-    def number(field: str) -> float | None:
-        text = told(field).replace(",", "")
-        return float(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text) else None
-
-    dim, max_len = number("dim"), number("max_len")
-    return RowHeader(
-        model=told("model"),
-        gpu=told("gpu"),
-        dtype=told("dtype"),
-        size_gb=number("size_gb"),
-        dim=None if dim is None else int(dim),
-        max_len=None if max_len is None else int(max_len),
-    )
-
-
-def _cells(line: str) -> list[str]:
-    """The cells of a line of a Markdown table; empty where the line is none."""
-    line = line.strip()
-    if len(line) < 2 or not (line.startswith("|") and line.endswith("|")):
-        return []
-    return [cell.strip().replace("\\|", "|") for cell in _CELL_BORDER.split(line[1:-1])]
-
-
-def _printed_row(head: list[str], cells: list[str], titles: tuple[str, ...], number: int) -> PrintedRow:
-    if len(cells) != len(head):
-        raise InputError(f"line {number} of the card has {len(cells)} cells; expected {len(head)}, as the table's heading has")
-    row = dict(zip(head, cells, strict=True))
+def _printed_row(table: Table, index: int, benchmark: Benchmark) -> PrintedRow:
+    cells, where = table.rows[index], f"line {table.line + 2 + index} of the card"
+    if len(cells) != len(table.head):
+        raise InputError(f"{where} has {len(cells)} cells; expected {len(table.head)}, as the table's heading has")
+    row = dict(zip(table.head, cells, strict=True))
+    scores = {title: _score(row[title], f"{title} in {where}") for title in score_titles(benchmark.tasks).values()}
+    texts = {field: "" if (place := column(table, field)) is None else cells[place] for field in _HEADER_WORDS}
+    numbers = {field: texts[field].replace(",", "") for field in ("size_gb", "dim", "max_len")}
+    known = {field: float(text) for field, text in numbers.items() if re.fullmatch(_DECIMAL, text)}
     header = RowHeader(
-        model=row["Model Name"],
-        gpu=row["GPU"],
-        dtype=row["tensor-type"],
-        size_gb=_number(row["Model Size (GB)"], f"Model Size (GB) in line {number} of the card"),
-        dim=_count(row, "Dimension", number),
-        max_len=_count(row, "Sequence Length", number),
+        model=texts["model"],
+        gpu=texts["gpu"],
+        dtype=texts["dtype"],
+        size_gb=known.get("size_gb"),
+        dim=int(known["dim"]) if "dim" in known else None,
+        max_len=int(known["max_len"]) if "max_len" in known else None,
     )
-    return PrintedRow(header, {title: _score(row[title], f"{title} in line {number} of the card") for title in titles})
-
-
-def _count(row: Mapping[str, str], title: str, number: int) -> int:
-    if not (row[title].isascii() and row[title].isdigit()):
-        raise InputError(f"{title} in line {number} of the card is {row[title]!r}; expected a whole number")
-    return int(row[title])
-
-
-def _listed(names: set[str]) -> str:
-    return ", ".join(sorted(names)) or "none"
+    return PrintedRow(header, scores)

@@ -15,10 +15,10 @@ from typing import Literal
 
 from harness.core.benchmarks import Benchmark, Convention
 from harness.core.errors import InputError, RequestError
-from harness.core.records import MANIFEST, Manifest, RowHeader, Run, TaskRecord, find_runs, read_run
-from harness.core.tasks import TASK_TYPES, TaskSpec
+from harness.core.records import MANIFEST, Manifest, RowHeader, Run, find_runs, read_run
+from harness.core.tasks import TaskSpec
 from harness.core.words import few
-from harness.read.cards import ROWS, PrintedRow, read_card, rows_beside, score_table, score_titles
+from harness.read.cards import ROWS, read_card, rows_beside, score_table, score_titles
 from harness.read.imports import find_imports, read_card_run, read_import
 
 State = Literal["scored", "missing", "failed", "broken"]
@@ -31,7 +31,7 @@ IDENTITIES: tuple[Identity, ...] = ("not C-MTEB", "unverified", "self-reported",
 class TaskScore:
     """One task of a row. `score`: 0 to 100, None unless `state` is `scored`; `message`: why it is `failed` or `broken`.
 
-    `identity` and `substituted` (another revision was read than the pinned one) tell of the data; None where there is no record.
+    `identity` and `substituted` (another revision was read than the pinned one) are about the data; None where there is no record.
     """
 
     task: str
@@ -60,7 +60,7 @@ class Cell:
 class Row:
     """A row of the table. `path`: where it was read; `about`: its convention in words; `unreadable`: why its folder is no run.
 
-    `tasks` is empty for a row that is known only as somebody printed it. `beside`: the published rows that stand under it;
+    `tasks` is empty for a row of a printed table. `beside`: the published rows that stand under it;
     `reference`: the one whose tasks stand beside its own.
     """
 
@@ -211,15 +211,13 @@ def printed_rows(path: Path, benchmark: Benchmark) -> tuple[Row, ...]:
     else:
         table = score_table(read_card(path), benchmark)
         rows = table.rows if table else ()
-    return tuple(_printed_row(path, row, benchmark) for row in rows)
-
-
-def _printed_row(path: Path, row: PrintedRow, benchmark: Benchmark) -> Row:
-    """The row of the table that a card prints, which `path` holds, with every score column of the benchmark."""
-    counts = {key: sum(key in ("Average", task.type) for task in benchmark.tasks) for key in ("Average", *TASK_TYPES)}
-    titles = score_titles(benchmark.tasks).items()
-    cells = tuple(Cell(key=key, title=title, value=row.scores[title], found=counts[key], of=counts[key]) for key, title in titles)
-    return Row(path=path, header=row.header, convention="cmteb", about=benchmark.convention("cmteb").about, cells=cells)
+    titles, about = score_titles(benchmark.tasks), benchmark.convention("cmteb").about
+    counts = {key: sum(key in ("Average", task.type) for task in benchmark.tasks) for key in titles}
+    found = []
+    for row in rows:
+        cells = (Cell(key=key, title=title, value=row.scores[title], found=counts[key], of=counts[key]) for key, title in titles.items())
+        found.append(Row(path=path, header=row.header, convention="cmteb", about=about, cells=tuple(cells)))
+    return tuple(found)
 
 
 def compare(row: Row, published: Row) -> Comparison:
@@ -253,31 +251,26 @@ def beside(row: Row, published: Row, also_printed: Sequence[Row]) -> Row:
 def _task_score(run: Run, task: TaskSpec, rule: Convention) -> TaskScore:
     metric = rule.metrics.get(task.type, task.main)
 
-    def told(state: State, message: str = "") -> TaskScore:
+    def without(state: State, message: str = "") -> TaskScore:
         return TaskScore(task=task.name, type=task.type, split=task.split, metric=metric, score=None, state=state, message=message)
 
     record = run.records.get(task.name)
     if record is None:
         if task.name in run.failed:
-            return told("failed", run.failed[task.name])
-        return told("broken", run.broken[task.name]) if task.name in run.broken else told("missing")
+            return without("failed", run.failed[task.name])
+        return without("broken", run.broken[task.name]) if task.name in run.broken else without("missing")
     try:
         score = 100 * record.metric(task, metric)
     except InputError as error:
-        return told("broken", str(error))
+        return without("broken", str(error))
     data = record.made.data
+    otherwise: Identity = "self-reported" if record.made.source else "unverified"
     return replace(
-        told("scored"),
+        without("scored"),
         score=rounded(score) if rule.rounds else score,
-        identity=_identity(record),
+        identity=(data.verdict if data else None) or otherwise,
         substituted=data is not None and data.substituted,
     )
-
-
-def _identity(record: TaskRecord) -> Identity:
-    """The record's own verdict; a record that says nothing of its data proves nothing."""
-    verdict = record.made.data.verdict if record.made.data else None
-    return verdict or ("self-reported" if record.made.source else "unverified")
 
 
 def _cell(key: str, title: str, tasks: Iterable[TaskScore], rule: Convention, order: Sequence[str]) -> Cell:
@@ -305,10 +298,7 @@ def _difference(ours: float | None, theirs: float | None, *, comparable: bool) -
 
 
 def _remark(ours: RowHeader, theirs: RowHeader) -> str | None:
-    pairs = {
-        "tensor-type": (ours.dtype, theirs.dtype),
-        "Sequence Length": (ours.max_len, theirs.max_len),
-        "Dimension": (ours.dim, theirs.dim),
-    }
-    unlike = [f"{name} {here} here, {there} there" for name, (here, there) in pairs.items() if here != there]
+    titles = {"tensor-type": "dtype", "Sequence Length": "max_len", "Dimension": "dim"}
+    pairs = [(title, getattr(ours, field), getattr(theirs, field)) for title, field in titles.items()]
+    unlike = [f"{title} {here} here, {there} there" for title, here, there in pairs if here != there]
     return f"not like for like: {'; '.join(unlike)}" if unlike else None

@@ -1,4 +1,4 @@
-"""The sample's scores against the committed ones: does the whole chain still compute what it did when it was released?"""
+"""Compares the sample's scores with the committed ones: does the harness compute what it did when it was released?"""
 
 from __future__ import annotations
 

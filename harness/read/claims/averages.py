@@ -128,7 +128,7 @@ def _no_front(found: Averages) -> Finding:
 
 
 def _sums(found: Averages, benchmark: Benchmark) -> Iterator[Finding]:
-    """The type averages, weighted with their tasks, against the printed average: rounding alone can part them by 0.01."""
+    """The type averages, weighted with their tasks, against the printed average: rounding alone can make a difference of 0.01."""
     titles = score_titles(benchmark.tasks)
     counts = {title: sum(task.type == kind for task in benchmark.tasks) for kind, title in titles.items() if kind != "Average"}
     for match in found.matches:

@@ -1,4 +1,4 @@
-"""What a check says: a verdict per check, and one sentence per thing a reader must know."""
+"""The result of a check: a verdict, and one sentence per finding."""
 
 from __future__ import annotations
 

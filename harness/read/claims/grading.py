@@ -75,7 +75,7 @@ class RecipeField:
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """A run against the claims. `calibrated`: whether noise floors were given; `unclaimed`: tasks that the card says nothing of;
-    `self_reported`: the run's numbers are somebody's claims, too, perhaps the very same.
+    `self_reported`: the run's numbers are claims, too, perhaps the same ones.
     """
 
     path: Path

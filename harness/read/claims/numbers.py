@@ -1,4 +1,4 @@
-"""The numbers of the tasks against each other and against the benchmark's table: what can't be so, whatever the model."""
+"""Checks of the tasks' numbers against each other and against the benchmark's table: finds what no model can score."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which data and which mteb the numbers were made with, as far as the revisions in the front matter tell."""
+"""Checks of the data and the mteb version behind the numbers, by the revisions in the front matter."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _VERSION = re.compile(r"(?<![\w-])mteb(?:\[\w+\])?\s*(?:==|>=|<=|~=|version|v)?\
 
 
 def provenance_checks(sheet: Sheet, benchmark: Benchmark) -> list[Check]:
-    """Revisions against the benchmark's table, and the version of mteb that they give away."""
+    """Revisions against the benchmark's table, and the version of mteb that they imply."""
     about = f"split and revision of every task are those that {benchmark.name} pins"
     return [
         check("revisions", about, _revisions(sheet, benchmark), of=len(sheet.claims)),

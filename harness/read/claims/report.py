@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.core.benchmarks import Benchmark
 from harness.core.calibration import read_calibration
 from harness.core.errors import RequestError
 from harness.core.records import benchmark_of
@@ -53,13 +52,5 @@ def claims_report(card: Path, *, against: Path | None = None, noise: Path | None
         if calibration is not None:
             calibration.check_belongs(run, table)
         comparison = grade(sheet, found, run, table, calibration)
-    return ClaimsReport(sheet, found, _checks(sheet, found, table), comparison)
-
-
-def _checks(sheet: Sheet, found: Averages, benchmark: Benchmark) -> tuple[Check, ...]:
-    return (
-        *average_checks(found, benchmark),
-        *number_checks(sheet, benchmark),
-        *provenance_checks(sheet, benchmark),
-        *statement_checks(sheet, found, benchmark),
-    )
+    numbers = (*average_checks(found, table), *number_checks(sheet, table), *provenance_checks(sheet, table))
+    return ClaimsReport(sheet, found, (*numbers, *statement_checks(sheet, found, table)), comparison)

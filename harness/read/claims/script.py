@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.read.claims.document import CodeBlock
+from harness.read.markdown import CodeBlock
 
 EVALUATORS = ("mteb", "C_MTEB")
 """Packages whose import makes a code block an evaluation script."""
@@ -42,7 +42,7 @@ class Option:
 
 @dataclass(frozen=True, kw_only=True)
 class Script:
-    """`unread`: options that nothing reads (None: that can't be told). `dtypes`: those that weights or inputs are cast to (empty: none is
+    """`unread`: options that nothing reads (None: that can't be known). `dtypes`: those that weights or inputs are cast to (empty: none is
     named; None: it depends on what is not in the code). `settings`: constants that are assigned to attributes (`max_seq_length`).
     """
 
@@ -65,20 +65,11 @@ def evaluation_scripts(blocks: Sequence[CodeBlock]) -> tuple[tuple[Script, ...],
             refused.append(f"the code in line {block.line} is no Python 3 ({error})")
             continue
         if any(name.split(".")[0] in EVALUATORS for name in _imports(tree)):
-            scripts.append(_script(tree, block.line))
+            options, read = tuple(_options(tree, block.line)), _read_names(tree)
+            unread = None if read is None else tuple(option for option in options if option.name not in read)
+            settings = tuple(_settings(tree, block.line))
+            scripts.append(Script(line=block.line, options=options, unread=unread, dtypes=_dtypes(tree), settings=settings))
     return tuple(scripts), tuple(refused)
-
-
-def _script(tree: ast.Module, first: int) -> Script:
-    options = tuple(_options(tree, first))
-    read = _read_names(tree)
-    return Script(
-        line=first,
-        options=options,
-        unread=None if read is None else tuple(option for option in options if option.name not in read),
-        dtypes=_dtypes(tree),
-        settings=tuple(_settings(tree, first)),
-    )
 
 
 def _imports(tree: ast.Module) -> Iterator[str]:
@@ -91,28 +82,20 @@ def _imports(tree: ast.Module) -> Iterator[str]:
 
 def _options(tree: ast.Module, first: int) -> Iterator[Option]:
     for call in _calls(tree, "add_argument"):
-        flags = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
-        if not flags:
-            continue
-        flag = next((flag for flag in flags if flag.startswith("--")), flags[0])
-        given = {keyword.arg: keyword.value for keyword in call.keywords}
-        yield Option(
-            flag, str(_constant(given.get("dest")) or flag.lstrip("-").replace("-", "_")), _default(given), first + call.lineno - 1
-        )
-
-
-def _default(given: dict[str | None, ast.expr]) -> object:
-    action = _constant(given.get("action"))
-    if "default" not in given and action in ("store_true", "store_false"):
-        return action == "store_false"
-    return _constant(given.get("default"))
+        flags = [flag for arg in call.args if isinstance(flag := _constant(arg), str)]
+        if flags:
+            flag = next((flag for flag in flags if flag.startswith("--")), flags[0])
+            given = {keyword.arg: _constant(keyword.value) for keyword in call.keywords}
+            default = given.get("default", {"store_true": False, "store_false": True}.get(str(given.get("action"))))
+            yield Option(flag, str(given.get("dest") or flag.lstrip("-").replace("-", "_")), default, first + call.lineno - 1)
 
 
 def _read_names(tree: ast.Module) -> set[str] | None:
     """Every attribute that is read anywhere, and every constant name given to getattr; None where the arguments are read as a whole."""
     if list(_calls(tree, "vars")) or any(isinstance(node, ast.Attribute) and node.attr == "__dict__" for node in ast.walk(tree)):
         return None
-    if any(keyword.arg is None for node in ast.walk(tree) if isinstance(node, ast.Call) for keyword in node.keywords if _plain(keyword)):
+    unpacked = [each.value for node in ast.walk(tree) if isinstance(node, ast.Call) for each in node.keywords if each.arg is None]
+    if any(getattr(value, "id", "") != "kwargs" for value in unpacked):  # `**kwargs` are the function's own
         return None
     names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
     for call in _calls(tree, "getattr"):
@@ -121,11 +104,6 @@ def _read_names(tree: ast.Module) -> set[str] | None:
             return None
         names.add(name)
     return names
-
-
-def _plain(keyword: ast.keyword) -> bool:
-    """Whether `**x` passes something other than the function's own `kwargs`."""
-    return not (isinstance(keyword.value, ast.Name) and keyword.value.id == "kwargs")
 
 
 def _dtypes(tree: ast.Module) -> frozenset[str] | None:
@@ -143,7 +121,7 @@ def _dtypes(tree: ast.Module) -> frozenset[str] | None:
 
 
 def _dtype_names(node: ast.AST) -> Iterator[str]:
-    """The dtypes that a node names; `?` for one that only running it would tell."""
+    """The dtypes that a node names; `?` for one that only running it would show."""
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "torch" and node.attr in DTYPES:
         yield DTYPES[node.attr]
     if not isinstance(node, ast.Call):

@@ -11,9 +11,9 @@ from harness.core.records import Manifest, RowHeader, Run, flat_metrics
 from harness.core.tasks import TaskSpec
 from harness.core.words import few
 from harness.read.cards import ROWS, Claim, PrintedRow, card_claims, read_card, rows_beside, score_table
-from harness.read.claims.document import Document, parse_document
 from harness.read.imports import card_records
 from harness.read.leaderboard import one_run
+from harness.read.markdown import Document, parse_document
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +78,9 @@ def _card_sheet(path: Path, benchmark: Benchmark) -> Sheet:
 def _folder_sheet(path: Path, benchmark: Benchmark) -> Sheet:
     run = one_run(path, benchmark)
     claims = []
-    for task in benchmark.tasks:
-        record = run.records.get(task.name)
-        if record is not None:
-            percents = {name: 100 * value for name, value in flat_metrics(record.metrics, task).items()}
-            claims.append(Claim(task=task.name, split=task.split, revision=record.dataset_revision, metrics=percents))
+    for task, record in ((task, run.records[task.name]) for task in benchmark.tasks if task.name in run.records):
+        percents = {name: 100 * value for name, value in flat_metrics(record.metrics, task).items()}
+        claims.append(Claim(task=task.name, split=task.split, revision=record.dataset_revision, metrics=percents))
     rows = rows_beside(run.path, benchmark)
     trusts = sorted({record.made.origin.trust for record in run.records.values() if record.made.origin})
     return Sheet(

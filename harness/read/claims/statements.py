@@ -1,7 +1,7 @@
-"""What a card says in words and in its script, against what its numbers are.
+"""Checks of what a card says in words and in its script, against its numbers.
 
-Sentences are found by words of Chinese and English cards, not by one card's phrases; what no pattern finds is not judged. A finding quotes
-the card, so that a reader can see what was understood.
+Sentences are found by words of Chinese and English cards, not by one card's phrases; a sentence that no pattern finds is not judged.
+A finding quotes the card, so that a reader can see what was understood.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from harness.core.benchmarks import Benchmark
 from harness.core.records import RowHeader
 from harness.core.words import bare_name, display_width
-from harness.read.cards import Table, markdown_tables, score_titles
+from harness.read.cards import column, score_titles
 from harness.read.claims.averages import Averages, RowMatch, listed
-from harness.read.claims.document import Document
 from harness.read.claims.findings import Check, Finding, check, judged
 from harness.read.claims.script import DTYPES, Script, evaluation_scripts
 from harness.read.claims.sheet import Sheet
+from harness.read.markdown import Document, Table, markdown_tables
 
 _NUMBERS = {
     **dict(zip("一二三四五六七八九十", range(1, 11), strict=True)),
@@ -199,15 +199,15 @@ def _script_values(scripts: tuple[Script, ...]) -> Iterator[tuple[str, str, obje
 def _table_values(card: _Card, model: str) -> Iterator[tuple[str, str, object, str]]:
     """What tables without scores say of this model. A cell may list several values: `[1024, 1792]`."""
     for table in card.tables:
-        name = table.column("model")
+        name = column(table, "model")
         if card.average in table.head or name is None:
             continue
         for offset, cells in enumerate(table.rows):
             if len(cells) != len(table.head) or bare_name(cells[name]) != bare_name(model):
                 continue
             for field in ("max_len", "dim"):
-                column = table.column(field)
-                numbers = tuple(int(each) for each in re.findall(r"\d+", cells[column])) if column is not None else ()
+                place = column(table, field)
+                numbers = tuple(int(each) for each in re.findall(r"\d+", cells[place])) if place is not None else ()
                 if numbers:
                     yield field, f"{_TITLES[field]} of the model", numbers, f"line {table.line + 2 + offset}"
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -21,7 +20,7 @@ from pathlib import Path
 from harness.core.benchmarks import Benchmark
 from harness.core.calibration import CALIBRATION, Calibration, points, read_calibration
 from harness.core.errors import InputError, MachineError, RequestError
-from harness.core.files import atomic_write
+from harness.core.files import atomic_write, usual_mode
 from harness.core.records import MANIFEST, Run, benchmark_of, find_runs, read_run
 from harness.core.tasks import TaskSpec
 from harness.core.typed import convert, parse
@@ -62,7 +61,7 @@ class Accepted:
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """A baseline that is there. `entries`: its promotions, the latest last; `problem`: why it can't serve, empty where it can."""
+    """A baseline that is there. `entries`: its promotions, the latest last; `problem`: why no run can be compared with it, else empty."""
 
     path: Path
     run: Run | None
@@ -169,7 +168,7 @@ def scores_digest(run: Run, benchmark: Benchmark, tasks: Sequence[TaskSpec]) -> 
 
 def _complete(run: Run, tasks: Sequence[TaskSpec]) -> tuple[TaskSpec, ...]:
     if run.manifest.run is None or not run.ours:
-        raise RequestError(f"{run.path} was not made by this harness, so nothing tells its settings: name a run folder")
+        raise RequestError(f"{run.path} was not made by this harness, so its settings are not known: name a run folder")
     names = [task.name for task in tasks]
     wrong = [f"{task} failed: {message}" for task, message in run.failed.items() if task in names]
     wrong += [f"{task} is damaged: {message}" for task, message in run.broken.items() if task in names]
@@ -179,14 +178,14 @@ def _complete(run: Run, tasks: Sequence[TaskSpec]) -> tuple[TaskSpec, ...]:
         wrong.append(f"no record of {', '.join(missing)}")
     if wrong:
         raise InputError(
-            f"{run.path} is no complete run, and half a baseline guards nothing:\n  " + "\n  ".join(wrong) + "\n"
+            f"{run.path} is not a complete run, and a baseline must be complete:\n  " + "\n  ".join(wrong) + "\n"
             "Run these tasks, or say which ones the baseline is to cover: --tasks TASK,TASK"
         )
     return tuple(tasks)
 
 
 def _own_calibration(run: Run, benchmark: Benchmark) -> Calibration | None:
-    """The run's calibration where it has one that is its own; what has changed can be told without."""
+    """The run's calibration where it has one that is its own; the changes can be shown without."""
     with contextlib.suppress(InputError, RequestError):
         calibration = read_calibration(run.path / CALIBRATION, benchmark)
         calibration.check_belongs(run, benchmark)
@@ -206,9 +205,7 @@ def _promote(source: Path, target: Path, tasks: Sequence[TaskSpec], *, entry: Lo
         raise _not_writable(target, error) from error
     earlier = scratch.with_suffix(".earlier")
     try:
-        umask = os.umask(0)
-        os.umask(umask)
-        scratch.chmod(0o777 & ~umask)  # mkdtemp makes folders for the owner alone
+        usual_mode(scratch, 0o777)  # mkdtemp makes folders for the owner alone
         for name in (
             MANIFEST,
             "spec.yaml",

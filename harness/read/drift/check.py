@@ -154,15 +154,17 @@ def check_runs(
         InputError: a record of one side is damaged, or the baseline has failed tasks or none.
     """
     wanted = _wanted(baseline, benchmark, tasks)
-    _refuse_damaged(baseline, candidate, wanted)
+    damaged = [run.broken[task.name] for run in (baseline, candidate) for task in wanted if task.name in run.broken]
+    damaged += [message for run in (baseline, candidate) for message in foreign_records(run, wanted)]
+    if damaged:
+        raise InputError("\n".join(damaged))
     if calibration is not None:
         calibration.check_belongs(baseline, benchmark)
     unlike = unlike_settings(baseline, candidate)
-    compared = allow_unlike or not unlike
-    found = []
-    for task in wanted:
-        why = "" if compared else "the two runs are unlike"
-        found.append(_task_drift(task, baseline, candidate, benchmark, calibration=calibration, why=why, allow_unlike=allow_unlike))
+    why = "" if allow_unlike or not unlike else "the two runs are unlike"
+    found = [
+        _task_drift(task, baseline, candidate, benchmark, calibration=calibration, why=why, allow_unlike=allow_unlike) for task in wanted
+    ]
     return DriftReport(
         baseline=baseline,
         candidate=candidate,
@@ -185,12 +187,12 @@ def _wanted(baseline: Run, benchmark: Benchmark, tasks: Sequence[str]) -> list[T
                 f"{baseline.path} is no baseline: {', '.join(baseline.failed)} failed in it. Run these tasks again, or check the others "
                 "by name with --tasks"
             )
-        selected = tuple(task for task in selected if task.name in baseline.records or task.name in baseline.broken)
-    absent = [task.name for task in selected if task.name not in baseline.records and task.name not in baseline.broken]
+        selected = tuple(task for task in selected if task.name in {**baseline.records, **baseline.broken})
+    absent = [task.name for task in selected if task.name not in {**baseline.records, **baseline.broken}]
     if absent:
         raise RequestError(f"{baseline.path} has no score for {', '.join(absent)}: name tasks that it has with --tasks")
     if not selected:
-        raise InputError(f"{baseline.path} has no record, so there is nothing to hold a candidate against: name a finished run")
+        raise InputError(f"{baseline.path} has no record, so no candidate can be compared with it: name a finished run")
     return list(selected)
 
 
@@ -205,13 +207,6 @@ def foreign_records(run: Run, tasks: Sequence[TaskSpec]) -> list[str]:
     ]
 
 
-def _refuse_damaged(baseline: Run, candidate: Run, tasks: Sequence[TaskSpec]) -> None:
-    damaged = [run.broken[task.name] for run in (baseline, candidate) for task in tasks if task.name in run.broken]
-    damaged += [message for run in (baseline, candidate) for message in foreign_records(run, tasks)]
-    if damaged:
-        raise InputError("\n".join(damaged))
-
-
 def _task_drift(
     task: TaskSpec, baseline: Run, candidate: Run, benchmark: Benchmark, *, calibration: Calibration | None, why: str, allow_unlike: bool
 ) -> TaskDrift:
@@ -224,29 +219,32 @@ def _task_drift(
     main = task.main.replace(".", "_")
     cells = []
     for metric in [main, *(name for name in mine if name != main)]:
+        ours, other = mine[metric], theirs.get(metric)
         tolerance = calibration.tolerance(task.name, metric) if calibration else None
-        reason = absent if after is None else f"the candidate has no {metric}"
-        cell = _cell(metric, mine[metric], theirs.get(metric), tolerance, unlike=why, absent=reason, main=metric == main)
-        cells.append(cell)
+        missing = ""
+        if other is None:
+            missing = absent if after is None else f"the candidate has no {metric}"
+        elif not math.isfinite(other):
+            other, missing = None, f"the candidate has {other} for {metric}"
+        verdict: DriftVerdict = "not comparable" if why else "missing" if other is None else _verdict(ours, other, tolerance)
+        cells.append(
+            MetricDrift(
+                metric=metric,
+                main=metric == main,
+                baseline=ours,
+                candidate=other,
+                tolerance=tolerance,
+                verdict=verdict,
+                why=why or missing,
+            )
+        )
     return TaskDrift(task=task.name, type=task.type, main=cells[0], others=tuple(cells[1:]))
 
 
-def _cell(
-    metric: str, baseline: float, candidate: float | None, tolerance: float | None, *, unlike: str, absent: str, main: bool
-) -> MetricDrift:
-    verdict: DriftVerdict
-    why = ""
-    if candidate is not None and not math.isfinite(candidate):
-        candidate, absent = None, f"the candidate has {candidate} for {metric}"
-    if unlike:
-        verdict, why = "not comparable", unlike
-    elif candidate is None:
-        verdict, why = "missing", absent
-    elif candidate == baseline:
-        verdict = "identical"
-    else:
-        verdict = "within noise" if tolerance is not None and abs(candidate - baseline) <= tolerance else "drifted"
-    return MetricDrift(metric=metric, main=main, baseline=baseline, candidate=candidate, tolerance=tolerance, verdict=verdict, why=why)
+def _verdict(baseline: float, candidate: float, tolerance: float | None) -> DriftVerdict:
+    if candidate == baseline:
+        return "identical"
+    return "within noise" if tolerance is not None and abs(candidate - baseline) <= tolerance else "drifted"
 
 
 def _averages(baseline: Run, candidate: Run, benchmark: Benchmark, tasks: Sequence[TaskDrift]) -> Iterator[tuple[Cell, Cell]]:
@@ -268,9 +266,9 @@ def _notes(
         yield f"not calibrated, so only identical scores pass: {', '.join(bare)}"
     moved = [task.task for task in tasks if any(cell.points for cell in (task.main, *task.others))]
     if moved and alike and same_vectors(baseline, candidate):
-        told = ", ".join(moved) if len(moved) < len(tasks) or len(moved) == 1 else f"all {len(moved)} tasks"
+        which = ", ".join(moved) if len(moved) < len(tasks) or len(moved) == 1 else f"all {len(moved)} tasks"
         yield (
-            f"weights, device, kernels and libraries are the same on both sides, so every vector is: {told} moved, and no rounding "
+            f"weights, device, kernels and libraries are the same on both sides, so every vector is: {which} moved, and no rounding "
             "explains that. Look for a change of the code, the data or the store"
         )
     checked = {task.task for task in tasks}

@@ -1,4 +1,4 @@
-"""What must be the same on both sides before two scores may be compared at all: protocol, data, model name, dtype, length, dimension."""
+"""Whether two scores can be compared: protocol, data, model name, dtype, length and dimension must be the same."""
 
 from __future__ import annotations
 

@@ -19,6 +19,8 @@ from harness.read.explain.pairs import Pair, Subject, pairs_of
 from harness.read.explain.printed import PrintedEffect, printed_effect
 from harness.read.leaderboard import load_rows, printed_rows
 
+_Known = dict[tuple[Path, str], Examples | InputError]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -64,10 +66,10 @@ def explain(paths: Iterable[Path], benchmark: Benchmark, *, examples: int) -> Ex
     pairs = pairs_of(subjects)
     if not pairs:
         raise RequestError("explain compares runs: name two run folders or more, a folder that holds some, or a card that prints rows")
-    reader = _Reader()
+    known: _Known = {}
     attributed = [pair for pair in pairs if pair.attributed]
     runs = [(pair, pair.before.run, pair.after.run) for pair in attributed]
-    compared = [_compare(pair, before, after, benchmark, reader, examples) for pair, before, after in runs if before and after]
+    compared = [_compare(pair, (before, after), benchmark, known, examples) for pair, before, after in runs if before and after]
     return Explanation(
         benchmark=benchmark,
         subjects=subjects,
@@ -75,7 +77,10 @@ def explain(paths: Iterable[Path], benchmark: Benchmark, *, examples: int) -> Ex
         printed=tuple(printed_effect(pair, benchmark) for pair in attributed if pair.before.row is not None),
         unattributed=tuple(pair for pair in pairs if not pair.attributed),
         definitions=tuple(defined for subject in subjects for defined in definitions(subject, benchmark)),
-        families=(_tested(effect for each in compared for effect in each.tasks), _tested(e for each in compared for e in each.averages)),
+        families=(
+            sum(bool(effect.error) for each in compared for effect in each.tasks),
+            sum(bool(effect.error) for each in compared for effect in each.averages),
+        ),
     )
 
 
@@ -86,55 +91,40 @@ def _subjects(paths: Sequence[Path], benchmark: Benchmark) -> tuple[Subject, ...
     return (*numbered, *(Subject(number=number, header=row.header, row=row) for number, row in enumerate(rows, start=len(runs) + 1)))
 
 
-class _Reader:
-    """Examples that were read once: a run stands in several pairs."""
-
-    def __init__(self) -> None:
-        self._read: dict[tuple[Path, str], Examples | InputError] = {}
-
-    def examples(self, run: Run, task: TaskSpec) -> Examples:
-        """The task's examples, if they are those that the record was made of; raises InputError as `read_examples` does."""
-        key = (run.path, task.name)
-        if key not in self._read:
-            try:
-                found = read_examples(run.path, task)
-                refuse_foreign(task, found, run.records[task.name].main_score(task), where=run.path)
-                self._read[key] = found
-            except InputError as error:
-                self._read[key] = error
-        known = self._read[key]
-        if isinstance(known, InputError):
-            raise known
-        return known
+def _examples(run: Run, task: TaskSpec, known: _Known) -> Examples | InputError:
+    """The task's examples if the record was made of them, else why not; read once, since a run stands in several pairs."""
+    key = (run.path, task.name)
+    if key not in known:
+        try:
+            known[key] = found = read_examples(run.path, task)
+            refuse_foreign(task, found, run.records[task.name].main_score(task), where=run.path)
+        except InputError as error:
+            known[key] = error
+    return known[key]
 
 
-def _compare(pair: Pair, before: Run, after: Run, benchmark: Benchmark, reader: _Reader, count: int) -> Comparison:
+def _compare(pair: Pair, runs: tuple[Run, Run], benchmark: Benchmark, known: _Known, count: int) -> Comparison:
     effects: list[Effect] = []
     moved: dict[str, tuple[Move, ...]] = {}
     left_out: dict[str, str] = {}
     unsure: dict[str, str] = {}
     for task in benchmark.tasks:
-        records = [run.records.get(task.name) for run in (before, after)]
-        if records[0] is None or records[1] is None:
-            if records != [None, None]:
-                left_out[task.name] = f"no record in [{(pair.before if records[0] is None else pair.after).number}]"
+        scores = [100 * run.records[task.name].main_score(task) for run in runs if task.name in run.records]
+        if len(scores) < 2:
+            if scores:
+                left_out[task.name] = f"no record in [{(pair.after if task.name in runs[0].records else pair.before).number}]"
             continue
-        try:
-            examples = [reader.examples(run, task) for run in (before, after)]
-        except InputError as error:
-            unsure[task.name] = str(error)
-            effects.append(_bare_effect(task, *(100 * record.main_score(task) for record in records if record is not None)))
-            continue
-        if not same_examples(*examples):
+        before, after = (_examples(run, task, known) for run in runs)
+        if isinstance(before, InputError) or isinstance(after, InputError):
+            unsure[task.name] = str(before if isinstance(before, InputError) else after)
+            bare = Effect(of=task.name, type=task.type, metric=task.main, units=0, before=scores[0], after=scores[1], error=None, freedom=1)
+            effects.append(bare)
+        elif not same_examples(before, after):
             left_out[task.name] = "the two runs had other examples"
-            continue
-        effects.append(task_effect(task, *examples))
-        moved[task.name] = most_moved(task, *examples, count=count)
+        else:
+            effects.append(task_effect(task, before, after))
+            moved[task.name] = most_moved(task, before, after, count=count)
     return Comparison(pair=pair, tasks=tuple(effects), averages=tuple(_averages(effects)), moved=moved, left_out=left_out, unsure=unsure)
-
-
-def _bare_effect(task: TaskSpec, before: float, after: float) -> Effect:
-    return Effect(of=task.name, type=task.type, metric=task.main, units=0, before=before, after=after, error=None, freedom=1)
 
 
 def _averages(effects: Sequence[Effect]) -> Iterable[Effect]:
@@ -145,10 +135,6 @@ def _averages(effects: Sequence[Effect]) -> Iterable[Effect]:
         members = [effect for effect in effects if effect.type == kind]
         if len(members) > 1:
             yield average_effect(kind, kind, members)
-
-
-def _tested(effects: Iterable[Effect]) -> int:
-    return sum(bool(effect.error) for effect in effects)
 
 
 def _judged(compared: Sequence[Comparison]) -> tuple[Comparison, ...]:

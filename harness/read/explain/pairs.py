@@ -1,4 +1,4 @@
-"""Which two runs differ in one setting, so that what their scores differ in can be put down to it."""
+"""Finds pairs of runs that differ in one setting, so that a difference of their scores is an effect of that setting."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Factor:
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A run, or a row that is known only as somebody printed it (`run` is None then); `number` names it in the text."""
+    """A run, or a row of a printed table (`run` is None then); `number` names it in the text."""
 
     number: int
     header: RowHeader
@@ -60,7 +60,7 @@ class Pair:
 
     @property
     def attributed(self) -> bool:
-        """Whether what differs in the scores can be put down to one setting, or (no factor) to a repetition."""
+        """Whether one setting (or, without a factor, a repetition) explains the difference of the scores."""
         return len(self.factors) <= 1
 
 

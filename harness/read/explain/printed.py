@@ -1,4 +1,4 @@
-"""Rows that are known only as somebody printed them: averages without examples, so differences without intervals."""
+"""Rows of a printed table: averages without examples, so their differences have no interval."""
 
 from __future__ import annotations
 

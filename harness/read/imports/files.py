@@ -14,7 +14,6 @@ import json
 import math
 import os
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from harness.core.errors import InputError
 from harness.core.records import MANIFEST, Made, Manifest, Origin, OtherDefinition, Provenance, RowHeader, Run, TaskRecord, Trust
 from harness.core.tasks import TaskSpec
 from harness.core.typed import convert, refuse_long_numbers
-from harness.core.words import counted
+from harness.core.words import counted, few
 from harness.read.cards import nested_metrics
 
 Form = Literal["mteb 1", "mteb 2"]
@@ -41,22 +40,24 @@ _LARGEST = 16 << 20  # bytes; the largest files of the results repository, of ta
 _STAND_INS = {"Reranking": "map_at_1000", "PairClassification": "max_accuracy"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Imported:
-    """What the notes of an imported run say of its files."""
-
-    trusts: list[Trust]
-    model_revision: str | None
-    mteb_versions: list[str]
-    foreign: list[str]
-
-
 @dataclass(frozen=True)
 class _File:
+    """`made`: what this harness wrote into the file beside the scores; None where there is nothing that it could have written."""
+
     path: Path
     raw: Mapping[str, Any]
     task: str
     form: Form
+    made: Made | None
+
+    @property
+    def version(self) -> str | None:
+        return str(self.raw["mteb_version"]) if self.raw.get("mteb_version") else None
+
+    def trust(self, model_revision: str | None) -> Trust:
+        if self.made is not None:
+            return self.made.trust
+        return "re-run by others" if self.version and model_revision != SELF_REPORTED else "self-reported"
 
 
 class _Unusable(Exception):  # noqa: N818 (ends in this module: it becomes a line of `Run.broken`)
@@ -101,12 +102,17 @@ def read_import(folder: Path, benchmark: Benchmark) -> Run:
     if not files:
         raise InputError(f"{folder} holds no result file of mteb: name the folder that holds <Task>.json files")
     records: dict[str, TaskRecord] = {}
-    broken = {task.name: message for stem, message in damaged.items() for task in benchmark.tasks if stem in task.names}
-    foreign = [f"{stem} (can't be read)" for stem in damaged if not any(stem in task.names for task in benchmark.tasks)]
+    names = {alias: task.name for task in benchmark.tasks for alias in task.names}
+    broken = {names[stem]: message for stem, message in damaged.items() if stem in names}
+    foreign = [f"{stem} (can't be read)" for stem in damaged if stem not in names]
     others: dict[str, OtherDefinition] = {}
     percent: list[str] = []
-    revision = _model_revision(folder)
-    for name, group in _by_task(files, benchmark).items():
+    meta = _meta(folder)
+    revision = _model_revision(folder, meta)
+    groups: dict[str | None, list[_File]] = {}
+    for file in files:
+        groups.setdefault(names.get(file.task), []).append(file)
+    for name, group in groups.items():
         if name is None:
             foreign += [file.task for file in group]
         elif len(group) > 1:
@@ -119,20 +125,16 @@ def read_import(folder: Path, benchmark: Benchmark) -> Run:
             except _Unusable as error:
                 broken[name] = f"{group[0].path}: {error}"
                 percent += [group[0].path.name] if isinstance(error, _Percent) else []
-                if error.other:
-                    others[name] = error.other
+                others |= {name: error.other} if error.other else {}
     if percent:
-        remedy = f"divide the numbers of {', '.join(percent[:3])}{', ...' if len(percent) > 3 else ''} by 100 where they are percentages"
+        remedy = f"divide the numbers of {few(percent, 3)} by 100 where they are percentages"
         broken |= dict.fromkeys(records, f"{folder} has percentages, so this task's numbers may be some, too: {remedy}")
         records.clear()
-    trusts = sorted({_trust(file, revision) for file in files})
-    imported = _Imported(
-        trusts=trusts,
-        model_revision=revision,
-        mteb_versions=sorted({str(file.raw["mteb_version"]) for file in files if file.raw.get("mteb_version")}),
-        foreign=foreign,
-    )
-    header = _header(folder, imported, records, _exported(files))
+    exported = _exported(files)
+    notes = _notes(folder, meta, files, records, revision=revision, foreign=foreign, exported=exported is not None)
+    place = folder.resolve()
+    name = meta.get("name") if isinstance(meta.get("name"), str) else (place.parent if _REVISION.fullmatch(place.name) else place).name
+    header = replace(exported or RowHeader.unknown(""), model=str(name).replace("__", "/"), notes=tuple(notes))
     return Run(folder, Manifest(header=header), records, broken=broken, other_definitions=others)
 
 
@@ -149,7 +151,13 @@ def _open(path: Path) -> _File | str | None:
         return None
     for key, form in (("task_name", "mteb 2"), ("mteb_dataset_name", "mteb 1")):
         if isinstance(raw.get(key), str) and (form == "mteb 1" or isinstance(raw.get("scores"), dict)):
-            return _File(path, raw, raw[key], form)  # type: ignore[arg-type]
+            return _File(path, raw, raw[key], form, _made(raw.get("harness")))  # type: ignore[arg-type]
+    return None
+
+
+def _made(part: object) -> Made | None:
+    with contextlib.suppress(ValueError):
+        return convert({key: value for key, value in part.items() if key != "schema"}, Made) if isinstance(part, dict) else None
     return None
 
 
@@ -173,14 +181,6 @@ def _files(folder: Path) -> tuple[list[_File], dict[str, str]]:
     return files, {path.stem: file for path, file in opened.items() if isinstance(file, str)}
 
 
-def _by_task(files: Sequence[_File], benchmark: Benchmark) -> dict[str | None, list[_File]]:
-    names = {alias: task.name for task in benchmark.tasks for alias in task.names}
-    groups: dict[str | None, list[_File]] = {}
-    for file in files:
-        groups.setdefault(names.get(file.task), []).append(file)
-    return groups
-
-
 def _record(file: _File, task: TaskSpec, model_revision: str | None) -> TaskRecord:
     scores = _split_scores(file, task)
     own = {_flat_name(metric) for metric in task.metrics}
@@ -195,24 +195,22 @@ def _record(file: _File, task: TaskSpec, model_revision: str | None) -> TaskReco
     if not math.isfinite(flat.get(main, math.nan)):
         raise _no_main(task, main, flat)
     metrics: dict[str, Any] = nested_metrics({name: value for name, value in flat.items() if math.isfinite(value)})
-    revision = file.raw.get("dataset_revision")
-    trust = _trust(file, model_revision)
-    ours = _ours(file) or Made()
-    told = isinstance(revision, str) and revision not in _NO_REVISION
-    substituted = Provenance(substituted=True) if told and revision != task.revision else None
+    found, trust, made = file.raw.get("dataset_revision"), file.trust(model_revision), file.made or Made()
+    revision = found if isinstance(found, str) and found not in _NO_REVISION else None
     reported = f"self-reported: {file.form} result file without an mteb version" if trust == "self-reported" else ""
+    timed = file.raw if file.form == "mteb 2" else file.raw.get(task.split, {})
     return TaskRecord(
         task=task.name,
         split=task.split,
         metrics={task.language: metrics} if task.language else metrics,
-        dataset_revision=str(revision) if told else None,
-        evaluation_time=_seconds(file, task),
-        mteb_version=str(file.raw["mteb_version"]) if file.raw.get("mteb_version") else None,
+        dataset_revision=revision,
+        evaluation_time=_finite(timed.get("evaluation_time")),
+        mteb_version=file.version,
         made=replace(
-            ours,
+            made,
             origin=Origin(trust=trust, form=file.form, file=file.path.name, model_revision=model_revision),
-            source=ours.source or reported,
-            data=ours.data or substituted,
+            source=made.source or reported,
+            data=made.data or (Provenance(substituted=True) if revision not in (None, task.revision) else None),
         ),
     )
 
@@ -288,26 +286,8 @@ def _no_main(task: TaskSpec, main: str, flat: Mapping[str, float]) -> _Unusable:
     return _Unusable(f"has no {main} in split {task.split} (there are: {there})")
 
 
-def _seconds(file: _File, task: TaskSpec) -> float | None:
-    holder = file.raw if file.form == "mteb 2" else file.raw.get(task.split, {})
-    value = holder.get("evaluation_time")
+def _finite(value: object) -> float | None:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) else None
-
-
-def _trust(file: _File, model_revision: str | None) -> Trust:
-    ours = _ours(file)
-    if ours is not None:
-        return ours.trust
-    return "re-run by others" if file.raw.get("mteb_version") and model_revision != SELF_REPORTED else "self-reported"
-
-
-def _ours(file: _File) -> Made | None:
-    """What this harness wrote into the file beside the scores; None where there is nothing that it could have written."""
-    found = file.raw.get("harness")
-    try:
-        return convert({key: value for key, value in found.items() if key != "schema"}, Made) if isinstance(found, dict) else None
-    except ValueError:
-        return None
 
 
 def _meta(folder: Path) -> Mapping[str, Any]:
@@ -318,48 +298,50 @@ def _meta(folder: Path) -> Mapping[str, Any]:
     return {}
 
 
-def _model_revision(folder: Path) -> str | None:
-    told, name = _meta(folder).get("revision"), folder.resolve().name
-    if isinstance(told, str) and told not in _NO_REVISION:
-        return told
+def _model_revision(folder: Path, meta: Mapping[str, Any]) -> str | None:
+    revision, name = meta.get("revision"), folder.resolve().name
+    if isinstance(revision, str) and revision not in _NO_REVISION:
+        return revision
     return name if _REVISION.fullmatch(name) else None
 
 
 def _exported(files: Sequence[_File]) -> RowHeader | None:
-    """The setting of the run that `harness.show.export` wrote the files from; None unless all of them tell the same."""
-    parts = [ours.exported if (ours := _ours(file)) else None for file in files]
+    """The setting of the run that `harness.show.export` wrote the files from; None unless all of them state the same."""
+    parts = [file.made.exported if file.made else None for file in files]
     if parts[0] is None or any(part != parts[0] for part in parts):
         return None
-    try:
+    with contextlib.suppress(ValueError):
         return convert({key: value for key, value in parts[0].items() if key != "run"}, RowHeader)
-    except ValueError:
-        return None
+    return None
 
 
-def _header(folder: Path, imported: _Imported, records: Mapping[str, TaskRecord], exported: RowHeader | None) -> RowHeader:
+def _notes(
+    folder: Path,
+    meta: Mapping[str, Any],
+    files: Sequence[_File],
+    records: Mapping[str, TaskRecord],
+    *,
+    revision: str | None,
+    foreign: Sequence[str],
+    exported: bool,
+) -> Iterator[str]:
     """The files of others say neither GPU nor dtype, and the meta file's limits are the model's, not the run's."""
-    meta, place = _meta(folder), folder.resolve()
-    name = meta.get("name") if isinstance(meta.get("name"), str) else (place.parent if _REVISION.fullmatch(place.name) else place).name
-    versions = f" with mteb {', '.join(imported.mteb_versions)}" if imported.mteb_versions else ""
-    unstated = "" if exported else "; GPU, dtype, length and dimension are not stated"
-    notes = [f"imported result files, {' and '.join(imported.trusts)}{versions}{unstated}"]
-    told = (("embed_dim", "dimensions"), ("max_tokens", "tokens"))
-    limits = [f"{meta[key]:.0f} {what}" for key, what in told if _is_number(meta.get(key))]
+    trusts = " and ".join(sorted({file.trust(revision) for file in files}))
+    versions = sorted({file.version for file in files if file.version})
+    made = f" with mteb {', '.join(versions)}" if versions else ""
+    yield f"imported result files, {trusts}{made}{'' if exported else '; GPU, dtype, length and dimension are not stated'}"
+    keys = (("embed_dim", "dimensions"), ("max_tokens", "tokens"))
+    limits = [f"{number:.0f} {what}" for key, what in keys if (number := _finite(meta.get(key))) is not None]
     if limits and not exported:
-        notes.append(f"{META} gives the model's own limits ({', '.join(limits)}), not what was run")
+        yield f"{META} gives the model's own limits ({', '.join(limits)}), not what was run"
     if not meta and (folder / META).exists():
-        notes.append(f"{META} can't be read as a JSON object")
-    if imported.model_revision not in (None, SELF_REPORTED):
-        notes.append(f"model revision {imported.model_revision}")
-    silent = Counter(record.dataset_revision is None for record in records.values())[True]
+        yield f"{META} can't be read as a JSON object"
+    if revision not in (None, SELF_REPORTED):
+        yield f"model revision {revision}"
+    silent = sum(record.dataset_revision is None for record in records.values())
     if silent:
-        notes.append(f"the revision of the data is not stated for {silent} of {len(records)} tasks")
-    if imported.foreign:
-        notes.append(f"no task of the benchmark, or of another language: {counted(imported.foreign)}")
+        yield f"the revision of the data is not stated for {silent} of {len(records)} tasks"
+    if foreign:
+        yield f"no task of the benchmark, or of another language: {counted(foreign)}"
     if isinstance(meta.get("experiment_kwargs"), dict):
-        notes.append(f"run as an experiment of its own: {meta['experiment_kwargs']}")
-    return replace(exported or RowHeader.unknown(""), model=str(name).replace("__", "/"), notes=tuple(notes))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        yield f"run as an experiment of its own: {meta['experiment_kwargs']}"
