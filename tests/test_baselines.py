@@ -141,7 +141,7 @@ def test_baselines_are_listed_with_their_reasons(
 ) -> None:
     to = tmp_path / "to"
     with pytest.raises(RequestError, match="no baselines at"):
-        list_baselines(to, BENCHMARK)
+        list_baselines(to)
     assert main(["baseline", "accept", str(baseline.path), "--why", "first\nof all", "--to", str(to)]) == 0
     capsys.readouterr()
     shutil.copytree(to / "acge" / "baseline", to / "acge" / ".baseline.x.tmp")  # what a kill leaves
@@ -156,8 +156,8 @@ def test_baselines_are_listed_with_their_reasons(
     assert "CAN'T SERVE" in capsys.readouterr().out
     (to / "log.jsonl").write_text('{"date": ')
     with pytest.raises(InputError, match="damaged"):
-        list_baselines(to, BENCHMARK)
+        list_baselines(to)
 
 
 def test_an_empty_folder_of_baselines_says_how_to_make_one(tmp_path: Path) -> None:
-    assert listed_lines(list_baselines(tmp_path, BENCHMARK)) == ["no baseline yet: python -m harness baseline accept RUN --why TEXT"]
+    assert listed_lines(list_baselines(tmp_path)) == ["no baseline yet: python -m harness baseline accept RUN --why TEXT"]

@@ -52,7 +52,7 @@ def checked(tmp_path: Path) -> Check:
 
 
 def test_the_committed_baseline_is_whole_and_calibrated() -> None:
-    [listed] = [each for each in list_baselines(BASELINES, BENCHMARK) if each.path == SAMPLE]
+    [listed] = [each for each in list_baselines(BASELINES) if each.path == SAMPLE]
     assert (listed.problem, listed.calibrated, len(listed.entries)) == ("", True, len(listed.entries) or 1)
     run, calibration = read_run(SAMPLE, BENCHMARK), read_calibration(SAMPLE / CALIBRATION, BENCHMARK)
     assert len(run.records) == len(BENCHMARK.tasks)

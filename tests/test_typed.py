@@ -135,7 +135,7 @@ KINDS = {
         ("tasks", "STSB", "cos_sim_spearman", "score"),
         ("tasks", "STSB"),
     ),
-    "log of baselines": Kind(LOG, make_log, lambda folder: raised(lambda: list_baselines(folder, BENCHMARK)), ("tasks",)),
+    "log of baselines": Kind(LOG, make_log, lambda folder: raised(lambda: list_baselines(folder)), ("tasks",)),
     "printed rows": Kind(
         "rows.json",
         lambda folder: write_rows(folder / "rows.json", [PrintedRow(HEADER, {"Average (35)": 60.0})]),
