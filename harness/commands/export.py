@@ -23,8 +23,8 @@ _SHARED = (
 )
 def _model_index(arguments: Namespace) -> int:
     from harness.read.leaderboard import one_run
+    from harness.show.export.front_matter import merge_into, merge_summary
     from harness.show.export.model_index import card_model_name, index_entries, index_yaml
-    from harness.show.export.readme import merge_into, merge_summary
     from harness.show.export.selection import select_scores
 
     benchmark = benchmark_for(arguments, arguments.run)
