@@ -1,22 +1,136 @@
-"""What a run need not compute: its own valid records, and those of runs that differ in `max_len` alone and cut no text of the task."""
+"""What of a run is done, what other runs have, and in which windows the rest is encoded: `plan` prices it, `runner` works it off."""
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from harness.core import environment
-from harness.core.errors import InputError
+from harness.core.benchmarks import load_benchmark
+from harness.core.errors import InputError, RequestError
 from harness.core.examples import Examples, read_examples
 from harness.core.folds import refuse_foreign
-from harness.core.records import TaskRecord, find_runs, read_manifest, read_record
+from harness.core.records import MANIFEST, Manifest, TaskRecord, find_runs, read_manifest, read_record
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
+from harness.core.typed import plain
 from harness.data.types import LoadedTask
+
+T = TypeVar("T")
 
 LARGEST_WINDOW = 8 * 2**30
 """Bytes of raw vectors that are kept in memory at most; C-MTEB has 6.4 GB of acge's in half precision."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedScores:
+    """A task's scores in the folder of a run that differs in `max_len` alone."""
+
+    record: TaskRecord
+    examples: Examples
+    folder: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForeseenRun:
+    """A run that a plan has made before this one. `digest`: of its vectors. `longest`: per task that it cuts no text of, its longest."""
+
+    spec: RunSpec
+    digest: str
+    longest: Mapping[str, int]
+
+
+class Agenda:
+    """The agenda of a run of some tasks.
+
+    `done`: the records of tasks that need no work: of this very run, these packages and these weights, with the examples they were made of
+    (what can't be explained later is computed again). `todo`: the other tasks. `weights` gives the digest of the run's weights, and is
+    called only where there is a record; None where they are not here: then records of any weights count.
+    """
+
+    def __init__(
+        self, spec: RunSpec, tasks: Sequence[TaskSpec], *, weights: Callable[[], str] | None, foreseen: Sequence[ForeseenRun] = ()
+    ) -> None:
+        self.spec = spec
+        self.done = {} if spec.overwrite else _valid_records(spec, tasks, load_benchmark(spec.benchmark).digest)
+        if self.done and weights is not None:
+            own = weights()
+            self.done = {
+                name: record for name, record in self.done.items() if record.made.model and record.made.model.weights_digest == own
+            }
+        self.todo = [task for task in tasks if task.name not in self.done]
+        self._foreseen = foreseen
+        self._siblings: dict[str, list[Path]] = {}
+
+    def shared(self, task: TaskSpec, loaded: LoadedTask, digest: str) -> SharedScores | None:
+        """The scores of the first run beside this one that has the same vectors for the task: it differs in `max_len` alone, and neither
+        cuts a text. `digest`: `Fingerprint.digest` of this run."""
+        if digest not in self._siblings:
+            self._siblings[digest] = _runs_of_other_lengths(self.spec, digest)
+        for folder in self._siblings[digest]:
+            try:
+                record, examples = _read_scores(folder, task)
+            except InputError:
+                continue
+            made = record.made
+            uncut = made.encoding is not None and made.encoding.cut == 0 and made.encoding.longest <= self.spec.max_len
+            if uncut and made.data == loaded.provenance and made.versions == environment.scoring_versions():
+                return SharedScores(record=record, examples=examples, folder=folder)
+        return None
+
+    def will_be_shared(self, task: TaskSpec, digest: str) -> bool:
+        """Whether a run of the plan will have left such scores by then."""
+        same = (run for run in self._foreseen if run.digest == digest and run.spec.equal_but(self.spec, "max_len"))
+        return any(run.longest.get(task.name, math.inf) <= self.spec.max_len for run in same)
+
+    def refuse_other_origin(self, manifest: Manifest) -> None:
+        """Records in one folder are of one origin. What `manifest`, of this run, does not state is not compared.
+
+        Raises:
+            RequestError: the folder, to which the run would add, holds records of other weights, packages, or another device.
+        """
+        folder = self.spec.folder
+        if self.spec.overwrite or not self.todo or not (folder / MANIFEST).is_file():
+            return
+        try:
+            before = read_manifest(folder)
+        except InputError:
+            return  # a damaged manifest is written anew; every record states its own run, weights and versions
+        changed = [
+            f"{key}.{name}: {theirs.get(name)} there, {value} here"
+            for key in ("model", "versions", "device")
+            for theirs in [_stated(before, key)]
+            for name, value in _stated(manifest, key).items()
+            if theirs.get(name) != value and not isinstance(value, dict)
+        ]
+        has_records = any(path.name != MANIFEST for path in folder.glob("*.json"))
+        if changed and has_records:
+            raise RequestError(
+                f"{folder} holds records of another origin:\n  " + "\n  ".join(changed) + "\n"
+                "Add overwrite=true to compute them again, or name another results_dir=DIR (another model.name= for other weights)"
+            )
+
+
+def _stated(manifest: Manifest, key: str) -> Mapping[str, Any]:
+    part = getattr(manifest, key)
+    stated = part if isinstance(part, Mapping) else plain(part) if part is not None else {}
+    return {name: value for name, value in stated.items() if value not in ("", None, 0, {}, [])}
+
+
+def windows(items: Iterable[T], *, size: Callable[[T], int], limit: int) -> Iterator[list[T]]:
+    """The items in groups that are encoded together: gathered until their sizes, bytes of raw vectors, come to the limit or more."""
+    window: list[T] = []
+    for item in items:
+        window.append(item)
+        if sum(map(size, window)) >= limit:
+            yield window
+            window = []
+    if window:
+        yield window
 
 
 def window_bytes() -> int:
@@ -24,31 +138,21 @@ def window_bytes() -> int:
     return min(LARGEST_WINDOW, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4)
 
 
-def valid_records(spec: RunSpec, tasks: Sequence[TaskSpec], benchmark: str) -> list[tuple[TaskSpec, TaskRecord]]:
-    """The tasks with a record of this very run, these packages and the `benchmark` of that digest; a damaged or foreign file is none. The
-    weights are not compared.
-
-    Nor is a record whose examples are gone, or are not those that it was made of: what can't be explained later is computed again.
-    """
-    found: list[tuple[TaskSpec, TaskRecord]] = []
+def _valid_records(spec: RunSpec, tasks: Sequence[TaskSpec], benchmark: str) -> dict[str, TaskRecord]:
+    found = {}
     for task in tasks:
         try:
-            record, _ = read_scores(spec.folder, task)
+            record, _ = _read_scores(spec.folder, task)
         except InputError:
             continue
         made = record.made
         own = made.run == spec.digest and made.benchmark is not None and made.benchmark.digest == benchmark
         if own and made.versions == environment.scoring_versions():
-            found.append((task, record))
+            found[task.name] = record
     return found
 
 
-def of_weights(records: Sequence[tuple[TaskSpec, TaskRecord]], digest: str) -> list[TaskSpec]:
-    """The tasks of those records that were made with the weights."""
-    return [task for task, record in records if record.made.model and record.made.model.weights_digest == digest]
-
-
-def read_scores(folder: Path, task: TaskSpec) -> tuple[TaskRecord, Examples]:
+def _read_scores(folder: Path, task: TaskSpec) -> tuple[TaskRecord, Examples]:
     """A task's record and its examples.
 
     Raises:
@@ -59,8 +163,8 @@ def read_scores(folder: Path, task: TaskSpec) -> tuple[TaskRecord, Examples]:
     return record, examples
 
 
-def runs_of_other_lengths(spec: RunSpec, digest: str) -> list[Path]:
-    """Run folders beside this one, of the same vectors (`Fingerprint.digest`) and the same spec but for `max_len`."""
+def _runs_of_other_lengths(spec: RunSpec, digest: str) -> list[Path]:
+    """Run folders beside this one, of the same vectors and the same spec but for `max_len`."""
     found = []
     for folder in find_runs(spec.folder.parent):
         try:
@@ -71,18 +175,3 @@ def runs_of_other_lengths(spec: RunSpec, digest: str) -> list[Path]:
         if folder != spec.folder and same_vectors and manifest.spec is not None and spec.equal_but(manifest.spec, "max_len"):
             found.append(folder)
     return found
-
-
-def shared_scores(spec: RunSpec, task: TaskSpec, loaded: LoadedTask, runs: Sequence[Path]) -> tuple[TaskRecord, Examples, Path] | None:
-    """The record, examples and folder of the first of the `runs` (of other lengths) that cuts no text of the task, nor does this one:
-    the vectors are the same. None where there is none."""
-    for folder in runs:
-        try:
-            record, examples = read_scores(folder, task)
-        except InputError:
-            continue
-        made = record.made
-        uncut = made.encoding is not None and made.encoding.cut == 0 and made.encoding.longest <= spec.max_len
-        if uncut and made.data == loaded.provenance and made.versions == environment.scoring_versions():
-            return record, examples, folder
-    return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
 from harness.data.sources import load_task
 from harness.data.types import LoadedTask
-from harness.evaluate.agenda import window_bytes
+from harness.evaluate.agenda import window_bytes, windows
 from harness.evaluate.encode.encoder import Encoded, Encoder, EncodingStep
 from harness.evaluate.lengths import modelled_counts
 from harness.evaluate.progress import WindowPart
@@ -121,18 +121,8 @@ class Evaluation:
         """Evaluate the tasks; whatever one of them dies of, the others go on."""
         modelled = weights({task.name: self._modelled_flops(task) for task in tasks})
         self._progress.expected(modelled, self._spec.gpu.flops_per_second(self._spec.dtype))
-        largest = window_bytes()
-        window: list[_Prepared] = []
-        for task in tasks:
-            self._progress.loading(task)
-            prepared = self._guarded(task, lambda task=task: self._prepare(task))  # type: ignore[misc]
-            if prepared is None:
-                continue
-            window.append(prepared)
-            if self._vector_bytes(window) >= largest:
-                self._encode(window)
-                window = []
-        self._encode(window)
+        for window in windows(self._prepared(tasks), size=self._vector_bytes, limit=window_bytes()):
+            self._encode(window)
         started = time.perf_counter()
         self._collect(wait=True)
         self.waited = time.perf_counter() - started
@@ -150,6 +140,13 @@ class Evaluation:
         self._sink.failed(task, error, message, trace)
         self._progress.finished(task, score=None, error=message)
 
+    def _prepared(self, tasks: Sequence[TaskSpec]) -> Iterator[_Prepared]:
+        for task in tasks:
+            self._progress.loading(task)
+            prepared = self._guarded(task, lambda task=task: self._prepare(task))  # type: ignore[misc]
+            if prepared is not None:
+                yield prepared
+
     def _prepare(self, task: TaskSpec) -> _Prepared | None:
         started = time.perf_counter()
         loaded = load_task(task, self._spec.data)
@@ -162,13 +159,11 @@ class Evaluation:
         counts = np.minimum(modelled_counts(task), self._encoder.max_len)
         return float(self._encoder.text_flops(counts).sum())
 
-    def _vector_bytes(self, window: Sequence[_Prepared]) -> int:
-        return sum(len(prepared.texts) for prepared in window) * self._encoder.vector_bytes
+    def _vector_bytes(self, prepared: _Prepared) -> int:
+        return len(prepared.texts) * self._encoder.vector_bytes
 
     def _encode(self, window: Sequence[_Prepared]) -> None:
         """Encode the texts of the window in one go, and hand its tasks on to scoring."""
-        if not window:
-            return
         started, before = time.perf_counter(), self._encoder.counters
         tasks = [prepared.task for prepared in window]
         row: dict[str, int] = {}

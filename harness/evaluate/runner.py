@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
@@ -22,7 +21,6 @@ from harness.core.examples import Examples, write_examples
 from harness.core.files import atomic_write
 from harness.core.fingerprint import DeviceInfo
 from harness.core.records import (
-    MANIFEST,
     BenchmarkName,
     Made,
     Manifest,
@@ -37,10 +35,9 @@ from harness.core.records import (
 )
 from harness.core.spec import Dtype, ModelSpec, RunSpec
 from harness.core.tasks import TaskSpec
-from harness.core.typed import plain
 from harness.data.sources import SOURCES
 from harness.data.types import LoadedTask
-from harness.evaluate.agenda import of_weights, runs_of_other_lengths, shared_scores, valid_records
+from harness.evaluate.agenda import Agenda
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, peak_memory
 from harness.evaluate.encode.encoder import ENCODERS, Checked, Encoder
 from harness.evaluate.encode.pool import EncoderPool
@@ -77,8 +74,8 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
     """
     benchmark = load_benchmark(spec.benchmark)
     selected = benchmark.select(spec.tasks)
-    done = [] if spec.overwrite else _done(spec, benchmark, selected)
-    todo = [task for task in selected if task not in done]
+    agenda = Agenda(spec, selected, weights=lambda: ENCODERS.get(spec.model.kind).weights_digest(spec.model))
+    todo, done = agenda.todo, [task for task in selected if task.name in agenda.done]
     progress.plan(todo, done)
     SOURCES.get(spec.data.source)
     scorer_of(spec.benchmark).refuse_unknown(todo)
@@ -93,14 +90,13 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
                     f"dim={spec.dim}: {spec.model.name} has {encoder.embedding_dim} dimensions; give at most that, or dim=null"
                 )
             manifest = _manifest(spec, benchmark, encoder, describe_device(device))
-            if not spec.overwrite and (spec.folder / MANIFEST).is_file():
-                refuse_other_origin(spec.folder, manifest)
+            agenda.refuse_other_origin(manifest)
             checked = encoders.check(spec, device) if spec.canary else None
             if spec.canary and checked is None:
                 note = f"the model was not checked before the run (model.kind={spec.model.kind} has no check)"
                 manifest = replace(manifest, header=replace(manifest.header, notes=(*manifest.header.notes, note)))
             _open_folder(spec, benchmark, replace(manifest, canary=checked.found if checked else UNCHECKED))
-            sink = _Records(spec, benchmark, encoder, progress)
+            sink = _Records(agenda, benchmark, encoder, progress)
             sink.checked(checked)
             with ScoringPool(_workers(spec, device)) as pool:
                 evaluation = Evaluation(spec, encoder, pool, sink, progress)
@@ -115,33 +111,27 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
     )
 
 
-def _done(spec: RunSpec, benchmark: Benchmark, tasks: Sequence[TaskSpec]) -> list[TaskSpec]:
-    """The tasks with a valid record of this run and of these weights, which are hashed only where there is a record."""
-    records = valid_records(spec, tasks, benchmark.digest)
-    return of_weights(records, ENCODERS.get(spec.model.kind).weights_digest(spec.model)) if records else []
-
-
 class _Records:
     """The sink of a run: scores and errors become files of its folder as they come."""
 
-    def __init__(self, spec: RunSpec, benchmark: Benchmark, encoder: Encoder, progress: Progress) -> None:
-        self._spec = spec
+    def __init__(self, agenda: Agenda, benchmark: Benchmark, encoder: Encoder, progress: Progress) -> None:
+        self._agenda = agenda
+        self._spec = agenda.spec
         self._benchmark = benchmark
         self._progress = progress
-        fingerprint = encoder.fingerprint
-        self._model = ModelName(name=spec.model.name, commit=fingerprint.commit, weights_digest=fingerprint.weights_digest)
-        self._siblings = runs_of_other_lengths(spec, encoder.fingerprint.digest)
+        own = self._fingerprint = encoder.fingerprint
+        self._model = ModelName(name=self._spec.model.name, commit=own.commit, weights_digest=own.weights_digest)
         self._cost = Cost()
         self.errors: dict[str, str] = {}
 
     def shared(self, task: TaskSpec, loaded: LoadedTask) -> bool:
         """Take the scores of a run that differs in `max_len` alone, where neither cuts a text of the task: the vectors are the same."""
-        found = shared_scores(self._spec, task, loaded, self._siblings)
+        found = self._agenda.shared(task, loaded, self._fingerprint.digest)
         if found is None:
             return False
-        record, examples, folder = found
-        self._write(task, replace(record, made=replace(record.made, run=self._spec.digest)), examples)
-        self._append_cost(CostLine(tasks=(task.name,), shared_with=folder.name))
+        made = replace(found.record.made, run=self._spec.digest)
+        self._write(task, replace(found.record, made=made), found.examples)
+        self._append_cost(CostLine(tasks=(task.name,), shared_with=found.folder.name))
         return True
 
     def succeeded(self, result: Evaluated) -> None:
@@ -243,37 +233,6 @@ def _open_folder(spec: RunSpec, benchmark: Benchmark, manifest: Manifest) -> Non
     if benchmark.path is not None:
         with atomic_write(spec.folder / f"{benchmark.name}.yaml") as stream:
             stream.write(benchmark.path.read_bytes())
-
-
-def refuse_other_origin(folder: Path, manifest: Manifest) -> None:
-    """Records in one folder are of one origin; what `manifest` does not state is not compared.
-
-    Raises:
-        RequestError: the folder's records were made with other weights, packages, or on another device.
-    """
-    try:
-        before = read_manifest(folder)
-    except InputError:
-        return  # a damaged manifest is written anew; every record states its own run, weights and versions
-    changed = [
-        f"{key}.{name}: {theirs.get(name)} there, {value} here"
-        for key in ("model", "versions", "device")
-        for theirs in [_stated(before, key)]
-        for name, value in _stated(manifest, key).items()
-        if theirs.get(name) != value and not isinstance(value, dict)
-    ]
-    has_records = any(path.name != MANIFEST for path in folder.glob("*.json"))
-    if changed and has_records:
-        raise RequestError(
-            f"{folder} holds records of another origin:\n  " + "\n  ".join(changed) + "\n"
-            "Add overwrite=true to compute them again, or name another results_dir=DIR (another model.name= for other weights)"
-        )
-
-
-def _stated(manifest: Manifest, key: str) -> Mapping[str, Any]:
-    part = getattr(manifest, key)
-    stated = part if isinstance(part, Mapping) else plain(part) if part is not None else {}
-    return {name: value for name, value in stated.items() if value not in ("", None, 0, {}, [])}
 
 
 def _notes(spec: RunSpec, device: DeviceInfo) -> tuple[str, ...]:

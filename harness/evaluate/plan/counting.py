@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.core.costs import Counters
+from harness.evaluate.agenda import windows
 from harness.evaluate.encode.shapes import ShapeLadder
 from harness.evaluate.encode.shards import Keys
 from harness.evaluate.encode.store import StoredNames
@@ -70,18 +71,16 @@ class Shelf:
         return Shelf(self.on_disk, self.keeps)
 
 
-def tally(tasks: Sequence[TaskTexts], *, ladder: ShapeLadder, architecture: Architecture, shelf: Shelf, window_texts: int) -> Tally:
-    """What encoding the tasks costs in windows as a run makes them: tasks are gathered until they have `window_texts` texts or more."""
+def tally(
+    tasks: Iterable[TaskTexts], *, ladder: ShapeLadder, architecture: Architecture, shelf: Shelf, vector_bytes: int, limit: int
+) -> Tally:
+    """What encoding the tasks costs, in windows of at most `limit` bytes of vectors, as a run makes them."""
     counts: list[TaskCount] = []
     cost = Counters()
-    window: list[TaskTexts] = []
-    for number, texts in enumerate(tasks):
-        window.append(texts)
-        if sum(map(len, window)) >= window_texts or number == len(tasks) - 1:
-            found = _tally_window(window, ladder, architecture, shelf)
-            counts += found.tasks
-            cost += found.cost
-            window = []
+    for window in windows(tasks, size=lambda texts: len(texts) * vector_bytes, limit=limit):
+        found = _tally_window(window, ladder, architecture, shelf)
+        counts += found.tasks
+        cost += found.cost
     return Tally(tasks=tuple(counts), cost=cost)
 
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from harness.core.errors import HarnessError, InputError
-from harness.core.records import find_runs, read_manifest
+from harness.core.errors import HarnessError
 from harness.core.spec import ModelSpec, RunSpec
 from harness.core.tasks import TaskSpec
 from harness.data.hub import HubStatus, hub_status
@@ -24,7 +23,7 @@ from harness.evaluate.encode.store import VectorStore
 from harness.evaluate.encode.tokens import TextTokenizer
 from harness.evaluate.encode.work import Architecture
 from harness.evaluate.plan.counting import Shelf
-from harness.evaluate.plan.rates import on_such_a_device
+from harness.evaluate.plan.rates import runs_like
 from harness.evaluate.plan.texts import TaskTexts, counted_texts, modelled_texts, texts_by_characters
 from harness.evaluate.score.scorer import scorer_of
 
@@ -34,7 +33,7 @@ class Model:
     """A model for a run. `outline`: None where its files are not here, and `problem` says why.
 
     `architecture`: None where its sizes are not known. `digest`: names its vectors; `store_known` is False where it is only a stand-in,
-    because the run's device is not here and no earlier run on such a device tells. `digest_of`: the folder of the run that told.
+    because the run's device is not here and no run on such a device recorded it. `digest_of`: the folder of the run that did.
     """
 
     outline: Outline | None
@@ -79,7 +78,7 @@ class Inputs:
             return Model(
                 outline=None,
                 problem=str(found),
-                architecture=_told_architecture(spec.model),
+                architecture=_configured_architecture(spec.model),
                 positions=spec.model.max_positions or spec.max_len,
                 embedding_dim=spec.model.embedding_dim,
                 digest=f"{spec.model} {spec.dtype} {spec.gpu}",
@@ -88,8 +87,8 @@ class Inputs:
         digest, of = f"{found.weights.digest} {spec.dtype} {spec.gpu}", None
         if here:
             digest = vectors_digest(found.weights, found.module_files, dtype=spec.dtype, encoding=spec.gpu.encoding, device=self._device)
-        elif (told := _told_digest(spec, found)) is not None:
-            digest, of = told
+        elif (elsewhere := _digest_elsewhere(spec, found)) is not None:
+            digest, of = elsewhere
         return Model(
             outline=found,
             problem=None,
@@ -127,8 +126,8 @@ class Inputs:
                 texts = scorer_of(spec.benchmark).texts(task, loaded.data, spec.model.query_instruction)
                 self._data[key] = TaskInput(loaded=loaded, texts=texts, problem=None)
             except Exception as error:  # noqa: BLE001  the task boundary: a run would go on with the other tasks
-                told = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
-                self._data[key] = TaskInput(loaded=None, texts=(), problem=told)
+                problem = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+                self._data[key] = TaskInput(loaded=None, texts=(), problem=problem)
         return self._data[key]
 
     def texts(self, task: TaskSpec, spec: RunSpec, model: Model, ladder: ShapeLadder) -> TaskTexts:
@@ -162,8 +161,8 @@ class Inputs:
         return self._outlines[spec]
 
 
-def _told_architecture(model: ModelSpec) -> Architecture | None:
-    """The sizes that the model's file in `configs/model/` tells; a vector wider than the hidden states has come through a Dense layer."""
+def _configured_architecture(model: ModelSpec) -> Architecture | None:
+    """The sizes in the model's file of `configs/model/`; a vector wider than the hidden states has come through a Dense layer."""
     if model.layers is None or model.hidden_size is None or model.intermediate_size is None:
         return None
     wide = model.embedding_dim not in (None, model.hidden_size)
@@ -171,18 +170,11 @@ def _told_architecture(model: ModelSpec) -> Architecture | None:
     return Architecture(layers=model.layers, hidden=model.hidden_size, intermediate=model.intermediate_size, dense=dense)
 
 
-def _told_digest(spec: RunSpec, outline: Outline) -> tuple[str, str] | None:
-    """The digest that names the vectors on a device that is not here, and the folder of the run there that tells: of these weights,
-    in this dtype and these batch shapes. The packages there may have changed since."""
-    place = spec.results_dir / spec.model.name
-    for folder in find_runs(place) if place.is_dir() else []:
-        try:
-            manifest = read_manifest(folder)
-        except InputError:
-            continue
-        other, model = manifest.spec, manifest.model
-        if other is None or model is None or other.dtype != spec.dtype or other.gpu.encoding != spec.gpu.encoding:
-            continue
-        if model.weights_digest == outline.weights.digest and on_such_a_device(manifest, spec.gpu) and model.digest:
+def _digest_elsewhere(spec: RunSpec, outline: Outline) -> tuple[str, str] | None:
+    """The digest that names the vectors on a device that is not here, and the folder of the run of these weights there that recorded it.
+    The packages there may have changed since."""
+    for folder, manifest in runs_like(spec):
+        model = manifest.model
+        if model is not None and model.weights_digest == outline.weights.digest and model.digest:
             return model.digest, folder.name
     return None

@@ -8,18 +8,18 @@ from pathlib import Path
 from harness.core import environment
 from harness.core.errors import RequestError
 from harness.core.fingerprint import DeviceInfo, Fingerprint
-from harness.core.records import MANIFEST, Manifest, RowHeader
+from harness.core.records import Manifest, RowHeader
 from harness.data.hub import hub_settings
+from harness.evaluate.agenda import Agenda
 from harness.evaluate.plan.counting import Shelf
 from harness.evaluate.plan.inputs import Inputs, Model
 from harness.evaluate.plan.values import RunPlan
-from harness.evaluate.runner import refuse_other_origin
 
 _FEW = 3
 _SPARE = 1.05  # free disk for every byte that is planned
 
 
-def obstacles_of(run: RunPlan, model: Model, inputs: Inputs, device: DeviceInfo | None) -> tuple[str, ...]:
+def obstacles_of(run: RunPlan, agenda: Agenda, model: Model, inputs: Inputs, device: DeviceInfo | None) -> tuple[str, ...]:
     """Why the run can't be made here, a sentence each; `device`: None where it is planned for another one than this machine's."""
     spec = run.spec
     told = [_model_obstacle(run, model, inputs)]
@@ -36,7 +36,7 @@ def obstacles_of(run: RunPlan, model: Model, inputs: Inputs, device: DeviceInfo 
         where = f"are not in the cache {hub_settings().cache}"
         told.append(f"data: {len(absent)} of {len(run.tasks)} tasks {where}, and the hub is out of reach ({inputs.hub.detail})")
     told += _data_obstacles(run)
-    told.append(_origin_obstacle(run, model, device))
+    told.append(_origin_obstacle(agenda, model, device))
     if spec.store is not None:
         told.append(_disk_obstacle(spec.store, run.vector_bytes, "vectors"))
     if spec.data.source == "hub":
@@ -90,19 +90,18 @@ def _data_obstacles(run: RunPlan) -> list[str]:
     return [f"{counted}: {names}. Of the first: {without[0].problem}"]
 
 
-def _origin_obstacle(run: RunPlan, model: Model, device: DeviceInfo | None) -> str | None:
-    """Records of other weights, packages or devices in the run's folder, among which a run adds nothing."""
-    folder = run.spec.folder
-    if run.spec.overwrite or model.outline is None or not (folder / MANIFEST).is_file() or all(task.state == "done" for task in run.tasks):
+def _origin_obstacle(agenda: Agenda, model: Model, device: DeviceInfo | None) -> str | None:
+    """Records of other weights, packages or devices in the run's folder, to which a run adds nothing."""
+    if model.outline is None:
         return None
     would_be = Manifest(
-        header=RowHeader.unknown(run.spec.model.name),
+        header=RowHeader.unknown(agenda.spec.model.name),
         model=Fingerprint(weights_digest=model.outline.weights.digest),
         versions=environment.scoring_versions(),
         device=device,
     )
     try:
-        refuse_other_origin(folder, would_be)
+        agenda.refuse_other_origin(would_be)
     except RequestError as error:
         return str(error)
     return None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.config import check_overrides, device_matches, expand_sweep, resolve_request
@@ -13,12 +13,17 @@ from harness.core.fingerprint import DeviceInfo
 from harness.core.records import TaskRecord
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
-from harness.evaluate.agenda import LARGEST_WINDOW, of_weights, runs_of_other_lengths, shared_scores, valid_records, window_bytes
+from harness.evaluate.agenda import (
+    LARGEST_WINDOW,
+    Agenda,
+    ForeseenRun,
+    window_bytes,
+)
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, find_device
 from harness.evaluate.encode.shapes import ShapeLadder
 from harness.evaluate.encode.work import Architecture
 from harness.evaluate.lengths import modelled_bytes
-from harness.evaluate.plan.counting import Shelf, Tally, tally
+from harness.evaluate.plan.counting import Shelf, tally
 from harness.evaluate.plan.inputs import Inputs, Model
 from harness.evaluate.plan.obstacles import notes_of, obstacles_of
 from harness.evaluate.plan.rates import encoding_rate
@@ -53,98 +58,83 @@ def make_plan(overrides: Sequence[str], *, on_step: Callable[[str], None] = lamb
     return Plan(runs=tuple(planner.plan_run(job, spec) for job, spec in jobs))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Past:
-    """An earlier run of the plan, for those that differ from it in `max_len` alone: the longest text of each task that it does not cut."""
-
-    settings: Mapping[str, Any]
-    digest: str
-    uncut: Mapping[str, int]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Open:
-    """A task without a record that the run could take; `shared`: an earlier run of the plan will have one."""
-
-    task: TaskSpec
-    texts: TaskTexts
-    shared: bool
-
-
 class _Planner:
     """Plans runs one after the other, each in the world that those before it leave behind."""
 
     def __init__(self, info: DeviceInfo, inputs: Inputs) -> None:
         self._info = info
         self._inputs = inputs
-        self._past: list[_Past] = []
+        self._foreseen: list[ForeseenRun] = []
 
     def plan_run(self, overrides: Sequence[str], spec: RunSpec) -> RunPlan:
         """The plan of one run."""
         here = device_matches(spec.gpu, self._info.label, self._info.memory_gib)
         model = self._inputs.model(spec, here=here)
+        outline = model.outline
         selected = load_benchmark(spec.benchmark).select(spec.tasks)
-        plans, opened = self._look(spec, model, selected)
+        agenda = Agenda(spec, selected, weights=(lambda: outline.weights.digest) if outline else None, foreseen=tuple(self._foreseen))
+        ladder = ShapeLadder(spec.gpu.encoding, model.positions)
+        looked = {task.name: self._look(agenda, task, model, ladder) for task in selected}
+        plans = {name: plan for name, (plan, _) in looked.items()}
+        texts = {name: found for name, (_, found) in looked.items() if found is not None}
+        left = {name: found for name, found in texts.items() if plans[name].state == "open"}
         store_problem, shelf = self._shelf(spec, model)
-        todo = [item for item in opened if not item.shared]
-        first = shelf.untouched and len(todo) == len(opened)
-        alone = None if first else self._tally(spec, model, opened, shelf.apart(), here=here)
-        together = self._tally(spec, model, todo, shelf, here=here)
-        for item, count in zip(todo, together.tasks, strict=True):
-            plans[item.task.name] = replace(plans[item.task.name], stored=count.stored, left=count.left)
-        self._past.append(_past(spec, model, opened))
-        left = sum(plan.left.texts for plan in plans.values()) if spec.store is not None else 0
+        vector_bytes = (model.embedding_dim or 1) * TORCH_DTYPE[spec.dtype].itemsize
+        count = partial(
+            tally,
+            ladder=ladder,
+            architecture=model.architecture or _UNKNOWN,
+            vector_bytes=vector_bytes,
+            limit=window_bytes() if here else LARGEST_WINDOW,
+        )
+        alone = None if shelf.untouched and len(left) == len(texts) else count(texts.values(), shelf=shelf.apart())
+        together = count(left.values(), shelf=shelf)
+        for name, counted in zip(left, together.tasks, strict=True):
+            plans[name] = replace(plans[name], stored=counted.stored, left=counted.left)
+        uncut = {name: int(found.counts.max(initial=0)) for name, found in texts.items() if not found.cut.any()}
+        self._foreseen.append(ForeseenRun(spec=spec, digest=model.digest, longest=uncut))
+        kept = sum(plan.left.texts for plan in plans.values()) if spec.store is not None else 0
         fetched = [task for task in selected if spec.data.source == "hub" and plans[task.name].basis == "modelled"]
         run = RunPlan(
             overrides=tuple(overrides),
             spec=spec,
-            tasks=tuple(plans[task.name] for task in selected),
+            tasks=tuple(plans.values()),
             cost=together.cost,
             alone_flops=(alone or together).cost.flops,
             rate=encoding_rate(spec),
-            vector_bytes=left * (16 + (model.embedding_dim or 0) * TORCH_DTYPE[spec.dtype].itemsize),
+            vector_bytes=kept * (16 + (model.embedding_dim or 0) * TORCH_DTYPE[spec.dtype].itemsize),
             data_bytes=sum(modelled_bytes(task) for task in fetched),
             obstacles=(),
             notes=(),
         )
-        obstacles = obstacles_of(run, model, self._inputs, self._info if here else None)
+        obstacles = obstacles_of(run, agenda, model, self._inputs, self._info if here else None)
         notes = notes_of(run, model, self._info.label, shelf, here=here)
         return replace(run, obstacles=(*obstacles, *store_problem), notes=notes)
 
-    def _look(self, spec: RunSpec, model: Model, tasks: Sequence[TaskSpec]) -> tuple[dict[str, TaskPlan], list[_Open]]:
-        """The plan of each task, without what is left of it, and those that are open."""
-        plans = {task.name: _of_record(task, record, "done") for task, record in _finished(spec, model, tasks)}
-        siblings = runs_of_other_lengths(spec, model.digest)
-        max_len = min(spec.max_len, model.positions)
-        ladder = ShapeLadder(spec.gpu.encoding, model.positions)
-        opened: list[_Open] = []
-        for task in tasks:
-            if task.name in plans:
-                continue
-            found = self._inputs.task(task, spec)
-            record = shared_scores(spec, task, found.loaded, siblings) if found.loaded else None
-            if record is not None:
-                plans[task.name] = _of_record(task, record[0], "shared")
-                continue
-            problem = found.problem
-            try:
-                texts = self._inputs.texts(task, replace(spec, max_len=max_len), model, ladder)
-            except InputError as error:
-                problem = str(error)
-            if problem is not None and spec.data.source != "hub":
-                plans[task.name] = TaskPlan(task=task.name, type=task.type, state="no data", basis="unknown", problem=problem)
-                continue
-            shared = any(past.uncut.get(task.name, spec.max_len + 1) <= spec.max_len for past in self._past_of(spec, model))
-            plans[task.name] = TaskPlan(
-                task=task.name,
-                type=task.type,
-                state="shared" if shared else "open",
-                basis=texts.basis,
-                texts=len(texts),
-                tokens=int(texts.counts.sum()),
-            )
-            opened.append(_Open(task=task, texts=texts, shared=shared))
-        return plans, opened
+    def _look(self, agenda: Agenda, task: TaskSpec, model: Model, ladder: ShapeLadder) -> tuple[TaskPlan, TaskTexts | None]:
+        """The plan of a task, without what is left of it; and its texts, if no finished record has its scores."""
+        if task.name in agenda.done:
+            return _of_record(task, agenda.done[task.name], "done"), None
+        spec = agenda.spec
+        found = self._inputs.task(task, spec)
+        if found.loaded and (shared := agenda.shared(task, found.loaded, model.digest)):
+            return _of_record(task, shared.record, "shared"), None
+        problem = found.problem if spec.data.source != "hub" else None  # the hub's data would be fetched
+        try:
+            texts = self._inputs.texts(task, replace(spec, max_len=min(spec.max_len, model.positions)), model, ladder)
+        except InputError as error:
+            problem = str(error)
+        if problem is not None:
+            return TaskPlan(task=task.name, type=task.type, state="no data", basis="unknown", problem=problem), None
+        plan = TaskPlan(
+            task=task.name,
+            type=task.type,
+            state="shared" if agenda.will_be_shared(task, model.digest) else "open",
+            basis=texts.basis,
+            texts=len(texts),
+            tokens=int(texts.counts.sum()),
+        )
+        return plan, texts
 
     def _shelf(self, spec: RunSpec, model: Model) -> tuple[tuple[str, ...], Shelf]:
         try:
@@ -152,39 +142,8 @@ class _Planner:
         except HarnessError as error:
             return (str(error),), Shelf(None, keeps=True)
 
-    def _tally(self, spec: RunSpec, model: Model, opened: Sequence[_Open], shelf: Shelf, *, here: bool) -> Tally:
-        vector_bytes = (model.embedding_dim or 1) * TORCH_DTYPE[spec.dtype].itemsize
-        return tally(
-            [item.texts for item in opened],
-            ladder=ShapeLadder(spec.gpu.encoding, model.positions),
-            architecture=model.architecture or _UNKNOWN,
-            shelf=shelf,
-            window_texts=-(-(window_bytes() if here else LARGEST_WINDOW) // vector_bytes),
-        )
-
-    def _past_of(self, spec: RunSpec, model: Model) -> list[_Past]:
-        return [past for past in self._past if past.digest == model.digest and past.settings == _settings(spec)]
-
-
-def _finished(spec: RunSpec, model: Model, tasks: Sequence[TaskSpec]) -> list[tuple[TaskSpec, TaskRecord]]:
-    """The tasks with a valid record; where the weights are not here to be compared, those of any weights."""
-    records = [] if spec.overwrite else valid_records(spec, tasks, load_benchmark(spec.benchmark).digest)
-    if model.outline is None:
-        return records
-    own = {task.name for task in of_weights(records, model.outline.weights.digest)}
-    return [(task, record) for task, record in records if task.name in own]
-
 
 def _of_record(task: TaskSpec, record: TaskRecord, state: State) -> TaskPlan:
     encoding = record.made.encoding
     texts, tokens = (encoding.texts, encoding.tokens) if encoding else (0, 0)
     return TaskPlan(task=task.name, type=task.type, state=state, basis="record", texts=texts, tokens=tokens)
-
-
-def _past(spec: RunSpec, model: Model, opened: Sequence[_Open]) -> _Past:
-    uncut = {item.task.name: int(item.texts.counts.max(initial=0)) for item in opened if not item.texts.cut.any()}
-    return _Past(settings=_settings(spec), digest=model.digest, uncut=uncut)
-
-
-def _settings(spec: RunSpec) -> dict[str, Any]:
-    return {key: value for key, value in spec.identity().items() if key != "max_len"}

@@ -9,7 +9,7 @@ from harness.core.config import device_matches
 from harness.core.costs import read_costs
 from harness.core.errors import InputError
 from harness.core.records import Manifest, find_runs, read_manifest
-from harness.core.spec import GpuSpec, RunSpec
+from harness.core.spec import RunSpec
 from harness.evaluate.plan.values import Rate
 
 _ENOUGH = 2.0  # seconds of encoding, below which starting up is most of what was measured
@@ -18,7 +18,7 @@ _ENOUGH = 2.0  # seconds of encoding, below which starting up is most of what wa
 def encoding_rate(spec: RunSpec) -> Rate:
     """The rate for a run; reads the manifests and costs of the runs of the model in its `results_dir`."""
     flops, tokens, seconds, runs = 0.0, 0.0, 0.0, 0
-    for folder in _runs_like(spec):
+    for folder, _ in runs_like(spec):
         windows = [line.encoding for line in read_costs(folder)[0] if line.encoding and line.encoding.flops > 0]
         flops += sum(window.flops for window in windows)
         tokens += sum(window.tokens for window in windows)
@@ -38,22 +38,18 @@ def encoding_rate(spec: RunSpec) -> Rate:
     return Rate(flops_per_second=expected, source="expected", told=told)
 
 
-def on_such_a_device(manifest: Manifest, gpu: GpuSpec) -> bool:
-    """Whether the run of the manifest was made on a device that `gpu` would accept."""
-    return manifest.device is not None and device_matches(gpu, manifest.device.label, manifest.device.memory_gib)
-
-
-def _runs_like(spec: RunSpec) -> Iterator[Path]:
-    """Runs of the same model in the same dtype and batch shapes, on such a device; of any tasks, `max_len` and `dim`."""
+def runs_like(spec: RunSpec) -> Iterator[tuple[Path, Manifest]]:
+    """Runs of the same model in the same dtype and batch shapes, on a device that `gpu=` accepts; of any tasks, `max_len` and `dim`."""
     place = spec.results_dir / spec.model.name
     for folder in find_runs(place) if place.is_dir() else []:
         try:
             manifest = read_manifest(folder)
         except InputError:
             continue
-        other = manifest.spec
-        if other and (other.dtype, other.gpu.encoding) == (spec.dtype, spec.gpu.encoding) and on_such_a_device(manifest, spec.gpu):
-            yield folder
+        other, device = manifest.spec, manifest.device
+        same = other is not None and (other.dtype, other.gpu.encoding) == (spec.dtype, spec.gpu.encoding)
+        if same and device is not None and device_matches(spec.gpu, device.label, device.memory_gib):
+            yield folder, manifest
 
 
 def _told(rate: float) -> str:
