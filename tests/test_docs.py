@@ -81,6 +81,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     shutil.copytree(ROOT / "results" / "published", here / "results" / "published")
     (here / "README.md").write_text(card_text(brief=True), encoding="utf-8")
     shutil.copy(here / "README.md", here / "CARD.md")
+    (here / "mine.yaml").write_text("name: mine\ntasks: [STSB, Ocnli]\n", encoding="utf-8")
     folders = []
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
@@ -134,7 +135,8 @@ def _overrides(words: list[str]) -> list[str]:
     pairs = dict(word.split("=", 1) for word in words[1:] if "=" in word and not word.startswith("--"))
     if words[0] in ("run", "sweep") or pairs:
         local = pairs.get("data") == "local"
-        pairs |= {"tasks": "[AFQMC]", "gpu.mismatch": "warn", "data": "local" if local else "sample"}
+        pairs |= {"tasks": "[AFQMC]"} if "benchmark" not in pairs else {}
+        pairs |= {"gpu.mismatch": "warn", "data": "local" if local else "sample"}
         pairs |= {"data.verify": "label"} if local else {}
         pairs["model"] = pairs.get("model", "sample") if pairs.get("model") in ("minilm", "folder") else "sample"
     return [*(f"{key}={value}" for key, value in pairs.items()), *options]
