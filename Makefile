@@ -3,6 +3,7 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check --no-deps
 STAMP := .venv/.installed
+RUNNER ?= pytest
 
 .DEFAULT_GOAL := help
 .PHONY: help install reproduce test test-slow coverage gate bench lint types format sample published lock doctor clean
@@ -23,13 +24,15 @@ reproduce: $(STAMP) ## rebuild the published table, check the installation on th
 	$(RUN) -m harness reproduce $(ARGS)
 
 test: $(STAMP)   ## run the tests that this machine can run, except the slow ones (ARGS="tests/test_runner.py -k resumed")
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m $(RUNNER) $(ARGS)
 
 test-slow: $(STAMP) ## run the slow tests: small benchmarks, mteb 2 in its own environment, the gate's power, other launchers
 	$(RUN) -m pytest -m slow $(ARGS)
 
 coverage: $(STAMP) ## run the tests of `make test` and print the share of harness/ that they run (ARGS as for test; data file: .coverage)
-	$(RUN) -m coverage run -m pytest $(ARGS)
+	$(RUN) -m coverage erase
+	$(MAKE) test RUNNER="coverage run -m pytest"
+	$(RUN) -m coverage combine --quiet
 	$(RUN) -m coverage report --skip-covered --sort=cover
 
 gate: $(STAMP)   ## run the embedded sample and check it against its baseline (results/baselines); fails on score drift

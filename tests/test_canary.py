@@ -280,7 +280,7 @@ def test_a_run_without_it_says_so_in_the_manifest_and_the_table(tmp_path: Path) 
     spec = spec_of(tmp_path, "canary=off")
     assert spec.folder == spec_of(tmp_path).folder  # not part of what a run is
     run = read_run(execute(spec, CPU, Silent()).folder, BENCHMARK)
-    assert run.manifest["canary"] == {"verdict": "off"}
+    assert run.manifest.canary == {"verdict": "off"}
     assert "(canary=off)" in table([run], BENCHMARK, convention="cmteb", format="text", tasks=False)
 
 
