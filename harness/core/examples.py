@@ -20,23 +20,10 @@ from numpy.typing import NDArray
 
 from harness.core.errors import InputError
 from harness.core.files import atomic_write
-from harness.core.tasks import TaskSpec, TaskType
+from harness.core.tasks import TaskSpec
 
 SCHEMA = "1"
 FOLDER = "per_example"
-SIMILARITIES = {"STS": ("cos_sim", "manhattan", "euclidean"), "PairClassification": ("cos_sim", "manhattan", "euclidean", "dot")}
-"""The similarities that mteb 1.1.1 measures per type, in its order; all as "more is more alike" (a distance is negative)."""
-
-_COLUMNS: dict[TaskType, tuple[str, ...]] = {
-    "Classification": ("label", "prediction_0"),
-    "Clustering": ("size", "v_measure"),
-    "PairClassification": ("label", *SIMILARITIES["PairClassification"]),
-    "Reranking": ("ap", "rr_at_10"),
-    "Retrieval": ("query", "ndcg_at_10", "ap_at_10", "rr_at_10", "recall_at_10"),
-    "STS": ("gold", *SIMILARITIES["STS"]),
-}
-"""What a table of the type must have beside `index` and `digest`."""
-
 _SAME = ("index", "digest", "query", "label", "gold", "size")
 """The columns that come from the data and not from the model."""
 
@@ -69,7 +56,7 @@ def units(task: TaskSpec, examples: Examples) -> int:
     Raises:
         InputError: the table is not of the task's type.
     """
-    missing = [name for name in ("index", "digest", *_COLUMNS[task.type]) if name not in examples.columns]
+    missing = [name for name in ("index", "digest", *task.kind.columns) if name not in examples.columns]
     lengths = {len(column) for column in examples.columns.values()}
     if missing or len(lengths) != 1 or 0 in lengths:
         found = f"no column {', '.join(missing)}" if missing else f"columns of {sorted(lengths)} rows"

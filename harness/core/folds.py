@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import InputError, RequestError, unknown
-from harness.core.examples import SIMILARITIES, Examples, units
-from harness.core.tasks import TaskSpec
+from harness.core.examples import Examples, units
+from harness.core.tasks import TYPES, TaskSpec
 
 Floats = NDArray[np.float64]
 _Fold = Callable[[Floats], Floats]
@@ -65,14 +65,9 @@ def refuse_foreign(task: TaskSpec, examples: Examples, score: float, *, where: P
 def example_values(task: TaskSpec, examples: Examples) -> Floats | None:
     """What each example contributes to the main metric, [n], which is their mean (of those that are not NaN); None where it is no mean."""
     units(task, examples)
-    match task.type:
-        case "Classification":
-            return _accuracies(examples)
-        case "Clustering" | "Reranking" | "Retrieval":
-            column = {"Clustering": "v_measure", "Reranking": "ap", "Retrieval": "ndcg_at_10"}[task.type]
-            return np.asarray(examples[column], dtype=np.float64)
-        case _:
-            return None
+    if task.type == "Classification":
+        return _accuracies(examples)
+    return np.asarray(examples[task.kind.contribution], dtype=np.float64) if task.kind.contribution else None
 
 
 def _accuracies(examples: Examples) -> Floats:
@@ -147,7 +142,7 @@ def _macro_f1(label: NDArray[Any], predicted: NDArray[Any]) -> _Fold:
 def _of_labelled_pairs(examples: Examples) -> Iterator[tuple[str, _Fold]]:
     label = examples["label"]
     best: dict[str, list[_Fold]] = {"accuracy": [], "f1": [], "ap": []}
-    for name in SIMILARITIES["PairClassification"]:
+    for name in TYPES["PairClassification"].similarities:
         folded = {"ap": _average_precision(label, examples[name]), **_best_threshold(label, examples[name])}
         for metric, part in folded.items():
             yield f"{name}.{metric}", part
@@ -213,7 +208,7 @@ def _best_threshold(label: NDArray[Any], score: NDArray[Any]) -> dict[str, _Fold
 
 def _of_graded_pairs(examples: Examples) -> Iterator[tuple[str, _Fold]]:
     gold = examples["gold"].astype(np.float64)
-    for name in SIMILARITIES["STS"]:
+    for name in TYPES["STS"].similarities:
         yield f"{name}.spearman", _spearman(gold, examples[name])
         yield f"{name}.pearson", _pearson(gold, examples[name])
 

@@ -17,6 +17,52 @@ TaskType = Literal["Classification", "Clustering", "PairClassification", "Rerank
 TASK_TYPES: tuple[TaskType, ...] = get_args(TaskType)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TypeFacts:
+    """What all tasks of a type have in common.
+
+    `short`: as a terminal has room for it. `unit`: what an example is. `columns`: what a table of examples has beside `index` and `digest`.
+    `contribution`: the column whose mean is the main metric, None where it is no mean of a column. `measure`: what is shown of an example
+    that a setting moved. `similarities`: that mteb 1.1.1 measures, in its order. `random`: whether the protocol draws training texts or
+    k-means starts, so that a score depends on the seed.
+    """
+
+    short: str
+    unit: str
+    columns: tuple[str, ...]
+    contribution: str | None
+    measure: str
+    similarities: tuple[str, ...] = ()
+    random: bool = False
+
+
+_PAIRS, _SENTENCES = ("cos_sim", "manhattan", "euclidean", "dot"), ("cos_sim", "manhattan", "euclidean")
+TYPES: dict[TaskType, TypeFacts] = {
+    "Classification": TypeFacts(
+        short="Clas", unit="text", columns=("label", "prediction_0"), contribution=None, measure="share right", random=True
+    ),
+    "Clustering": TypeFacts(
+        short="Clus", unit="set", columns=("size", "v_measure"), contribution="v_measure", measure="v_measure", random=True
+    ),
+    "PairClassification": TypeFacts(
+        short="Pair", unit="pair", columns=("label", *_PAIRS), contribution=None, measure="cos_sim rank", similarities=_PAIRS
+    ),
+    "Reranking": TypeFacts(short="Rank", unit="sample", columns=("ap", "rr_at_10"), contribution="ap", measure="ap"),
+    "Retrieval": TypeFacts(
+        short="Retr",
+        unit="query",
+        columns=("query", "ndcg_at_10", "ap_at_10", "rr_at_10", "recall_at_10"),
+        contribution="ndcg_at_10",
+        measure="ndcg_at_10",
+    ),
+    "STS": TypeFacts(
+        short="STS", unit="pair", columns=("gold", *_SENTENCES), contribution=None, measure="cos_sim rank", similarities=_SENTENCES
+    ),
+}
+SHORT_TYPES: dict[str, str] = {"Average": "Avg", **{name: facts.short for name, facts in TYPES.items()}}
+"""Averages and types as a terminal has room for them."""
+
+
 @dataclass(frozen=True)
 class Repository:
     """A data set repository of the hub at a commit; `revision=None` means that nobody pinned one."""
@@ -54,6 +100,11 @@ class TaskSpec:
     metrics: tuple[str, ...]
     n_experiments: int | None
     samples_per_label: int | None
+
+    @property
+    def kind(self) -> TypeFacts:
+        """What the task has in common with all of its type."""
+        return TYPES[self.type]
 
     @property
     def card_name(self) -> str:

@@ -5,15 +5,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-SHORT_TYPES = {
-    "Average": "Avg",
-    "Classification": "Clas",
-    "Clustering": "Clus",
-    "PairClassification": "Pair",
-    "Reranking": "Rank",
-    "Retrieval": "Retr",
-}
-"""Averages and types of task as a terminal has room for them; other names stay as they are."""
 SHORT_DTYPES = {"float16": "fp16", "bfloat16": "bf16", "float32": "fp32"}
 SHORT_IDENTITIES = {"verified": "ok", "unverified": "?", "self-reported": "self", "not C-MTEB": "no"}
 

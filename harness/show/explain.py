@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from harness.core.tasks import TYPES
 from harness.read.explain.build import Comparison, Explanation
 from harness.read.explain.definitions import PLAIN, Defined
 from harness.read.explain.effects import LEVEL, MEAN, POWER, RESAMPLES, SEED, Effect
-from harness.read.explain.moved import UNITS, counted
+from harness.read.explain.moved import counted
 from harness.read.explain.pairs import Pair, Subject
 from harness.read.explain.printed import ROUNDING, PrintedEffect, never_varied, span
 from harness.read.leaderboard import printed
 from harness.show.form import Block, Column, Document, Heading, Sentences, grid, number_columns, plain_columns, type_columns
-
-_RANDOM = ("Classification", "Clustering")
-"""The types whose protocol draws at random: training texts, k-means starts (docs/protocol.md)."""
 
 
 def explanation_document(told: Explanation) -> Document:
@@ -132,7 +130,7 @@ def _findings(pair: Pair, effects: Sequence[Effect]) -> Iterator[str]:
 
 def _moved(task: str, comparison: Comparison) -> list[tuple[str, ...]]:
     """A line of the table per example of the task."""
-    unit = next(UNITS[effect.type] for effect in comparison.tasks if effect.of == task and effect.type)
+    unit = next(TYPES[effect.type].unit for effect in comparison.tasks if effect.of == task and effect.type)
     return [
         (task, f"{unit} {move.index} ({move.key})", move.measure, _value(move.before), _value(move.after), move.about)
         for move in comparison.moved[task]
@@ -170,7 +168,7 @@ def _carried(effect: PrintedEffect) -> str:
         return f"{average} No type moves by more than its rounding."
     largest = sorted(moved, key=lambda key: -abs(effect.shares[key]))
     parts = [f"{key} {moved[key]:+.2f} ({points(effect.shares[key], None)} of the average)" for key in largest]
-    drawn = " and ".join(key for key in largest if key not in _RANDOM)
+    drawn = " and ".join(key for key in largest if key not in TYPES or not TYPES[key].random)
     sure = f" No seed does that to {drawn}, where nothing is drawn at random." if drawn else ""
     rest = f" Within rounding: {', '.join(still)}." if still else ""
     return f"{average} Moved: {'; '.join(parts)}.{sure}{rest}"

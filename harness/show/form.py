@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from harness.core.plugins import Seam
-from harness.core.words import SHORT_TYPES
+from harness.core.tasks import SHORT_TYPES
 
 Style = Literal["plain", "list", "notes", "numbered", "verbatim"]
 """How sentences are set: one below the other, with bullets, as the notes under a table, with numbers, or not wrapped at all."""

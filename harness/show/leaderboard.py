@@ -9,7 +9,8 @@ from typing import Any
 from harness.core.benchmarks import Benchmark
 from harness.core.errors import RequestError
 from harness.core.records import RowHeader, Run
-from harness.core.words import SHORT_TYPES, named
+from harness.core.tasks import SHORT_TYPES
+from harness.core.words import named
 from harness.read.cards import HEADER_TITLES
 from harness.read.leaderboard import (
     Cell,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from harness.core.words import SHORT_DTYPES, SHORT_IDENTITIES, SHORT_TYPES, display_width, one_line
+from harness.core.tasks import SHORT_TYPES
+from harness.core.words import SHORT_DTYPES, SHORT_IDENTITIES, display_width, one_line
 from harness.show.form import Block, Column, Document, Grid, Heading, Sentences, Style, is_empty
 
 TERMINAL_WIDTH = 100

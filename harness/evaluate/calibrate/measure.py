@@ -31,7 +31,7 @@ from harness.evaluate.encode.canonical import CanonicalEncoder
 from harness.evaluate.encode.device import find_device
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.score.scorer import scorer_of
-from harness.evaluate.score.tasks import SEED, SEEDED
+from harness.evaluate.score.tasks import SEED
 from harness.evaluate.score.workers import Scored, ScoringJob, ScoringPool
 
 FloorName = Literal["rounding", "seeds", "sampling"]
@@ -184,7 +184,7 @@ def _calibrate_task(setup: _Setup, task: TaskSpec) -> dict[str, MetricNoise]:
     _check_scores(setup.run, task, scores, metric_points(scored.metrics, task))
     floors = _Floors(
         rounding=_rounding(setup, job, scores) if setup.scale else {},
-        seeds=_seeds(setup, job) if "seeds" in setup.parts and task.type in SEEDED else {},
+        seeds=_seeds(setup, job) if "seeds" in setup.parts and task.kind.random else {},
         sampling=_sampling(task, scored.examples) if "sampling" in setup.parts else {},
     )
     return {

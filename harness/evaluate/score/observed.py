@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.core.examples import SIMILARITIES, Examples, make_examples
+from harness.core.examples import Examples, make_examples
 from harness.core.tasks import TaskSpec, TaskType
 from harness.data.types import ClassificationData, ClusteringData, PairData, RerankingData, RetrievalData, TaskData
 from harness.evaluate.score.ranking import CUTOFFS, reciprocal_ranks
@@ -105,7 +105,7 @@ def _pairs(task: TaskSpec, data: PairData, calls: Sequence[Call]) -> Examples:
         # (similarities, labels, whether more is more alike)
         similarities = [_floats(call.arguments[0]) * (1 if call.arguments[2] else -1) for call in calls]
         target = {"label": [int(label) for label in data.target]}
-    named = dict(zip(SIMILARITIES[task.type], map(_floats, similarities), strict=True))
+    named = dict(zip(task.kind.similarities, map(_floats, similarities), strict=True))
     return make_examples(range(len(texts)), texts, {**target, **named})
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from harness.core.errors import InputError
 from harness.core.examples import Examples
-from harness.core.tasks import TaskSpec, TaskType
+from harness.core.tasks import TaskSpec
 from harness.data.types import ClassificationData, ClusteringData, PairData, RerankingData, RetrievalData, TaskData
 from harness.evaluate.score.adapter import EmbeddingModel, RetrievalModel, passage_text, query_text
 from harness.evaluate.score.degenerate import refuse_degenerate
@@ -21,12 +21,9 @@ from harness.evaluate.score.search import search_queries
 from harness.evaluate.score.seeding import SEED, preserved_random_state, seed_generators
 from harness.evaluate.score.threads import one_thread
 
-__all__ = ["MTEB1", "SEED", "SEEDED", "Search", "TaskScores", "planned_texts", "score_examples", "score_task"]
+__all__ = ["MTEB1", "SEED", "Search", "TaskScores", "planned_texts", "score_examples", "score_task"]
 
 Search = Literal["reference", "exact"]
-
-SEEDED: tuple[TaskType, ...] = ("Classification", "Clustering")
-"""The types whose scores hang on a seed: training samples, starts of k-means."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,7 @@ def _evaluate(task: TaskSpec, data: TaskData, model: EmbeddingModel, *, seed: in
     reference.data_loaded = True
     seed_generators(seed)
     encoder = RetrievalModel(model) if isinstance(data, RetrievalData) else model
-    evaluators: dict[str, Any] = {"seed": seed} if task.type in SEEDED else {}  # mteb hands it on to every evaluator it makes
+    evaluators: dict[str, Any] = {"seed": seed} if task.kind.random else {}  # mteb hands it on to every evaluator it makes
     return evaluate_observed(task, data, lambda: reference.evaluate(encoder, task.split, **evaluators))
 
 

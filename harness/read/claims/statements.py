@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from harness.core.benchmarks import Benchmark
 from harness.core.records import RowHeader
+from harness.core.tasks import TYPES
 from harness.core.words import bare_name, display_width
 from harness.read.cards import column, score_titles
 from harness.read.claims.averages import Averages, RowMatch, listed
@@ -159,7 +160,7 @@ def _randomness(card: _Card) -> Iterator[Finding]:
 
 def _undrawn_spread(card: _Card) -> str:
     """The largest difference between rows that differ in their GPU alone, in a type that draws no random number at all."""
-    drawn = ("Average", "Classification", "Clustering")
+    drawn = ("Average", *(name for name, facts in TYPES.items() if facts.random))
     found = [
         (second.row.scores[title] - score, f"rows {first.number} and {second.number} differ by", title)
         for first, second in itertools.combinations(card.matches, 2)

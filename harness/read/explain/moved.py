@@ -11,34 +11,14 @@ from scipy.stats import rankdata
 
 from harness.core.examples import Examples
 from harness.core.folds import example_values
-from harness.core.tasks import TaskSpec, TaskType
-
-UNITS: dict[TaskType, str] = {
-    "Classification": "text",
-    "Clustering": "set",
-    "PairClassification": "pair",
-    "Reranking": "sample",
-    "Retrieval": "query",
-    "STS": "pair",
-}
-"""What an example of a type is."""
+from harness.core.tasks import TYPES, TaskSpec, TaskType
 
 
 def counted(count: int, kind: TaskType) -> str:
     """So many examples of a type, in words: `1361 pairs`, `1 query`."""
-    unit = UNITS[kind]
+    unit = TYPES[kind].unit
     plural = f"{unit.removesuffix('y')}ies" if unit.endswith("y") else f"{unit}s"
     return f"{count} {unit if count == 1 else plural}"
-
-
-_MEASURES: dict[TaskType, str] = {
-    "Classification": "share right",
-    "Clustering": "v_measure",
-    "PairClassification": "cos_sim rank",
-    "Reranking": "ap",
-    "Retrieval": "ndcg_at_10",
-    "STS": "cos_sim rank",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +47,7 @@ def most_moved(task: TaskSpec, before: Examples, after: Examples, *, count: int)
         Move(
             index=int(before["index"][row]),
             key=str(before["query" if task.type == "Retrieval" else "digest"][row]),
-            measure=_MEASURES[task.type],
+            measure=task.kind.measure,
             before=float(measured[0][row]),
             after=float(measured[1][row]),
             about=_about(task, before, after, int(row)),
