@@ -1,4 +1,4 @@
-"""Hydra's part: command-line overrides -> typed configuration -> frozen `RunSpec`, with every error told at once."""
+"""Hydra's part: command-line overrides -> typed configuration -> frozen `RunSpec`, with all errors in one message."""
 
 from __future__ import annotations
 

@@ -8,8 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import yaml
-
 from harness.core.errors import InputError
 from harness.core.resources import resource_dir
 
@@ -171,7 +169,12 @@ def task_spec(name: str, row: Mapping[str, Any], kind: Mapping[str, Any], *, mai
 
 @cache
 def _parsed(raw: bytes) -> Mapping[str, Any]:
-    found = yaml.safe_load(raw)
+    import yaml  # not at the top: the command line's help needs the types, and no YAML
+
+    try:
+        found = yaml.safe_load(raw)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
     if not isinstance(found, dict):
         raise TypeError(f"found {type(found).__name__}, expected a mapping")
     return found
@@ -185,5 +188,5 @@ def read_facts(path: Path) -> Mapping[str, Any]:
     """
     try:
         return _parsed(path.read_bytes())
-    except (OSError, yaml.YAMLError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{path} can't be read as facts of tasks ({' '.join(str(error).split())}): mend it") from error

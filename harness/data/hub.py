@@ -123,7 +123,7 @@ def _resolve(repository: str, revision: str | None, kind: RepositoryType, settin
 def locate_hub(task: TaskSpec) -> TaskFiles:
     """The task's files in the cache, downloaded where they are not there yet, always at a known commit.
 
-    The pinned revision is read where it holds the tables in files that can be read, else the task's substitute, and that is told.
+    The pinned revision is read where it holds the tables in files that can be read, else the task's substitute, and the record says so.
     A pinned commit never changes, so files of it that the cache has are used without asking the hub.
 
     Raises:
@@ -252,7 +252,7 @@ def _cache_folder(repository: str, kind: RepositoryType, settings: HubSettings) 
 
 @contextmanager
 def _hub_errors(repository: str, revision: str, settings: HubSettings) -> Iterator[None]:
-    """The library's errors, told as whose they are to mend."""
+    """The library's errors as the kinds of errors of this package."""
     at = f"{repository}@{revision}"
     try:
         yield

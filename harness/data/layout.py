@@ -47,7 +47,7 @@ class Part:
 def find_parts(task: TaskSpec, split: str, names: Iterable[str], *, place: str) -> tuple[Part, ...]:
     """The files that hold a split of the task, among `names` (paths within `place`), shards in order; empty when there are none.
 
-    Files of the task's own config (its language) go before files of all configs, whose rows are told apart by a `lang` column.
+    Files of the task's own config (its language) go before files of all configs, whose rows differ in a `lang` column.
 
     Raises:
         InputError: several files claim the split, or a shard is missing.

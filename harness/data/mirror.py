@@ -81,7 +81,7 @@ def _fetch_task(task: TaskSpec, root: Path) -> FetchResult:
     if present is not None:
         return FetchResult(task=task.name, status="present", folder=root / task.name, provenance=present)
     with _publishing(root):
-        pass  # a root that can't be written is told before anything is downloaded
+        pass  # a root that can't be written is an error before anything is downloaded
     files = locate_hub(task)
     provenance = assemble_task(task, files, verify="label").provenance  # nothing unreadable is mirrored
     with _publishing(root):

@@ -250,7 +250,7 @@ def _legend(told: Explanation) -> Iterator[str]:
     if told.definitions:
         yield "A convention changes no score, only which are taken and how they are averaged: its differences are exact."
     if any(comparison.moved for comparison in told.comparisons):
-        yield "An example is told by its place in the data, from 0, and the digest of its texts or its query's id; texts are not kept."
+        yield "An example is named by its place in the data, from 0, and the digest of its texts or its query's id; texts are not kept."
 
 
 def _values(told: Explanation) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def _blocks(benchmark: Benchmark) -> Iterator[Block]:
     yield grid(_COLUMNS, rows, width="wide")
     notes = []
     if substituted := [task.name for task in benchmark.tasks if task.substitute]:
-        notes.append(f"A converted revision is read, and told, where the pinned one has no readable file: {', '.join(substituted)}")
+        notes.append(f"A converted revision is read and recorded where the pinned one has no readable file: {', '.join(substituted)}")
     if any(task.type == "Retrieval" for task in benchmark.tasks):
         notes.append("Retrieval judgements come from <repository>-qrels, pinned by nobody: the commit is resolved and recorded.")
     yield Sentences(tuple(notes), "verbatim")

@@ -23,7 +23,7 @@ def rebuilt_spec(folder: Path, manifest: Manifest, overrides: Sequence[str], *, 
     """The spec of the run in a folder.
 
     Raises:
-        RequestError: an override is none of `PLACES`, or the model's folder has to be told.
+        RequestError: an override is none of `PLACES`, or the model's folder must be named.
         InputError: the manifest is not one of this harness.
     """
     places = _places(overrides)

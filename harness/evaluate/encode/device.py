@@ -50,7 +50,7 @@ def find_device(kind: DeviceKind = "auto") -> torch.device:
 
 
 def peak_memory(device: torch.device) -> PeakMemory:
-    """The peak since the process started; of the GPU, since torch was last told to forget it. `device_gib` is None on a CPU."""
+    """The peak since the process started; of the GPU, since its counter in torch was last reset. `device_gib` is None on a CPU."""
     unit = 1 if sys.platform == "darwin" else 2**10  # getrusage(2): bytes on macOS, KiB elsewhere
     process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
     held = torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None

@@ -61,7 +61,7 @@ class Forecast:
         self._read = 0
 
     def read(self, texts: int) -> None:
-        """So many of the call's texts, from its beginning, have been looked up; what of them must run, `add` is told."""
+        """So many of the call's texts, from its beginning, have been looked up; those that must run go to `add`."""
         self._read = texts
 
     def add(self, shape: BatchShape) -> None:

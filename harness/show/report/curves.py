@@ -69,7 +69,7 @@ def _x(entry: Entry, axis: Axis) -> int | None:
 
 
 def _recipe(entry: Entry, axis: Axis) -> str:
-    """Everything that is told of an entry but its place on the axis, as text."""
+    """Everything that is stated of an entry except its place on the axis, as text."""
     header = entry.row.header
     told: dict[str, Any] = {
         "ours": entry.kind == "ours",

@@ -41,7 +41,7 @@ class Entry:
 
     @property
     def on_benchmark(self) -> bool:
-        """Whether all scores were made on the benchmark's own data, as far as is told."""
+        """Whether all scores were made on the benchmark's own data, as far as they are stated."""
         return self.row.identity != "not C-MTEB"
 
     def score(self, task: str) -> TaskScore | None:
@@ -110,7 +110,7 @@ def _sources(run: Run) -> dict[str, Path]:
 
 
 def _settings(headers: Sequence[RowHeader]) -> list[str]:
-    """What tells each row from the others of its model; all that is told where nothing differs."""
+    """What distinguishes each row from the others of its model; all that is stated where nothing differs."""
     settings = []
     for header in headers:
         family = [other for other in headers if other.model == header.model]
