@@ -105,6 +105,17 @@ def test_scores_of_another_scorer_are_not_found_done(tmp_path: Path) -> None:
     assert run(tmp_path, "name: mine\ntasks: [STSB]\n").reused == ()
 
 
+def test_data_without_a_score_is_refused_before_a_text_is_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def constant(self: Weather, task: TaskSpec, data: DataSpec, *, present: bool) -> LoadedTask:
+        pairs = PairData(["今天下雨", "天气很好"], ["今天有雨", "天晴"], [1.0, 1.0])
+        return label_task(task, pairs, Provenance(source="weather", pinned_revision=task.revision), verify=data.verify)
+
+    monkeypatch.setattr(Weather, "load", constant)
+    outcome = run(tmp_path, "name: mine\ntasks: [STSB]\n", "data.source=weather", "data.verify=label")
+    assert "the gold scores have fewer than two values" in outcome.failed["STSB"]
+    assert outcome.cost.encoding.texts == 0
+
+
 def test_unknown_names_are_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="unknown source 'wether': did you mean weather"):
         run(tmp_path, "name: mine\ntasks: [STSB]\n", "data.source=wether")

@@ -92,7 +92,8 @@ class Mteb1:
         refuse_unknown_tasks(tasks)
 
     def texts(self, task: TaskSpec, data: TaskData, query_instruction: str | None, *, seed: int = SEED) -> list[str]:
-        """The texts; see `planned_texts`."""
+        """The texts, see `planned_texts`; data on which no score is defined is refused here, before a text is encoded."""
+        refuse_degenerate(task, data)
         return planned_texts(task, data, query_instruction, seed=seed)
 
     def score(self, task: TaskSpec, data: TaskData, model: EmbeddingModel, *, search: Search, seed: int = SEED) -> TaskScores:
