@@ -111,6 +111,13 @@ def test_wide_draws_widen_nothing_where_the_draws_themselves_move() -> None:
     assert steady.tolerance == pytest.approx(tolerance_factor(20) * 0.001 * math.sqrt(20 / 19), rel=0.01)
 
 
+@pytest.mark.parametrize(("moved", "counts"), [(9, True), (10, False), (11, False)])
+def test_wide_draws_count_where_fewer_than_half_of_the_draws_moved(moved: int, counts: bool) -> None:
+    floor = rounding_floor(50.0, [50.001] * moved + [50.0] * (20 - moved), [50.0] * 9 + [53.0])
+    assert (floor.tolerance >= 3.0) == counts
+    assert (floor.draws, floor.moved, floor.mean, floor.largest, floor.wide) == (20, moved, pytest.approx(0.001 * moved / 20), 0.001, 3.0)
+
+
 @given(score=POINTS, draws=st.lists(POINTS, min_size=3, max_size=30), wide=st.lists(POINTS, max_size=15))
 def test_a_tolerance_passes_every_draw_it_was_made_of(score: float, draws: list[float], wide: list[float]) -> None:
     floor = rounding_floor(score, draws, wide)
