@@ -34,8 +34,8 @@ def ours(
     """A run of this harness with what the report reads: a spec, and further fields of the manifest."""
     header = replace(HEADER, dim=dim, max_len=max_len, model=model)
     write_run(folder, scores, header=header, harness=harness)
-    told = {"spec": {"dim": dim, "max_len": max_len, "dtype": "fp16"}, "run": folder.name, "model": {"weights_digest": "w"}}
-    write_manifest(folder, manifest_of(header, {**told, **content}))
+    message = {"spec": {"dim": dim, "max_len": max_len, "dtype": "fp16"}, "run": folder.name, "model": {"weights_digest": "w"}}
+    write_manifest(folder, manifest_of(header, {**message, **content}))
     return folder
 
 

@@ -80,7 +80,7 @@ def test_half_a_run_is_no_baseline(baseline: Run, tmp_path: Path, broken: str) -
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "output"),
     [
         ({"why": " "}, "needs its reason"),
         ({"name": "../elsewhere"}, "names a folder"),
@@ -88,8 +88,8 @@ def test_half_a_run_is_no_baseline(baseline: Run, tmp_path: Path, broken: str) -
         ({"tasks": ["TNewz"]}, "did you mean TNews"),
     ],
 )
-def test_a_wrong_promotion_is_refused(baseline: Run, tmp_path: Path, options: dict[str, Any], told: str) -> None:
-    with pytest.raises(RequestError, match=told):
+def test_a_wrong_promotion_is_refused(baseline: Run, tmp_path: Path, options: dict[str, Any], output: str) -> None:
+    with pytest.raises(RequestError, match=output):
         accept(baseline, tmp_path / "to", **options)
     assert not (tmp_path / "to").exists()
 
@@ -147,10 +147,10 @@ def test_baselines_are_listed_with_their_reasons(
     shutil.copytree(to / "acge" / "baseline", to / "acge" / ".baseline.x.tmp")  # what a kill leaves
     shutil.copytree(to / "acge" / "baseline", to / "acge" / "by_hand")
     assert main(["baseline", "list", "--to", str(to)]) == 0
-    told = capsys.readouterr().out.splitlines()
-    assert [line.partition(": ")[2] for line in told if not line.startswith(" ")] == ["35 tasks, NOT CALIBRATED"] * 2
-    assert any("first of all (first, " in line for line in told)
-    assert "no line in log.jsonl" in told[-1]
+    output = capsys.readouterr().out.splitlines()
+    assert [line.partition(": ")[2] for line in output if not line.startswith(" ")] == ["35 tasks, NOT CALIBRATED"] * 2
+    assert any("first of all (first, " in line for line in output)
+    assert "no line in log.jsonl" in output[-1]
     (to / "acge" / "by_hand" / "TNews.json").write_text("{")
     assert main(["baseline", "list", "--to", str(to)]) == 1
     assert "CAN'T SERVE" in capsys.readouterr().out

@@ -235,9 +235,9 @@ def test_a_calibration_takes_no_forward_pass_and_is_the_same_every_time(home: Pa
     assert pearson is not None
     assert RESOLUTION < pearson < 0.01, "it follows the vectors themselves"
     assert again.calibration.seeds("JDReview", "accuracy") == done.calibration.seeds("JDReview", "accuracy")
-    told = render_text(calibration_document(done))
-    assert "0 forward passes" in told
-    assert "JDReview" in told
+    message = render_text(calibration_document(done))
+    assert "0 forward passes" in message
+    assert "JDReview" in message
 
 
 def test_only_the_parts_that_were_asked_for(home: Path) -> None:
@@ -264,7 +264,7 @@ def test_bootstrap_and_theory_agree_on_a_mean(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "told"),
+    ("arguments", "error", "message"),
     [
         ({"draws": 2}, RequestError, "at least 3"),
         ({"tasks": ["TNews"]}, RequestError, "no record of TNews"),
@@ -274,8 +274,8 @@ def test_bootstrap_and_theory_agree_on_a_mean(home: Path) -> None:
         ({"overrides": ["workers=x"]}, RequestError, "give a number of processes"),
     ],
 )
-def test_a_wrong_request_is_refused(home: Path, arguments: dict[str, object], error: type[Exception], told: str) -> None:
-    with pytest.raises(error, match=told):
+def test_a_wrong_request_is_refused(home: Path, arguments: dict[str, object], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
         calibrate(home / "run", **arguments)  # type: ignore[arg-type]
 
 
@@ -295,7 +295,7 @@ def test_a_record_that_its_vectors_do_not_give_is_refused(home: Path, run: Path)
 
 
 @pytest.mark.parametrize(
-    ("keys", "error", "told"),
+    ("keys", "error", "message"),
     [
         (("model", "weights_digest"), InputError, "the weights here"),
         (("model", "digest"), MachineError, "made under another setting"),
@@ -303,13 +303,13 @@ def test_a_record_that_its_vectors_do_not_give_is_refused(home: Path, run: Path)
         (("benchmark", "digest"), InputError, "another table"),
     ],
 )
-def test_a_run_of_another_setting_is_refused(home: Path, run: Path, keys: tuple[str, str], error: type[Exception], told: str) -> None:
+def test_a_run_of_another_setting_is_refused(home: Path, run: Path, keys: tuple[str, str], error: type[Exception], message: str) -> None:
     manifest = json.loads((run / "manifest.json").read_text())
     manifest[keys[0]][keys[1]] = "x"
     (run / "manifest.json").write_text(json.dumps(manifest))
     for path in run.glob("*.json"):  # the records name the same weights
         path.write_text(path.read_text().replace(read_weights(home), "x") if keys[1] == "weights_digest" else path.read_text())
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=message):
         calibrate(run, [f"store={home / 'store'}"], parts=["sampling"], tasks=["AFQMC"])
 
 

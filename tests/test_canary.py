@@ -266,8 +266,8 @@ def test_a_run_has_its_figures_in_the_manifest_and_not_in_the_records(tmp_path: 
     checked = execute(spec_of(tmp_path / "on"), CPU, Silent()).folder
     free = execute(spec_of(tmp_path / "off", "canary=off"), CPU, Silent()).folder
     manifest = json.loads((checked / "manifest.json").read_text(encoding="utf-8"))
-    told = manifest["canary"]
-    assert (told["verdict"], told["texts"], told["rows_differing"], told["parameter_dtype"]) == ("passed", 256, 0, "float32")
+    seen = manifest["canary"]
+    assert (seen["verdict"], seen["texts"], seen["rows_differing"], seen["parameter_dtype"]) == ("passed", 256, 0, "float32")
     assert manifest["header"]["notes"] == ["embedded sample: not C-MTEB scores"]
     assert json.loads((checked / "costs.jsonl").read_text(encoding="utf-8").splitlines()[0])["canary"]["seconds"] > 0
     records = [json.loads((folder / "AFQMC.json").read_text(encoding="utf-8")) for folder in (checked, free)]
@@ -344,9 +344,9 @@ def test_a_model_that_does_not_pass_leaves_no_record_and_exit_code_1(
     command = ["run", "--quiet", "model=folder", f"model.path={constant}", "model.name=constant", "data=sample", "gpu=cpu", "tasks=[AFQMC]"]
     command += ["max_len=32", "store=null", f"results_dir={tmp_path / 'results'}"]
     assert main(command) == 1
-    told = capsys.readouterr().err
-    assert "near-constant vectors" in told
-    assert "Traceback" not in told
+    seen = capsys.readouterr().err
+    assert "near-constant vectors" in seen
+    assert "Traceback" not in seen
     assert list((tmp_path / "results").rglob("*.json")) == []
 
 

@@ -38,9 +38,9 @@ def markdown(*lines: list[str]) -> str:
 
 
 def test_a_claim_has_task_split_revision_and_every_metric() -> None:
-    told = entry("Ocnli")
-    told["metrics"] = [{"type": "cos_sim_ap", "value": 85.17742765935606}, {"type": "max_f1", "value": 83}]
-    found = card_claims(card(told), BENCHMARK)
+    message = entry("Ocnli")
+    message["metrics"] = [{"type": "cos_sim_ap", "value": 85.17742765935606}, {"type": "max_f1", "value": 83}]
+    found = card_claims(card(message), BENCHMARK)
     assert (found.model, found.foreign) == ("m", ())
     (claim,) = found.claims
     assert (claim.task, claim.split, claim.revision) == ("Ocnli", "validation", "66e76a618a34d6d565d5538088562851e6daa7ec")
@@ -54,9 +54,9 @@ def test_metrics_of_a_multilingual_task_stand_under_its_language() -> None:
 
 
 def test_flat_metrics_stay_flat() -> None:
-    told = entry("T2Retrieval")
-    told["metrics"] = [{"type": "map_at_1", "value": "27.878999999999998"}, {"type": "mrr_at_1000", "value": "5e-05"}]
-    (claim,) = card_claims(card(told), BENCHMARK).claims
+    message = entry("T2Retrieval")
+    message["metrics"] = [{"type": "map_at_1", "value": "27.878999999999998"}, {"type": "mrr_at_1000", "value": "5e-05"}]
+    (claim,) = card_claims(card(message), BENCHMARK).claims
     assert unit_metrics(claim, BENCHMARK.task("T2Retrieval")) == {"map_at_1": 0.27879, "mrr_at_1000": 5e-07}
 
 
@@ -87,7 +87,7 @@ def test_a_commit_of_digits_stays_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("# acge\n", "no YAML front matter"),
         ("", "no YAML front matter"),
@@ -120,16 +120,16 @@ def test_a_commit_of_digits_stays_text() -> None:
         (card(entry()).replace(f"revision: {BENCHMARK.task('STSB').revision}", "revision: [1]"), "a list under 'revision'"),
     ],
 )
-def test_a_hostile_front_matter_is_one_clear_error(text: str, told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_a_hostile_front_matter_is_one_clear_error(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         card_claims(text, BENCHMARK)
 
 
 @given(st.floats(min_value=-100, max_value=100, allow_subnormal=False))
 def test_a_hundred_times_the_value_is_the_number_of_the_card(percent: float) -> None:
-    told = entry()
-    told["metrics"] = [{"type": "cos_sim_spearman", "value": repr(percent)}]
-    (claim,) = card_claims(card(told), BENCHMARK).claims
+    message = entry()
+    message["metrics"] = [{"type": "cos_sim_spearman", "value": repr(percent)}]
+    (claim,) = card_claims(card(message), BENCHMARK).claims
     value = unit_metrics(claim, BENCHMARK.task("STSB"))["cos_sim"]["spearman"]
     neighbours = [math.nextafter(value, side) for side in (-math.inf, math.inf)]
     assert 100 * value == percent or all(100 * other != percent for other in neighbours)
@@ -152,7 +152,7 @@ def test_the_rows_of_the_metric_table_whatever_the_order_of_its_columns() -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("# acge\n", "no metric table"),
         (markdown(["Model", "GPU"], ["m", "A100"]), "no metric table"),
@@ -173,8 +173,8 @@ def test_the_rows_of_the_metric_table_whatever_the_order_of_its_columns() -> Non
         (markdown(TITLES, [*CELLS[:5], "\u0665\u0661\u0662", *CELLS[6:]]), "Sequence Length in line 3"),
     ],
 )
-def test_a_hostile_table_is_one_clear_error(text: str, told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_a_hostile_table_is_one_clear_error(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         card_rows(text, BENCHMARK)
 
 
@@ -231,18 +231,18 @@ def flattened(metrics: dict[str, object], prefix: str = "") -> list[tuple[str, f
 
 @needs_seed_card
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ("| 69.07 | 72.75 |", "| 69.08 | 72.75 |", "error: 0 rows of the card's table are its front matter"),
         ("type: C-MTEB/TNews-classification", "type: other/TNews", "error: the card claims 34 of 35 tasks; missing: TNews"),
         ("model-index:", "model_index:", "error: the front matter of the card has nothing under 'model-index'"),
     ],
 )
-def test_a_card_that_does_not_agree_with_itself_is_not_published(tmp_path: Path, old: str, new: str, told: str) -> None:
+def test_a_card_that_does_not_agree_with_itself_is_not_published(tmp_path: Path, old: str, new: str, message: str) -> None:
     text = read_card(SEED_CARD)
     assert old in text
     (tmp_path / "README.md").write_text(text.replace(old, new), encoding="utf-8")
     done = publish(tmp_path / "README.md", tmp_path / "out")
     assert done.returncode == 1
-    assert done.stderr.startswith(told)
+    assert done.stderr.startswith(message)
     assert not (tmp_path / "out").exists()

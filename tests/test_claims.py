@@ -81,7 +81,7 @@ def test_few_digits_prove_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "metric", "value", "check", "told"),
+    ("task", "metric", "value", "check", "output"),
     [
         ("TNews", "accuracy", 53.6871, "counts", "no whole number"),
         ("IFlyTek", "accuracy", METRICS["IFlyTek"]["accuracy"] + 0.5 * 100 / (2599 * 5), "counts", "2599 texts, 5 experiments"),
@@ -97,11 +97,11 @@ def test_few_digits_prove_nothing(tmp_path: Path) -> None:
         ("EcomRetrieval", "precision_at_10", 1.0, "cut-offs", "precision_at_10 is too low for precision_at_5"),
     ],
 )
-def test_a_wrong_number_is_found(tmp_path: Path, task: str, metric: str, value: float, check: str, told: str) -> None:
+def test_a_wrong_number_is_found(tmp_path: Path, task: str, metric: str, value: float, check: str, output: str) -> None:
     found = checked(tmp_path, card_text(changes={task: {metric: value}}), check)
     assert found.verdict == "contradicts"
     assert task in texts(found, "contradicts")
-    assert told in texts(found, "contradicts")
+    assert output in texts(found, "contradicts")
 
 
 def test_ties_leave_their_trace(tmp_path: Path) -> None:
@@ -134,17 +134,17 @@ def test_a_card_whose_row_is_printed_unrounded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "check", "told"),
+    ("old", "new", "check", "output"),
     [
         ("| 69.07 |", "| 69.17 |", "sums", "row 6 (NVIDIA TESLA A100 float16 512) prints Average (35) 69.17; its types make 69.067"),
         ("| 69.07 |", "| 69.17 |", "rows", "nearest is row 6 (NVIDIA TESLA A100 float16 512), +0.10 in Average (35)"),
         ("| 62.09 |", "| 62.19 |", "rows", "+0.10 in STS (8)"),
     ],
 )
-def test_a_wrong_average_is_found(tmp_path: Path, old: str, new: str, check: str, told: str) -> None:
+def test_a_wrong_average_is_found(tmp_path: Path, old: str, new: str, check: str, output: str) -> None:
     found = checked(tmp_path, card_text(rows_table().replace(old, new)), check)
     assert found.verdict == "contradicts"
-    assert told in texts(found, "contradicts")
+    assert output in texts(found, "contradicts")
 
 
 def test_without_a_table_nothing_is_said_of_rows(tmp_path: Path) -> None:
@@ -171,9 +171,9 @@ def test_partial_cards_are_compared_as_far_as_they_go(tmp_path: Path) -> None:
     report = claims_report(write_card(tmp_path, card_text(rows_table(6), without=("TNews", "STSB"))))
     assert report.averages.front is not None
     assert report.averages.computed["cmteb"]["Average (35)"] is None
-    told = "\n".join(texts(check) for check in report.checks)
-    assert "no claim for 2 of the 35 tasks: TNews, STSB" in told
-    assert "only some columns could be compared" in told
+    output = "\n".join(texts(check) for check in report.checks)
+    assert "no claim for 2 of the 35 tasks: TNews, STSB" in output
+    assert "only some columns could be compared" in output
 
 
 # The card against itself: revisions and versions
@@ -189,7 +189,7 @@ def test_pinned_revisions_of_mteb_1_1_1_are_those_of_the_package() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "verdict", "told"),
+    ("body", "verdict", "output"),
     [
         ("", "noted", "32 revisions are pinned from mteb 1.1.2 on, not in 1.1.1"),
         ("Tested with mteb==1.1.1.", "contradicts", "which is named"),
@@ -198,10 +198,10 @@ def test_pinned_revisions_of_mteb_1_1_1_are_those_of_the_package() -> None:
         ("See C-MTEB 1.1.0 and mteb/leaderboard v1.0", "noted", "no version is named"),
     ],
 )
-def test_revisions_show_the_version_of_mteb(tmp_path: Path, body: str, verdict: str, told: str) -> None:
+def test_revisions_show_the_version_of_mteb(tmp_path: Path, body: str, verdict: str, output: str) -> None:
     found = checked(tmp_path, card_text(body + "\n"), "version")
     assert found.verdict == verdict
-    assert told in texts(found)
+    assert output in texts(found)
 
 
 def test_revisions_of_an_old_mteb_are_recognised(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_rows_that_may_be_meant_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sentence", "verdict", "told"),
+    ("sentence", "verdict", "output"),
     [
         ("We report the run with the lowest accuracy.", "contradicts", "the highest of 6 (69.07; 68.91 to 69.07)"),
         ("We report the run with the highest score.", "holds", ""),
@@ -250,10 +250,10 @@ def test_rows_that_may_be_meant_are_named(tmp_path: Path) -> None:
         ("We chose the model for you.", "can't tell", ""),
     ],
 )
-def test_which_test_was_taken(tmp_path: Path, sentence: str, verdict: str, told: str) -> None:
+def test_which_test_was_taken(tmp_path: Path, sentence: str, verdict: str, output: str) -> None:
     found = checked(tmp_path, brief_card(f"{sentence}\n\n{rows_table()}"), "choice")
     assert found.verdict == verdict
-    assert told in texts(found)
+    assert output in texts(found)
 
 
 def test_without_a_row_of_its_own_the_choice_can_not_be_judged(tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_randomness_is_no_reason(tmp_path: Path, sentence: str, verdict: str) ->
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "verdict", "told"),
+    ("old", "new", "verdict", "output"),
     [
         ("", "", "holds", ""),
         ("default=512", "default=1024", "contradicts", "the default of --max_len is 1024, the front matter is row 6"),
@@ -293,10 +293,10 @@ def test_randomness_is_no_reason(tmp_path: Path, sentence: str, verdict: str) ->
         ("default=512", "required=True", "can't tell", ""),
     ],
 )
-def test_the_script_against_the_row_of_the_front_matter(tmp_path: Path, old: str, new: str, verdict: str, told: str) -> None:
+def test_the_script_against_the_row_of_the_front_matter(tmp_path: Path, old: str, new: str, verdict: str, output: str) -> None:
     found = checked(tmp_path, brief_card(rows_table() + fenced(SCRIPT.replace(old, new) if old else SCRIPT)), "settings")
     assert found.verdict == verdict
-    assert told in texts(found)
+    assert output in texts(found)
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_other_tables_against_the_row_of_the_front_matter(tmp_path: Path, cells:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "verdict", "told"),
+    ("old", "new", "verdict", "output"),
     [
         ("", "", "holds", ""),
         ("args = ", 'parser.add_argument("--pooling_method", default="cls")\nargs = ', "contradicts", "--pooling_method (default 'cls')"),
@@ -325,14 +325,14 @@ def test_other_tables_against_the_row_of_the_front_matter(tmp_path: Path, cells:
         ("from mteb import MTEB", "", "can't tell", ""),
     ],
 )
-def test_options_that_nothing_reads(tmp_path: Path, old: str, new: str, verdict: str, told: str) -> None:
+def test_options_that_nothing_reads(tmp_path: Path, old: str, new: str, verdict: str, output: str) -> None:
     found = checked(tmp_path, brief_card(rows_table() + fenced(SCRIPT.replace(old, new) if old else SCRIPT)), "options")
     assert found.verdict == verdict
-    assert told in texts(found)
+    assert output in texts(found)
 
 
 @pytest.mark.parametrize(
-    ("call", "verdict", "told"),
+    ("call", "verdict", "output"),
     [
         (".half()", "contradicts", "makes float16 only; rows 1 and 2 of the table are bfloat16"),
         (".to(torch.bfloat16)", "contradicts", "makes bfloat16 only; rows 3, 5 and 6 of the table are float16"),
@@ -346,10 +346,10 @@ def test_options_that_nothing_reads(tmp_path: Path, old: str, new: str, verdict:
         ("", "can't tell", "names no dtype"),
     ],
 )
-def test_dtypes_that_the_script_can_make(tmp_path: Path, call: str, verdict: str, told: str) -> None:
+def test_dtypes_that_the_script_can_make(tmp_path: Path, call: str, verdict: str, output: str) -> None:
     found = checked(tmp_path, brief_card(rows_table() + fenced(SCRIPT.replace(".half()", call))), "dtypes")
     assert found.verdict == verdict
-    assert told in texts(found)
+    assert output in texts(found)
 
 
 @pytest.mark.parametrize(
@@ -378,21 +378,21 @@ def test_no_text_breaks_the_checks(tmp_path: Path, body: str) -> None:
 def test_what_is_wrong_with_the_seed_card_is_found_unaided() -> None:
     report = claims_report(SEED_CARD)
     assert contradictions(report) == ["tests", "choice", "randomness", "settings", "options", "dtypes"]
-    told = {check.name: texts(check) for check in report.checks}
-    assert "4 tests, the table has 6 rows; 4 have Sequence Length 1024 (rows 1, 2, 3 and 4)" in told["tests"]
-    assert "row 6 (NVIDIA TESLA A100 float16 512) is the front matter, the highest of 6" in told["choice"]
-    assert "bfloat16 has 8 significant bits, float16 11" in told["choice"]
-    assert "the default of --max_len is 1024" in told["settings"]
-    assert "Sequence Length of the model is 1024" in told["settings"]
-    assert "--pooling_method (default 'cls') and never reads it" in told["options"]
-    assert "rows 1 and 2 of the table are bfloat16" in told["dtypes"]
-    assert "row 4 of the table is float32" in told["dtypes"]
-    assert "32 revisions are pinned from mteb 1.1.2 on" in told["version"]
-    assert "653 and 654 of 949" in told["ties"]
-    assert "550 and 552 of 1000" in told["ties"]
-    assert "rows 1 and 2 differ by -0.14 in Reranking (4)" in told["randomness"]
-    assert "under cmteb and max_ap: the card does not say which" in told["rows"]
-    assert "unrounded: that would print 87.83" in told["rows"]
+    output = {check.name: texts(check) for check in report.checks}
+    assert "4 tests, the table has 6 rows; 4 have Sequence Length 1024 (rows 1, 2, 3 and 4)" in output["tests"]
+    assert "row 6 (NVIDIA TESLA A100 float16 512) is the front matter, the highest of 6" in output["choice"]
+    assert "bfloat16 has 8 significant bits, float16 11" in output["choice"]
+    assert "the default of --max_len is 1024" in output["settings"]
+    assert "Sequence Length of the model is 1024" in output["settings"]
+    assert "--pooling_method (default 'cls') and never reads it" in output["options"]
+    assert "rows 1 and 2 of the table are bfloat16" in output["dtypes"]
+    assert "row 4 of the table is float32" in output["dtypes"]
+    assert "32 revisions are pinned from mteb 1.1.2 on" in output["version"]
+    assert "653 and 654 of 949" in output["ties"]
+    assert "550 and 552 of 1000" in output["ties"]
+    assert "rows 1 and 2 differ by -0.14 in Reranking (4)" in output["randomness"]
+    assert "under cmteb and max_ap: the card does not say which" in output["rows"]
+    assert "unrounded: that would print 87.83" in output["rows"]
     held = {check.name: (check.held, check.of) for check in report.checks}
     assert (held["counts"], held["maxima"], held["F1"], held["revisions"], held["sums"]) == ((41, 41), (6, 6), (8, 8), (35, 35), (6, 6))
     third, fifth = report.averages.matches[2], report.averages.matches[4]
@@ -402,10 +402,10 @@ def test_what_is_wrong_with_the_seed_card_is_found_unaided() -> None:
 @needs_seed_card
 def test_the_seed_card_is_its_published_records(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["claims", str(SEED_CARD), "--against", str(PUBLISHED)]) == 0
-    told = capsys.readouterr().out
-    assert "main metrics: 35 reproduced (35 equal in all digits)" in told
-    assert "other metrics: 332 reproduced (332 equal in all digits)" in told
-    assert "The run is self-reported, too" in told
+    output = capsys.readouterr().out
+    assert "main metrics: 35 reproduced (35 equal in all digits)" in output
+    assert "other metrics: 332 reproduced (332 equal in all digits)" in output
+    assert "The run is self-reported, too" in output
 
 
 # Against a run
@@ -554,17 +554,17 @@ def test_a_calibration_that_can_not_serve_is_one_clear_error(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "output"),
     [
         ({"harness": {"data": {"verdict": "not C-MTEB"}}}, "the run's data is not C-MTEB's"),
         ({"dataset_revision": "0123456789", "harness": {"data": {"verdict": "unverified"}}}, "58 is claimed, 01234567 was read"),
     ],
 )
-def test_other_data_is_not_compared_even_where_numbers_agree(tmp_path: Path, fields: dict[str, Any], told: str) -> None:
+def test_other_data_is_not_compared_even_where_numbers_agree(tmp_path: Path, fields: dict[str, Any], output: str) -> None:
     report = against(tmp_path, run_like_the_card(tmp_path / "run", only={"TNews": fields}))
     found = cell(report, "TNews", "accuracy")
     assert found.grade == "not comparable"
-    assert told in found.why.replace(BENCHMARK.task("TNews").revision[:8], "58")
+    assert output in found.why.replace(BENCHMARK.task("TNews").revision[:8], "58")
     assert cell(report, "front matter", "Classification (9)").grade == "not comparable"
     assert cell(report, "front matter", "STS (8)").grade == "reproduced"
 
@@ -647,9 +647,9 @@ def test_tasks_that_the_card_does_not_claim_are_named(tmp_path: Path) -> None:
 
 def test_a_folder_of_results_is_checked_as_a_card_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["claims", str(PUBLISHED), "--format", "json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["tasks"], told["numbers"], told["front_matter_row"]) == (35, 367, 6)
-    names = [check["name"] for check in told["checks"]]
+    output = json.loads(capsys.readouterr().out)
+    assert (output["tasks"], output["numbers"], output["front_matter_row"]) == (35, 367, 6)
+    names = [check["name"] for check in output["checks"]]
     assert "counts" in names
     assert "choice" not in names  # a folder says nothing in words
 
@@ -658,7 +658,7 @@ def test_a_folder_of_results_is_checked_as_a_card_is(capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "output"),
     [
         (["nowhere.md"], 1, "can't be read as a model card"),
         (["."], 2, "no run at ."),
@@ -671,7 +671,7 @@ def test_a_folder_of_results_is_checked_as_a_card_is(capsys: pytest.CaptureFixtu
     ],
 )
 def test_a_wrong_request_is_one_clear_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, told: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, output: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     places = {"CARD": write_card(tmp_path / "card", card_text()), "EMPTY": write_card(tmp_path / "empty", "# none\n"), "RUN": PUBLISHED}
@@ -681,7 +681,7 @@ def test_a_wrong_request_is_one_clear_error(
             run_like_the_card(tmp_path / "two" / name)
     assert main(["claims", *(str(places.get(argument, argument)) for argument in arguments)]) == code
     found = capsys.readouterr()
-    assert told in found.err
+    assert output in found.err
     assert found.out == ""
 
 

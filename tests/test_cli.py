@@ -26,17 +26,17 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--help"])
     assert caught.value.code == 0
-    told = capsys.readouterr().out
+    message = capsys.readouterr().out
     for command in ("run", "sweep", "tasks", "table", "fetch", "lock", "doctor", "reproduce"):
-        assert f"\n    {command}" in told
+        assert f"\n    {command}" in message
 
 
 def test_tasks_prints_the_pinned_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tasks"]) == 0
-    told = capsys.readouterr().out
-    assert "cmteb35: 35 tasks" in told
-    assert "C-MTEB/AFQMC" in told
-    assert "b44c3b01" in told
+    message = capsys.readouterr().out
+    assert "cmteb35: 35 tasks" in message
+    assert "C-MTEB/AFQMC" in message
+    assert "b44c3b01" in message
     assert main(["tasks", "--format", "json"]) == 0
     tasks = json.loads(capsys.readouterr().out)["tasks"]
     assert len(tasks) == 35
@@ -50,7 +50,7 @@ def test_the_published_table_is_the_cards_row(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["run", "model=acg", "dtyp=fp16"], ["did you mean acge", "did you mean dtype"]),
         (["run", "gpu=a100"], ["gpu=auto", "gpu.mismatch=warn"]),
@@ -64,7 +64,7 @@ def test_the_published_table_is_the_cards_row(capsys: pytest.CaptureFixture[str]
     ],
 )
 def test_a_bad_request_is_one_error_on_stderr_with_the_way_out(
-    arguments: list[str], told: list[str], capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = main(arguments)
     captured = capsys.readouterr()
@@ -72,7 +72,7 @@ def test_a_bad_request_is_one_error_on_stderr_with_the_way_out(
     assert captured.out == ""
     assert captured.err.startswith("error: ")
     assert "Traceback" not in captured.err
-    for part in told:
+    for part in message:
         assert part in captured.err
 
 

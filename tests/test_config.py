@@ -44,7 +44,7 @@ def test_every_wrong_override_is_reported_at_once_with_the_known_choices() -> No
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "output"),
     [
         ("~dtype", "can't be taken away"),
         ("gpu.pattern='['", "no regular expression"),
@@ -56,8 +56,8 @@ def test_every_wrong_override_is_reported_at_once_with_the_known_choices() -> No
         ("data.root=x", "leave it out"),
     ],
 )
-def test_what_can_be_known_to_be_wrong_is_refused_before_a_model_is_loaded(override: str, told: str) -> None:
-    assert told in refused([*SAMPLE, override])
+def test_what_can_be_known_to_be_wrong_is_refused_before_a_model_is_loaded(override: str, output: str) -> None:
+    assert output in refused([*SAMPLE, override])
 
 
 def test_a_folder_of_data_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,10 +44,10 @@ def test_folders_that_are_not_there_are_named(tmp_path: Path) -> None:
     (tmp_path / "AFQMC").mkdir()
     (tmp_path / "AFQMC" / "validation.jsonl").write_text('{"sentence1": "a", "sentence2": "b", "score": 1}\n', encoding="utf-8")
     overrides = ["model=sample", "data=local", f"data.root={tmp_path}", "tasks=[AFQMC,TNews]"]
-    (told,) = missing_inputs(resolve_run(overrides, **CPU))
-    assert "1 of 2 tasks: TNews" in told
+    (message,) = missing_inputs(resolve_run(overrides, **CPU))
+    assert "1 of 2 tasks: TNews" in message
 
 
 def test_a_missing_model_folder_is_reported(tmp_path: Path) -> None:
-    told = missing_inputs(resolve_run(["model=folder", f"model.path={tmp_path / 'gone'}", "data=sample"], **CPU))
-    assert "is missing" in told[0]
+    message = missing_inputs(resolve_run(["model=folder", f"model.path={tmp_path / 'gone'}", "data=sample"], **CPU))
+    assert "is missing" in message[0]

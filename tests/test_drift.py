@@ -183,11 +183,11 @@ def test_results_of_others_do_not_tell_enough_to_be_compared(baseline: Run, tmp_
 
 
 def test_equal_vectors_leave_rounding_no_part(baseline: Run, tmp_path: Path) -> None:
-    told = "no rounding explains that"
-    assert told in shown(check(baseline, gate_run(tmp_path / "a", {"TNews": 0.1}))).replace("\n   ", " ")
-    assert told not in shown(check(baseline, gate_run(tmp_path / "b")))
+    output = "no rounding explains that"
+    assert output in shown(check(baseline, gate_run(tmp_path / "a", {"TNews": 0.1}))).replace("\n   ", " ")
+    assert output not in shown(check(baseline, gate_run(tmp_path / "b")))
     other = gate_run(tmp_path / "c", {"TNews": 0.1}, manifest={"model.digest": "f" * 64})
-    assert told not in shown(check(baseline, other))
+    assert output not in shown(check(baseline, other))
 
 
 # Hostile inputs
@@ -201,7 +201,7 @@ def test_a_folder_is_not_checked_against_itself(baseline: Run, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("spoil", "error", "told"),
+    ("spoil", "error", "output"),
     [
         (lambda path: shutil.rmtree(path), RequestError, "no run at"),
         (lambda path: (path / "manifest.json").write_text("{"), InputError, "no manifest of a run"),
@@ -210,10 +210,12 @@ def test_a_folder_is_not_checked_against_itself(baseline: Run, tmp_path: Path) -
     ],
 )
 @pytest.mark.parametrize("side", ["baseline", "candidate"])
-def test_a_damaged_side_is_one_clear_error(baseline: Run, tmp_path: Path, side: str, spoil: Any, error: type[Exception], told: str) -> None:
+def test_a_damaged_side_is_one_clear_error(
+    baseline: Run, tmp_path: Path, side: str, spoil: Any, error: type[Exception], output: str
+) -> None:
     gate_run(tmp_path / "candidate")
     spoil(tmp_path / side)
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=output):
         check_folders(tmp_path / "baseline", tmp_path / "candidate", BENCHMARK)
 
 

@@ -76,10 +76,10 @@ def test_junit_has_a_case_per_task_and_survives_any_text(tmp_path: Path) -> None
     assert {name for name, case in cases.items() if case.find("failure") is not None} == {"TNews", "Waimai", "ATEC", "Cmnli", "JDReview"}
     assert [name for name, case in cases.items() if case.find("error") is not None] == ["BQ"]
     assert root.attrib | {} == {"name": "score drift", "tests": "35", "failures": "5", "errors": "1"}
-    told = cases["ATEC"].find("failure")
-    assert told is not None
-    assert "<b>&amp;|" in (told.get("message") or "")
-    assert "很长的\N{REPLACEMENT CHARACTER}" in (told.get("message") or "")
+    output = cases["ATEC"].find("failure")
+    assert output is not None
+    assert "<b>&amp;|" in (output.get("message") or "")
+    assert "很长的\N{REPLACEMENT CHARACTER}" in (output.get("message") or "")
     settings = {each.get("name"): each.get("value") for each in root.iter("property")}
     assert settings["packages versions.torch"] == "2.13.0 -> 2.14.0"
 
@@ -109,7 +109,7 @@ def test_the_step_summary_is_added_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [(0.0, "0"), (1.25, "+1.25"), (-0.0123, "-0.0123"), (3e-7, "+3.0e-07"), (-12.0, "-12.00"), (None, "")]
+    ("value", "output"), [(0.0, "0"), (1.25, "+1.25"), (-0.0123, "-0.0123"), (3e-7, "+3.0e-07"), (-12.0, "-12.00"), (None, "")]
 )
-def test_differences_have_the_digits_they_need(value: float | None, told: str) -> None:
-    assert signed(value) == told
+def test_differences_have_the_digits_they_need(value: float | None, output: str) -> None:
+    assert signed(value) == output

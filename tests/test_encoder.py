@@ -320,9 +320,9 @@ def test_max_len_without_room_for_a_token(folder: Path) -> None:
         load(folder, max_len=2)
 
 
-@pytest.mark.parametrize(("bad", "told"), [(None, "NoneType"), (3.5, "float"), ("\ud83d", "lone surrogate")])
-def test_what_is_no_text_is_named(folder: Path, bad: object, told: str) -> None:
-    with pytest.raises(InputError, match=f"text .*{told}"):
+@pytest.mark.parametrize(("bad", "message"), [(None, "NoneType"), (3.5, "float"), ("\ud83d", "lone surrogate")])
+def test_what_is_no_text_is_named(folder: Path, bad: object, message: str) -> None:
+    with pytest.raises(InputError, match=f"text .*{message}"):
         load(folder).encode(["一", bad])  # type: ignore[list-item]
 
 

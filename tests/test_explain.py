@@ -166,22 +166,22 @@ class TestFamilies:
 
 
 class TestPairs:
-    def told(self, tmp_path: Path, *headers: RowHeader, manifests: tuple[Mapping[str, Any], ...] = ()) -> Explanation:
+    def message(self, tmp_path: Path, *headers: RowHeader, manifests: tuple[Mapping[str, Any], ...] = ()) -> Explanation:
         table = {"STSB": some_pairs(np.random.default_rng(0), 30)[0]}
         for number, header in enumerate(headers):
             write_run(tmp_path / str(number), table, header=header, manifest=manifests[number] if manifests else None)
         return explain([tmp_path], BENCHMARK, examples=0)
 
     def test_only_one_setting_may_differ(self, tmp_path: Path) -> None:
-        told = self.told(tmp_path, HEADER, replace(HEADER, dim=128), replace(HEADER, dim=128, dtype="bfloat16"))
-        assert [str(comparison.pair.factors[0]) for comparison in told.comparisons] == ["dim 1792 -> 128", "dtype float16 -> bfloat16"]
-        assert [[factor.name for factor in pair.factors] for pair in told.unattributed] == [["dtype", "dim"]]
-        assert "[1] and [3]: dtype, dim" in write_document(explanation_document(told), "text")
+        message = self.message(tmp_path, HEADER, replace(HEADER, dim=128), replace(HEADER, dim=128, dtype="bfloat16"))
+        assert [str(comparison.pair.factors[0]) for comparison in message.comparisons] == ["dim 1792 -> 128", "dtype float16 -> bfloat16"]
+        assert [[factor.name for factor in pair.factors] for pair in message.unattributed] == [["dtype", "dim"]]
+        assert "[1] and [3]: dtype, dim" in write_document(explanation_document(message), "text")
 
     def test_a_repetition_is_compared_as_one(self, tmp_path: Path) -> None:
-        told = self.told(tmp_path, HEADER, HEADER)
-        assert told.comparisons[0].pair.factors == ()
-        assert "repetition, no setting differs" in write_document(explanation_document(told), "text")
+        message = self.message(tmp_path, HEADER, HEADER)
+        assert message.comparisons[0].pair.factors == ()
+        assert "repetition, no setting differs" in write_document(explanation_document(message), "text")
 
     @pytest.mark.parametrize(
         ("changed", "factor"),
@@ -197,17 +197,17 @@ class TestPairs:
     )
     def test_what_the_header_does_not_tell_is_a_setting_too(self, tmp_path: Path, changed: dict[str, Any], factor: str) -> None:
         one, other = MANIFEST, {key: merged(value, changed.get(key, {})) for key, value in MANIFEST.items()}
-        told = self.told(tmp_path, HEADER, HEADER, manifests=(one, other))
-        assert [str(each) for each in told.comparisons[0].pair.factors] == [factor]
+        message = self.message(tmp_path, HEADER, HEADER, manifests=(one, other))
+        assert [str(each) for each in message.comparisons[0].pair.factors] == [factor]
 
     def test_kernels_follow_a_dtype_and_the_source_moves_nothing_by_itself(self, tmp_path: Path) -> None:
         changes: dict[str, Any] = {"spec": {"dtype": "bf16"}, "model": {"attention": "math"}, "source": {"commit": "def"}}
         other = {key: merged(value, changes.get(key, {})) for key, value in MANIFEST.items()}
-        told = self.told(tmp_path, HEADER, replace(HEADER, dtype="bfloat16"), manifests=(MANIFEST, other))
-        pair = told.comparisons[0].pair
+        message = self.message(tmp_path, HEADER, replace(HEADER, dtype="bfloat16"), manifests=(MANIFEST, other))
+        pair = message.comparisons[0].pair
         assert [str(factor) for factor in pair.factors] == ["dtype float16 -> bfloat16"]
         assert pair.beside == ("source.commit: abc -> def", "model.attention: flash -> math")
-        assert "also differs: source.commit: abc -> def" in write_document(explanation_document(told), "text")
+        assert "also differs: source.commit: abc -> def" in write_document(explanation_document(message), "text")
 
 
 MANIFEST: dict[str, dict[str, Any]] = {
@@ -230,12 +230,12 @@ class TestComparisons:
         after = before - 0.02 + rng.normal(0, 0.01, 300)
         after[[17, 250]] = before[[17, 250]] - [0.3, 0.45]
         wobbled = graded(gold["gold"], gold["cos_sim"] + 0.02 * rng.normal(size=200))
-        told = two_runs(tmp_path, {"CovidRetrieval": queries(before), "STSB": gold}, {"CovidRetrieval": queries(after), "STSB": wobbled})
-        [comparison] = told.comparisons
+        message = two_runs(tmp_path, {"CovidRetrieval": queries(before), "STSB": gold}, {"CovidRetrieval": queries(after), "STSB": wobbled})
+        [comparison] = message.comparisons
         verdicts = {effect.of: effect.verdict for effect in (*comparison.averages, *comparison.tasks)}
         assert verdicts == {"Average": "effect", "CovidRetrieval": "effect", "STSB": "none found"}
         assert [(move.index, move.key) for move in comparison.moved["CovidRetrieval"][:2]] == [(250, "q250"), (17, "q17")]
-        text = " ".join(write_document(explanation_document(told), "text").split())
+        text = " ".join(write_document(explanation_document(message), "text").split())
         effect = next(effect for effect in comparison.tasks if effect.of == "CovidRetrieval")
         low, high = (points(end, effect.error) for end in effect.interval or ())
         assert f"by {points(effect.difference, effect.error)} points (95 % interval {low} to {high})" in text
@@ -246,8 +246,8 @@ class TestComparisons:
         gold = np.arange(6.0)
         before = graded(gold, np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]))
         after = graded(gold, np.array([0.9, 0.2, 0.3, 0.4, 0.5, 0.6]))
-        told = two_runs(tmp_path, {"STSB": before}, {"STSB": after})
-        move = told.comparisons[0].moved["STSB"][0]
+        message = two_runs(tmp_path, {"STSB": before}, {"STSB": after})
+        move = message.comparisons[0].moved["STSB"][0]
         assert (move.index, move.before, move.after, move.about) == (0, 6, 1, "gold 0, cos_sim 0.100 -> 0.900")
 
     def test_what_cannot_be_paired_is_named_and_not_compared(self, tmp_path: Path) -> None:
@@ -273,29 +273,29 @@ class TestComparisons:
     def test_equal_runs_have_no_effect_anywhere(self, tmp_path: Path) -> None:
         rng = np.random.default_rng(8)
         tables = {"CovidRetrieval": queries(rng.random(30)), "STSB": some_pairs(rng, 30)[0]}
-        told = two_runs(tmp_path, tables, tables)
-        found = [*told.comparisons[0].tasks, *told.comparisons[0].averages]
+        message = two_runs(tmp_path, tables, tables)
+        found = [*message.comparisons[0].tasks, *message.comparisons[0].averages]
         assert {effect.verdict for effect in found} == {"identical"}
-        assert told.families == (0, 0)
-        assert not any(told.comparisons[0].moved.values())
+        assert message.families == (0, 0)
+        assert not any(message.comparisons[0].moved.values())
 
     def test_all_forms_tell_the_same(self, tmp_path: Path) -> None:
         rng = np.random.default_rng(9)
-        told = two_runs(tmp_path, {"CovidRetrieval": queries(rng.random(30))}, {"CovidRetrieval": queries(rng.random(30))})
-        plain = json.loads(write_document(explanation_document(told), "json"))
-        assert plain == json.loads(json.dumps(explanation_document(told).data()))
-        effect = told.comparisons[0].tasks[0]
+        message = two_runs(tmp_path, {"CovidRetrieval": queries(rng.random(30))}, {"CovidRetrieval": queries(rng.random(30))})
+        plain = json.loads(write_document(explanation_document(message), "json"))
+        assert plain == json.loads(json.dumps(explanation_document(message).data()))
+        effect = message.comparisons[0].tasks[0]
         assert plain["comparisons"][0]["tasks"][0]["interval"] == list(effect.interval or ())
-        assert "| CovidRetrieval | ndcg_at_10 | 30 queries |" in write_document(explanation_document(told), "md")
-        assert all(len(line) <= 100 or str(tmp_path) in line for line in write_document(explanation_document(told), "text").splitlines())
+        assert "| CovidRetrieval | ndcg_at_10 | 30 queries |" in write_document(explanation_document(message), "md")
+        assert all(len(line) <= 100 or str(tmp_path) in line for line in write_document(explanation_document(message), "text").splitlines())
 
 
 class TestPrintedRows:
     """The six rows of the card of acge_text_embedding, by averages alone."""
 
     def test_what_can_and_what_cannot_be_said(self) -> None:
-        told = explain([PUBLISHED], BENCHMARK, examples=3)
-        found = {str(effect.pair.factors[0]): effect.differences for effect in told.printed}
+        message = explain([PUBLISHED], BENCHMARK, examples=3)
+        found = {str(effect.pair.factors[0]): effect.differences for effect in message.printed}
         assert found["gpu NVIDIA TESLA A10 -> NVIDIA TESLA A100"] == {
             **dict.fromkeys(("Average", "PairClassification", "Retrieval", "STS"), 0.0),
             "Classification": 0.01,
@@ -303,27 +303,27 @@ class TestPrintedRows:
             "Reranking": -0.14,
         }
         assert found["max_len 1024 -> 512"]["Retrieval"] == 0.44
-        assert len(told.printed) == 7
-        assert len(told.unattributed) == 15 - 7
-        shares = next(effect.shares for effect in told.printed if str(effect.pair.factors[0]) == "max_len 768 -> 512")
+        assert len(message.printed) == 7
+        assert len(message.unattributed) == 15 - 7
+        shares = next(effect.shares for effect in message.printed if str(effect.pair.factors[0]) == "max_len 768 -> 512")
         assert shares["Retrieval"] == pytest.approx(0.45 * 8 / 35)
-        text = " ".join(write_document(explanation_document(told), "text").split())
+        text = " ".join(write_document(explanation_document(message), "text").split())
         assert "All 6 rows lie within 0.16 points of each other in Average (68.91 to 69.07)" in text
         assert "gpu was varied at one setting only (dtype bfloat16, max_len 1024, dim 1792)" in text
         assert "dim is the same in all rows (1792): nothing can be said of it" in text
         assert "there is no interval" in text
-        assert told.comparisons == ()
+        assert message.comparisons == ()
 
     def test_a_definition_moves_more_than_every_setting_of_the_card(self) -> None:
-        told = explain([PUBLISHED], BENCHMARK, examples=3)
-        mteb2 = next(defined for defined in told.definitions if defined.convention == "mteb2_31")
-        plain = next(defined for defined in told.definitions if defined.convention == "cmteb")
+        message = explain([PUBLISHED], BENCHMARK, examples=3)
+        mteb2 = next(defined for defined in message.definitions if defined.convention == "mteb2_31")
+        plain = next(defined for defined in message.definitions if defined.convention == "cmteb")
         left_out, metrics = mteb2.parts.values()
         assert left_out + metrics == pytest.approx(mteb2.moved(plain)["Average"], abs=0.01)
         assert min(abs(left_out), abs(metrics)) > 0.16
         assert mteb2.tasks == 31
         assert "mteb2_31 has 4 tasks left out +0.24 and other metrics -0.35" in " ".join(
-            write_document(explanation_document(told), "text").split()
+            write_document(explanation_document(message), "text").split()
         )
 
 
@@ -342,8 +342,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.mark.parametrize(
-    ("value", "error", "told"),
+    ("value", "error", "message"),
     [(0.4567, 0.3, "+0.46"), (0.4567, 0.01, "+0.457"), (0.00123, 0.001, "+0.0012"), (-0.001, 0.3, "+0.00"), (1, None, "+1.00")],
 )
-def test_an_effect_has_the_digits_that_its_error_leaves(value: float, error: float | None, told: str) -> None:
-    assert points(value, error) == told
+def test_an_effect_has_the_digits_that_its_error_leaves(value: float, error: float | None, message: str) -> None:
+    assert points(value, error) == message

@@ -136,10 +136,10 @@ def test_of_a_mixed_run_the_benchmarks_scores_are_exported_and_the_others_named(
     write_record(tmp_path, record)
     found = select_scores(read_run(tmp_path, BENCHMARK), BENCHMARK, other_data=False)
     assert [each.task.name for each in found.tasks] == ["STSB"]
-    told = "\n".join(found.notes)
-    assert "not C-MTEB: TNews: left out" in told
-    assert "nobody compared the data with the benchmark's known figures: STSB" in told
-    assert "another revision of the data was read than the pinned one, and is exported as such: STSB" in told
+    message = "\n".join(found.notes)
+    assert "not C-MTEB: TNews: left out" in message
+    assert "nobody compared the data with the benchmark's known figures: STSB" in message
+    assert "another revision of the data was read than the pinned one, and is exported as such: STSB" in message
 
 
 @pytest.fixture

@@ -44,9 +44,9 @@ def meta(folder: Path) -> dict[str, Any]:
 
 def one_record(folder: Path, task: str, metrics: dict[str, Any], **changes: Any) -> Run:
     spec = BENCHMARK.task(task)
-    told = {"split": spec.split, "dataset_revision": spec.revision, "evaluation_time": 2.5, "made": convert(VERIFIED, Made)} | changes
+    message = {"split": spec.split, "dataset_revision": spec.revision, "evaluation_time": 2.5, "made": convert(VERIFIED, Made)} | changes
     write_manifest(folder, manifest_of(HEADER))
-    write_record(folder, TaskRecord(task=task, metrics=metrics, **told))
+    write_record(folder, TaskRecord(task=task, metrics=metrics, **message))
     return read_run(folder, BENCHMARK)
 
 
@@ -289,11 +289,11 @@ for result in model.task_results:
         "version": result.mteb_version, "seconds": result.evaluation_time,
     }
 frame = loaded.to_dataframe()
-told = {
+message = {
     "name": model.model_name, "revision": model.model_revision, "tasks": tasks, "seconds": time.perf_counter() - started,
     "frame": dict(zip(frame["task_name"], frame[model.model_name])), "meta": ModelMeta.model_validate_json_resolved(path.read_text()).name,
 }
-print(json.dumps(told))
+print(json.dumps(message))
 """
 
 
@@ -329,17 +329,17 @@ def test_mteb_2_loads_all_35_and_its_scores_are_ours(
     command = [str(mteb2[0]), "-W", "ignore", "-c", LOADER, str(tmp_path / "out"), MTEB]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(done.stdout.splitlines()[-1])
+    message = json.loads(done.stdout.splitlines()[-1])
     with capsys.disabled():
-        print(f"\nmteb {MTEB} stood ready after {mteb2[1]:.1f} s and read the {source} records in {told['seconds']:.1f} s")
-    assert (told["name"], told["meta"], len(told["tasks"])) == ("org/m", "org/m", 35)
-    assert told["revision"] == ("external" if source == "published" else "no_revision_available")
+        print(f"\nmteb {MTEB} stood ready after {mteb2[1]:.1f} s and read the {source} records in {message['seconds']:.1f} s")
+    assert (message["name"], message["meta"], len(message["tasks"])) == ("org/m", "org/m", 35)
+    assert message["revision"] == ("external" if source == "published" else "no_revision_available")
     for task in BENCHMARK.tasks:
-        found, record = told["tasks"][task.mteb2_name], run.records[task.name]
+        found, record = message["tasks"][task.mteb2_name], run.records[task.name]
         flat = {mteb2_name(name): value for name, value in flat_metrics(record.metrics, task).items()}
         expected = flat[MAIN_SCORES[task.type]]
         assert found["known"] == task.mteb2_name
-        assert (found["score"], found["chinese"], told["frame"][task.mteb2_name]) == (expected, expected, expected), task.name
+        assert (found["score"], found["chinese"], message["frame"][task.mteb2_name]) == (expected, expected, expected), task.name
         assert {name: found["entry"][name] for name in flat} == flat
         assert found["main"] == (MAIN_SCORES[task.type] if task.type != "Reranking" else "map_at_1000")
         assert found["split"] in found["splits"]

@@ -175,7 +175,7 @@ def test_of_any_card_only_the_entry_changes(
 
 
 @pytest.mark.parametrize(
-    ("text", "error", "told"),
+    ("text", "error", "message"),
     [
         ("---\ntags: [a]\n", InputError, "has no end"),
         ("\n\n---\r", InputError, "has no end"),
@@ -198,13 +198,13 @@ def test_of_any_card_only_the_entry_changes(
         (card("[" * 1000 + "\n"), InputError, "is no YAML"),
     ],
 )
-def test_a_card_that_can_not_be_changed_at_one_place_is_refused(text: str, error: type[HarnessError], told: str) -> None:
-    with pytest.raises(error, match=told):
+def test_a_card_that_can_not_be_changed_at_one_place_is_refused(text: str, error: type[HarnessError], message: str) -> None:
+    with pytest.raises(error, match=message):
         merge_entries(text, "m", [index_entry()])
 
 
 @pytest.mark.parametrize(
-    ("content", "code", "told"),
+    ("content", "code", "message"),
     [
         (b"\x89PNG\r\n\x1a\n", 1, "can't be read as a model card"),
         (b"---\nmodel-index: {}\n---\n", 1, "README.md: the model-index of the card is no list of models"),
@@ -212,13 +212,13 @@ def test_a_card_that_can_not_be_changed_at_one_place_is_refused(text: str, error
     ],
 )
 def test_a_refused_card_stays_as_it_is(
-    tmp_path: Path, content: bytes | None, code: int, told: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, content: bytes | None, code: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "README.md"
     if content is not None:
         path.write_bytes(content)
     assert main(["export", "model-index", str(PUBLISHED), "--into", str(path)]) == code
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert (path.read_bytes() if path.exists() else None) == content
     assert [each.name for each in tmp_path.iterdir()] == ([] if content is None else ["README.md"])
 
@@ -250,5 +250,5 @@ def test_a_run_is_merged_and_the_table_reads_it_back(tmp_path: Path, capsys: pyt
         assert main(["export", "model-index", str(tmp_path / "run"), "--into", str(path), "--name", "mine"]) == 0
     assert "35 entries replaced, 0 added, 0 others kept under the model mine" in capsys.readouterr().out
     assert main(["table", str(path), "--against", str(tmp_path / "run"), "--format", "json"]) == 0
-    assert '"verdict": "differs"' not in (told := capsys.readouterr().out)
-    assert told.count('"verdict": "="') == 7
+    assert '"verdict": "differs"' not in (message := capsys.readouterr().out)
+    assert message.count('"verdict": "="') == 7

@@ -82,9 +82,9 @@ def test_what_a_card_does_not_state_is_noted(tmp_path: Path) -> None:
 def test_a_card_from_0_to_1_is_refused_not_read_as_percent(tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = card_of(tmp_path, claimed(("STSB", {"cos_sim_spearman": 0.82}), ("TNews", {"accuracy": 0.51})))
     assert main([command, str(path)]) == 1
-    told = capsys.readouterr().err
-    assert "no number that the card of m claims for cmteb35 is above 1 (the largest is 0.82)" in told
-    assert "multiply them by 100" in told
+    message = capsys.readouterr().err
+    assert "no number that the card of m claims for cmteb35 is above 1 (the largest is 0.82)" in message
+    assert "multiply them by 100" in message
 
 
 def test_the_copy_that_mteb_2_reads_is_the_task_at_another_revision(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_the_copy_that_mteb_2_reads_is_the_task_at_another_revision(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("metrics", "told"),
+    ("metrics", "message"),
     [
         ({"cos_sim_spearman": 40.0, "cosine_spearman": 41.0}, "has cos_sim_spearman twice"),
         ({"cos_sim_spearman": "high"}, "expected a number"),
@@ -110,11 +110,11 @@ def test_the_copy_that_mteb_2_reads_is_the_task_at_another_revision(tmp_path: Pa
     ],
 )
 def test_a_card_that_contradicts_itself_is_one_error_of_the_table(
-    tmp_path: Path, metrics: dict[str, Any], told: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, metrics: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = card_of(tmp_path, claimed(("STSB", metrics)))
     assert main(["table", str(path)]) == 1
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_both_spellings_of_one_number_are_one_number(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_both_spellings_of_one_number_are_one_number(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "code", "told"),
+    ("content", "code", "message"),
     [
         (b"# no front matter\n", 1, "has no YAML front matter"),
         (b"\x89PNG\r\n\x1a\n\x00\xff", 1, "can't be read as a model card"),
@@ -132,10 +132,10 @@ def test_both_spellings_of_one_number_are_one_number(tmp_path: Path) -> None:
     ],
 )
 def test_a_card_that_is_none_is_one_error_of_the_table(
-    tmp_path: Path, content: bytes | None, code: int, told: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, content: bytes | None, code: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "README.md"
     if content is not None:
         path.write_bytes(content)
     assert main(["table", str(path)]) == code
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err

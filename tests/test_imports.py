@@ -124,7 +124,7 @@ def test_limits_of_the_model_are_not_taken_for_the_setting_of_the_run(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("result", "told"),
+    ("result", "output"),
     [
         (mteb2("STSB", {"cosine_spearman": 0.4}, split="validation"), "reads the split test, the file has validation"),
         (mteb1("STSB", {}, test={}, validation={"cos_sim": {}}), "reads the split test, the file has test, validation"),
@@ -142,12 +142,12 @@ def test_limits_of_the_model_are_not_taken_for_the_setting_of_the_run(tmp_path: 
         (mteb2("Ocnli", {"max_accuracy": 0.8, "main_score": 0.8}), "max_accuracy, not cos_sim_ap: another definition"),
     ],
 )
-def test_a_file_without_the_benchmarks_score_is_named_and_not_counted(tmp_path: Path, result: dict[str, Any], told: str) -> None:
+def test_a_file_without_the_benchmarks_score_is_named_and_not_counted(tmp_path: Path, result: dict[str, Any], output: str) -> None:
     run = read(tmp_path, result)
     assert run.records == {}
     ((task, message),) = run.broken.items()
     assert task == result.get("task_name", result.get("mteb_dataset_name"))
-    assert re.search(told, message), message
+    assert re.search(output, message), message
 
 
 def test_what_stands_in_for_the_main_metric_is_kept_apart(tmp_path: Path) -> None:
@@ -277,10 +277,10 @@ def test_every_published_folder_stands_in_one_table(capsys: pytest.CaptureFixtur
         "thenlper__gte-large-zh/external",
     ]
     assert main(["table", str(OTHERS)]) == 0
-    told = capsys.readouterr().out
-    assert "70.78 74.3" in " ".join(told.split())
-    assert "32/35" in told
-    table = told.split("\n\n")[0]  # below it stand paths, which are as long as the folder the checkout lies in, and are not broken
+    output = capsys.readouterr().out
+    assert "70.78 74.3" in " ".join(output.split())
+    assert "32/35" in output
+    table = output.split("\n\n")[0]  # below it stand paths, which are as long as the folder the checkout lies in, and are not broken
     assert max(map(len, table.splitlines())) <= 100
 
 
@@ -296,19 +296,19 @@ def test_a_file_of_100_mb_is_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "output"),
     [
         (b"\x00\xff\xfe binary", "can't be read as JSON"),
         (b'{"task_name": "AFQMC", "scores": {}, "scores": {}}', "one of the names scores, task_name is there twice"),
         (b"[" * 100_000, "can't be read as JSON"),
     ],
 )
-def test_damage_is_named_by_its_task(tmp_path: Path, content: bytes, told: str) -> None:
+def test_damage_is_named_by_its_task(tmp_path: Path, content: bytes, output: str) -> None:
     (tmp_path / "AFQMC.json").write_bytes(content)
     (tmp_path / "Other.json").write_bytes(content)
     run = read(tmp_path, mteb2("STSB", {"cosine_spearman": 0.4}))
     assert (list(run.records), list(run.broken)) == (["STSB"], ["AFQMC"])
-    assert told in run.broken["AFQMC"]
+    assert output in run.broken["AFQMC"]
     assert any("1 (Other (can't be read))" in note for note in run.header.notes)
 
 

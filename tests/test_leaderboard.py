@@ -264,8 +264,8 @@ def test_runs_are_found_below_a_path_each_once(tmp_path: Path) -> None:
 
 def test_a_path_without_a_run_is_a_wrong_request(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for path, told in ((tmp_path, r"no manifest\.json"), (tmp_path / "absent", "no folder"), (tmp_path / "file", "no folder")):
-        with pytest.raises(RequestError, match=told):
+    for path, output in ((tmp_path, r"no manifest\.json"), (tmp_path / "absent", "no folder"), (tmp_path / "file", "no folder")):
+        with pytest.raises(RequestError, match=output):
             load_rows([path], BENCHMARK)
 
 

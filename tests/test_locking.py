@@ -34,12 +34,12 @@ def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_lock_writes_the_hash_and_keeps_the_rest(configs: Path, tmp_path: Path) -> None:
     folder = build_model(tmp_path / "tiny")
     before = (configs / "model" / "acge.yaml").read_text(encoding="utf-8")
-    told = model_lock.lock_model(["model=acge", f"model.path={folder}"])
+    message = model_lock.lock_model(["model=acge", f"model.path={folder}"])
     after = (configs / "model" / "acge.yaml").read_text(encoding="utf-8")
     digest = hash_weights(folder).digest
-    assert digest in told
+    assert digest in message
     assert after == before.replace("weights_sha256: null", f"weights_sha256: {digest}")
-    assert model_lock.lock_model(["model=acge", f"model.path={folder}"]) == told
+    assert model_lock.lock_model(["model=acge", f"model.path={folder}"]) == message
 
 
 def test_another_model_under_a_locked_config_is_refused(configs: Path, tmp_path: Path) -> None:

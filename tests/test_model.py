@@ -187,10 +187,10 @@ def test_a_hub_out_of_reach_names_the_ways_out(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{free.getsockname()[1]}"
-        told = find_on_hub(tmp_path, closed)
-    assert told.startswith("MachineError model owner/model: the hub can't be reached")
+        message = find_on_hub(tmp_path, closed)
+    assert message.startswith("MachineError model owner/model: the hub can't be reached")
     for way in ("model.path=DIR", "HF_ENDPOINT", "hf download owner/model", "HF_HOME"):
-        assert way in told
+        assert way in message
     assert "(HF_HUB_OFFLINE is set)" in find_on_hub(tmp_path, closed, offline=True)
 
 

@@ -196,10 +196,10 @@ def test_two_benchmarks_of_one_name_are_told_apart(home: Path, tmp_path: Path) -
 
 def test_its_tasks_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     facts = "facts:\n  STSB: {type: STS, hub: C-MTEB/STSB, split: test}\n"
-    told = printed(capsys, "tasks", "--benchmark", benchmark_file(tmp_path, OWN + facts))
-    assert "mine: 2 tasks" in told
-    assert "size not known" in told
-    assert not [word for word in ("Retrieval", "Clustering", "A converted revision") if word in told]
+    message = printed(capsys, "tasks", "--benchmark", benchmark_file(tmp_path, OWN + facts))
+    assert "mine: 2 tasks" in message
+    assert "size not known" in message
+    assert not [word for word in ("Retrieval", "Clustering", "A converted revision") if word in message]
 
 
 def test_another_split_has_no_statistics_so_its_data_is_unverified(tmp_path: Path) -> None:
@@ -225,10 +225,10 @@ def test_the_size_of_a_task_without_statistics_is_unknown_in_a_plan(tmp_path: Pa
     assert planned.seconds is None
     assert any("2 of 2 tasks are not in the cache" in text for text in planned.obstacles)
     (alone,) = make_plan([*arguments, "tasks=[STSB]"]).runs
-    told = render_text(plan_document(Plan(runs=(alone,))))
-    assert "nothing is left" not in told
-    assert "STSB open unknown" in " ".join(told.split())
-    assert "size unknown, and in no total, as neither data nor statistics are on this machine: STSB" in " ".join(told.split())
+    message = render_text(plan_document(Plan(runs=(alone,))))
+    assert "nothing is left" not in message
+    assert "STSB open unknown" in " ".join(message.split())
+    assert "size unknown, and in no total, as neither data nor statistics are on this machine: STSB" in " ".join(message.split())
     with pytest.raises(RequestError, match="a sweep is over one benchmark"):
         make_plan([*arguments, "dim=8,16"])
 

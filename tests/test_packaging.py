@@ -56,8 +56,8 @@ def test_the_wheel_holds_configs_sample_lock_and_published_results_and_no_tests(
 def test_the_installed_package_is_the_one_that_runs(installed: Path, tmp_path: Path) -> None:
     code = "import harness, harness.core.resources as r; print(harness.__file__); print(r.resource_dir('configs'))"
     environment = os.environ | {"PYTHONPATH": str(installed)}
-    told = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
-    assert all(line.startswith(str(installed)) for line in told.splitlines())
+    message = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+    assert all(line.startswith(str(installed)) for line in message.splitlines())
 
 
 def test_the_installed_command_runs_the_sample(installed: Path, tmp_path: Path) -> None:

@@ -254,7 +254,7 @@ def test_measured_rates_go_before_expected_ones(request_of: Request) -> None:
     )
     measured = plan_one(request_of(*known))
     assert (measured.rate.source, measured.rate.flops_per_second) == ("measured", 3e9)
-    assert "400 tokens/s" in measured.rate.told
+    assert "400 tokens/s" in measured.rate.about
     assert plan_one(request_of(*known, "dtype=bf16")).rate.source == "unknown"  # of another dtype nothing was measured
 
 
@@ -300,10 +300,10 @@ def test_without_the_tokenizer_local_data_is_estimated_from_its_characters(reque
 @pytest.mark.usefixtures("no_hub")
 def test_experiment_card_is_a_sweep_of_the_cards_rows(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["plan", "experiment=card", "gpu=a10,a100", f"results_dir={tmp_path}", "tasks=[STS]", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert len(told["runs"]) == 10
-    assert {(run["gpu"], run["dtype"], run["max_len"]) for run in told["runs"]} >= {("a10", "bf16", 1024), ("a100", "fp16", 512)}
-    assert told["seconds"] == pytest.approx(sum(run["seconds"] for run in told["runs"]))
+    message = json.loads(capsys.readouterr().out)
+    assert len(message["runs"]) == 10
+    assert {(run["gpu"], run["dtype"], run["max_len"]) for run in message["runs"]} >= {("a10", "bf16", 1024), ("a100", "fp16", 512)}
+    assert message["seconds"] == pytest.approx(sum(run["seconds"] for run in message["runs"]))
     assert main(["plan", "experiment=card", "nonsense=1"]) == 2
 
 

@@ -108,16 +108,16 @@ def test_the_view_fits_80_columns_and_shows_tasks_rate_eta_and_hits() -> None:
     live.encoded(window, step(17 * 10**15, 34 * 10**15, tokens=123_456_789, read=250, texts=3400, found=77))
     live.scoring(tasks[1])
     clock.now += 3
-    told = shown(live)
-    assert max(map(len, told)) <= 80
-    assert told[0].split()[0] == tasks[1].name
-    assert "scoring 3 s" in told[0]
-    assert any("50 % read" in line for line in told)
-    assert "and 26 more" in told[-3]
-    assert "24,691 tokens/s" in told[-2]
-    assert "eta 1 h 23 m" in told[-2]
-    assert "50 %" in told[-2]
-    assert told[-1] == "250 of 3,400 texts read, 77 of them found in the store"
+    message = shown(live)
+    assert max(map(len, message)) <= 80
+    assert message[0].split()[0] == tasks[1].name
+    assert "scoring 3 s" in message[0]
+    assert any("50 % read" in line for line in message)
+    assert "and 26 more" in message[-3]
+    assert "24,691 tokens/s" in message[-2]
+    assert "eta 1 h 23 m" in message[-2]
+    assert "50 %" in message[-2]
+    assert message[-1] == "250 of 3,400 texts read, 77 of them found in the store"
 
 
 def test_a_finished_task_is_a_line_and_a_failed_one_is_red_unless_no_colour_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,10 +185,10 @@ def test_a_real_run_is_shown_to_its_end(tmp_path: Path) -> None:
     console = terminal()
     with Live(console) as live:
         outcome = execute(spec, torch.device("cpu"), live)
-        told = shown(live)
+        message = shown(live)
     assert set(outcome.failed) == {"AFQMC"}
-    assert "100 % 2/2 tasks, 1 failed" in told[-2]
-    assert "encoded" in told[-2]
-    assert told[-1] == f"{outcome.cost.encoding.texts} of {outcome.cost.encoding.texts} texts read, 0 of them found in the store"
+    assert "100 % 2/2 tasks, 1 failed" in message[-2]
+    assert "encoded" in message[-2]
+    assert message[-1] == f"{outcome.cost.encoding.texts} of {outcome.cost.encoding.texts} texts read, 0 of them found in the store"
     assert re.search(r"STSB +\d", written(console))
     assert re.search(r"AFQMC +failed: AFQMC: no folder", written(console))

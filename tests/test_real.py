@@ -47,10 +47,10 @@ def test_minilm_has_the_published_scores(run: Run, name: str) -> None:
     published = json.loads((OTHERS / "all-MiniLM-L6-v2" / f"{name}.json").read_text(encoding="utf-8"))["scores"][task.split][0]
     record = run.records[name]
     assert record.main_score(task) == pytest.approx(published["cosine_spearman"], abs=1e-5)
-    for similarity, told in (("cos_sim", "cosine"), ("euclidean", "euclidean"), ("manhattan", "manhattan")):
+    for similarity, message in (("cos_sim", "cosine"), ("euclidean", "euclidean"), ("manhattan", "manhattan")):
         for figure in ("pearson", "spearman"):
             # theirs were rounded on the way: ranks by distance and by cosine of unit vectors are the same, their two figures are not
-            assert record.metric(task, f"{similarity}.{figure}") == pytest.approx(published[f"{told}_{figure}"], abs=1e-4)
+            assert record.metric(task, f"{similarity}.{figure}") == pytest.approx(published[f"{message}_{figure}"], abs=1e-4)
 
 
 def test_every_task_states_whether_its_data_is_the_benchmarks(run: Run) -> None:

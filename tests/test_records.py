@@ -94,7 +94,7 @@ def test_metrics_of_a_multilingual_task_are_found_under_its_language(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "output"),
     [
         ('{"mteb_dataset_name": "AFQMC", "valid', "truncated"),
         ("[]", "no record of AFQMC"),
@@ -106,12 +106,12 @@ def test_metrics_of_a_multilingual_task_are_found_under_its_language(tmp_path: P
         ('{"mteb_dataset_name": "AFQMC", "harness": {"schema": 99}}', "newer harness"),
     ],
 )
-def test_a_damaged_or_foreign_file_is_refused_with_the_reason(tmp_path: Path, content: str, told: str) -> None:
+def test_a_damaged_or_foreign_file_is_refused_with_the_reason(tmp_path: Path, content: str, output: str) -> None:
     path = tmp_path / "AFQMC.json"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(InputError, match=r"AFQMC\.json") as caught:
         read_record(path, AFQMC)
-    assert told in str(caught.value)
+    assert output in str(caught.value)
 
 
 def test_no_record_is_written_with_a_number_that_is_none(tmp_path: Path) -> None:

@@ -233,7 +233,7 @@ def test_costs_are_summed_over_sittings_and_a_torn_line_is_reported(tmp_path: Pa
         1,
     )
     assert (cost.canary_seconds, cost.memory_gib, cost.device_memory_gib) == (0.75, 2.5, None)
-    assert [entry.number for entry in report.untold_costs] == [2]
+    assert [entry.number for entry in report.without_costs] == [2]
 
 
 def test_settings_show_what_differs_and_nothing_else(tmp_path: Path) -> None:

@@ -260,11 +260,11 @@ def test_paper_gets_the_light_page_without_what_can_be_pressed(page: webdriver.C
 
 def test_a_screen_reader_finds_named_tables_and_sortable_headings(page: webdriver.Chrome) -> None:
     nodes: list[dict[str, Any]] = page.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
-    told = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if not node.get("ignored") and "role" in node]
-    tables = [name for role, name in told if role == "table"]
+    seen = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if not node.get("ignored") and "role" in node]
+    tables = [name for role, name in seen if role == "table"]
     assert len(tables) >= 6
     assert all(tables)
-    assert ("columnheader", "STS 8") in [(role, name.replace("  ", " ")) for role, name in told]
-    assert ("button", "STS") in told
-    assert not [name for role, name in told if role in ("button", "combobox", "searchbox", "link") and not name]
-    assert [name for role, name in told if role == "status"]
+    assert ("columnheader", "STS 8") in [(role, name.replace("  ", " ")) for role, name in seen]
+    assert ("button", "STS") in seen
+    assert not [name for role, name in seen if role in ("button", "combobox", "searchbox", "link") and not name]
+    assert [name for role, name in seen if role == "status"]

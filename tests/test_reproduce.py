@@ -71,10 +71,10 @@ def test_reproduce_rebuilds_the_table_checks_the_sample_and_says_what_is_missing
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
     arguments = [f"results_dir={tmp_path / 'results'}"]
     assert reproduce(arguments) == 0
-    told = capsys.readouterr().out
-    assert "69.07 72.75  58.7 87.84 67.99 72.93 62.09" in told
-    assert len(re.findall(r"35/35 tasks, average [\d.]+: as expected", told)) == 5
-    assert "model.path=DIR data=local data.root=DIR" in told
+    message = capsys.readouterr().out
+    assert "69.07 72.75  58.7 87.84 67.99 72.93 62.09" in message
+    assert len(re.findall(r"35/35 tasks, average [\d.]+: as expected", message)) == 5
+    assert "model.path=DIR data=local data.root=DIR" in message
     monkeypatch.setattr("harness.commands.stages._self_check", lambda *_, **__: 0)
     monkeypatch.setenv("REQUIRE_REAL", "1")
     with pytest.raises(MachineError, match="REQUIRE_REAL=1"):

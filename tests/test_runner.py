@@ -99,16 +99,16 @@ def contents(folder: Path) -> dict[str, Any]:
 def test_a_run_leaves_a_record_per_task_and_a_manifest_that_states_its_origin(run: Run) -> None:
     outcome = run()
     assert (outcome.computed, outcome.reused, outcome.failed) == (("JDReview", "Ocnli", "STSB"), (), {})
-    told = read_run(outcome.folder, BENCHMARK)
-    assert set(told.records) == set(TASKS)
-    manifest = told.manifest
+    output = read_run(outcome.folder, BENCHMARK)
+    assert set(output.records) == set(TASKS)
+    manifest = output.manifest
     assert manifest.model.weights_sha256
     assert manifest.model.dtype == "fp32"
     assert manifest.versions["scikit-learn"] == "1.8.0"
     assert manifest.source["version"]
     assert manifest.model.flags is not None
-    assert told.header.gpu.startswith("CPU (")
-    record = told.records["STSB"]
+    assert output.header.gpu.startswith("CPU (")
+    record = output.records["STSB"]
     assert record.made.data.verdict == "not C-MTEB"
     assert record.made.data.sha256
     assert (outcome.folder / "spec.yaml").read_text(encoding="utf-8").startswith("benchmark: cmteb35")
@@ -211,8 +211,8 @@ def test_a_task_that_fails_becomes_an_error_and_the_others_go_on(run: Run, data_
     assert set(outcome.failed) == {"Ocnli"}
     assert "sent2" in outcome.failed["Ocnli"]
     assert outcome.computed == ("JDReview", "STSB")
-    told = read_run(outcome.folder, BENCHMARK)
-    assert (told.failed.keys(), set(told.records)) == ({"Ocnli"}, {"JDReview", "STSB"})
+    output = read_run(outcome.folder, BENCHMARK)
+    assert (output.failed.keys(), set(output.records)) == ({"Ocnli"}, {"JDReview", "STSB"})
 
 
 def test_weights_that_overflow_name_the_task_and_the_text_and_write_no_score(run: Run, model_folder: Path, tmp_path: Path) -> None:
@@ -256,9 +256,9 @@ def test_records_of_two_weights_never_stand_in_one_row(run: Run, model_folder: P
     run("tasks=[STSB,Ocnli]")
     other = copy_model(model_folder, tmp_path / model_folder.name, lambda weights: weights.mul_(1.5))
     outcome = run(f"model.path={other}", "tasks=[STSB]", "overwrite=true")
-    told = read_run(outcome.folder, BENCHMARK)
-    assert set(told.records) == {"STSB"}
-    assert "other weights" in told.broken["Ocnli"]
+    output = read_run(outcome.folder, BENCHMARK)
+    assert set(output.records) == {"STSB"}
+    assert "other weights" in output.broken["Ocnli"]
     assert run(f"model.path={other}", "tasks=[STSB,Ocnli]").computed == ("Ocnli",)
 
 

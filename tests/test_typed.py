@@ -227,22 +227,22 @@ def test_commands_over_damaged_folders_end_with_a_message(tmp_path: Path, capsys
     bad = tmp_path / "calibration.json"
     bad.write_bytes(damaged((results / "good" / "calibration.json").read_bytes(), KINDS["calibration"], what))
 
-    def told(*arguments: str) -> tuple[int, str]:
+    def output(*arguments: str) -> tuple[int, str]:
         code: Any = main(list(arguments))
         captured = capsys.readouterr()
         assert "Traceback" not in captured.err + captured.out
         return code, captured.out + captured.err
 
-    code, table = told("table", str(results))
+    code, table = output("table", str(results))
     assert code == 0
     assert "45.88" in table
-    assert told("index", str(results), "-o", str(tmp_path / "index.csv"))[0] == 0
+    assert output("index", str(results), "-o", str(tmp_path / "index.csv"))[0] == 0
     assert "STSB.json" in (tmp_path / "index.csv").read_text(encoding="utf-8")
-    assert told("report", str(results), "-o", str(tmp_path / "report.html"))[0] == 0
+    assert output("report", str(results), "-o", str(tmp_path / "report.html"))[0] == 0
     for name, file in (("manifest", "manifest.json"), ("record", "STSB.json")):
-        code, message = told("check", str(results / "good"), str(results / name))
+        code, message = output("check", str(results / "good"), str(results / name))
         assert code == 1
         assert file in message
-    code, message = told("check", str(results / "good"), str(results / "costs"), "--calibration", str(bad))
+    code, message = output("check", str(results / "good"), str(results / "costs"), "--calibration", str(bad))
     assert code == 1
     assert "calibration.json" in message

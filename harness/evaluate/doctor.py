@@ -54,8 +54,8 @@ def diagnose(overrides: Sequence[str]) -> Diagnosis:
 
 def missing_inputs(spec: RunSpec) -> list[str]:
     """What of the run's model and data is out of reach, a sentence each with the way out; nothing is downloaded to find out."""
-    told = [_model_problem(spec.model), *_data_problems(spec)]
-    return [problem for problem in told if problem]
+    problems = [_model_problem(spec.model), *_data_problems(spec)]
+    return [problem for problem in problems if problem]
 
 
 def _model_problem(model: ModelSpec) -> str | None:

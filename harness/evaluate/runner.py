@@ -249,8 +249,8 @@ def _notes(spec: RunSpec, device: DeviceInfo) -> tuple[str, ...]:
         notes.append("the model was not checked before the run (canary=off)")
     differences = environment.lock_differences()
     if differences:
-        told = ", ".join(f"{name} {found or 'missing'} instead of {locked}" for name, (found, locked) in differences.items())
-        notes.append(f"packages differ from the lock: {told}")
+        changed = ", ".join(f"{name} {found or 'missing'} instead of {locked}" for name, (found, locked) in differences.items())
+        notes.append(f"packages differ from the lock: {changed}")
     return tuple(notes)
 
 

@@ -13,9 +13,9 @@ def listed_lines(listed: Sequence[Listed]) -> list[str]:
     """A line per baseline, and one per promotion below it, the latest first."""
     lines = []
     for each in listed:
-        told = f"{len(each.run.records)} tasks, {'calibrated' if each.calibrated else 'NOT CALIBRATED'}" if each.run else ""
+        state = f"{len(each.run.records)} tasks, {'calibrated' if each.calibrated else 'NOT CALIBRATED'}" if each.run else ""
         problem = f"CAN'T SERVE: {each.problem}" if each.problem else ""
-        lines.append(f"{each.path}: {'; '.join(part for part in (told, problem) if part)}")
+        lines.append(f"{each.path}: {'; '.join(part for part in (state, problem) if part)}")
         for entry in reversed(each.entries):
             change = f"{entry.replaces[:8]} -> {entry.scores[:8]}" if entry.replaces else f"first, {entry.scores[:8]}"
             lines.append(one_line(f"   {entry.date[:10]}  {entry.who or 'unknown'}: {entry.why} ({change})"))

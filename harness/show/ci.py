@@ -19,9 +19,9 @@ def write_junit(path: Path, report: DriftReport) -> None:
     root = ElementTree.Element("testsuites", {"name": "score drift", **counts})
     suite = ElementTree.SubElement(root, "testsuite", {"name": _printable(f"score drift: {report.baseline.header.model}"), **counts})
     properties = ElementTree.SubElement(suite, "properties")
-    told = {"baseline": str(report.baseline.path), "candidate": str(report.candidate.path), "conclusion": conclusion(report)}
-    told |= {f"{each.kind} {each.key}": f"{each.a} -> {each.b}" for each in (*report.unlike, *report.environment)}
-    for name, value in told.items():
+    facts = {"baseline": str(report.baseline.path), "candidate": str(report.candidate.path), "conclusion": conclusion(report)}
+    facts |= {f"{each.kind} {each.key}": f"{each.a} -> {each.b}" for each in (*report.unlike, *report.environment)}
+    for name, value in facts.items():
         ElementTree.SubElement(properties, "property", {"name": _printable(name), "value": _printable(value)})
     for task in report.tasks:
         case = ElementTree.SubElement(suite, "testcase", {"classname": f"score drift.{task.type}", "name": task.task})

@@ -122,8 +122,8 @@ def _unknown(comparison: Comparison) -> dict[str, list[str]]:
 def _summary(what: str, comparison: Comparison, *, main: bool) -> str:
     counts = comparison.counts(main=main)
     exact = sum(cell.exact for cell in comparison.cells if cell.main == main and cell.grade in COMPARED)
-    told = ", ".join(f"{counts[each]} {each}" for each in GRADES if counts[each]) or "none"
-    return f"{what}: {told}" + (f" ({exact} equal in all digits)" if exact else "")
+    listing = ", ".join(f"{counts[each]} {each}" for each in GRADES if counts[each]) or "none"
+    return f"{what}: {listing}" + (f" ({exact} equal in all digits)" if exact else "")
 
 
 def _graded_columns(first: str, *second: str) -> list[Column]:

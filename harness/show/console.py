@@ -89,8 +89,8 @@ def store_summary(settings: Sequence[SettingInfo], damaged: Sequence[Path], *, v
     ]
     lines += [f"damaged, set aside, computed again when it is needed: {path}" for path in damaged]
     total = sum(item.bytes for item in settings)
-    told = f"{len(settings)} settings, {sum(item.vectors for item in settings):,} vectors, {total / 1e6:,.1f} MB"
-    return "\n".join([*lines, told + (", every shard read: " + (f"{len(damaged)} damaged" if damaged else "sound") if verified else "")])
+    text = f"{len(settings)} settings, {sum(item.vectors for item in settings):,} vectors, {total / 1e6:,.1f} MB"
+    return "\n".join([*lines, text + (", every shard read: " + (f"{len(damaged)} damaged" if damaged else "sound") if verified else "")])
 
 
 def pruned_summary(pruned: Pruned) -> str:
@@ -108,6 +108,6 @@ def fetch_line(result: FetchResult) -> str:
     """What became of a task that was mirrored, in a line."""
     if result.provenance is None:
         return f"{result.task:<30} FAILED: {result.error}"
-    told = f"{result.provenance.repository}@{(result.provenance.revision or '')[:8]}"
+    text = f"{result.provenance.repository}@{(result.provenance.revision or '')[:8]}"
     substituted = " in place of the pinned revision" if result.provenance.substituted else ""
-    return f"{result.task:<30} {result.status:<8} {told}{substituted}: {result.provenance.verdict}"
+    return f"{result.task:<30} {result.status:<8} {text}{substituted}: {result.provenance.verdict}"

@@ -94,10 +94,10 @@ def conclusion(report: DriftReport) -> str:
     counts = ", ".join(f"{report.counts[verdict]} {verdict}" for verdict in VERDICTS if report.counts[verdict])
     word = {0: "NO DRIFT", 2: "NOT COMPARABLE", 3: "DRIFT"}[report.exit_code]
     others = [task for task in report.tasks if task.failing and task.verdict not in ("drifted", "missing")]
-    told = f"; in {len(others)} of them other metrics drifted" if others else ""
+    remark = f"; in {len(others)} of them other metrics drifted" if others else ""
     if others and report.main_only:
-        told += " (not counted: --main-only)"
-    return f"{word}: {len(report.tasks)} tasks, {counts}{told}"
+        remark += " (not counted: --main-only)"
+    return f"{word}: {len(report.tasks)} tasks, {counts}{remark}"
 
 
 def failure_line(task: TaskDrift) -> str:

@@ -16,28 +16,28 @@ from harness.read.leaderboard import printed
 from harness.show.form import Block, Column, Document, Heading, Sentences, grid, number_columns, plain_columns, type_columns
 
 
-def explanation_document(told: Explanation) -> Document:
+def explanation_document(explanation: Explanation) -> Document:
     """The whole explanation, in the order in which it is read."""
-    return Document(blocks=lambda: _blocks(told), data=lambda: _values(told))
+    return Document(blocks=lambda: _blocks(explanation), data=lambda: _values(explanation))
 
 
-def _blocks(told: Explanation) -> Iterator[Block]:
+def _blocks(explanation: Explanation) -> Iterator[Block]:
     yield Heading("What is compared")
-    places = ((each, f"in {each.run.path}" if each.run else "as printed") for each in told.subjects)
+    places = ((each, f"in {each.run.path}" if each.run else "as printed") for each in explanation.subjects)
     yield Sentences(tuple(f"[{each.number}] {each.setting}, {where}" for each, where in places), "list")
-    for comparison in told.comparisons:
+    for comparison in explanation.comparisons:
         yield from _comparison(comparison)
-    if told.printed_subjects:
-        yield from _printed(told)
-    if told.unattributed:
+    if explanation.printed_subjects:
+        yield from _printed(explanation)
+    if explanation.unattributed:
         yield Heading("Not attributed")
         yield Sentences(("These differ in several settings, so a difference in score can't be put down to one:",))
-        factors = ((pair, ", ".join(factor.name for factor in pair.factors)) for pair in told.unattributed)
+        factors = ((pair, ", ".join(factor.name for factor in pair.factors)) for pair in explanation.unattributed)
         yield Sentences(tuple(f"[{pair.before.number}] and [{pair.after.number}]: {names}" for pair, names in factors), "list")
-    if told.definitions:
-        yield from _definitions(told)
+    if explanation.definitions:
+        yield from _definitions(explanation)
     yield Heading("How to read this")
-    yield Sentences(tuple(_legend(told)), "list")
+    yield Sentences(tuple(_legend(explanation)), "list")
 
 
 def pair_title(pair: Pair) -> str:
@@ -141,10 +141,10 @@ def _value(value: float) -> str:
     return f"{value:g}" if value >= 1 else f"{value:.4g}"
 
 
-def _printed(told: Explanation) -> Iterator[Block]:
+def _printed(explanation: Explanation) -> Iterator[Block]:
     yield Heading("Rows known only as printed")
-    titles = ["Average", *(key for key in (told.printed[0].differences if told.printed else {}) if key != "Average")]
-    if told.printed:
+    titles = ["Average", *(key for key in (explanation.printed[0].differences if explanation.printed else {}) if key != "Average")]
+    if explanation.printed:
         columns = [*plain_columns("Rows"), Column(title="Setting", short="Setting", shrinks_to=24), *type_columns(titles)]
         rows = [
             (
@@ -152,11 +152,11 @@ def _printed(told: Explanation) -> Iterator[Block]:
                 str(effect.pair.factors[0]) if effect.pair.factors else "none",
                 *(f"{effect.differences[key]:+.2f}" for key in titles),
             )
-            for effect in told.printed
+            for effect in explanation.printed
         ]
         yield grid(columns, rows)
-    yield Sentences(tuple(f"{pair_title(each.pair)}, at {each.elsewhere}: {_carried(each)}" for each in told.printed), "list")
-    yield Sentences(tuple(_printed_limits(told, *span(told.printed_subjects))), "list")
+    yield Sentences(tuple(f"{pair_title(each.pair)}, at {each.elsewhere}: {_carried(each)}" for each in explanation.printed), "list")
+    yield Sentences(tuple(_printed_limits(explanation, *span(explanation.printed_subjects))), "list")
 
 
 def _carried(effect: PrintedEffect) -> str:
@@ -174,10 +174,10 @@ def _carried(effect: PrintedEffect) -> str:
     return f"{average} Moved: {'; '.join(parts)}.{sure}{rest}"
 
 
-def _printed_limits(told: Explanation, low: float, high: float) -> Iterator[str]:
-    subjects = told.printed_subjects
+def _printed_limits(explanation: Explanation, low: float, high: float) -> Iterator[str]:
+    subjects = explanation.printed_subjects
     yield f"All {len(subjects)} rows lie within {high - low:.2f} points of each other in Average ({printed(low)} to {printed(high)})."
-    for defined in told.definitions:
+    for defined in explanation.definitions:
         larger = {part: moved for part, moved in defined.parts.items() if abs(moved) > high - low}
         if larger:
             told_parts = " and ".join(f"{part} {moved:+.2f}" for part, moved in larger.items())
@@ -186,7 +186,7 @@ def _printed_limits(told: Explanation, low: float, high: float) -> Iterator[str]
                 f"([{defined.subject.number}])."
             )
     seen: dict[str, list[str]] = {}
-    for effect in told.printed:
+    for effect in explanation.printed:
         for factor in effect.pair.factors:
             seen.setdefault(factor.name, []).append(effect.elsewhere)
     for name, places in seen.items():
@@ -201,9 +201,9 @@ def _printed_limits(told: Explanation, low: float, high: float) -> Iterator[str]
     )
 
 
-def _definitions(told: Explanation) -> Iterator[Block]:
+def _definitions(explanation: Explanation) -> Iterator[Block]:
     yield Heading("Convention, the same scores averaged by other definitions")
-    moves = [(defined, _moved_by(defined, told)) for defined in told.definitions]
+    moves = [(defined, _moved_by(defined, explanation)) for defined in explanation.definitions]
     shown = [defined for defined, moved in moves if moved or defined.convention == PLAIN]
     keys = list(dict.fromkeys(key for defined in shown for key in defined.values))
     rows = (
@@ -224,15 +224,15 @@ def _definitions(told: Explanation) -> Iterator[Block]:
     yield Sentences(tuple(lines), "list")
 
 
-def _moved_by(defined: Defined, told: Explanation) -> dict[str, float]:
+def _moved_by(defined: Defined, explanation: Explanation) -> dict[str, float]:
     """The averages that a convention moves as far as they are printed."""
-    plain = next(each for each in told.definitions if each.subject is defined.subject and each.convention == PLAIN)
+    plain = next(each for each in explanation.definitions if each.subject is defined.subject and each.convention == PLAIN)
     return {key: value for key, value in defined.moved(plain).items() if abs(value) >= 0.005}
 
 
-def _legend(told: Explanation) -> Iterator[str]:
-    if told.comparisons:
-        tasks, averages = told.families
+def _legend(explanation: Explanation) -> Iterator[str]:
+    if explanation.comparisons:
+        tasks, averages = explanation.families
         yield (
             "Both runs are compared on the same examples, in points (0 to 100). The 95 % interval says where the difference would lie "
             "on other examples of the same kind, under the same protocol and seeds. What rounding and other seeds move is not in it: "
@@ -247,27 +247,27 @@ def _legend(told: Explanation) -> Iterator[str]:
             "Means have Student's paired interval; Spearman and average precision, which are no means, that of a bootstrap over "
             f"{RESAMPLES} resamples of the pairs. Averages take their tasks for independent."
         )
-    if told.definitions:
+    if explanation.definitions:
         yield "A convention changes no score, only which are taken and how they are averaged: its differences are exact."
-    if any(comparison.moved for comparison in told.comparisons):
+    if any(comparison.moved for comparison in explanation.comparisons):
         yield "An example is named by its place in the data, from 0, and the digest of its texts or its query's id; texts are not kept."
 
 
-def _values(told: Explanation) -> dict[str, Any]:
+def _values(explanation: Explanation) -> dict[str, Any]:
     """All numbers of the explanation, unrounded."""
     return {
-        "benchmark": told.benchmark.name,
+        "benchmark": explanation.benchmark.name,
         "level": LEVEL,
         "correction": "holm",
-        "families": dict(zip(("tasks", "averages"), told.families, strict=True)),
+        "families": dict(zip(("tasks", "averages"), explanation.families, strict=True)),
         "bootstrap": {"resamples": RESAMPLES, "seed": SEED},
-        "subjects": [_plain_subject(subject) for subject in told.subjects],
-        "comparisons": [_plain_comparison(comparison) for comparison in told.comparisons],
-        "printed": [{**_pair(effect.pair), "differences": effect.differences, "shares": effect.shares} for effect in told.printed],
-        "unattributed": [_pair(pair) for pair in told.unattributed],
+        "subjects": [_plain_subject(subject) for subject in explanation.subjects],
+        "comparisons": [_plain_comparison(comparison) for comparison in explanation.comparisons],
+        "printed": [{**_pair(effect.pair), "differences": effect.differences, "shares": effect.shares} for effect in explanation.printed],
+        "unattributed": [_pair(pair) for pair in explanation.unattributed],
         "conventions": [
             {"subject": each.subject.number, "convention": each.convention, "tasks": each.tasks, "values": each.values}
-            for each in told.definitions
+            for each in explanation.definitions
         ],
     }
 

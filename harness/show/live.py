@@ -77,8 +77,8 @@ class Live:
         self._estimate.drop(task.name)
         self._finished += 1
         self._failed += score is None
-        told = f"{100 * score:7.2f}" if score is not None else f" failed: {error}"
-        line = Text(f"{task.name:<30} {told}", style="" if score is not None else "red")
+        text = f"{100 * score:7.2f}" if score is not None else f" failed: {error}"
+        line = Text(f"{task.name:<30} {text}", style="" if score is not None else "red")
         self._console.print(line, highlight=False, soft_wrap=True)
 
     def render(self) -> RenderableType:
@@ -98,10 +98,10 @@ class Live:
         for name in busy[:_SHOWN]:
             state, share = self._states[name], self._shares.get(name, 0.0)
             if state == "encoding":
-                told = f"{100 * share:3.0f} % read" if share < 1 else "all read"
+                text = f"{100 * share:3.0f} % read" if share < 1 else "all read"
             else:
-                told = f"{state} {duration(round(self._clock() - self._since[name]))}"
-            grid.add_row(name, ProgressBar(total=1.0, completed=share, width=16), told)
+                text = f"{state} {duration(round(self._clock() - self._since[name]))}"
+            grid.add_row(name, ProgressBar(total=1.0, completed=share, width=16), text)
         if len(busy) > _SHOWN:
             grid.add_row(Text(f"and {len(busy) - _SHOWN} more"))
         return grid

@@ -112,14 +112,14 @@ def _summary(run: RunPlan) -> list[str]:
         return [f"{counts}: nothing is left to encode" + ("" if "open" in states else ", nor to score")]
     work = f"{run.cost.forwards:,} forward passes, {_short(run.cost.tokens)}tokens through the model, {_short(run.cost.flops)}FLOP"
     left = f"{counts}. Left: {work}, {run.spec.gpu.name} hours: {_hours(run.seconds)}"
-    return [left, f"Rate: {run.rate.told}", _disk([run])]
+    return [left, f"Rate: {run.rate.about}", _disk([run])]
 
 
 def _sweep_summary(plan: Plan) -> list[str]:
     if not any(run.left.texts or run.unknown for run in plan.runs):
         return ["nothing is left to encode"]
     ratio = f"; each run by itself {_short(plan.alone_flops)}FLOP, {plan.alone_flops / plan.flops:.2f} times as much" if plan.flops else ""
-    rates = dict.fromkeys(f"Rate of {run.spec.gpu.name} {run.spec.dtype}: {run.rate.told}" for run in plan.runs)
+    rates = dict.fromkeys(f"Rate of {run.spec.gpu.name} {run.spec.dtype}: {run.rate.about}" for run in plan.runs)
     return [f"Together {_short(plan.flops)}FLOP{ratio}. Hours: {_hours(_sum_seconds(plan.runs))}", *rates, _disk(plan.runs)]
 
 

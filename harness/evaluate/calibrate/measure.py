@@ -285,7 +285,7 @@ def _other_seeds(draws: int) -> list[int]:
 def _provenance(setup: _Setup) -> dict[str, Any]:
     """How everything was measured; nothing in it changes from one time to the next."""
     manifest, scale = setup.run.manifest, setup.scale
-    told: dict[str, Any] = {
+    found: dict[str, Any] = {
         "run": setup.run.path.resolve().name,
         "model": setup.run.header.model,
         "dtype": setup.run.header.dtype,
@@ -295,7 +295,7 @@ def _provenance(setup: _Setup) -> dict[str, Any]:
         "harness": (manifest.source or {}).get("version"),
     }
     if scale:
-        told["rounding"] = {
+        found["rounding"] = {
             "draws": setup.draws,
             "wide_draws": _wide(setup.draws),
             "wide": WIDE,
@@ -313,7 +313,7 @@ def _provenance(setup: _Setup) -> dict[str, Any]:
             },
         }
     if "seeds" in setup.parts:
-        told["seeds"] = {"draws": setup.draws, "seeds": _other_seeds(setup.draws)}
+        found["seeds"] = {"draws": setup.draws, "seeds": _other_seeds(setup.draws)}
     if "sampling" in setup.parts:
-        told["sampling"] = {"resamples": RESAMPLES, "seed": SEED}
-    return told
+        found["sampling"] = {"resamples": RESAMPLES, "seed": SEED}
+    return found

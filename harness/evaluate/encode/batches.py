@@ -160,7 +160,7 @@ def run_batch(model: LoadedModel, device: torch.device, shape: BatchShape, rows:
 
 
 def check_memory(model: LoadedModel, device: torch.device, ladder: ShapeLadder, max_len: int) -> None:
-    """Runs the longest batch once on a GPU, so that a budget too large is told before hours are spent.
+    """Runs the longest batch once on a GPU, so that a budget too large is said before hours are spent.
 
     Raises:
         MachineError: it does not fit; the message has the largest halving of `batch_tokens` that does.

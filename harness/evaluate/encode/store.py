@@ -5,7 +5,7 @@
 
 Shards are only ever added, each under a temporary name and then renamed, so there is no lock to be left behind: any number of processes
 may read and write, and a kill loses at most the shard that was being written. A shard is checked against its name before a vector of it is
-used; a damaged one is renamed, told, and its vectors are computed again.
+used; a damaged one is renamed and named in the output, and its vectors are computed again.
 """
 
 from __future__ import annotations

@@ -22,26 +22,26 @@ _SPARE = 1.05  # free disk for every byte that is planned
 def obstacles_of(run: RunPlan, agenda: Agenda, model: Model, inputs: Inputs, device: DeviceInfo | None) -> tuple[str, ...]:
     """Why the run can't be made here, a sentence each; `device`: None where it is planned for another one than this machine's."""
     spec = run.spec
-    told = [_model_obstacle(run, model, inputs)]
+    problems = [_model_obstacle(run, model, inputs)]
     if spec.max_len > model.positions:
         carries = f"{spec.model.name} carries {model.positions} tokens"
-        told.append(f"max_len={spec.max_len}: {carries}; the figures are for max_len={model.positions}")
+        problems.append(f"max_len={spec.max_len}: {carries}; the figures are for max_len={model.positions}")
     if spec.dim is not None and model.embedding_dim is not None and spec.dim > model.embedding_dim:
-        told.append(f"dim={spec.dim}: {spec.model.name} has {model.embedding_dim} dimensions; give at most that, or dim=null")
+        problems.append(f"dim={spec.dim}: {spec.model.name} has {model.embedding_dim} dimensions; give at most that, or dim=null")
     if model.architecture is None:
         sizes = "model.layers, model.hidden_size, model.intermediate_size"
-        told.append(f"the sizes of {spec.model.name} are not known, so neither are its FLOP and times: set {sizes}")
+        problems.append(f"the sizes of {spec.model.name} are not known, so neither are its FLOP and times: set {sizes}")
     absent = [*(task.task for task in run.tasks if task.basis == "modelled"), *run.unknown]
     if absent and spec.data.source == "hub" and not inputs.hub.reachable:
         where = f"are not in the cache {hub_settings().cache}"
-        told.append(f"data: {len(absent)} of {len(run.tasks)} tasks {where}, and the hub is out of reach ({inputs.hub.detail})")
-    told += _data_obstacles(run)
-    told.append(_origin_obstacle(agenda, model, device))
+        problems.append(f"data: {len(absent)} of {len(run.tasks)} tasks {where}, and the hub is out of reach ({inputs.hub.detail})")
+    problems += _data_obstacles(run)
+    problems.append(_origin_obstacle(agenda, model, device))
     if spec.store is not None:
-        told.append(_disk_obstacle(spec.store, run.vector_bytes, "vectors"))
+        problems.append(_disk_obstacle(spec.store, run.vector_bytes, "vectors"))
     if spec.data.source == "hub":
-        told.append(_disk_obstacle(hub_settings().cache, run.data_bytes, "data"))
-    return tuple(dict.fromkeys(problem for problem in told if problem))
+        problems.append(_disk_obstacle(hub_settings().cache, run.data_bytes, "data"))
+    return tuple(dict.fromkeys(problem for problem in problems if problem))
 
 
 def notes_of(run: RunPlan, model: Model, device: str, shelf: Shelf, *, here: bool) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ _UNKNOWN = Architecture(layers=0, hidden=0, intermediate=0)
 
 
 def make_plan(overrides: Sequence[str], *, on_step: Callable[[str], None] = lambda _: None) -> Plan:
-    """The plan of the run, or of the runs of the sweep, that the overrides ask for; `on_step` is told what is being looked at.
+    """The plan of the run, or of the runs of the sweep, that the overrides ask for; `on_step` gets what is being looked at.
 
     Another device than the one that `gpu=` names is no error: to plan for it is the point.
 

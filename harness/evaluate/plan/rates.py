@@ -25,17 +25,17 @@ def encoding_rate(spec: RunSpec) -> Rate:
         seconds += sum(window.encode_seconds for window in windows)
         runs += bool(windows)
     if seconds >= _ENOUGH:
-        told = f"measured in {runs} earlier run{'s' if runs > 1 else ''}: {tokens / seconds:,.0f} tokens/s, {_told(flops / seconds)}"
-        return Rate(flops_per_second=flops / seconds, source="measured", told=told)
+        about = f"measured in {runs} earlier run{'s' if runs > 1 else ''}: {tokens / seconds:,.0f} tokens/s, {_flop_rate(flops / seconds)}"
+        return Rate(flops_per_second=flops / seconds, source="measured", about=about)
     expected = spec.gpu.flops_per_second(spec.dtype)
     if expected is None:
-        told = f"no rate is known of {spec.gpu.name}: after a run of one task this plan has times (or set gpu.tflops and gpu.efficiency)"
-        return Rate(flops_per_second=None, source="unknown", told=told)
-    told = (
+        about = f"no rate is known of {spec.gpu.name}: after a run of one task this plan has times (or set gpu.tflops and gpu.efficiency)"
+        return Rate(flops_per_second=None, source="unknown", about=about)
+    about = (
         f"expected, not measured: {spec.gpu.tflops.of(spec.dtype):g} TFLOP/s in {spec.dtype} by the datasheet x "
-        f"{spec.gpu.efficiency.of(spec.dtype):g} (configs/gpu/{spec.gpu.name}.yaml) = {_told(expected)}"
+        f"{spec.gpu.efficiency.of(spec.dtype):g} (configs/gpu/{spec.gpu.name}.yaml) = {_flop_rate(expected)}"
     )
-    return Rate(flops_per_second=expected, source="expected", told=told)
+    return Rate(flops_per_second=expected, source="expected", about=about)
 
 
 def runs_like(spec: RunSpec) -> Iterator[tuple[Path, Manifest]]:
@@ -52,5 +52,5 @@ def runs_like(spec: RunSpec) -> Iterator[tuple[Path, Manifest]]:
             yield folder, manifest
 
 
-def _told(rate: float) -> str:
+def _flop_rate(rate: float) -> str:
     return f"{rate / 1e12:,.1f} TFLOP/s" if rate >= 1e12 else f"{rate / 1e9:,.1f} GFLOP/s"

@@ -51,7 +51,7 @@ class Rate:
 
     flops_per_second: float | None
     source: Literal["measured", "expected", "unknown"]
-    told: str
+    about: str
 
 
 @dataclass(frozen=True, kw_only=True)

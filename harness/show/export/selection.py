@@ -75,8 +75,8 @@ def _notes(scores: dict[str, TaskScore], tasks: tuple[Exported, ...], foreign: l
     without = {state: [name for name, score in scores.items() if score.state == state] for state in ("missing", "failed", "broken")}
     if any(without.values()):
         count = len(scores) - sum(map(len, without.values()))
-        told = "; ".join(f"{state}: {named(names, len(scores))}" for state, names in without.items() if names)
-        notes.append(f"partial: {count} of {len(scores)} tasks have a score; {told}")
+        reasons = "; ".join(f"{state}: {named(names, len(scores))}" for state, names in without.items() if names)
+        notes.append(f"partial: {count} of {len(scores)} tasks have a score; {reasons}")
     if foreign:
         what = "exported under names that say so" if other_data else "left out, --other-data exports them under names that say so"
         notes.append(f"{OTHER_DATA}: {named(foreign, len(scores))}: {what}")

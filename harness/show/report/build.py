@@ -20,7 +20,7 @@ from harness.show.report.heat import HeatMap, heat_map
 
 @dataclass(frozen=True)
 class SettingRow:
-    """A setting in which some run differs from the reference. `values`: per entry of `Settings`, the reference first; None where untold."""
+    """A setting in which some run differs from the reference. `values`: per entry of `Settings`, reference first; None: unknown."""
 
     group: str
     name: str
@@ -37,7 +37,7 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Everything on the page. `untold_costs`: the runs of ours that have no costs."""
+    """Everything on the page. `without_costs`: the runs of ours that have no costs."""
 
     benchmark: str
     convention: str
@@ -46,7 +46,7 @@ class Report:
     heat: HeatMap | None
     curves: tuple[CurveSet, ...]
     costs: tuple[RunCost, ...]
-    untold_costs: tuple[Entry, ...]
+    without_costs: tuple[Entry, ...]
     settings: Settings | None
     claims: tuple[ClaimsReport, ...]
 
@@ -90,7 +90,7 @@ def build_report(
         heat=heat_map(entries, chosen, calibration=noise, source=calibration) if chosen else None,
         curves=curve_sets(entries),
         costs=tuple(cost for _, cost in costs if cost),
-        untold_costs=tuple(entry for entry, cost in costs if cost is None),
+        without_costs=tuple(entry for entry, cost in costs if cost is None),
         settings=_settings(ours, chosen),
         claims=_claims(card, entries, benchmark, noise, calibration) if card else (),
     )

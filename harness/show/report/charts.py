@@ -89,8 +89,10 @@ def _heat_chart(heat: HeatMap, spoken: Words) -> Any:
     for row in heat.rows:
         for run, cell in zip(order, row.cells, strict=True):
             text = signed_points(cell.points) if cell.points else spoken[f"verdict.{cell.verdict}.short"]
-            told, noise = cell.points is not None, cell.verdict == "within noise"
-            data.append({"task": row.task, "run": run, "step": step(cell.points or 0.0), "text": text, "told": told, "noise": noise})
+            measured, noise = cell.points is not None, cell.verdict == "within noise"
+            data.append(
+                {"task": row.task, "run": run, "step": step(cell.points or 0.0), "text": text, "measured": measured, "noise": noise}
+            )
     place = alt.Axis(orient="top", labelAngle=-35, labelLimit=300, ticks=False, domain=False)
     base = alt.Chart(alt.InlineData(values=data), width=alt.Step(74), height=alt.Step(19)).encode(
         x=alt.X("run:N", sort=order, title=None, axis=place),
@@ -101,8 +103,8 @@ def _heat_chart(heat: HeatMap, spoken: Words) -> Any:
         scale=alt.Scale(domain=list(range(-5, 6)), range=list(HEAT)),
         legend=alt.Legend(title=spoken["heat.legend"], symbolType="square", labelExpr=f"{json.dumps(LABELS)}[datum.value + 5]"),
     )
-    tiles = base.transform_filter("datum.told").mark_rect(stroke=_PAPER, strokeWidth=1).encode(color=colours)
-    empty = base.transform_filter("!datum.told").mark_rect(stroke=_PAPER, strokeWidth=1, fill=_EMPTY)
+    tiles = base.transform_filter("datum.measured").mark_rect(stroke=_PAPER, strokeWidth=1).encode(color=colours)
+    empty = base.transform_filter("!datum.measured").mark_rect(stroke=_PAPER, strokeWidth=1, fill=_EMPTY)
     noise = base.transform_filter("datum.noise").mark_rect(fill=None, stroke=_TEXT, strokeDash=[2, 2], strokeWidth=1)
     below = f"{spoken['heat.reference']}: {_label(heat.reference, spoken)}" + (f". {spoken['heat.frame']}" if heat.calibration else "")
     title = alt.Title(spoken["heat.heading"], subtitle=below)
@@ -132,8 +134,8 @@ def _panel(curves: CurveSet, key: str, colours: Sequence[str], *, legend: alt.Le
     for name, line in zip(names, curves.lines, strict=True):
         for point in line.points:
             score = point.values[key]
-            told = "" if score is None else f"{point.x}: {score:.2f} (#{point.entry.number})"
-            values.append({"x": point.x, "y": score, "line": name, "told": told})
+            label = "" if score is None else f"{point.x}: {score:.2f} (#{point.entry.number})"
+            values.append({"x": point.x, "y": score, "line": name, "label": label})
     ticks, low, high = sorted({each["x"] for each in values}), *_range([each["y"] for each in values if each["y"] is not None])
     steps = alt.Axis(values=ticks, format="d", grid=False, labelOverlap=True, labelFlush=False, tickSize=4)
     x = alt.X("x:Q", scale=alt.Scale(type="log", base=2, nice=False, padding=12), axis=steps, title=axis)
@@ -142,14 +144,14 @@ def _panel(curves: CurveSet, key: str, colours: Sequence[str], *, legend: alt.Le
     colour = alt.Color("line:N", scale=alt.Scale(domain=names, range=_cycled(colours, len(names))), legend=legend)
     shape = alt.Shape("line:N", scale=alt.Scale(domain=names, range=_cycled(SHAPES, len(names))), legend=legend)
     base = alt.Chart(alt.InlineData(values=values), width=_PANEL[0], height=_PANEL[1]).encode(x=x, y=y, color=colour)
-    points = base.mark_point(filled=True, size=46, opacity=1).encode(shape=shape, description="told:N")
+    points = base.mark_point(filled=True, size=46, opacity=1).encode(shape=shape, description="label:N")
     return alt.layer(base.mark_line(strokeWidth=2), points)
 
 
 def _bars(costs: Sequence[RunCost], spoken: Words, colours: Sequence[str]) -> Any:
     order = [_label(cost.entry, spoken) for cost in costs]
     data = [
-        {"run": run, "stage": spoken[f"cost.{stage}"], "order": number, "seconds": seconds, "told": f"{seconds:.1f} s"}
+        {"run": run, "stage": spoken[f"cost.{stage}"], "order": number, "seconds": seconds, "label": f"{seconds:.1f} s"}
         for run, cost in zip(order, costs, strict=True)
         for number, (stage, seconds) in enumerate((("encode", cost.encoding.encode_seconds), ("scoring", cost.scoring_seconds)))
     ]
@@ -160,7 +162,7 @@ def _bars(costs: Sequence[RunCost], spoken: Words, colours: Sequence[str]) -> An
         y=alt.Y("run:N", sort=order, title=None, axis=alt.Axis(labelLimit=300)),
         color=alt.Color("stage:N", scale=stages, title=None, legend=alt.Legend(orient="top")),
         order="order:Q",
-        description="told:N",
+        description="label:N",
     )
 
 
@@ -209,9 +211,9 @@ def _inline(chart: Any) -> str:
     del root.attrib["width"], root.attrib["height"]
     root.attrib |= {"aria-hidden": "true", "focusable": "false"}
     for element in root.iter():
-        told = element.attrib.pop("aria-label", None)
-        if told and element.tag == f"{{{_SVG}}}path" and element.attrib.get("aria-roledescription") in ("point", "bar"):
-            ElementTree.SubElement(element, f"{{{_SVG}}}title").text = told
+        label = element.attrib.pop("aria-label", None)
+        if label and element.tag == f"{{{_SVG}}}path" and element.attrib.get("aria-roledescription") in ("point", "bar"):
+            ElementTree.SubElement(element, f"{{{_SVG}}}title").text = label
         for name in [name for name in element.attrib if name == "role" or (name.startswith("aria-") and element is not root)]:
             del element.attrib[name]
         for name in {"d", "transform"} & element.attrib.keys():

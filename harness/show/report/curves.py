@@ -42,7 +42,7 @@ class CurveSet:
 def curve_sets(entries: Sequence[Entry]) -> tuple[CurveSet, ...]:
     """The curves that the entries make, an axis without any left out.
 
-    Two rows are on one line when all that is told of them is equal but for the axis: of runs of ours the spec, the weights, the
+    Two rows are on one line when all that is known of them is equal but for the axis: of runs of ours the spec, the weights, the
     packages and the kernel; of others the header. A line has at least two values of its axis.
     """
     sets = []
@@ -71,20 +71,20 @@ def _x(entry: Entry, axis: Axis) -> int | None:
 def _recipe(entry: Entry, axis: Axis) -> str:
     """Everything that is stated of an entry except its place on the axis, as text."""
     header = entry.row.header
-    told: dict[str, Any] = {
+    known: dict[str, Any] = {
         "ours": entry.kind == "ours",
         "model": header.model,
         "gpu": header.gpu,
         "dtype": header.dtype,
         "data": entry.row.identity,
     }
-    told |= {each: _x(entry, each) for each in AXES if each != axis}
+    known |= {each: _x(entry, each) for each in AXES if each != axis}
     if entry.kind == "ours" and entry.run is not None:
         manifest = entry.run.manifest
         spec = {key: value for key, value in manifest.spec.identity().items() if key != axis} if manifest.spec else {}
         kernel = manifest.model.kernel if manifest.model else None
-        told |= {"spec": spec, "weights": manifest.weights, "kernel": kernel, "versions": manifest.versions}
-    return json.dumps(told, sort_keys=True, default=str)
+        known |= {"spec": spec, "weights": manifest.weights, "kernel": kernel, "versions": manifest.versions}
+    return json.dumps(known, sort_keys=True, default=str)
 
 
 def _label(entry: Entry, axis: Axis) -> str:

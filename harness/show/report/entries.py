@@ -115,6 +115,6 @@ def _settings(headers: Sequence[RowHeader]) -> list[str]:
     for header in headers:
         family = [other for other in headers if other.model == header.model]
         unlike = [field for field in _SETTING if len({getattr(other, field) for other in family}) > 1] or list(_SETTING)
-        told = [(_SETTING[field], getattr(header, field)) for field in unlike]
-        settings.append(" · ".join(f"{before}{value}" for before, value in told if value not in ("", None)))
+        shown = [(_SETTING[field], getattr(header, field)) for field in unlike]
+        settings.append(" · ".join(f"{before}{value}" for before, value in shown if value not in ("", None)))
     return settings
