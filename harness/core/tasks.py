@@ -21,8 +21,9 @@ class TypeFacts:
 
     `short`: as a terminal has room for it. `unit`: what an example is. `columns`: what a table of examples has beside `index` and `digest`.
     `contribution`: the column whose mean is the main metric, None where it is no mean of a column. `measure`: what is shown of an example
-    that a setting moved. `similarities`: that mteb 1.1.1 measures, in its order. `random`: whether the protocol draws training texts or
-    k-means starts, so that a score depends on the seed.
+    that a setting moved, `key`: the column that names the example, `about`: what else is said of it (a format of its columns; `after`: its
+    cos_sim under the setting). `similarities`: that mteb 1.1.1 measures, in its order. `random`: whether the protocol draws training texts
+    or k-means starts, so that a score depends on the seed.
     """
 
     short: str
@@ -30,6 +31,8 @@ class TypeFacts:
     columns: tuple[str, ...]
     contribution: str | None
     measure: str
+    key: str = "digest"
+    about: str = ""
     similarities: tuple[str, ...] = ()
     random: bool = False
 
@@ -37,13 +40,31 @@ class TypeFacts:
 _PAIRS, _SENTENCES = ("cos_sim", "manhattan", "euclidean", "dot"), ("cos_sim", "manhattan", "euclidean")
 TYPES: dict[TaskType, TypeFacts] = {
     "Classification": TypeFacts(
-        short="Clas", unit="text", columns=("label", "prediction_0"), contribution=None, measure="share right", random=True
+        short="Clas",
+        unit="text",
+        columns=("label", "prediction_0"),
+        contribution=None,
+        measure="share right",
+        about="label {label}",
+        random=True,
     ),
     "Clustering": TypeFacts(
-        short="Clus", unit="set", columns=("size", "v_measure"), contribution="v_measure", measure="v_measure", random=True
+        short="Clus",
+        unit="set",
+        columns=("size", "v_measure"),
+        contribution="v_measure",
+        measure="v_measure",
+        about="{size} texts",
+        random=True,
     ),
     "PairClassification": TypeFacts(
-        short="Pair", unit="pair", columns=("label", *_PAIRS), contribution=None, measure="cos_sim rank", similarities=_PAIRS
+        short="Pair",
+        unit="pair",
+        columns=("label", *_PAIRS),
+        contribution=None,
+        measure="cos_sim rank",
+        about="label {label:g}, cos_sim {cos_sim:.3f} -> {after:.3f}",
+        similarities=_PAIRS,
     ),
     "Reranking": TypeFacts(short="Rank", unit="sample", columns=("ap", "rr_at_10"), contribution="ap", measure="ap"),
     "Retrieval": TypeFacts(
@@ -52,9 +73,16 @@ TYPES: dict[TaskType, TypeFacts] = {
         columns=("query", "ndcg_at_10", "ap_at_10", "rr_at_10", "recall_at_10"),
         contribution="ndcg_at_10",
         measure="ndcg_at_10",
+        key="query",
     ),
     "STS": TypeFacts(
-        short="STS", unit="pair", columns=("gold", *_SENTENCES), contribution=None, measure="cos_sim rank", similarities=_SENTENCES
+        short="STS",
+        unit="pair",
+        columns=("gold", *_SENTENCES),
+        contribution=None,
+        measure="cos_sim rank",
+        about="gold {gold:g}, cos_sim {cos_sim:.3f} -> {after:.3f}",
+        similarities=_SENTENCES,
     ),
 }
 SHORT_TYPES: dict[str, str] = {"Average": "Avg", **{name: facts.short for name, facts in TYPES.items()}}

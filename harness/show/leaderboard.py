@@ -32,14 +32,6 @@ _SHORT_TITLES = dict(zip(HEADER_TITLES, ("Model", "GPU", "Type", "GB", "Dim", "L
 _LEGEND = "Data: ok verified, ? not verified, self reported by the authors, no not C-MTEB's; * not the pinned revision. n/c: not comparable"
 _RUNS_PER_BLOCK = 2  # of the task table, in 100 columns
 _LATEX_TITLES = ("Model", "GPU", "dtype", "GB", "Dim", "Len")
-_LATEX_TYPES = {
-    "Average": "Avg.",
-    "Classification": "Class.",
-    "Clustering": "Clust.",
-    "PairClassification": "Pair",
-    "Reranking": "Rerank.",
-    "Retrieval": "Retr.",
-}
 _MARKS = {None: "", "not C-MTEB": r"$^{\dagger}$", "unverified": r"$^{?}$", "self-reported": r"$^{s}$", "verified": ""}
 _LATEX_LEGEND = r"$^{\dagger}$ not C-MTEB's data; $^{?}$ data not verified; $^{s}$ self-reported; n/m: n of m tasks have a score"
 
@@ -137,7 +129,7 @@ def _latex(rows: Sequence[Row], *, tasks: bool) -> str:
         name, *setting = (escape_latex(cell) for cell in briefly(_columns(rows)[:6], [_header_cells(row.header)])[0])
         values = [_latex_cell(cell, top if row.identity != "not C-MTEB" else None) for cell, top in zip(row.cells, best, strict=True)]
         lines.append([name + _MARKS[row.identity], *setting, *values])
-    head = [*_LATEX_TITLES, *(f"{_LATEX_TYPES.get(cell.key, cell.key)} ({cell.of})" for cell in cells)]
+    head = [*_LATEX_TITLES, *(f"{SHORT_TYPES.get(cell.key, cell.key)} ({cell.of})" for cell in cells)]
     caption = "Convention {convention}: {about}".format(**{key: escape_latex(value) for key, value in _convention(rows[0]).items()})
     notes = [f"{escape_latex(row.header.model)}: {escape_latex(note)}" for row in rows for note in row.notes]
     tables = [booktabs("lll" + "r" * (3 + len(cells)), head, lines, caption=f"{caption}. {_LATEX_LEGEND}.", notes=dict.fromkeys(notes))]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from harness.core.benchmarks import Benchmark
-from harness.core.tasks import TASK_TYPES, TaskSpec
+from harness.core.tasks import TASK_TYPES, TaskSpec, TaskType
 from harness.show.form import Block, Document, Sentences, grid, plain_columns
 
 _COLUMNS = plain_columns("Task", "Type", "Main metric", "Repository", "Revision", "Split", "Size")
@@ -48,9 +49,15 @@ def _read(task: TaskSpec) -> str:
 def _size(task: TaskSpec) -> str:
     if not task.statistics:
         return "size not known"
-    if task.type == "Retrieval":
-        return f"{task.statistics['corpus']['rows']:,} passages, {task.statistics['queries']['rows']:,} queries"
-    if task.type == "Reranking":
-        figures = task.statistics[task.split]
-        return f"{figures['query']['rows']:,} queries, {figures['documents']['rows']:,} candidates"
-    return f"{task.statistics[task.split]['rows']:,} rows"
+    counted = _COUNTED.get(task.type, (("rows", lambda task: task.statistics[task.split]),))
+    return ", ".join(f"{figures(task)['rows']:,} {what}" for what, figures in counted)
+
+
+_COUNTED: Mapping[TaskType, Sequence[tuple[str, Callable[[TaskSpec], Mapping[str, Any]]]]] = {
+    "Retrieval": (("passages", lambda task: task.statistics["corpus"]), ("queries", lambda task: task.statistics["queries"])),
+    "Reranking": (
+        ("queries", lambda task: task.statistics[task.split]["query"]),
+        ("candidates", lambda task: task.statistics[task.split]["documents"]),
+    ),
+}
+"""What the size of a task counts, where that is not the rows of its one table."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -13,7 +13,7 @@ from typing import Literal, get_args
 from harness.core.benchmarks import Benchmark
 from harness.core.calibration import Calibration
 from harness.core.records import RowHeader, Run, TaskRecord, flat_metrics
-from harness.core.tasks import TaskSpec
+from harness.core.tasks import TaskSpec, TaskType
 from harness.core.words import bare_name, stated
 from harness.read.cards import Claim, score_titles
 from harness.read.claims.averages import Averages
@@ -197,21 +197,49 @@ def _data_fields(claim: Claim, record: TaskRecord | None, score: TaskScore) -> I
 
 def _definition(task: TaskSpec, name: str, record: TaskRecord, percents: Mapping[str, float]) -> str:
     """How a metric was computed, where versions differ in that (docs/protocol.md, section on mteb 2)."""
-    newer = (record.mteb_version or "").startswith("2")
-    if task.type == "Retrieval" and name.startswith("mrr_at_"):
-        if newer:
-            return "mrr with mteb 2's order of tied scores"
-        rounded_to_five = name in percents and resolution(percents, name) > 1e-4
-        return "mrr of beir, five digits, as in mteb 1.1" if rounded_to_five else "mrr of a later mteb 1, unrounded"
-    if task.type == "Reranking" and name in ("map", "mrr"):
-        return "trec_eval's, tied scores against the model (mteb 2)" if newer else "mteb 1's, tied scores as sorted"
-    if task.type == "PairClassification" and name.startswith("max_"):
-        return "the largest of five similarities (mteb 2)" if newer else "the largest of four similarities"
+    own = _DEFINITIONS.get(task.type)
+    return (own and own(name, record, percents)) or "as in mteb 1.1"
+
+
+def _newer(record: TaskRecord) -> bool:
+    return (record.mteb_version or "").startswith("2")
+
+
+def _retrieval_definition(name: str, record: TaskRecord, percents: Mapping[str, float]) -> str | None:
+    if not name.startswith("mrr_at_"):
+        return None
+    if _newer(record):
+        return "mrr with mteb 2's order of tied scores"
+    rounded_to_five = name in percents and resolution(percents, name) > 1e-4
+    return "mrr of beir, five digits, as in mteb 1.1" if rounded_to_five else "mrr of a later mteb 1, unrounded"
+
+
+def _reranking_definition(name: str, record: TaskRecord, _: Mapping[str, float]) -> str | None:
+    if name not in ("map", "mrr"):
+        return None
+    return "trec_eval's, tied scores against the model (mteb 2)" if _newer(record) else "mteb 1's, tied scores as sorted"
+
+
+def _pair_definition(name: str, record: TaskRecord, _: Mapping[str, float]) -> str | None:
+    if not name.startswith("max_"):
+        return None
+    return "the largest of five similarities (mteb 2)" if _newer(record) else "the largest of four similarities"
+
+
+def _clustering_definition(_: str, record: TaskRecord, __: Mapping[str, float]) -> str | None:
     learn = record.made.versions.get("scikit-learn", "")
     match = re.match(r"(\d+)\.(\d+)", learn)
-    if task.type == "Clustering" and match and (int(match[1]), int(match[2])) >= (1, 9):
-        return f"k-means of scikit-learn {learn}, which starts otherwise than those up to 1.8"
-    return "as in mteb 1.1"
+    if match is None or (int(match[1]), int(match[2])) < (1, 9):
+        return None
+    return f"k-means of scikit-learn {learn}, which starts otherwise than those up to 1.8"
+
+
+_DEFINITIONS: Mapping[TaskType, Callable[[str, TaskRecord, Mapping[str, float]], str | None]] = {
+    "Clustering": _clustering_definition,
+    "PairClassification": _pair_definition,
+    "Reranking": _reranking_definition,
+    "Retrieval": _retrieval_definition,
+}
 
 
 def _averages(averages: Averages, row: Row, cells: list[Graded], benchmark: Benchmark) -> Iterator[Graded]:

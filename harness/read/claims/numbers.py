@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from harness.core.benchmarks import Benchmark
-from harness.core.tasks import TaskSpec
+from harness.core.tasks import TaskSpec, TaskType
 from harness.read.cards import Claim
 from harness.read.claims.findings import Check, Finding, check, judged
 from harness.read.claims.sheet import Sheet
@@ -82,23 +83,46 @@ def _whole_counts(sheet: Sheet, benchmark: Benchmark) -> Iterator[Finding]:
 
 
 def _counts(task: TaskSpec, claim: Claim) -> Iterator[_Count]:
-    tables, rows = task.statistics, task.statistics.get(task.split, {})
-    candidates: list[_Count] = []
-    if task.type == "Classification" and "rows" in rows:
-        experiments = task.n_experiments or 1
-        candidates = [_Count("accuracy", rows["rows"] * experiments, f"{rows['rows']} texts, {experiments} experiments")]
-    elif task.type == "Retrieval" and "queries" in tables:
-        queries = tables["queries"]["rows"]
-        candidates = [_Count(name, queries, f"{queries} queries") for name in ("precision_at_1", "mrr_at_1")]
-    elif task.type == "Reranking" and "query" in rows:
-        samples = rows["query"]["rows"]
-        candidates = [_Count("mrr", samples * _MRR_STEPS, f"{samples} samples, steps of 1/{_MRR_STEPS}")]
-    elif task.type == "PairClassification" and "labels" in rows:
-        pairs, positives = rows["rows"], rows["labels"].get("1", 0)
-        for similarity in _SIMILARITIES:
-            candidates.append(_Count(f"{similarity}_accuracy", pairs, f"{pairs} pairs"))
-            candidates.append(_Count(f"{similarity}_recall", positives, f"{positives} positive pairs"))
-    return (each for each in candidates if each.metric in claim.metrics and each.count > 0)
+    counted = _COUNTED.get(task.type)
+    if counted is not None:
+        yield from (each for each in counted(task) if each.metric in claim.metrics and each.count > 0)
+
+
+def _figures(task: TaskSpec, table: str) -> Mapping[str, Any]:
+    """What is known of a table of the task; 0 rows where nothing is."""
+    return {"rows": 0, **task.statistics.get(table, {})}
+
+
+def _counted_texts(task: TaskSpec) -> Iterator[_Count]:
+    rows, experiments = _figures(task, task.split)["rows"], task.n_experiments or 1
+    yield _Count("accuracy", rows * experiments, f"{rows} texts, {experiments} experiments")
+
+
+def _counted_queries(task: TaskSpec) -> Iterator[_Count]:
+    queries = _figures(task, "queries")["rows"]
+    for name in ("precision_at_1", "mrr_at_1"):
+        yield _Count(name, queries, f"{queries} queries")
+
+
+def _counted_samples(task: TaskSpec) -> Iterator[_Count]:
+    samples = _figures(task, task.split).get("query", {}).get("rows", 0)
+    yield _Count("mrr", samples * _MRR_STEPS, f"{samples} samples, steps of 1/{_MRR_STEPS}")
+
+
+def _counted_pairs(task: TaskSpec) -> Iterator[_Count]:
+    figures = _figures(task, task.split)
+    pairs, positives = figures["rows"], figures.get("labels", {}).get("1", 0)
+    for similarity in _SIMILARITIES:
+        yield _Count(f"{similarity}_accuracy", pairs, f"{pairs} pairs")
+        yield _Count(f"{similarity}_recall", positives, f"{positives} positive pairs")
+
+
+_COUNTED: Mapping[TaskType, Callable[[TaskSpec], Iterator[_Count]]] = {
+    "Classification": _counted_texts,
+    "PairClassification": _counted_pairs,
+    "Reranking": _counted_samples,
+    "Retrieval": _counted_queries,
+}
 
 
 def _largest(sheet: Sheet, benchmark: Benchmark) -> Iterator[Finding]:

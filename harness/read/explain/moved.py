@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +45,7 @@ def most_moved(task: TaskSpec, before: Examples, after: Examples, *, count: int)
     return tuple(
         Move(
             index=int(before["index"][row]),
-            key=str(before["query" if task.type == "Retrieval" else "digest"][row]),
+            key=str(before[task.kind.key][row]),
             measure=task.kind.measure,
             before=float(measured[0][row]),
             after=float(measured[1][row]),
@@ -63,17 +62,5 @@ def _measured(task: TaskSpec, examples: Examples) -> NDArray[np.float64]:
 
 
 def _about(task: TaskSpec, before: Examples, after: Examples, row: int) -> str:
-    match task.type:
-        case "STS" | "PairClassification":
-            target = "gold" if task.type == "STS" else "label"
-            return f"{target} {_short(before[target][row])}, cos_sim {before['cos_sim'][row]:.3f} -> {after['cos_sim'][row]:.3f}"
-        case "Classification":
-            return f"label {before['label'][row]}"
-        case "Clustering":
-            return f"{before['size'][row]} texts"
-        case _:
-            return ""
-
-
-def _short(value: Any) -> str:
-    return f"{float(value):g}"
+    values = {name: before[name][row] for name in before.columns}
+    return task.kind.about.format(**values, after=after["cos_sim"][row] if task.kind.similarities else "")
