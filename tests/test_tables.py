@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.core.words import display_width, one_line
+from harness.core.words import csv_cell, display_width, one_line
 from harness.show.form import Column
 from harness.show.formats import csv_table, escape_markdown, markdown_table
 from harness.show.text import TERMINAL_WIDTH, paragraph, text_table
@@ -64,7 +64,7 @@ def test_markdown_shows_a_cell_literally() -> None:
 @given(st.lists(st.lists(st.text(max_size=20), min_size=2, max_size=2), max_size=5))
 def test_csv_gives_back_every_cell_and_has_a_line_per_row(rows: list[list[str]]) -> None:
     table = csv_table([NAME, SCORE], rows)
-    assert list(csv.reader(io.StringIO(table))) == [["Model Name", "Average (35)"], *([one_line(cell) for cell in row] for row in rows)]
+    assert list(csv.reader(io.StringIO(table))) == [["Model Name", "Average (35)"], *(list(map(csv_cell, row)) for row in rows)]
     assert len(table.split("\n")) == len(rows) + 1
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from harness.commands.arguments import say
 from harness.core.errors import HarnessError
 
 COMMANDS = (
@@ -23,10 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return command(arguments)
     except HarnessError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted: every finished task is kept, the same command goes on from there", file=sys.stderr)
+        say("interrupted: every finished task is kept, the same command goes on from there", file=sys.stderr)
         return 130
     except BrokenPipeError:
         sys.stderr.close()

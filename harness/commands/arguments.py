@@ -6,8 +6,9 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
+from harness.core.words import printable
 from harness.show.form import Document, format_names, write_document
 
 if TYPE_CHECKING:
@@ -88,3 +89,8 @@ def benchmark_for(arguments: Namespace, *paths: Path) -> Benchmark:
 def print_document(document: Document, format: str = "text") -> None:  # noqa: A002  the option's name
     """Print the document in that format."""
     print(write_document(document, format))
+
+
+def say(text: str, *, file: TextIO | None = None) -> None:
+    """Print lines (on stdout) in which nothing that a file or a server wrote can act on a terminal or a CI system."""
+    print(printable(text), file=file, flush=True)

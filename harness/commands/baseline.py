@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, Group, benchmark_for, command, names, option, print_document
+from harness.commands.arguments import BENCHMARK, Group, benchmark_for, command, names, option, print_document, say
 
 _TO = option("--to", type=Path, default=Path("results/baselines"), metavar="DIR")
 
@@ -41,8 +41,8 @@ def _accept(arguments: Namespace) -> int:
     )
     if accepted.changes:
         print_document(drift_document(accepted.changes))
-        print()
-    print("\n".join(accepted_lines(accepted)))
+        say("")
+    say("\n".join(accepted_lines(accepted)))
     return 0
 
 
@@ -52,7 +52,7 @@ def _list(arguments: Namespace) -> int:
     from harness.show.baselines import listed_lines
 
     listed = list_baselines(arguments.to, arguments.benchmark)
-    print("\n".join(listed_lines(listed)))
+    say("\n".join(listed_lines(listed)))
     return 1 if any(each.problem for each in listed) else 0
 
 

@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import command, names, option, overrides, print_document
+from harness.commands.arguments import command, names, option, overrides, print_document, say
 
 
 @command(
@@ -30,10 +30,10 @@ def call(arguments: Namespace) -> int:
         draws=arguments.draws,
         parts=check_parts(arguments.parts),
         tasks=arguments.tasks,
-        on_task=lambda task, noise: print(f"calibrated {task.name} ({len(noise)} metrics)", file=sys.stderr, flush=True),
+        on_task=lambda task, noise: say(f"calibrated {task.name} ({len(noise)} metrics)", file=sys.stderr),
     )
     output = arguments.output or arguments.run / CALIBRATION
     write_calibration(output, calibrated.calibration)
     print_document(calibration_document(calibrated))
-    print(f"written to {output}")
+    say(f"written to {output}")
     return 0

@@ -39,7 +39,7 @@ def call(arguments: Namespace) -> int:
     )
     print_document(drift_document(report), "json" if arguments.json else "text")
     for line in workflow_commands(os.environ, report):
-        print(line, file=sys.stderr)
+        print(line, file=sys.stderr)  # GitHub is to obey these
     append_summary(os.environ, report)
     if arguments.junit:
         write_junit(arguments.junit, report)

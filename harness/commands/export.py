@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, Group, benchmark_for, command, option
+from harness.commands.arguments import BENCHMARK, Group, benchmark_for, command, option, say
 
 _SHARED = (
     option("run", type=Path, metavar="RUN", help="a run folder, published records, mteb's own result files, or a model card"),
@@ -32,7 +32,7 @@ def _model_index(arguments: Namespace) -> int:
     selection = select_scores(run, benchmark, other_data=arguments.other_data)
     name, entries = arguments.name or card_model_name(run), index_entries(selection)
     if arguments.into:
-        print(merge_summary(arguments.into, merge_into(arguments.into, name, entries)))
+        say(merge_summary(arguments.into, merge_into(arguments.into, name, entries)))
     else:
         print(f"---\n{index_yaml(name, entries)}---")
     _tell(selection.notes)
@@ -53,14 +53,14 @@ def _mteb(arguments: Namespace) -> int:
     benchmark = benchmark_for(arguments, arguments.run)
     selection = select_scores(one_run(arguments.run, benchmark), benchmark, other_data=arguments.other_data)
     written = write_results(selection, arguments.output, name=arguments.name)
-    print("\n".join(written_lines(written)))
+    say("\n".join(written_lines(written)))
     _tell(selection.notes)
     return 0
 
 
 def _tell(notes: tuple[str, ...]) -> None:
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        say(f"note: {note}", file=sys.stderr)
 
 
 call = Group(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import command, overrides
+from harness.commands.arguments import command, overrides, say
 from harness.core.errors import RequestError
 
 
@@ -21,5 +21,5 @@ def call(arguments: Namespace) -> int:
     if not config.data.root:
         raise RequestError("fetch needs a folder to write: python -m harness fetch data.root=DIR [tasks=[TNews,STS]]")
     tasks = load_benchmark(config.benchmark).select(config.tasks)
-    results = fetch(tasks, Path(config.data.root).expanduser(), on_task=lambda result: print(fetch_line(result), flush=True))
+    results = fetch(tasks, Path(config.data.root).expanduser(), on_task=lambda result: say(fetch_line(result)))
     return 1 if any(result.error for result in results) else 0

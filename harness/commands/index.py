@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, benchmark_for, command, option
+from harness.commands.arguments import BENCHMARK, benchmark_for, command, option, say
 
 
 @command(
@@ -22,5 +22,5 @@ def call(arguments: Namespace) -> int:
     benchmark = benchmark_for(arguments, *arguments.paths)
     rows = index_rows(load_rows(arguments.paths, benchmark), benchmark, beside=arguments.output.parent)
     write_index(arguments.output, rows)
-    print(f"{arguments.output}: {len(rows)} rows of {len({row.run for row in rows})} runs")
+    say(f"{arguments.output}: {len(rows)} rows of {len({row.run for row in rows})} runs")
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from harness.commands.arguments import command, overrides
+from harness.commands.arguments import command, overrides, say
 
 
 @command("write a model's hub commit and the hash of its weights into its config: lock model=acge", overrides())
@@ -12,5 +12,5 @@ def call(arguments: Namespace) -> int:
     """Write a model's identity into its config."""
     from harness.evaluate.encode.model_lock import lock_model
 
-    print(lock_model(arguments.overrides))
+    say(lock_model(arguments.overrides))
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, CONVENTION, benchmark_for, command, option
+from harness.commands.arguments import BENCHMARK, CONVENTION, benchmark_for, command, option, say
 from harness.core.errors import RequestError
 from harness.show.form import format_names, write_document
 
@@ -52,7 +52,7 @@ def call(arguments: Namespace) -> int:
     else:
         with atomic_write(arguments.output) as stream:
             stream.write(f"{text}\n".encode())
-        print(arguments.output)
+        say(str(arguments.output))
     for path in write_charts(report, arguments.charts, language=arguments.language) if arguments.charts else ():
-        print(path)
+        say(str(path))
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
-from harness.commands.arguments import QUIET, command, overrides
+from harness.commands.arguments import QUIET, command, overrides, say
 
 
 @command(
@@ -25,5 +25,5 @@ def call(arguments: Namespace) -> int:
         outcome = execute(spec, device, progress)
     show(outcome_summary(spec, outcome))
     for name, message in outcome.failed.items():
-        print(f"error: {name}: {message}", file=sys.stderr)
+        say(f"error: {name}: {message}", file=sys.stderr)
     return 1 if outcome.failed else 0

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 
+from harness.commands.arguments import say
 from harness.core.benchmarks import Benchmark, load_benchmark
 from harness.core.errors import DriftError, InputError, MachineError
 from harness.core.records import Run, read_run
@@ -56,7 +57,7 @@ def _rebuild(published: Run, rows: Sequence[Row], benchmark: Benchmark) -> bool:
     print(table([published], benchmark))
     rebuilt = leaderboard_row(published, "cmteb", benchmark)
     compared = [compare(rebuilt, row) for row in rows]
-    print("\nBeside the rows that the card prints (= equal to the last digit, else the difference):")
+    say("\nBeside the rows that the card prints (= equal to the last digit, else the difference):")
     columns = plain_columns("GPU", "Type", "Len", *(cell.key for cell in rebuilt.cells))
     lines = [
         [other.header.gpu, other.header.dtype, str(other.header.max_len), *map(str, comparison.cells)]
@@ -92,15 +93,14 @@ def _self_check(overrides: Sequence[str], benchmark: Benchmark, *, quiet: bool) 
         total += len(wrong)
         average = leaderboard_row(run, "cmteb", benchmark).cells[0].value
         verdict = "as expected" if not wrong else f"{len(wrong)} SCORES DIFFER"
-        print(
+        say(
             f"  {setting_name(run):<26} {len(run.records)}/{len(benchmark.tasks)} tasks, average {average}: "
             f"{verdict} ({time.perf_counter() - started:.0f} s)",
-            flush=True,
         )
         for deviation in wrong[:10]:
-            print(f"      {deviation}")
+            say(f"      {deviation}")
         for task, message in {**run.failed, **run.broken}.items():
-            print(f"      {task}: {message}")
+            say(f"      {task}: {message}")
         started = time.perf_counter()
     return total
 
@@ -120,13 +120,13 @@ def _real_rows(rows: Sequence[Row], overrides: Sequence[str], published: Run, *,
     problems = missing_inputs(resolve_here([*overrides, *settings[0]])[0])
     command = "make reproduce ARGS='model.path=DIR data=local data.root=DIR'"
     if label.startswith("CPU"):
-        print(f"  not run: the card's rows were made on GPUs, this device is {label}. One row is about 188 PFLOP: weeks on a CPU.")
-        print(f"  On a machine with a GPU: {command}, or without ARGS where the hub is reachable")
-        print("\n".join(f"  missing too: {problem}" for problem in problems) or "  model and data are within reach here")
+        say(f"  not run: the card's rows were made on GPUs, this device is {label}. One row is about 188 PFLOP: weeks on a CPU.")
+        say(f"  On a machine with a GPU: {command}, or without ARGS where the hub is reachable")
+        say("\n".join(f"  missing too: {problem}" for problem in problems) or "  model and data are within reach here")
         return False
     if problems:
-        print("\n".join(f"  not run: {problem}" for problem in problems))
-        print(f"  On a machine that has them: {command}")
+        say("\n".join(f"  not run: {problem}" for problem in problems))
+        say(f"  On a machine that has them: {command}")
         return False
     runs = [_run(["experiment=card", *setting, *overrides], quiet=quiet) for setting in settings]
     print(table(runs, benchmark, against=published))
@@ -141,4 +141,4 @@ def _run(overrides: Sequence[str], *, quiet: bool) -> Run:
 
 
 def _print_stage(number: int, title: str) -> None:
-    print(f"\n[{number}/3] {title}", flush=True)
+    say(f"\n[{number}/3] {title}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import command, option
+from harness.commands.arguments import command, option, say
 from harness.core.errors import RequestError
 
 
@@ -25,8 +25,8 @@ def call(arguments: Namespace) -> int:
         raise RequestError(f"no vector store at {arguments.path}: runs make one where store= says; name it with --path DIR")
     store = VectorStore(arguments.path)
     if arguments.action == "prune":
-        print(pruned_summary(store.prune(model=arguments.model, unused_days=arguments.unused_days)))
+        say(pruned_summary(store.prune(model=arguments.model, unused_days=arguments.unused_days)))
         return 0
     damaged = store.verify() if arguments.action == "verify" else []
-    print(store_summary(store.info(), damaged, verified=arguments.action == "verify"))
+    say(store_summary(store.info(), damaged, verified=arguments.action == "verify"))
     return 1 if damaged else 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import InputError, RequestError, unknown
+from harness.core.files import FOLDER_NAME
 from harness.core.resources import resource_dir
 from harness.core.tasks import TASK_TYPES, TaskSpec, known_tasks, read_facts, task_spec
 
@@ -140,6 +141,8 @@ def _benchmark(table: Mapping[str, Any], known: Mapping[str, Any], path: Path | 
         raise ValueError(f"unknown keys: {', '.join(strange)}; known: {', '.join(_KEYS)}")
     if path is not None and table["name"] != path.stem:
         raise ValueError(f"its name is {table['name']!r}: call the file {table['name']}.yaml")
+    if wrong := [str(name) for name in (table["name"], *table["tasks"]) if not FOLDER_NAME.fullmatch(str(name))]:
+        raise ValueError(f"{', '.join(map(repr, wrong))} can't be the name of a file: use letters, digits and . _ + -")
     facts = {**known["tasks"], **table.get("facts", {})}
     if wrong := [unknown("task", name, facts) for name in table["tasks"] if name not in facts]:
         raise ValueError("; ".join(wrong) + "; facts of a task of your own stand under facts:")

@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness.core.benchmarks import is_file_name, load_benchmark
 from harness.core.errors import MachineError, RequestError, unknown
+from harness.core.files import FOLDER_NAME
 from harness.core.resources import data_root, resource_dir
 from harness.core.schema import RunConfig, from_plain, schema_keys
 from harness.core.spec import GpuSpec, RunSpec
@@ -273,7 +274,7 @@ def _value_problems(config: RunSpec) -> list[str]:
     placed = model.path or model.package or model.hub
     if not placed:
         problems.append("the model has no source: give model.path=DIR, or one of model=" + "|".join(known_choices("model")))
-    if (model.name or placed) and not re.fullmatch(r"[\w][\w.+-]*", model.name):
+    if (model.name or placed) and not FOLDER_NAME.fullmatch(model.name):
         problems.append(f"model.name={model.name!r}: it names a results folder, so only letters, digits and . _ + - are possible")
     return problems
 

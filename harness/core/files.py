@@ -6,12 +6,22 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from harness.core.errors import MachineError
+
+FOLDER_NAME = re.compile(r"\w[\w.+-]*")
+"""What a name must be, in full, to become the name of a file or folder: no path, and nothing hidden."""
+
+
+def is_inside(name: str) -> bool:
+    """Whether a relative path that a file states stays in the folder of that file."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and "\0" not in name
 
 
 @contextlib.contextmanager

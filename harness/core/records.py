@@ -17,14 +17,16 @@ from msgspec import Meta
 
 from harness.core.benchmarks import DEFAULT, Benchmark, known_benchmarks, load_benchmark
 from harness.core.errors import InputError, RequestError
-from harness.core.files import write_json
+from harness.core.files import FOLDER_NAME, write_json
 from harness.core.fingerprint import DeviceInfo, Fingerprint
 from harness.core.spec import Settings
 from harness.core.tasks import TaskSpec
 from harness.core.typed import convert, plain, read_object, read_typed
+from harness.core.words import without_passwords
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
+_ROUNDING = 1e-9  # of a correlation, or of a mean of ones
 
 Metrics = Mapping[str, float | Mapping[str, float | Mapping[str, float]]]
 """Metrics as mteb 1.1.1 nests them (under the language where it does), 0 to 1."""
@@ -277,7 +279,15 @@ def made_json(made: Made) -> dict[str, Any]:
 def write_failure(folder: Path, task: str, *, kind: str, message: str, traceback: str) -> Path:
     """Write `errors/<Task>.json`; the path that was written."""
     path = folder / "errors" / f"{task}.json"
-    write_json(path, {"mteb_dataset_name": task, "error": kind, "message": message, "traceback": traceback})
+    write_json(
+        path,
+        {
+            "mteb_dataset_name": task,
+            "error": kind,
+            "message": without_passwords(message),
+            "traceback": without_passwords(traceback),
+        },
+    )
     return path
 
 
@@ -313,9 +323,19 @@ def read_record(path: Path, task: TaskSpec) -> TaskRecord:
         )
         made = convert({key: value for key, value in ours.items() if key != "schema"}, Made)
         record.main_score(task)
+        _check_range(record, task)
     except (ValueError, InputError) as error:
         raise InputError(f"{path} is no record of {task.name} ({error}): {remedy}") from error
     return replace(record, made=made)
+
+
+def _check_range(record: TaskRecord, task: TaskSpec) -> None:
+    """Raise ValueError for a metric of the benchmark that no scorer gives: they are 0 to 1, correlations -1 to 1."""
+    flat = flat_metrics(record.metrics, task)
+    for name in (metric.replace(".", "_") for metric in {task.main, *task.metrics}):
+        least = -1 if name.endswith(("spearman", "pearson")) else 0
+        if name in flat and not least - _ROUNDING <= flat[name] <= 1 + _ROUNDING:
+            raise ValueError(f"{name} is {flat[name]}, expected {least} to 1")
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -385,7 +405,7 @@ def benchmark_of(paths: Iterable[Path], named: str | None = None) -> Benchmark:
 def benchmark_word(name: str, folder: Path) -> str:
     """What `load_benchmark` takes for the benchmark that the manifest in a folder names: the file beside the records where there is one."""
     own = folder / f"{name}.yaml"
-    return str(own) if own.is_file() and name not in known_benchmarks() else name
+    return str(own) if FOLDER_NAME.fullmatch(name) and own.is_file() and name not in known_benchmarks() else name
 
 
 def find_runs(path: Path) -> list[Path]:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 
 SHORT_DTYPES = {"float16": "fp16", "bfloat16": "bf16", "float32": "fp32"}
 SHORT_IDENTITIES = {"verified": "ok", "unverified": "?", "self-reported": "self", "not C-MTEB": "no"}
+
+
+_COMMAND = re.compile(r"\A\s*::|##\[")  # GitHub's runner takes both forms, the first one at the beginning of a line only
+_FORMULA = ("=", "+", "-", "@")
+_NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+(e[+-]?[0-9]+)?")
+_CREDENTIALS = re.compile(r'://[^/\s?#"<>]*@')
 
 
 def few(names: Sequence[str], most: int = 4, between: str = ", ") -> str:
@@ -47,8 +54,25 @@ def display_width(text: str) -> int:
 
 
 def one_line(text: str) -> str:
-    """The text without line ends, and with nothing in it that a terminal would obey."""
-    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    """The text without line ends, with nothing in it that a terminal or a CI system would obey (`::error ...`), and without passwords."""
+    line = "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in without_passwords(text))
+    return _COMMAND.sub(lambda found: f"{found[0][:-1]} {found[0][-1]}", line)
+
+
+def csv_cell(text: str) -> str:
+    """The text as a cell on one line; with an apostrophe before what a spreadsheet would take for a formula and what is no number."""
+    cell = one_line(text)
+    return f"'{cell}" if cell[:1] in _FORMULA and len(cell) > 1 and not _NUMBER.fullmatch(cell) else cell
+
+
+def printable(text: str) -> str:
+    """The text with every line made fit by `one_line`; its line ends stay."""
+    return "\n".join(map(one_line, text.split("\n")))
+
+
+def without_passwords(text: str) -> str:
+    """The text with `***` in place of the user and the password of every address (`https://user:password@host`)."""
+    return _CREDENTIALS.sub("://***@", text)
 
 
 def _character_width(character: str) -> int:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -29,6 +30,7 @@ from huggingface_hub.utils.tqdm import tqdm
 
 from harness.core.errors import InputError, MachineError
 from harness.core.tasks import Repository, TaskSpec
+from harness.core.words import without_passwords
 from harness.data.layout import Part, find_parts
 from harness.data.loading import TaskFiles
 from harness.data.tables import DataFile
@@ -54,6 +56,11 @@ class HubSettings:
     cache: Path
     offline: bool
 
+    @property
+    def address(self) -> str:
+        """The endpoint as messages show it: without a user and a password."""
+        return without_passwords(self.endpoint)
+
 
 @dataclass(frozen=True)
 class HubStatus:
@@ -64,6 +71,14 @@ class HubStatus:
     detail: str
 
 
+class _PasswordFilter(logging.Filter):
+    """Takes passwords out of what the library logs: it logs the addresses that it failed at."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = without_passwords(record.getMessage()), ()
+        return True
+
+
 class _QuietBar(tqdm):
     """The library's progress bar, on a terminal only."""
 
@@ -72,8 +87,16 @@ class _QuietBar(tqdm):
         super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
 
 
+def hide_passwords() -> None:
+    """Let no password of `HF_ENDPOINT` stand in what the library writes to stderr."""
+    for handler in logging.getLogger("huggingface_hub").handlers:
+        if not any(isinstance(each, _PasswordFilter) for each in handler.filters):
+            handler.addFilter(_PasswordFilter())
+
+
 def hub_settings() -> HubSettings:
     """The hub as the environment of this moment has it."""
+    hide_passwords()
     environment = os.environ
     home = environment.get("HF_HOME")
     cache = environment.get("HF_HUB_CACHE") or (str(Path(home) / "hub") if home else constants.HF_HUB_CACHE)
@@ -257,20 +280,20 @@ def _hub_errors(repository: str, revision: str, settings: HubSettings) -> Iterat
     try:
         yield
     except RevisionNotFoundError as error:
-        raise InputError(f"the hub at {settings.endpoint} has {repository}, but no revision {revision} of it. {_ways_out()}") from error
+        raise InputError(f"the hub at {settings.address} has {repository}, but no revision {revision} of it. {_ways_out()}") from error
     except RepositoryNotFoundError as error:
         found = f"no repository {repository} (or not for you: HF_TOKEN)"
-        raise InputError(f"the hub at {settings.endpoint} has {found}. {_ways_out()}") from error
+        raise InputError(f"the hub at {settings.address} has {found}. {_ways_out()}") from error
     except (OfflineModeIsEnabled, LocalEntryNotFoundError) as error:
         if settings.offline or isinstance(error, OfflineModeIsEnabled):
             raise _offline(at, settings) from error
-        raise MachineError(f"can't get {at} from {settings.endpoint} ({_reason(error.__cause__ or error)}). {_ways_out()}") from error
+        raise MachineError(f"can't get {at} from {settings.address} ({_reason(error.__cause__ or error)}). {_ways_out()}") from error
     except EntryNotFoundError as error:
-        raise InputError(f"the hub at {settings.endpoint} has no such file in {at} ({_reason(error)}). {_ways_out()}") from error
+        raise InputError(f"the hub at {settings.address} has no such file in {at} ({_reason(error)}). {_ways_out()}") from error
     except (_HTTP_ERROR, OSError, XetDownloadError, RuntimeError) as error:
-        raise MachineError(f"can't get {at} from {settings.endpoint} ({_reason(error)}). {_ways_out()}") from error
+        raise MachineError(f"can't get {at} from {settings.address} ({_reason(error)}). {_ways_out()}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise MachineError(f"{settings.endpoint} does not answer as a hub does ({_reason(error)}). {_ways_out()}") from error
+        raise MachineError(f"{settings.address} does not answer as a hub does ({_reason(error)}). {_ways_out()}") from error
 
 
 def _offline(what: str, settings: HubSettings) -> MachineError:
@@ -288,5 +311,5 @@ def _ways_out() -> str:
 
 
 def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split()).split(" For more information")[0]
+    text = without_passwords(" ".join(str(error).split()).split(" For more information")[0])
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

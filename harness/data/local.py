@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import InputError
+from harness.core.files import is_inside
 from harness.core.tasks import TaskSpec
 from harness.core.typed import read_typed
+from harness.core.words import few
 from harness.data.layout import FORMATS, find_parts
 from harness.data.loading import TaskFiles
 from harness.data.tables import DataFile
@@ -118,7 +120,10 @@ def read_manifest(folder: Path) -> Manifest | None:
     if not path.exists():
         return None
     remedy = f"delete the folder {folder} and fetch the task again"
-    return read_typed(path, Manifest, what="mirror manifest", remedy=remedy, schema=_SCHEMA)
+    found = read_typed(path, Manifest, what="mirror manifest", remedy=remedy, schema=_SCHEMA)
+    if outside := [name for name in found.files if not is_inside(name)]:
+        raise InputError(f"{path} names files outside of its folder ({few(outside)}): {remedy}")
+    return found
 
 
 def _names(folder: Path) -> list[str]:

@@ -130,7 +130,7 @@ def _packages() -> list[Finding]:
 def _hub() -> Finding:
     status = hub_status()
     state = "ok" if status.reachable else "note"
-    return Finding(state, "hub", f"{status.settings.endpoint}: {status.detail}; cache {status.settings.cache}")
+    return Finding(state, "hub", f"{status.settings.address}: {status.detail}; cache {status.settings.cache}")
 
 
 def _inputs(overrides: Sequence[str]) -> list[Finding]:

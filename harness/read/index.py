@@ -12,6 +12,7 @@ from pathlib import Path
 from harness.core.benchmarks import Benchmark
 from harness.core.files import atomic_write
 from harness.core.records import Run
+from harness.core.words import csv_cell
 from harness.read.leaderboard import leaderboard_row
 
 
@@ -61,7 +62,7 @@ def write_index(path: Path, rows: Iterable[IndexRow]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(field.name for field in fields(IndexRow))
-    writer.writerows(["" if cell is None else cell for cell in astuple(row)] for row in rows)
+    writer.writerows([csv_cell(cell) if isinstance(cell, str) else cell for cell in astuple(row)] for row in rows)
     with atomic_write(path) as stream:
         stream.write(text.getvalue().encode())
 

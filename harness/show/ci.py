@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 from harness.core.errors import MachineError
 from harness.core.files import atomic_write
+from harness.core.words import printable
 from harness.read.drift.check import DriftReport
 from harness.show.drift import conclusion, drift_markdown, failure_line
 
@@ -63,7 +64,7 @@ def workflow_commands(environ: Mapping[str, str], report: DriftReport) -> list[s
 
 
 def _escaped(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return printable(text).replace("%", "%25").replace("\n", "%0A")
 
 
 def _printable(text: str) -> str:

@@ -11,9 +11,11 @@ from rich.text import Text
 
 from harness.core.benchmarks import Benchmark, load_benchmark
 from harness.core.costs import Cost
+from harness.core.files import FOLDER_NAME
 from harness.core.records import MANIFEST, Run, benchmark_of, read_run
 from harness.core.resources import resource_dir
 from harness.core.spec import RunSpec
+from harness.core.words import printable
 from harness.data.mirror import FetchResult
 from harness.evaluate.encode.store import Pruned, SettingInfo
 from harness.evaluate.runner import Outcome
@@ -28,7 +30,7 @@ def show(text: str, console: Console | None = None) -> None:
 
     `NO_COLOR` leaves the bold type.
     """
-    console = console or Console(highlight=False)
+    console, text = console or Console(highlight=False), printable(text)
     if not console.is_terminal:
         print(text, file=console.file)
         return
@@ -101,7 +103,7 @@ def pruned_summary(pruned: Pruned) -> str:
 def published_run(model: str, benchmark: Benchmark) -> Run | None:
     """What the model's authors published, where `results/published/` has it."""
     folder = resource_dir("results/published") / model
-    return read_run(folder, benchmark) if (folder / MANIFEST).is_file() else None
+    return read_run(folder, benchmark) if FOLDER_NAME.fullmatch(model) and (folder / MANIFEST).is_file() else None
 
 
 def fetch_line(result: FetchResult) -> str:

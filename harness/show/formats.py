@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from harness.core.words import one_line
+from harness.core.words import csv_cell, one_line
 from harness.show.form import Block, Column, Document, Grid, Heading, Sentences
 
 _MARKS = {"plain": "", "verbatim": "", "list": "* ", "notes": "- "}
@@ -52,16 +52,17 @@ def render_csv(document: Document) -> str:
 
 
 def render_json(document: Document) -> str:
-    """All values, unrounded."""
-    return json.dumps(document.data(), indent=2, ensure_ascii=False, allow_nan=False)
+    """All values, unrounded; what a terminal or a CI system would obey is written as JSON's escapes."""
+    text = json.dumps(document.data(), indent=2, ensure_ascii=False, allow_nan=False).replace("##[", "##\\u005b")
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def csv_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> str:
-    """The table as RFC 4180 has it, but a row is one line; plain newlines, none at the end."""
+    """The table as RFC 4180 has it, but a row is one line; plain newlines, none at the end. No cell is a formula to a spreadsheet."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow([column.title for column in columns])
-    writer.writerows([one_line(cell) for cell in row] for row in rows)
+    writer.writerows(map(csv_cell, row) for row in rows)
     return stream.getvalue().removesuffix("\n")
 
 
@@ -74,16 +75,16 @@ def render_html(document: Document) -> str:
 def _html(block: Block) -> str:
     match block:
         case Heading(text):
-            return f"<h2>{escape(text)}</h2>"
+            return f"<h2>{escape(one_line(text))}</h2>"
         case Sentences(lines, "plain" | "verbatim"):
-            return "\n".join(f"<p>{escape(line)}</p>" for line in lines)
+            return "\n".join(f"<p>{escape(one_line(line))}</p>" for line in lines)
         case Sentences(lines, style):
             kind = "ol" if style == "numbered" else "ul"
-            return f"<{kind}>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + f"</{kind}>"
+            return f"<{kind}>" + "".join(f"<li>{escape(one_line(line))}</li>" for line in lines) + f"</{kind}>"
         case Grid(columns, rows):
             table = [_html_row("th", (column.title for column in columns)), *(_html_row("td", row) for row in rows)]
             return "<table>\n" + "\n".join(table) + "\n</table>"
 
 
 def _html_row(tag: str, cells: Iterable[str]) -> str:
-    return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+    return "<tr>" + "".join(f"<{tag}>{escape(one_line(cell))}</{tag}>" for cell in cells) + "</tr>"

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.core.tasks import TaskSpec
-from harness.core.words import duration
+from harness.core.words import duration, one_line
 from harness.evaluate.encode.encoder import EncodingStep
 from harness.evaluate.progress import Estimate, Silent, WindowPart
 
@@ -77,7 +77,7 @@ class Live:
         self._estimate.drop(task.name)
         self._finished += 1
         self._failed += score is None
-        text = f"{100 * score:7.2f}" if score is not None else f" failed: {error}"
+        text = f"{100 * score:7.2f}" if score is not None else one_line(f" failed: {error}")
         line = Text(f"{task.name:<30} {text}", style="" if score is not None else "red")
         self._console.print(line, highlight=False, soft_wrap=True)
 
@@ -135,7 +135,7 @@ def show_progress(*, quiet: bool, title: str | None = None) -> Iterator[Silent |
         yield Silent()
         return
     if title:
-        console.print(Text(title, style="bold"), soft_wrap=True)
+        console.print(Text(one_line(title), style="bold"), soft_wrap=True)
     with Live(console) as live:
         yield live
 
@@ -148,4 +148,4 @@ def show_step(*, quiet: bool) -> Iterator[Callable[[str], None]]:
         yield lambda _: None
         return
     with console.status("looking around") as status:
-        yield lambda step: status.update(Text(step))
+        yield lambda step: status.update(Text(one_line(step)))

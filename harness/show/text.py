@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from harness.core.tasks import SHORT_TYPES
-from harness.core.words import SHORT_DTYPES, SHORT_IDENTITIES, display_width, one_line
+from harness.core.words import SHORT_DTYPES, SHORT_IDENTITIES, display_width, one_line, printable
 from harness.show.form import Block, Column, Document, Grid, Heading, Sentences, Style, is_empty
 
 TERMINAL_WIDTH = 100
@@ -18,7 +18,7 @@ def render_text(document: Document) -> str:
     for block in document.blocks():
         if block.width != "wide" and not is_empty(block):
             text += ("" if not text else "\n" if block.tight else "\n\n") + _block(block)
-    return text
+    return printable(text)  # a wrapped line may begin with what was harmless within one
 
 
 def _block(block: Block) -> str:

@@ -15,6 +15,7 @@ from typing import Literal
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.files import sha256_file
 from harness.core.spec import ModelSpec
+from harness.core.words import without_passwords
 
 _HUB_FILES = ("*.json", "*.txt", "*.safetensors", "*.model")
 _HUB_PICKLES = ("pytorch_model*.bin", "*/pytorch_model.bin")
@@ -164,6 +165,9 @@ def _hub_model(model: ModelSpec, repository: str, *, download: bool = True) -> L
     from huggingface_hub import errors, snapshot_download
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of httpx; a proxy's errors are no other kind
 
+    from harness.data.hub import hide_passwords
+
+    hide_passwords()
     patterns = [*_HUB_FILES, *(_HUB_PICKLES if model.allow_pickle else ()), *(("*.py",) if model.trust_remote_code else ())]
     at = f"{repository}@{model.revision}" if model.revision else repository
     try:
@@ -182,8 +186,9 @@ def _hub_model(model: ModelSpec, repository: str, *, download: bool = True) -> L
         if not download:
             raise MachineError(f"model {at} is not in the hub's cache on this machine, nor is model.path=DIR given") from error
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
+        reason = f"{type(error).__name__}: {without_passwords(str(error))}"
         raise MachineError(
-            f"model {at}: the hub can't be reached{offline} and its cache does not hold it ({type(error).__name__}: {error}). "
+            f"model {at}: the hub can't be reached{offline} and its cache does not hold it ({reason}). "
             "Set model.path=DIR to a copy of the folder, or HF_ENDPOINT to a mirror, or fetch it once on a machine with network "
             f"(`hf download {repository}`) and copy HF_HOME."
         ) from error

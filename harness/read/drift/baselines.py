@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -20,16 +19,15 @@ from pathlib import Path
 from harness.core.benchmarks import Benchmark
 from harness.core.calibration import CALIBRATION, Calibration, points, read_calibration
 from harness.core.errors import InputError, MachineError, RequestError
-from harness.core.files import atomic_write, usual_mode
+from harness.core.files import FOLDER_NAME, atomic_write, usual_mode
 from harness.core.records import MANIFEST, Run, benchmark_of, find_runs, read_run
 from harness.core.tasks import TaskSpec
 from harness.core.typed import convert, parse
+from harness.core.words import few
 from harness.read.drift.check import DriftReport, check_runs, foreign_records
 
 LOG = "log.jsonl"
 """A line per promotion, appended to: `LogEntry` as JSON."""
-
-_NAME = re.compile(r"\w[\w.+-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,23 +84,26 @@ def accept_baseline(
     `name`: that of the run's folder by default. `tasks`: what the baseline is to cover, by default the whole benchmark.
 
     Raises:
-        RequestError: `why` is empty, `name` is none, the run is not one of this harness or is that very baseline, or its calibration is
-            another run's.
+        RequestError: `why` is empty, the name or the model's is no folder's, the run is not one of this harness or is that very
+            baseline, what has the baseline's name is none, or its calibration is another run's.
         InputError: a task is missing, failed or damaged, or the calibration is damaged.
         MachineError: the folder can't be written; whatever was there still is.
     """
     name = name or run.path.resolve().name
     if not why.strip():
         raise RequestError('a baseline needs its reason: --why "torch 2.14, reviewed: all within noise"')
-    if not _NAME.fullmatch(name):
-        raise RequestError(f"--name {name!r}: it names a folder, so only letters, digits and . _ + - are possible")
+    model = str(run.header.model)
+    for what, given in ((f"the model {model!r} of {run.path / MANIFEST}", model), (f"--name {name!r}", name)):
+        if not FOLDER_NAME.fullmatch(given):
+            raise RequestError(f"{what}: it names a folder, so only letters, digits and . _ + - are possible")
     covered = _complete(run, benchmark.select(tasks))
     calibration = run.path / CALIBRATION
     if calibration.is_file():
         read_calibration(calibration, benchmark).check_belongs(run, benchmark)
-    target = to / str(run.header.model) / name
+    target = to / model / name
     if target.resolve() == run.path.resolve():
         raise RequestError(f"{run.path} is that baseline already: name a run outside of {to}")
+    _check_replaceable(target, to)
     before = read_run(target, benchmark) if (target / MANIFEST).is_file() else None
     changes = None
     if before is not None and before.records:
@@ -111,7 +112,7 @@ def accept_baseline(
     entry = LogEntry(
         date=when.isoformat(timespec="seconds"),
         who=who,
-        baseline=f"{run.header.model}/{name}",
+        baseline=f"{model}/{name}",
         why=why.strip(),
         run=run.manifest.run or "",
         tasks=len(covered),
@@ -182,6 +183,18 @@ def _complete(run: Run, tasks: Sequence[TaskSpec]) -> tuple[TaskSpec, ...]:
             "Run these tasks, or say which ones the baseline is to cover: --tasks TASK,TASK"
         )
     return tuple(tasks)
+
+
+def _check_replaceable(target: Path, to: Path) -> None:
+    """Nothing that no promotion wrote may be deleted, and nothing written where a link leads to."""
+    if not target.parent.resolve().is_relative_to(to.resolve()):
+        raise RequestError(f"{target.parent} is a link to {target.parent.resolve()}, outside of {to}: name another folder with --to DIR")
+    if not target.exists() and not target.is_symlink():
+        return
+    others = [path.name for path in target.iterdir() if path.suffix not in (".json", ".yaml")] if target.is_dir() else []
+    if target.is_symlink() or not (target / MANIFEST).is_file() or others:
+        found = f"it holds {few(sorted(others))}" if others else f"a folder with a {MANIFEST} was expected"
+        raise RequestError(f"{target} is there and is no baseline ({found}): move it away, or give another --name")
 
 
 def _own_calibration(run: Run, benchmark: Benchmark) -> Calibration | None:
