@@ -127,13 +127,13 @@ def adapted(command: str, place: Place) -> list[str]:
         words += ["--draws", "3", "--tasks", "AFQMC"]
     if name == "baseline" and "accept" in words:  # of all tasks of the benchmark, where they are not named
         words = [*words[: words.index("--tasks") if "--tasks" in words else None], "--tasks", "AFQMC,JDReview"]
-    return [name, *_overrides(words)] if name in ("run", "sweep", "plan", "reproduce", "doctor") else words
+    return [name, *_overrides(words)] if name in ("run", "sweep", "encode", "plan", "reproduce", "doctor") else words
 
 
 def _overrides(words: list[str]) -> list[str]:
     options = [word for word in words[1:] if word.startswith("--")]
     pairs = dict(word.split("=", 1) for word in words[1:] if "=" in word and not word.startswith("--"))
-    if words[0] in ("run", "sweep") or pairs:
+    if words[0] in ("run", "sweep", "encode") or pairs:
         local = pairs.get("data") == "local"
         pairs |= {"tasks": "[AFQMC]"} if "benchmark" not in pairs else {}
         pairs |= {"gpu.mismatch": "warn", "data": "local" if local else "sample"}

@@ -11,7 +11,7 @@ from harness.commands.arguments import say
 from harness.core.errors import HarnessError
 
 COMMANDS = (
-    *("run", "sweep", "calibrate", "plan", "fetch", "store", "lock", "doctor", "reproduce"),
+    *("run", "sweep", "encode", "calibrate", "plan", "fetch", "store", "lock", "doctor", "reproduce"),
     *("tasks", "table", "claims", "check", "baseline", "report", "explain", "export", "index"),
 )
 """The modules of the commands, in the order of `--help`."""

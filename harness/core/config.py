@@ -27,6 +27,7 @@ from harness.core.errors import MachineError, RequestError, unknown
 from harness.core.files import FOLDER_NAME
 from harness.core.resources import data_root, resource_dir
 from harness.core.schema import RunConfig, from_plain, schema_keys
+from harness.core.shard import Shard
 from harness.core.spec import GpuSpec, RunSpec
 
 GROUPS = ("model", "gpu", "data", "row", "experiment")
@@ -270,6 +271,11 @@ def _value_problems(config: RunSpec) -> list[str]:
         problems.append(f"gpu.batch_tokens={config.gpu.encoding.batch_tokens}: give a positive number of tokens")
     if config.workers is not None and config.workers < 0:
         problems.append(f"workers={config.workers}: give a number of processes, 0 to score in this one, or null for what suits the device")
+    if config.shard:
+        try:
+            Shard.parse(config.shard)
+        except RequestError as error:
+            problems.append(str(error))
     model = config.model
     placed = model.path or model.package or model.hub
     if not placed:

@@ -164,7 +164,8 @@ class RunSpec(Settings):
     """One run, resolved: nothing in it is looked up again. `tasks` are names in the benchmark's order.
 
     `store`: where vectors are kept for other runs; `workers`: processes that score beside the encoding, None for what suits the device;
-    `canary`: whether the model is checked before its first text. None of these can change a score.
+    `canary`: whether the model is checked before its first text; `shard`: the part of the texts that `encode` encodes, as `3/16`. None of
+    these can change a score.
     """
 
     tasks: tuple[str, ...]
@@ -173,6 +174,7 @@ class RunSpec(Settings):
     results_dir: Path
     overwrite: bool = False
     canary: bool = True
+    shard: str | None = None
 
     @property
     def settings(self) -> Settings:

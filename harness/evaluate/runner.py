@@ -72,6 +72,8 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
         InputError, MachineError: the model can't be loaded, or the folder can't be written. A task's own errors become its record.
         CanaryError: the model does not encode as it should.
     """
+    if spec.shard:
+        raise RequestError(f"shard={spec.shard}: a run needs all texts; `python -m harness encode` puts a part into the store")
     benchmark = load_benchmark(spec.benchmark)
     selected = benchmark.select(spec.tasks)
     agenda = Agenda(spec, selected, weights=lambda: ENCODERS.get(spec.model.kind).weights_digest(spec.model))

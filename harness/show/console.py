@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.core.benchmarks import Benchmark, load_benchmark
-from harness.core.costs import Cost
+from harness.core.costs import Cost, Counters
 from harness.core.files import FOLDER_NAME
 from harness.core.records import MANIFEST, Run, benchmark_of, read_run
 from harness.core.resources import resource_dir
@@ -18,6 +18,7 @@ from harness.core.spec import RunSpec
 from harness.core.words import printable
 from harness.data.mirror import FetchResult
 from harness.evaluate.encode.store import Pruned, SettingInfo
+from harness.evaluate.parts import EncodedPart
 from harness.evaluate.runner import Outcome
 from harness.evaluate.sweep import Job
 from harness.show.leaderboard import table
@@ -54,15 +55,24 @@ def outcome_summary(spec: RunSpec, outcome: Outcome) -> str:
     return "\n".join([*lines, "", *([cost_line(outcome.cost)] if outcome.computed else []), f"{counts}; records in {outcome.folder}"])
 
 
+def part_summary(part: EncodedPart) -> str:
+    """What encoding a part of a run has cost, and where its vectors are."""
+    tasks = f"{len(part.tasks)} tasks, {len(part.failed)} failed" if part.tasks or part.failed else "every task has its record"
+    return f"{encoding_line(part.cost)}\npart {part.shard} of the texts of {tasks}; vectors in {part.store}"
+
+
 def cost_line(cost: Cost) -> str:
     """The counters of a run in a sentence."""
-    encoding = cost.encoding
+    return f"{encoding_line(cost.encoding)}, {cost.scoring_seconds:.1f} s scoring, {cost.waiting_seconds:.1f} s of them waited for"
+
+
+def encoding_line(encoding: Counters) -> str:
+    """What encoding has cost."""
     share = f", {encoding.tokens / encoding.real_tokens:.3f} tokens through the model per distinct real one" if encoding.real_tokens else ""
     return (
         f"{encoding.texts:,} texts, {encoding.distinct:,} distinct, {encoding.found:,} found in the store, "
         f"{encoding.forwards:,} forward passes{share}; "
-        f"{encoding.tokenize_seconds:.1f} s tokenising, {encoding.encode_seconds:.1f} s encoding, "
-        f"{cost.scoring_seconds:.1f} s scoring, {cost.waiting_seconds:.1f} s of them waited for"
+        f"{encoding.tokenize_seconds:.1f} s tokenising, {encoding.encode_seconds:.1f} s encoding"
     )
 
 

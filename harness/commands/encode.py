@@ -1,0 +1,29 @@
+"""The command `encode`."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+
+from harness.commands.arguments import QUIET, command, overrides
+
+
+@command(
+    "put a part of a run's vectors into the store, for a run that follows: encode shard=3/16 gpu=a100 dtype=fp16",
+    overrides(help="what `run` takes, and shard=I/N"),
+    QUIET,
+)
+def call(arguments: Namespace) -> int:
+    """Encode without scoring."""
+    from harness.evaluate.here import resolve_here
+    from harness.evaluate.parts import encode_part
+    from harness.show.console import part_summary, show
+    from harness.show.live import show_progress
+
+    spec, device = resolve_here(arguments.overrides)
+    with show_progress(quiet=arguments.quiet) as progress:
+        part = encode_part(spec, device, progress)
+    show(part_summary(part))
+    for name, message in part.failed.items():
+        print(f"error: {name}: {message}", file=sys.stderr)
+    return 1 if part.failed else 0
