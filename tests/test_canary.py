@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import json
 import subprocess
@@ -17,6 +18,7 @@ import torch
 from runs import BENCHMARK, ROOT
 from safetensors.torch import load_file, save_file
 from tiny_models import build_model
+from tokenizers import normalizers
 from torch import nn
 
 from harness.commands import main
@@ -24,11 +26,14 @@ from harness.core.config import compose_config, resolve_run
 from harness.core.errors import CanaryError, RequestError
 from harness.core.records import read_run
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec, RunSpec
-from harness.evaluate.encode import canary, kinds
+from harness.evaluate.encode import kinds, reference
+from harness.evaluate.encode import model as loading
 from harness.evaluate.encode.canary import BANDS, Canary, canary_texts, run_canary
 from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.model import LoadedModel
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.encode.store import StoredVectors, VectorStore
+from harness.evaluate.encode.tokens import TextTokenizer
 from harness.evaluate.progress import Silent
 from harness.evaluate.runner import execute
 from harness.show.leaderboard import table
@@ -239,14 +244,14 @@ def test_no_stored_vector_is_read_and_none_is_kept(tiny: ModelSpec, tmp_path: Pa
 def test_the_fp32_copy_is_gone_when_the_run_begins(tiny: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     copies = []
 
-    def load_chain(*arguments: object) -> object:
-        chain = original(*arguments)  # type: ignore[arg-type]
+    def loaded(*arguments: Any, **options: Any) -> object:
+        chain = original(*arguments, **options)
         copies.append(weakref.ref(chain))
         copies.extend(weakref.ref(parameter) for parameter in chain.parameters())
         return chain
 
-    original = canary.load_chain
-    monkeypatch.setattr(canary, "load_chain", load_chain)
+    original = reference.SentenceTransformer
+    monkeypatch.setattr(reference, "SentenceTransformer", loaded)
     encoder = load(tiny, "fp16")
     gc.disable()  # nothing may be left for a later collection
     try:
@@ -255,6 +260,81 @@ def test_the_fp32_copy_is_gone_when_the_run_begins(tiny: ModelSpec, monkeypatch:
         assert [copy() for copy in copies if copy() is not None] == []
     finally:
         gc.enable()
+
+
+def test_the_second_chain_imports_nothing_of_the_package() -> None:
+    tree = ast.parse(Path(reference.__file__).read_text(encoding="utf-8"))
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module or "." for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert "sentence_transformers" in imported
+    assert [name for name in imported if name.startswith(("harness", "."))] == []
+
+
+def _rounded(chain: Any) -> Any:
+    return chain.half().float()
+
+
+def _shifted(chain: Any) -> Any:
+    table = chain[0].model.embeddings.position_embeddings.weight
+    table.data.copy_(table.data.roll(-1, dims=0))
+    return chain
+
+
+@pytest.mark.parametrize("fault", [_rounded, _shifted])
+def test_a_broken_loader_stops_the_run(tiny: ModelSpec, monkeypatch: pytest.MonkeyPatch, fault: Callable[[Any], Any]) -> None:
+    whole = loading.load_chain
+    for module in [module for name, module in sys.modules.items() if name.startswith("harness.")]:  # wherever it is called from
+        if getattr(module, "load_chain", None) is whole:
+            monkeypatch.setattr(module, "load_chain", lambda *arguments: fault(whole(*arguments)))
+    assert "distance to fp32" in refused(load(tiny))
+
+
+@pytest.mark.parametrize("max_len", [256, 512, 1024])
+def test_the_texts_reach_every_shape_class_padded_and_both_sides_of_max_len(max_len: int) -> None:
+    encoder = load_encoder(SAMPLE, dtype="fp32", max_len=max_len, encoding=ENCODING, device=CPU)
+    counts = encoder.tokenizer.tokenize(canary_texts()).counts.tolist()
+    padded = {(count - 1).bit_length() for count in counts if encoder.ladder.shape(count).length > count}
+    assert padded == set(range(6, (max_len - 1).bit_length() + 1))  # 33 to 64 tokens, 65 to 128, ...: shorter texts are never padded
+    whole = TextTokenizer(encoder.model.tokenizer, 4096).tokenize(canary_texts()).counts.tolist()
+    assert {max_len, max_len + 1} <= set(whole)
+
+
+class _Changed(TextTokenizer):
+    """A tokenizer of which something was changed: a direction of cutting, or a normaliser."""
+
+    def __init__(self, tokenizer: Any, max_len: int, change: Callable[[Any, int], None]) -> None:
+        super().__init__(tokenizer, max_len)
+        change(self._backend, max_len)
+
+
+def _keep(**options: bool) -> Callable[[Any, int], None]:
+    def change(backend: Any, _max_len: int) -> None:
+        backend.normalizer = normalizers.BertNormalizer(**options)
+
+    return change
+
+
+TOKEN_FAULTS: dict[str, Callable[[Any, int], None]] = {
+    "cut from the left": lambda backend, max_len: backend.enable_truncation(max_len, direction="left"),
+    "one token short": lambda backend, max_len: backend.enable_truncation(max_len - 1),
+    "capitals kept": _keep(lowercase=False, strip_accents=True),
+    "accents kept": _keep(lowercase=True, strip_accents=False),
+    "Chinese characters joined": _keep(lowercase=True, handle_chinese_chars=False),
+}
+
+
+@pytest.mark.parametrize("fault", TOKEN_FAULTS)
+def test_a_tokenizer_that_makes_other_tokens_stops_the_run(tiny: ModelSpec, fault: str) -> None:
+    encoder = load(tiny)
+    encoder.tokenizer = _Changed(encoder.model.tokenizer, encoder.max_len, TOKEN_FAULTS[fault])
+    assert "distance to fp32" in refused(encoder)
+
+
+def test_an_ignored_mask_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    masked = LoadedModel.token_embeddings
+    monkeypatch.setattr(LoadedModel, "token_embeddings", lambda model, ids, mask: masked(model, ids, None))
+    encoder = load_encoder(SAMPLE, dtype="fp32", max_len=128, encoding=ENCODING, device=CPU)
+    assert "distance to fp32" in refused(encoder)
 
 
 def spec_of(tmp_path: Path, *overrides: str) -> RunSpec:

@@ -8,7 +8,6 @@ and not independent noise in every number, most of which would point where no ve
 
 from __future__ import annotations
 
-import gc
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,16 +15,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from harness.core.errors import InputError, MachineError
-from harness.core.spec import Dtype, EncodingSpec
-from harness.evaluate.encode.canary import BANDS
+from harness.core.errors import InputError
+from harness.core.spec import EncodingSpec
+from harness.evaluate.encode.canary import BANDS, second_vectors
 from harness.evaluate.encode.canonical import CanonicalEncoder
-from harness.evaluate.encode.model import load_chain
 
 TEXTS = 256
 """Texts of the run whose rounding is measured."""
 
-_BATCH = 8  # texts in double precision at once
 _ROWS = 8192  # vectors jittered at once
 
 
@@ -54,11 +51,15 @@ def measure_scale(encoder: CanonicalEncoder, texts: Sequence[str]) -> tuple[Roun
         MachineError: the device has not the memory for a copy of the weights in double precision.
     """
     own = _unit(encoder.encode(texts))
-    exact = _unit(_double_vectors(encoder, texts, encoder.model.dtype))
+    exact = _unit(second_vectors(encoder, texts, weights=encoder.model.dtype, arithmetic=torch.float64))
     errors = own.vectors - exact.vectors * (exact.lengths / own.lengths)
     rounding = _rms(errors)
     _refuse_fault(encoder, errors)
-    stored = rounding if encoder.model.dtype == "fp32" else _rms(own.vectors - _unit(_double_vectors(encoder, texts, "fp32")).vectors)
+    stored = (
+        rounding
+        if encoder.model.dtype == "fp32"
+        else _rms(own.vectors - _unit(second_vectors(encoder, texts, weights="fp32", arithmetic=torch.float64)).vectors)
+    )
     kernels, forwards = {}, 0
     for name, setting in _other_shapes(encoder.ladder.spec).items():
         other = CanonicalEncoder(encoder.model, max_len=encoder.max_len, encoding=setting, device=encoder.device)
@@ -111,27 +112,6 @@ def _unit(raw: torch.Tensor) -> _Unit:
 
 def _rms(errors: torch.Tensor) -> float:
     return float(errors.square().sum(dim=1).mean().sqrt())
-
-
-def _double_vectors(encoder: CanonicalEncoder, texts: Sequence[str], weights: Dtype) -> torch.Tensor:
-    """The vectors [n, dim] that sentence-transformers computes in float64 with the weights rounded to a dtype; nothing stays in memory."""
-    chain = load_chain(encoder.model.located, encoder.model.spec, weights).double().eval()
-    chain.max_seq_length = encoder.max_len
-    try:
-        vectors: torch.Tensor = chain.to(encoder.device).encode(
-            list(texts), batch_size=_BATCH, convert_to_tensor=True, show_progress_bar=False, normalize_embeddings=False
-        )
-        return vectors.double().cpu()
-    except torch.OutOfMemoryError as error:
-        raise MachineError(
-            f"{encoder.device} has not the memory for {encoder.model.spec.name} in float64 beside the model: free some, or "
-            "leave rounding out with --parts seeds,sampling"
-        ) from error
-    finally:
-        del chain
-        gc.collect()
-        if encoder.device.type == "cuda":
-            torch.cuda.empty_cache()
 
 
 def _other_shapes(spec: EncodingSpec) -> dict[str, EncodingSpec]:

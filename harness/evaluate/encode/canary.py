@@ -2,12 +2,12 @@
 
 256 fixed texts (`harness/sample/canary.json`) are encoded twice, in two orders and beside other neighbours, and once more by
 sentence-transformers itself from the same files in fp32. So what is compared is the chain as a whole, from text to vector, with a second
-one that shares none of its code: tokens, pooling, every module, the arithmetic of the dtype. No stored vector is read and none is kept.
+one that shares none of its code (`reference`): loading, tokens, pooling, every module, the arithmetic of the dtype. No stored vector is
+read and none is kept.
 """
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import time
@@ -24,13 +24,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.core.errors import CanaryError, EncodingError, InputError, MachineError
 from harness.core.resources import SAMPLE_DIR
-from harness.core.spec import Dtype, ModelSpec
+from harness.core.spec import Dtype
 from harness.evaluate.encode.batches import run_batch
 from harness.evaluate.encode.canonical import CanonicalEncoder
 from harness.evaluate.encode.device import TORCH_DTYPE
-from harness.evaluate.encode.locate import LocatedModel
-from harness.evaluate.encode.model import load_chain
-from harness.evaluate.score.threads import one_thread
+from harness.evaluate.encode.reference import reference_vectors
 
 TEXTS = SAMPLE_DIR / "canary.json"
 
@@ -49,7 +47,6 @@ WORST = 5.0
 CONSTANT = 0.99
 """Median cosine of different texts from which on a model tells nothing apart: bf16 resolves cosines to 4e-3. Random BERTs come to 0.94."""
 
-_REFERENCE_BATCH = 8  # texts: sentence-transformers pads to the longest of a batch
 _WATCHED = 16  # texts whose attention is watched
 
 
@@ -113,7 +110,7 @@ def run_canary(encoder: CanonicalEncoder) -> Canary:
             [f"vectors: {empty} of {len(texts)} have no direction once normalised in {model.dtype} (length 0, or beyond its range)"]
         )
     differing = int((vectors.view(torch.uint8) != again.view(torch.uint8)).any(dim=1).sum())
-    expected = _fp32_vectors(model.located, model.spec, encoder.fingerprint.max_len, texts, encoder.device)
+    expected = second_vectors(encoder, texts, weights="fp32", arithmetic=torch.float32)
     if expected.shape != vectors.shape:
         raise _stopped([f"dimension: {vectors.shape[1]} here, {expected.shape[1]} by sentence-transformers, from the same folder"])
     units = functional.normalize(vectors.double(), dim=1)
@@ -184,32 +181,37 @@ def _wrong_numbers(encoder: CanonicalEncoder) -> list[str]:
 
 
 def _encode_shuffled(encoder: CanonicalEncoder, texts: Sequence[str]) -> torch.Tensor:
-    """The vectors of the texts in their order, encoded in another one and in two calls, so that no text has the neighbours it had."""
-    order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(0)).tolist()
-    halves = [order[: len(order) // 2], order[len(order) // 2 :]]
-    vectors = torch.cat([encoder.encode([texts[index] for index in half]) for half in halves])
-    return vectors[torch.tensor(order).argsort()]
+    """The vectors of the texts in their order, encoded in another one, so that texts have other neighbours and places in a batch."""
+    order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(0))
+    return encoder.encode([texts[index] for index in order.tolist()])[order.argsort()]
 
 
-def _fp32_vectors(located: LocatedModel, spec: ModelSpec, max_len: int, texts: Sequence[str], device: torch.device) -> torch.Tensor:
-    """The vectors [n, dim] that sentence-transformers makes of the folder in fp32, on the CPU; nothing of it stays in memory."""
-    chain = load_chain(located, spec, "fp32").eval()
-    chain.max_seq_length = max_len
+def second_vectors(encoder: CanonicalEncoder, texts: Sequence[str], *, weights: Dtype, arithmetic: torch.dtype) -> torch.Tensor:
+    """The raw vectors [n, dim] that sentence-transformers makes of the encoder's folder, its weights rounded to a dtype first.
+
+    Raises:
+        InputError: the folder does not load any more.
+        MachineError: the device has not the memory for a second copy of the weights.
+    """
+    spec, folder = encoder.model.spec, encoder.model.located.folder
     try:
-        with one_thread():  # products so small only wait for further ones, on busy cores ten times as long as they compute
-            vectors: torch.Tensor = chain.to(device).encode(
-                list(texts), batch_size=_REFERENCE_BATCH, convert_to_tensor=True, show_progress_bar=False, normalize_embeddings=False
-            )
-        return vectors.float().cpu()
+        return reference_vectors(
+            folder,
+            texts,
+            max_len=encoder.max_len,
+            weights=TORCH_DTYPE[weights],
+            arithmetic=arithmetic,
+            device=encoder.device,
+            allow_pickle=spec.allow_pickle,
+            trust_remote_code=spec.trust_remote_code,
+        )
     except torch.OutOfMemoryError as error:
         raise MachineError(
-            f"{device} has not the memory for the canary's fp32 copy of {spec.name} beside the model: free some, or add canary=off"
+            f"{encoder.device} has not the memory for a second copy of {spec.name} in {arithmetic} beside the model: free some, or leave "
+            "this check out (run: canary=off; calibrate: --parts seeds,sampling)"
         ) from error
-    finally:
-        del chain
-        gc.collect()
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, AttributeError) as error:
+        raise InputError(f"model folder {folder} does not load in sentence-transformers ({type(error).__name__}: {error})") from error
 
 
 class _Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own base class
