@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,12 @@ import yaml
 from harness.core.benchmarks import DEFAULT, Benchmark
 from harness.core.errors import InputError
 from harness.core.files import write_json
-from harness.core.records import RowHeader
+from harness.core.records import OtherDefinition, RowHeader
 from harness.core.tasks import TASK_TYPES, TaskSpec
 from harness.core.typed import convert, parse
+from harness.core.words import few, named
+from harness.read.entries import NEAR, Match, TaskClaims, entry_label, match_entry, task_claims, usable_score
+from harness.read.headings import Headings, average_columns
 from harness.read.markdown import Table, markdown_tables
 
 ROWS = "rows.json"
@@ -24,15 +27,16 @@ HEADER_TITLES = ("Model Name", "GPU", "tensor-type", "Model Size (GB)", "Dimensi
 
 # What other cards call the same columns, in lower case.
 _HEADER_WORDS = {
-    "model": ("model name", "model"),
-    "gpu": ("gpu", "device"),
+    "model": ("model name", "model", "models", "模型", "模型名称", "模型名"),
+    "gpu": ("gpu", "device", "显卡"),
     "dtype": ("tensor-type", "dtype", "precision", "data type"),
     "size_gb": ("model size (gb)",),
-    "dim": ("dimension", "dimensions", "dim", "embedding dimension", "embedding dimensions"),
-    "max_len": ("sequence length", "max length", "max_len", "max sequence length", "max tokens"),
+    "dim": ("dimension", "dimensions", "dim", "embedding dimension", "embedding dimensions", "维度", "向量维度"),
+    "max_len": ("sequence length", "max length", "max_len", "max sequence length", "max tokens", "序列长度", "最大长度", "长度"),
 }
 
-_FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*\r?$", re.DOTALL | re.MULTILINE)
+_FRONT_MATTER = re.compile(r"\A\ufeff?(?:[ \t]*\r?\n)*---[ \t]*\r?\n(.*?)^---[ \t]*\r?$", re.DOTALL | re.MULTILINE)
+_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _DECIMAL = r"[0-9]{1,9}(\.[0-9]+)?"
 _WHOLE = ("Dimension", "Sequence Length")
 _NUMBERS = {"Model Size (GB)": _DECIMAL, **dict.fromkeys(_WHOLE, "[0-9]{1,9}")}
@@ -53,11 +57,18 @@ class Claim:
 
 @dataclass(frozen=True)
 class CardClaims:
-    """What a front matter says of a benchmark. `foreign`: its entries that are no task (or not the split) of that benchmark."""
+    """What a front matter says of a benchmark. `foreign`: its entries that are no task (or not the split) of that benchmark.
+
+    `broken`: tasks that it claims without a usable main metric, and why; `other_definitions`: those of them that have another metric in
+    its place. `notes`: what else was passed over, or read as what it was not called.
+    """
 
     model: str
     claims: tuple[Claim, ...]
     foreign: tuple[str, ...]
+    broken: Mapping[str, str] = field(default_factory=dict)
+    other_definitions: Mapping[str, OtherDefinition] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,10 @@ class PrintedRow:
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """A table of averages as far as it can be read. `lines`: where each row stands in the card; `refused`: why others don't parse."""
+    """The averages that a card prints, as far as they can be read. `lines`: where each row stands in the card.
+
+    `refused`: the rows and tables that look like averages and can't be read, and why.
+    """
 
     rows: tuple[PrintedRow, ...]
     lines: tuple[int, ...]
@@ -102,48 +116,53 @@ def card_claims(text: str, benchmark: Benchmark) -> CardClaims:
     """The claims of a card's front matter (`model-index`), in the benchmark's order.
 
     An entry belongs to a task when repository and split are the task's and so is the config or the name. The copy that mteb 2 reads
-    instead of a repository stands for it, unless the card has the task from the repository itself, too.
+    instead of a repository stands for it, unless the card has the task from the repository itself, too; so does a repository whose name is
+    nearly that one. A task that is claimed twice with equal numbers is claimed once. What is wrong with an entry concerns its task alone.
 
     Raises:
-        InputError: no front matter, damaged YAML, no `model-index` of one model, no task of the benchmark, a task claimed twice, or
-            a metric that is no number from -100 to 100.
+        InputError: no front matter, damaged YAML, no `model-index` of one model, or no task of the benchmark.
     """
     index = _model_index(text)
     name = _get(index, "name", str, "the model-index")
-    claims: dict[str, Claim] = {}
-    foreign: list[str] = []
     entries = _get(index, "results", list, f"model {name!r}")
-    datasets = [_get(entry, "dataset", dict, f"entry {position} of the model-index") for position, entry in enumerate(entries, start=1)]
-    matches = [_matching_task(dataset, benchmark) for dataset in datasets]
-    pinned = {task.name for task, dataset in zip(matches, datasets, strict=True) if task and task.hub == dataset.get("type")}
-    for position, (entry, dataset, task) in enumerate(zip(entries, datasets, matches, strict=True), start=1):
-        where = f"entry {position} of the model-index"
-        if task is None or (task.name in pinned and task.hub != dataset.get("type")):
-            foreign.append("{} ({}, {}, {})".format(*(dataset.get(key, "") for key in ("name", "type", "config", "split"))))
-            continue
-        if task.name in claims:
-            raise InputError(f"the card claims {task.name} twice (again in {where}): remove one of the two")
-        claims[task.name] = Claim(
-            task=task.name,
-            split=task.split,
-            revision=None if dataset.get("revision", "") in _NOTHING else _get(dataset, "revision", str, where),
-            metrics=_metrics(_get(entry, "metrics", list, where), f"{where} ({task.name})"),
-        )
-    if not claims:
+    matches = [match_entry(entry, benchmark) for entry in entries]
+    best = {match.task.name: match.rank for match in sorted((each for each in matches if each), key=lambda each: -each.rank)}
+    chosen: dict[str, list[tuple[int, Match]]] = {}
+    foreign: list[str] = []
+    for position, (entry, match) in enumerate(zip(entries, matches, strict=True), start=1):
+        if match is None or match.rank > best[match.task.name]:
+            foreign.append(entry_label(entry, position))
+        else:
+            chosen.setdefault(match.task.name, []).append((position, match))
+    if not chosen:
         raise InputError(
             f"no task of {benchmark.name} is among the {len(foreign)} entries of the card ({'; '.join(foreign[:3]) or 'none'}): "
             "name the card of a model that was evaluated on this benchmark"
         )
-    return CardClaims(name, tuple(claims[task.name] for task in benchmark.tasks if task.name in claims), tuple(foreign))
+    found = [task_claims(task, [(at, entries[at - 1]) for at, _ in chosen[task.name]]) for task in benchmark.tasks if task.name in chosen]
+    near = [f"{match.task.name} ({match.repository})" for each in chosen.values() for _, match in each[:1] if match.rank == NEAR]
+    return CardClaims(
+        name,
+        tuple(Claim(task=each.task, split=each.split, revision=each.revision, metrics=each.metrics) for each in found if each.metrics),
+        tuple(foreign),
+        broken={each.task: each.problem for each in found if each.problem},
+        other_definitions={each.task: each.other for each in found if each.other},
+        notes=tuple(_claim_notes(found, near)),
+    )
 
 
-def _matching_task(dataset: Mapping[str, Any], benchmark: Benchmark) -> TaskSpec | None:
-    """The task that the `dataset` of an entry names; None where it is another task, another split or another language."""
-    for task in benchmark.tasks:
-        same_data = dataset.get("type") in (task.hub, task.mteb2_hub) and task.split == dataset.get("split")
-        if same_data and (task.config == dataset.get("config") or task.card_name == dataset.get("name")):
-            return task
-    return None
+def _claim_notes(found: Sequence[TaskClaims], near: Sequence[str]) -> Iterator[str]:
+    if near:
+        yield f"the repository is called otherwise, name, split and type are the task's: {', '.join(near)}"
+    copies = [f"{each.task} ({each.copies} entries)" for each in found if each.copies > 1 and not each.problem]
+    if copies:
+        yield f"equal copies were counted once: {', '.join(copies)}"
+    main = [each.task for each in found if each.from_main_score]
+    if main:
+        yield f"main_score stands for the main metric, which is the same for these tasks: {named(main, len(found), most=4)}"
+    left = [f"{each.task} {text}" for each in found for text in each.left_out]
+    if left:
+        yield f"metrics that are no score were left out: {few(left)}" + (f" ({len(left)} in all)" if len(left) > 4 else "")
 
 
 def unit_metrics(claim: Claim, task: TaskSpec) -> dict[str, Any]:
@@ -188,7 +207,8 @@ def card_rows(text: str, benchmark: Benchmark) -> tuple[PrintedRow, ...]:
         for title, cell in zip(table.head, cells, strict=False):
             if title in _NUMBERS and not re.fullmatch(_NUMBERS[title], cell):
                 raise InputError(f"{title} in line {number} of the card is {cell!r}; expected a{' whole' * (title in _WHOLE)} number")
-    return tuple(_printed_row(table, number, benchmark) for number in range(len(table.rows)))
+    places = {title: table.head.index(title) for title in score_titles(benchmark.tasks).values()}
+    return tuple(_printed_row(table, number, places) for number in range(len(table.rows)))
 
 
 def column(table: Table, field: str) -> int | None:
@@ -197,18 +217,23 @@ def column(table: Table, field: str) -> int | None:
 
 
 def score_table(text: str, benchmark: Benchmark) -> ScoreTable | None:
-    """The first table with every score column of the benchmark, whatever else it has or lacks; None where there is none.
+    """The averages that a card prints: the first table with a column for each, best one that says how many tasks it averages.
 
-    A field that has no column, or no number, is "" or None in the header of a row; a row without all of its scores is refused.
+    Columns are known by the words that cards use (`harness.read.headings`), in any order. A field that has no column, or no number, is ""
+    or None in the header of a row; a row without all of its scores is refused. None where no table looks like averages.
     """
-    titles = score_titles(benchmark.tasks).values()
-    table = next((table for table in markdown_tables(text) if set(titles) <= set(table.head)), None)
-    if table is None:
-        return None
-    rows, lines, refused = [], [], []
+    tables = [(table, found) for table in markdown_tables(text) if (found := average_columns(table, benchmark.tasks))]
+    refused = [f"the table in line {table.line} looks like averages: {found}" for table, found in tables if isinstance(found, str)]
+    readable = [(table, found) for table, found in tables if isinstance(found, Headings)]
+    if not readable:
+        return ScoreTable((), (), tuple(refused)) if refused else None
+    table, headings = next((each for each in readable if each[1].counted), readable[0])
+    others = [other for other, _ in readable if other is not table]
+    refused += [f"the table in line {other.line} has averages, too: those in line {table.line} are read" for other in others]
+    rows, lines = [], []
     for index in range(len(table.rows)):
         try:
-            rows.append(_printed_row(table, index, benchmark))
+            rows.append(_printed_row(table, index, {title: headings.places[key] for key, title in score_titles(benchmark.tasks).items()}))
             lines.append(table.line + 2 + index)
         except InputError as error:
             refused.append(str(error))
@@ -275,28 +300,9 @@ def _get(mapping: Any, key: str, kind: type, where: str) -> Any:
     return value
 
 
-def _metrics(entries: list[Any], where: str) -> dict[str, float]:
-    metrics: dict[str, float] = {}
-    seen: set[str] = set()
-    for entry in entries:
-        written = _get(entry, "type", str, where)
-        name = re.sub("^cosine_", "cos_sim_", written)  # mteb 1.12 and later; a card that was merged may have both
-        value = _score(_get(entry, "value", str, f"{written} in {where}"), f"{written} in {where}")
-        if written in seen or metrics.get(name, value) != value:
-            raise InputError(f"{where} has {name} twice: remove one of the two")
-        seen.add(written)
-        metrics[name] = value
-    return metrics
-
-
 def _score(text: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise InputError(f"{where} is {text!r}; expected a number")
-    if not -100 <= value <= 100:  # a percentage, or a correlation, which may be negative
+    value = usable_score(text)
+    if value is None:
         raise InputError(f"{where} is {text!r}; expected a number from -100 to 100")
     return value
 
@@ -309,13 +315,13 @@ def _hundredth(percent: float) -> float:
     return min(exact, key=lambda value: len(repr(value)), default=near)
 
 
-def _printed_row(table: Table, index: int, benchmark: Benchmark) -> PrintedRow:
+def _printed_row(table: Table, index: int, places: Mapping[str, int]) -> PrintedRow:
+    """`places`: where the average of each title stands."""
     cells, where = table.rows[index], f"line {table.line + 2 + index} of the card"
     if len(cells) != len(table.head):
         raise InputError(f"{where} has {len(cells)} cells; expected {len(table.head)}, as the table's heading has")
-    row = dict(zip(table.head, cells, strict=True))
-    scores = {title: _score(row[title], f"{title} in {where}") for title in score_titles(benchmark.tasks).values()}
-    texts = {field: "" if (place := column(table, field)) is None else cells[place] for field in _HEADER_WORDS}
+    scores = {title: _score(cells[place], f"{title} in {where}") for title, place in places.items()}
+    texts = {field: "" if (place := column(table, field)) is None else _LINK.sub(r"\1", cells[place]) for field in _HEADER_WORDS}
     numbers = {field: texts[field].replace(",", "") for field in ("size_gb", "dim", "max_len")}
     known = {field: float(text) for field, text in numbers.items() if re.fullmatch(_DECIMAL, text)}
     header = RowHeader(

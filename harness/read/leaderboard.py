@@ -47,13 +47,17 @@ class TaskScore:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """An average. `key`: `Average` or a task type; `value`: 0 to 100, None unless all of the `of` tasks have a score (`found`)."""
+    """An average. `key`: `Average` or a task type; `value`: 0 to 100, None unless all of the `of` tasks have a score (`found`).
+
+    `mean`: the value before it was rounded, where the convention rounds it.
+    """
 
     key: str
     title: str
     value: float | None
     found: int
     of: int
+    mean: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +159,7 @@ def load_rows(paths: Iterable[Path], benchmark: Benchmark) -> list[Run]:
                 errors[key] = error
                 runs[key] = Run(folder, Manifest(header=RowHeader.unknown(folder.name)), {}, broken={MANIFEST: str(error)})
     if errors and len(errors) == len(runs):
-        raise next(iter(errors.values()))
+        raise InputError("\n".join(map(str, errors.values())))
     return list(runs.values())
 
 
@@ -277,11 +281,11 @@ def _cell(key: str, title: str, tasks: Iterable[TaskScore], rule: Convention, or
     ordered = sorted(tasks, key=lambda task: order.index(task.task) if task.task in order else len(order))
     members = [task.score for task in ordered if key in ("Average", task.type)]
     scores = [score for score in members if score is not None]
-    value = None
+    value = mean = None
     if len(scores) == len(members):
-        value = reduce(add, scores) / len(scores)  # not sum(): from Python 3.12 on it compensates, and half a digit may round otherwise
-        value = rounded(value) if rule.rounds else value
-    return Cell(key=key, title=title, value=value, found=len(scores), of=len(members))
+        mean = reduce(add, scores) / len(scores)  # not sum(): from Python 3.12 on it compensates, and half a digit may round otherwise
+        value = rounded(mean) if rule.rounds else mean
+    return Cell(key=key, title=title, value=value, found=len(scores), of=len(members), mean=mean)
 
 
 def _on_benchmark(row: Row, key: str) -> bool:

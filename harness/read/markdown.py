@@ -54,7 +54,12 @@ class Document:
 def parse_document(text: str) -> Document:
     """The prose and the code of a text."""
     lines, blocks = _split_code(text)
-    prose = [(n, line) for n, line in enumerate(lines, start=1) if line.strip() and not line.lstrip().startswith(("|", "!", "<"))]
+    tabular = {line for table in markdown_tables(text) for line in range(table.line, table.line + 2 + len(table.rows))}
+    prose = [
+        (n, line)
+        for n, line in enumerate(lines, start=1)
+        if line.strip() and n not in tabular and not line.lstrip().startswith(("|", "!", "<"))
+    ]
     return Document(tuple((number, re.sub(r"\]\([^)]*\)", "]", line)) for number, line in prose), tuple(blocks))
 
 
@@ -64,15 +69,16 @@ def markdown_tables(text: str) -> tuple[Table, ...]:
     return tuple(
         Table(index + 1, _bare(head), tuple(_bare(row) for row in itertools.takewhile(bool, lines[index + 2 :])))
         for index, (head, dashes) in enumerate(itertools.pairwise(lines))
-        if head and dashes and all(re.fullmatch(":?-+:?", cell) for cell in dashes)
+        if head and len(head) == len(dashes) and all(re.fullmatch(":?-+:?", cell) for cell in dashes)
     )
 
 
 def _split_code(text: str) -> tuple[list[str], list[CodeBlock]]:
     """The lines of a text, those of its front matter and of its code blocks empty, and these blocks."""
     lines, blocks, number = text.splitlines(), [], 0
-    if lines and lines[0].strip("\ufeff \t") == "---":
-        number = next((i + 1 for i in range(1, len(lines)) if lines[i].rstrip() == "---"), 0)
+    first = next((i for i, line in enumerate(lines) if line.strip("\ufeff \t")), 0)
+    if lines and lines[first].strip("\ufeff \t") == "---":
+        number = next((i + 1 for i in range(first + 1, len(lines)) if lines[i].rstrip() == "---"), 0)
         lines[:number] = [""] * number
     while number < len(lines):
         fence = _FENCE.match(lines[number])
@@ -86,11 +92,11 @@ def _split_code(text: str) -> tuple[list[str], list[CodeBlock]]:
 
 
 def _cells(line: str) -> list[str]:
-    """The cells of a line of a table; empty where the line is none."""
-    line = line.strip()
-    if len(line) < 2 or not (line.startswith("|") and line.endswith("|")):
+    """The cells of a line of a table, whose outer borders may be missing; empty where the line is none."""
+    cells = [cell.strip().replace("\\|", "|") for cell in _CELL_BORDER.split(line.strip())]
+    if len(cells) < 2:
         return []
-    return [cell.strip().replace("\\|", "|") for cell in _CELL_BORDER.split(line[1:-1])]
+    return cells[not cells[0] : len(cells) - (not cells[-1])]
 
 
 def _bare(cells: Iterable[str]) -> tuple[str, ...]:

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.core.benchmarks import Benchmark
+from harness.core.words import bare_name
 from harness.read.cards import PrintedRow, score_titles
 from harness.read.claims.findings import Check, Finding, check, judged
 from harness.read.claims.sheet import Sheet
 from harness.read.leaderboard import leaderboard_row, printed, rounded
 
-_HALF_DIGIT = 0.005  # points: printed averages have two decimals
+_EPSILON = 1e-9  # points; a double of 100 has 1.4e-14
 
 
 @dataclass(frozen=True)
@@ -53,17 +54,25 @@ class RowMatch:
 
 @dataclass(frozen=True)
 class Averages:
-    """`computed`: per convention, the front matter's averages as they would be printed (None: a hole). `front`: the row that it is."""
+    """`computed`: per convention, the front matter's averages as they would be printed (None: a hole). `front`: the row that it is.
+
+    `own`: the rows that go by the card's model; all rows where none does.
+    """
 
     computed: Mapping[str, Mapping[str, float | None]]
     matches: tuple[RowMatch, ...]
     front: RowMatch | None
+    own: tuple[RowMatch, ...]
 
     @property
     def convention(self) -> str:
-        """The first named convention under which the front matter is its row; `cmteb` where none is known."""
-        fits = self.front.fits if self.front else {}
-        return next((name for name, fit in fits.items() if fit.equal), "cmteb")
+        """The first named convention under which the front matter is its row, ties as C_MTEB rounds them if one can; else `cmteb`."""
+        if self.front is None:
+            return "cmteb"
+        equal = [name for name, fit in self.front.fits.items() if fit.equal]
+        scores = self.front.row.scores
+        strict = [name for name in equal if all(value in (None, scores[title]) for title, value in self.computed[name].items())]
+        return next(iter(strict or equal), "cmteb")
 
 
 def averages(sheet: Sheet, benchmark: Benchmark) -> Averages:
@@ -72,12 +81,14 @@ def averages(sheet: Sheet, benchmark: Benchmark) -> Averages:
     names = [name for name, rule in benchmark.conventions.items() if not rule.without]
     rows = {name: leaderboard_row(sheet.run, name, benchmark) for name in names}
     computed = {name: {titles[c.key]: None if c.value is None else rounded(c.value) for c in row.cells} for name, row in rows.items()}
+    means = {name: {titles[c.key]: c.mean for c in row.cells if c.mean is not None} for name, row in rows.items()}
     matches = tuple(
-        RowMatch(number=number, place=place, row=row, fits={name: _fit(row, computed[name]) for name in names})
+        RowMatch(number=number, place=place, row=row, fits={name: _fit(row, means[name]) for name in names})
         for number, (row, place) in enumerate(zip(sheet.rows, sheet.places, strict=True), start=1)
     )
-    fitting = [match for match in matches if any(fit.equal for fit in match.fits.values())]
-    return Averages(computed, matches, fitting[0] if len(fitting) == 1 else None)
+    own = tuple(match for match in matches if bare_name(match.row.header.model) == bare_name(sheet.model)) or matches
+    fitting = [match for match in own if any(fit.equal for fit in match.fits.values())]
+    return Averages(computed, matches, fitting[0] if len(fitting) == 1 else None, own)
 
 
 def average_checks(found: Averages, benchmark: Benchmark) -> list[Check]:
@@ -90,10 +101,19 @@ def average_checks(found: Averages, benchmark: Benchmark) -> list[Check]:
     ]
 
 
-def _fit(row: PrintedRow, computed: Mapping[str, float | None]) -> Fit:
-    differences = {title: rounded(row.scores[title] - value) for title, value in computed.items() if value is not None}
+def _fit(row: PrintedRow, means: Mapping[str, float]) -> Fit:
+    """A mean that lies between two numbers of so many digits (76.495) may be printed as either."""
+    half = half_digit(row)
+    exact = {title: row.scores[title] - mean for title, mean in means.items()}
+    differences = {title: 0.0 if abs(points) <= half + _EPSILON else rounded(points) for title, points in exact.items()}
     worst = max(differences, key=lambda title: abs(differences[title]), default="")
     return Fit(len(differences), worst, differences.get(worst, 0.0))
+
+
+def half_digit(row: PrintedRow) -> float:
+    """Half a unit of the last digit that the row is printed with, in points: two decimals as a rule, fewer in some cards."""
+    decimals = max((len(str(value).partition(".")[2].rstrip("0")) for value in row.scores.values()), default=2)
+    return 0.5 * 10.0 ** -min(2, decimals)
 
 
 def _front_matter(found: Averages) -> Iterator[Finding]:
@@ -116,10 +136,10 @@ def _front_matter(found: Averages) -> Iterator[Finding]:
 def _no_front(found: Averages) -> Finding:
     if not found.matches:
         return Finding("can't tell", "card", "there is no table of averages to compare with")
-    equal = [match.label for match in found.matches if any(fit.equal for fit in match.fits.values())]
+    equal = [match.label for match in found.own if any(fit.equal for fit in match.fits.values())]
     if equal:
         return Finding("can't tell", "table", f"{', '.join(equal)} are all equal to the front matter")
-    fits = [(match, name, fit) for match in found.matches for name, fit in match.fits.items()]
+    fits = [(match, name, fit) for match in found.own for name, fit in match.fits.items()]
     if not any(fit.compared for _, _, fit in fits):
         return Finding("can't tell", "table", "the front matter has no complete type of tasks to average")
     match, name, fit = min(fits, key=lambda each: abs(each[2].points))
@@ -136,7 +156,7 @@ def _sums(found: Averages, benchmark: Benchmark) -> Iterator[Finding]:
         average = scores[titles["Average"]]
         mean = sum(count * scores[title] for title, count in counts.items()) / sum(counts.values())
         text = f"{match.label} prints {titles['Average']} {average}; its types make {mean:.3f}"
-        yield judged(abs(mean - average) <= 2 * _HALF_DIGIT + 1e-9, match.place, text)
+        yield judged(abs(mean - average) <= 2 * half_digit(match.row) + _EPSILON, match.place, text)
 
 
 def _sizes(found: Averages) -> Iterator[Finding]:

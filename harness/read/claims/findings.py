@@ -13,11 +13,12 @@ VERDICTS: tuple[CheckVerdict, ...] = ("contradicts", "noted", "can't tell", "hol
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found. `where`: the task, the row or the line of the card that it is about."""
+    """One thing found. `where`: the task, the row or the line of the card that it is about; `about`: how many things it is about."""
 
     verdict: CheckVerdict
     where: str
     text: str
+    about: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,5 +51,5 @@ def check(name: str, about: str, found: Iterable[Finding], *, of: int | None = N
     found = list(found)
     held = sum(finding.verdict == "holds" for finding in found)
     findings = tuple(finding for finding in found if finding.verdict != "holds")
-    default = held + sum(finding.verdict == "contradicts" for finding in findings)
+    default = held + sum(finding.about for finding in findings if finding.verdict == "contradicts")
     return Check(name=name, about=about, held=held, of=default if of is None else of, findings=findings)

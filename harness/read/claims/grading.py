@@ -20,7 +20,7 @@ from harness.read.claims.averages import Averages
 from harness.read.claims.numbers import resolution
 from harness.read.claims.provenance import named_version
 from harness.read.claims.sheet import Sheet
-from harness.read.leaderboard import Row, TaskScore, leaderboard_row, rounded
+from harness.read.leaderboard import Cell, Row, TaskScore, leaderboard_row, rounded
 
 Grade = Literal["reproduced", "within noise", "definition differs", "not reproduced", "not comparable"]
 GRADES: tuple[Grade, ...] = get_args(Grade)
@@ -126,7 +126,7 @@ def grade(sheet: Sheet, averages: Averages, run: Run, benchmark: Benchmark, nois
         recipe=recipe,
         averages=tuple(_averages(averages, row, cells, benchmark)),
         cells=tuple(cells),
-        unclaimed=tuple(task.name for task in benchmark.tasks if task.name not in claimed),
+        unclaimed=tuple(task.name for task in benchmark.tasks if task.name not in claimed and task.name not in sheet.run.broken),
         calibrated=noise is not None,
         self_reported=row.identity == "self-reported",
     )
@@ -259,21 +259,23 @@ def _averages(averages: Averages, row: Row, cells: list[Graded], benchmark: Benc
             unlike = [name for name in members if name not in mains or mains[name].grade in ("not comparable", "definition differs")]
             known = [floor for name in members if name in mains and (floor := mains[name].tolerance) is not None]
             tolerance = math.fsum(known) / len(members) if len(known) == len(members) else None
-            yield _average(label, titles[cell.key], values[titles[cell.key]], cell.value, unlike, tolerance)
+            yield _average(label, values[titles[cell.key]], cell, unlike, tolerance)
 
 
-def _average(label: str, title: str, claimed: float | None, value: float | None, unlike: list[str], tolerance: float | None) -> Graded:
-    """An average moves at most by the mean of what its tasks may move; both sides are rounded to two decimals when printed."""
-    found = None if value is None else rounded(value)
+def _average(label: str, claimed: float | None, cell: Cell, unlike: list[str], tolerance: float | None) -> Graded:
+    """An average moves at most by the mean of what its tasks may move; both sides are rounded to two decimals when printed, a tie either
+    way.
+    """
+    found = None if cell.value is None else rounded(cell.value)
     verdict: Grade = "not reproduced"
     if unlike or claimed is None or found is None:
         verdict = "not comparable"
-    elif claimed == found:
+    elif claimed == found or (cell.mean is not None and abs(claimed - cell.mean) <= 0.005 + 1e-9):
         verdict = "reproduced"
     elif tolerance is not None and abs(found - claimed) <= tolerance + 0.01 + 1e-9:
         verdict = "within noise"
     why = f"{len(unlike)} of its tasks are not comparable" if unlike else "a hole" if verdict == "not comparable" else ""
-    return Graded(of=label, metric=title, main=True, claimed=claimed, found=found, grade=verdict, why=why, tolerance=tolerance)
+    return Graded(of=label, metric=cell.title, main=True, claimed=claimed, found=found, grade=verdict, why=why, tolerance=tolerance)
 
 
 def _recipe(sheet: Sheet, averages: Averages, run: Run, scores: Mapping[str, TaskScore], benchmark: Benchmark) -> Iterator[RecipeField]:
@@ -293,16 +295,21 @@ def _recipe(sheet: Sheet, averages: Averages, run: Run, scores: Mapping[str, Tas
     version = named_version(sheet)
     if versions != [version]:
         yield RecipeField("mteb", version, ", ".join(versions) or None)
-    revisions = Counter(
-        "not stated" if None in (claim.revision, run.records[task.name].dataset_revision) else "differ"
-        for task, claim in sheet.by_task(benchmark)
-        if task.name in run.records and claim.revision != run.records[task.name].dataset_revision
-    )
-    for state, count in sorted(revisions.items()):
-        yield RecipeField("data revision", None if state == "not stated" else "the card's", f"{state} for {count} tasks")
-    identities = Counter(score.identity for score in scores.values() if score.identity not in (None, "verified", "self-reported"))
-    for identity, count in sorted(identities.items(), key=str):
-        yield RecipeField("data identity", None, f"{identity} for {count} tasks")
+    pairs = [
+        (claim.revision, run.records[task.name].dataset_revision) for task, claim in sheet.by_task(benchmark) if task.name in run.records
+    ]
+    count = sum(None not in pair and pair[0] != pair[1] for pair in pairs)
+    if count:
+        yield RecipeField("data revision", "the card's", f"differ for {count} tasks")
+    if count := sum(theirs is None and ours is not None for theirs, ours in pairs):
+        yield RecipeField("data revision", None, f"stated for {count} tasks")
+    if count := sum(ours is None and theirs is not None for theirs, ours in pairs):
+        yield RecipeField("data revision", f"stated for {count} tasks", None)
+    identities = Counter(score.identity for score in scores.values())
+    if count := identities["not C-MTEB"]:
+        yield RecipeField("data identity", "C-MTEB", f"not C-MTEB for {count} tasks")
+    if count := identities["unverified"]:
+        yield RecipeField("data identity", f"unverified for {count} tasks", None)
 
 
 def _chips(gpu: str) -> set[str]:

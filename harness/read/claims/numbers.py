@@ -162,8 +162,20 @@ def _cutoffs(sheet: Sheet, benchmark: Benchmark) -> Iterator[Finding]:
                 low, high = (metrics[f"{kind}_at_{cutoff}"] * factor for cutoff, factor in zip((shorter, longer), factors, strict=True))
                 if low > high + resolution(metrics, f"{kind}_at_{longer}") * sum(factors) + _EPSILON:
                     wrong.append(f"{kind}_at_{longer} is too low for {kind}_at_{shorter}")
+        wrong += _first_hits(metrics)
         if any("_at_" in name for name in metrics):
             yield from [Finding("contradicts", task.name, text) for text in wrong] or [Finding("holds", task.name, "")]
+
+
+def _first_hits(metrics: Mapping[str, float]) -> Iterator[str]:
+    """P@1, ndcg@1 and mrr@1 ask whether the first result is relevant; where grades are several, ndcg@1 differs from both others."""
+    precision, ndcg, mrr = (metrics.get(name) for name in ("precision_at_1", "ndcg_at_1", "mrr_at_1"))
+    if precision is None or ndcg is None or mrr is None:
+        return
+    units = {name: resolution(metrics, name) for name in ("precision_at_1", "ndcg_at_1", "mrr_at_1")}
+    alike = abs(ndcg - mrr) <= units["ndcg_at_1"] + units["mrr_at_1"] + _EPSILON
+    if alike and abs(precision - ndcg) > units["precision_at_1"] + units["ndcg_at_1"] + _EPSILON:
+        yield f"precision_at_1 {precision:g} is not ndcg_at_1 and mrr_at_1, which are {ndcg:g} and ask the same"
 
 
 def _ties(sheet: Sheet, benchmark: Benchmark) -> Iterator[Finding]:

@@ -10,8 +10,8 @@ from harness.core.benchmarks import Benchmark
 from harness.core.records import Manifest, RowHeader, Run, flat_metrics
 from harness.core.tasks import TaskSpec
 from harness.core.words import few
-from harness.read.cards import ROWS, Claim, PrintedRow, card_claims, read_card, rows_beside, score_table
-from harness.read.imports import card_records
+from harness.read.cards import ROWS, Claim, PrintedRow, read_card, rows_beside, score_table
+from harness.read.imports import card_records, named_claims
 from harness.read.leaderboard import one_run
 from harness.read.markdown import Document, parse_document
 
@@ -58,7 +58,7 @@ def read_sheet(path: Path, benchmark: Benchmark) -> Sheet:
 
 def _card_sheet(path: Path, benchmark: Benchmark) -> Sheet:
     text = read_card(path)
-    found, table = card_claims(text, benchmark), score_table(text, benchmark)
+    found, table = named_claims(path, text, benchmark), score_table(text, benchmark)
     foreign = few(found.foreign, 3, "; ")
     notes = [f"{len(found.foreign)} entries of the front matter are no task, or another split, of {benchmark.name}: {foreign}"]
     records = card_records(found, benchmark)
@@ -66,10 +66,10 @@ def _card_sheet(path: Path, benchmark: Benchmark) -> Sheet:
         path=path,
         model=found.model,
         claims=found.claims,
-        run=Run(path, Manifest(header=RowHeader.unknown(found.model)), records),
+        run=Run(path, Manifest(header=RowHeader.unknown(found.model)), records, broken=dict(found.broken)),
         rows=table.rows if table else (),
         places=tuple(f"line {line}" for line in table.lines) if table else (),
-        notes=(*(notes if found.foreign else []), *(table.refused if table else ())),
+        notes=(*(notes if found.foreign else []), *found.notes, *found.broken.values(), *(table.refused if table else ())),
         document=parse_document(text),
         text=text,
     )

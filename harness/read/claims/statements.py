@@ -20,6 +20,7 @@ from harness.read.claims.averages import Averages, RowMatch, listed
 from harness.read.claims.findings import Check, Finding, check, judged
 from harness.read.claims.script import DTYPES, Script, evaluation_scripts
 from harness.read.claims.sheet import Sheet
+from harness.read.headings import average_columns
 from harness.read.markdown import Document, Table, markdown_tables
 
 _NUMBERS = {
@@ -63,6 +64,7 @@ class _Card:
     average: str
     scripts: tuple[Script, ...]
     tables: tuple[Table, ...]
+    score_tables: tuple[Table, ...]
 
     @property
     def matches(self) -> tuple[RowMatch, ...]:
@@ -77,7 +79,9 @@ def statement_checks(sheet: Sheet, found: Averages, benchmark: Benchmark) -> lis
     if sheet.document is None:
         return []
     scripts, refused = evaluation_scripts(sheet.document.blocks)
-    card = _Card(sheet.document, found, score_titles(benchmark.tasks)["Average"], scripts, markdown_tables(sheet.text))
+    tables = markdown_tables(sheet.text)
+    with_scores = tuple(table for table in tables if average_columns(table, benchmark.tasks))
+    card = _Card(sheet.document, found, score_titles(benchmark.tasks)["Average"], scripts, tables, with_scores)
     unread = [Finding("can't tell", "script", text) for text in refused]
     return [
         check("tests", "as many rows are printed as the text says were tested", _number_of_tests(card)),
@@ -201,7 +205,7 @@ def _table_values(card: _Card, model: str) -> Iterator[tuple[str, str, object, s
     """What tables without scores say of this model. A cell may list several values: `[1024, 1792]`."""
     for table in card.tables:
         name = column(table, "model")
-        if card.average in table.head or name is None:
+        if name is None or table in card.score_tables:
             continue
         for offset, cells in enumerate(table.rows):
             if len(cells) != len(table.head) or bare_name(cells[name]) != bare_name(model):
@@ -237,7 +241,8 @@ def _dtypes(card: _Card) -> Iterator[Finding]:
         for dtype in dict.fromkeys(match.row.header.dtype for match in other):
             alike = [match for match in other if match.row.header.dtype == dtype]
             rows = f"{listed(alike)} of the table {'is' if len(alike) == 1 else 'are'} {dtype}"
-            yield Finding("contradicts", where, f"the script as printed makes {' and '.join(sorted(script.dtypes))} only; {rows}")
+            text = f"the script as printed makes {' and '.join(sorted(script.dtypes))} only; {rows}"
+            yield Finding("contradicts", where, text, about=len(alike))
 
 
 def _shown(header: RowHeader, field: str) -> object:

@@ -4,7 +4,7 @@ Who made a score stays in `TaskRecord.made.origin`: `trust` is `self-reported` (
 results repository: no mteb version), `re-run by others` or `ours` (the file has our own part, which says no other).
 """
 
-from harness.read.imports.cards import card_records, read_card_run
+from harness.read.imports.cards import card_records, named_claims, read_card_run
 from harness.read.imports.files import META, SELF_REPORTED, find_imports, read_import
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "SELF_REPORTED",
     "card_records",
     "find_imports",
+    "named_claims",
     "read_card_run",
     "read_import",
 ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError
-from harness.core.records import Made, Manifest, Origin, Provenance, RowHeader, Run, TaskRecord, flat_metrics
+from harness.core.records import Made, Manifest, Origin, Provenance, RowHeader, Run, TaskRecord
 from harness.core.tasks import TaskSpec
 from harness.core.words import counted
 from harness.read.cards import CardClaims, Claim, card_claims, read_card, unit_metrics
@@ -15,20 +15,14 @@ _SOURCE = "self-reported: front matter of a model card"
 
 
 def read_card_run(path: Path, benchmark: Benchmark) -> Run:
-    """The front matter of a model card as a run; a task without its main metric is named under `broken`.
+    """The front matter of a model card as a run; a task without a usable main metric is named under `broken`.
 
     Raises:
         InputError: the card can't be read, claims no task of the benchmark, or is not in percent.
     """
-    found = card_claims(read_card(path), benchmark)
-    records = card_records(found, benchmark)
-    broken: dict[str, str] = {}
-    for name in tuple(records):
-        task = benchmark.task(name)
-        main, metrics = task.main.replace(".", "_"), flat_metrics(records[name].metrics, task)
-        if main not in metrics:
-            broken[name] = f"{path}: the front matter has no {main} for {name} (there are: {', '.join(sorted(metrics)[:6]) or 'no number'})"
-            del records[name]
+    found = named_claims(path, read_card(path), benchmark)
+    records = {name: record for name, record in card_records(found, benchmark).items() if name not in found.broken}
+    broken = dict(found.broken)
     notes = [f"{_SOURCE}, not run by this harness; GPU, dtype, length and dimension are not stated there"]
     small = [claim.task for claim in found.claims if max(map(abs, claim.metrics.values()), default=0) <= 1]
     if small:
@@ -38,7 +32,16 @@ def read_card_run(path: Path, benchmark: Benchmark) -> Run:
         notes.append(f"the revision of the data is not stated for {len(silent)} of {len(records)} tasks")
     if found.foreign:
         notes.append(f"no task of the benchmark, another language or another split: {counted(found.foreign)}")
-    return Run(path, Manifest(header=RowHeader.unknown(found.model, *notes)), records, broken=broken)
+    header = RowHeader.unknown(found.model, *notes, *found.notes)
+    return Run(path, Manifest(header=header), records, broken=broken, other_definitions=dict(found.other_definitions))
+
+
+def named_claims(path: Path, text: str, benchmark: Benchmark) -> CardClaims:
+    """`card_claims` of the text of a card; errors name its path."""
+    try:
+        return card_claims(text, benchmark)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def card_records(found: CardClaims, benchmark: Benchmark) -> dict[str, TaskRecord]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from harness.core.benchmarks import Benchmark
-from harness.core.records import RowHeader, Run
+from harness.core.errors import InputError
+from harness.core.records import MANIFEST, RowHeader, Run
 from harness.read.leaderboard import Row, TaskScore, leaderboard_row, load_rows, printed_rows
 
 Kind = Literal["ours", "published", "printed"]
@@ -56,18 +57,18 @@ def read_entries(paths: Iterable[Path], benchmark: Benchmark, *, convention: str
 
     Raises:
         RequestError: a path without a run, or an unknown convention.
-        InputError: nothing can be read, or a card or printed rows are damaged.
+        InputError: nothing can be read.
     """
-    runs: dict[Path, Run] = {}
+    runs = load_rows(paths, benchmark)
     printed: list[Row] = []
-    for path in paths:
-        for run in load_rows([path], benchmark):
-            if run.path.resolve() not in runs:
-                runs[run.path.resolve()] = run
-                printed += printed_rows(run.path, benchmark)
-    own = {replace(run.header, notes=()) for run in runs.values()}
+    for number, run in enumerate(runs):
+        try:
+            printed += () if MANIFEST in run.broken else printed_rows(run.path, benchmark)
+        except InputError as error:
+            runs[number] = replace(run, manifest=replace(run.manifest, header=replace(run.header, notes=(*run.header.notes, str(error)))))
+    own = {replace(run.header, notes=()) for run in runs}
     others = {key: row for row in printed if (key := replace(row.header, notes=())) not in own} if convention == "cmteb" else {}
-    rows_of = [(leaderboard_row(run, convention, benchmark), run) for run in runs.values()]
+    rows_of = [(leaderboard_row(run, convention, benchmark), run) for run in runs]
     both: list[tuple[Row, Run | None]] = [*rows_of, *((row, None) for row in others.values())]
     settings = _settings([row.header for row, _ in both])
     return tuple(_entry(number, *each) for number, each in enumerate(zip(both, settings, strict=True), start=1))

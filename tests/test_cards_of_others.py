@@ -1,0 +1,360 @@
+"""Cards as people write them: what is no score, what is written twice or nearly right, and averages under any heading."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cards import METRICS, SCRIPT, card_text, fenced, rows_table, write_card
+from runs import BENCHMARK, write_run
+
+from harness.commands import main
+from harness.read.cards import card_claims, score_table
+from harness.read.claims.findings import Check
+from harness.read.claims.report import ClaimsReport, claims_report
+from harness.read.imports import read_card_run
+from harness.read.leaderboard import leaderboard_row
+
+OURS = {"Average": 69.07, "Classification": 72.75, "Clustering": 58.7, "PairClassification": 87.84}
+OURS |= {"Reranking": 67.99, "Retrieval": 72.93, "STS": 62.09}
+"""What the front matter of `card_text` averages to."""
+
+
+def changed(text: str, change: Any) -> str:
+    """The card with its list of entries changed by a function."""
+    front = yaml.safe_load(text.split("---\n")[1])
+    change(front["model-index"][0]["results"])
+    return f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n" + text.split("---\n", 2)[2]
+
+
+def entry_of(results: list[Any], task: str) -> Any:
+    return next(each for each in results if each["dataset"]["name"] == BENCHMARK.task(task).card_name)
+
+
+def add_metric(task: str, name: str, value: object) -> Any:
+    return lambda results: entry_of(results, task)["metrics"].append({"type": name, "value": value})
+
+
+def row(tmp_path: Path, text: str) -> tuple[float | None, str]:
+    """The average of a card, and the notes of its row."""
+    found = leaderboard_row(read_card_run(write_card(tmp_path, text), BENCHMARK), "cmteb", BENCHMARK)
+    return found.cells[0].value, "\n".join(found.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "named"),
+    [
+        ("dot_accuracy_threshold", 82543.2, False),
+        ("euclidean_f1_threshold", -4000, False),
+        ("nauc_map_at_1000_max", 250.0, False),
+        ("cos_sim_pearson_of_ours", float("nan"), True),
+        ("latency", "3 ms", True),
+        ("curve", [1, 2], True),
+    ],
+)
+def test_a_side_metric_that_is_no_score_refuses_nothing(tmp_path: Path, name: str, value: object, named: bool) -> None:
+    average, notes = row(tmp_path, changed(card_text(brief=True), add_metric("Ocnli", name, value)))
+    assert average == 69.07
+    assert (f"Ocnli {name}" in notes) is named
+
+
+def test_one_bad_input_stops_no_other_and_is_named_with_its_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = write_card(tmp_path / "good", card_text(brief=True))
+    bad = write_card(tmp_path / "bad", "---\nmodel-index: [1, 2]\n---\n")
+    none = write_card(tmp_path / "none", "# no front matter\n")
+    run = write_run(tmp_path / "run").path
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "manifest.json").write_text("{")
+    paths = [str(each) for each in (bad, good, none, tmp_path / "damaged", run)]
+    assert main(["table", *paths, "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [each["scores"]["Average (35)"] for each in rows] == [None, 69.07, None, None, 45.88]
+    assert [str(path) in (each["unreadable"] or "") for each, path in zip(rows, paths, strict=True)] == [True, False, True, True, False]
+    assert main(["report", *paths, "-o", str(tmp_path / "report.html")]) == 0
+    assert "no YAML front matter" in (tmp_path / "report.html").read_text()
+    assert main(["index", *paths, "-o", str(tmp_path / "index.csv")]) == 0
+    assert (tmp_path / "index.csv").read_text().count(",scored,") == 70
+    capsys.readouterr()
+    assert main(["table", str(bad), str(none)]) == 1
+    told = capsys.readouterr().err
+    assert str(bad) in told
+    assert str(none) in told
+
+
+# Copies, near misses, main_score
+
+
+def test_equal_copies_are_one_and_different_ones_none(tmp_path: Path) -> None:
+    def copy(results: list[Any]) -> None:
+        results.append(entry_of(results, "TNews"))
+        results[-1] = json.loads(json.dumps(results[-1]))
+
+    average, notes = row(tmp_path, changed(card_text(brief=True), copy))
+    assert average == 69.07
+    assert "equal copies were counted once: TNews (2 entries)" in notes
+
+    def differ(results: list[Any]) -> None:
+        copy(results)
+        results[-1]["metrics"][0]["value"] = 1.5
+
+    run = read_card_run(write_card(tmp_path, changed(card_text(brief=True), differ)), BENCHMARK)
+    assert list(run.broken) == ["TNews"]
+    assert "claims TNews 2 times with different accuracy (entry" in run.broken["TNews"]
+    assert len(run.records) == 34
+
+
+def test_copies_that_state_different_revisions_are_not_one(tmp_path: Path) -> None:
+    def copy(results: list[Any]) -> None:
+        results.append(json.loads(json.dumps(entry_of(results, "TNews"))))
+        results[-1]["dataset"]["revision"] = "0" * 40
+
+    run = read_card_run(write_card(tmp_path, changed(card_text(brief=True), copy)), BENCHMARK)
+    assert "different revisions" in run.broken["TNews"]
+
+
+def test_a_metric_that_is_given_twice_counts_once_where_it_is_equal(tmp_path: Path) -> None:
+    same = METRICS["TNews"]["accuracy"]
+    assert row(tmp_path, changed(card_text(brief=True), add_metric("TNews", "accuracy", same)))[0] == 69.07
+    run = read_card_run(write_card(tmp_path, changed(card_text(), add_metric("TNews", "f1", 1.25))), BENCHMARK)
+    assert run.broken == {}
+    assert "f1" not in run.records["TNews"].metrics
+    assert any("TNews f1 given as" in note for note in run.header.notes)
+
+
+@pytest.mark.parametrize(
+    ("task", "repository", "read"),
+    [
+        ("CMedQAv2", "C-MTEB/CMedQAv2", True),
+        ("CMedQAv2", "mteb/CMedQAv2", True),
+        ("TNews", "C-MTEB/TNews", True),
+        ("CMedQAv2", "somebody/CMedQAv2-reranking", False),
+        ("CMedQAv2", "C-MTEB/CMedQAv1-reranking", False),
+        ("TNews", "not-C-MTEB/TNews", False),
+    ],
+)
+def test_a_near_miss_in_a_repository_s_name_is_read_with_a_note(tmp_path: Path, task: str, repository: str, read: bool) -> None:
+    def rename(results: list[Any]) -> None:
+        entry_of(results, task)["dataset"] |= {"type": repository, "config": "other"}
+
+    run = read_card_run(write_card(tmp_path, changed(card_text(brief=True), rename)), BENCHMARK)
+    assert (task in run.records) is read
+    assert any("the repository is called otherwise" in note and f"{task} ({repository})" in note for note in run.header.notes) is read
+
+
+@pytest.mark.parametrize("key", ["type", "name", "split"])
+def test_a_near_miss_in_more_than_the_repository_is_another_task(tmp_path: Path, key: str) -> None:
+    def rename(results: list[Any]) -> None:
+        found = entry_of(results, "CMedQAv2")
+        found["dataset"] |= {"type": "C-MTEB/CMedQAv2", "config": "other"} | ({key: "Other"} if key != "type" else {})
+        found["task"]["type"] = "Retrieval" if key == "type" else "Reranking"
+
+    assert "CMedQAv2" not in read_card_run(write_card(tmp_path, changed(card_text(brief=True), rename)), BENCHMARK).records
+
+
+def only_main_score(results: list[Any]) -> None:
+    for task in BENCHMARK.tasks:
+        value = METRICS[task.name][task.main.replace(".", "_")]
+        entry_of(results, task.name)["metrics"] = [{"type": "main_score", "value": value}]
+
+
+def test_cards_that_hold_main_score_alone_are_read_where_it_is_the_same_metric(tmp_path: Path) -> None:
+    path = write_card(tmp_path, changed(card_text(brief=True), only_main_score))
+    run = read_card_run(path, BENCHMARK)
+    assert {BENCHMARK.task(name).type for name in run.records} == {"Classification", "Clustering", "Retrieval", "STS"}
+    assert len(run.records) == 29
+    assert {each.metric for each in run.other_definitions.values()} == {"max_accuracy", "map_at_1000"}
+    assert "the definition differs" in run.broken["Ocnli"]
+    averages = {cell.key: cell.value for cell in leaderboard_row(run, "cmteb", BENCHMARK).cells}
+    assert averages == {**OURS, "Average": None, "PairClassification": None, "Reranking": None}
+    report = claims_report(write_card(tmp_path / "full", card_text()), against=path)
+    assert report.comparison is not None
+    grades = {cell.of: cell.grade for cell in report.comparison.cells if cell.main}
+    assert {task for task, grade in grades.items() if grade == "definition differs"} == set(run.broken)
+
+
+@pytest.mark.parametrize("before", ["\n", "\n \n", "\r\n", "\ufeff\n"])
+def test_blank_lines_before_the_front_matter(tmp_path: Path, before: str) -> None:
+    report = claims_report(write_card(tmp_path, before + card_text(table(list(OURS), list(OURS.values())), brief=True)))
+    assert len(report.sheet.claims) == 35
+    assert report.averages.front is not None
+
+
+# Averages under other headings
+
+
+def table(titles: list[str], *rows: list[float | str], pipes: bool = True) -> str:
+    lines = [["Model", *titles], ["---"] * (len(titles) + 1)]
+    lines += [["acge_text_embedding", *map(str, cells)] if len(cells) == len(titles) else list(map(str, cells)) for cells in rows]
+    text = [" | ".join(line) for line in lines]
+    return "\n" + "\n".join(f"| {line} |" if pipes else line for line in text) + "\n\n"
+
+
+HEADINGS = {
+    "short": ["Avg", "CLS", "Clustering", "Pair_CLS", "Reranking", "Retrieval", "STS"],
+    "dots": ["Avg.", "Class.", "Clust.", "PairClass.", "Rerank.", "Retr.", "STS"],
+    "datasets": [f"{name} ({count} datasets)" for name, count in zip(OURS, (35, 9, 4, 2, 4, 8, 8), strict=True)],
+    "chinese": ["平均", "分类", "聚类", "句子对分类", "重排序", "检索", "语义相似度"],
+    "chinese counts": ["平均分（35）", "分类任务(9)", "聚类(4个任务)", "文本对分类(2)", "重排(4)", "检索(8)", "文本相似度(8)"],
+    "markup": [
+        "**Average**<br>(35)",
+        "`Classification`",
+        "[Clustering](x)",
+        "PairClassification",
+        "Reranking Avg",
+        "Retrieval",
+        "*STS* (8)",
+    ],
+}
+
+
+@pytest.mark.parametrize("pipes", [True, False])
+@pytest.mark.parametrize("kind", HEADINGS)
+def test_averages_are_found_under_the_headings_that_people_use(tmp_path: Path, kind: str, pipes: bool) -> None:
+    order = [6, 0, 3, 1, 5, 2, 4] if pipes else list(range(7))
+    titles, values = ([each[index] for index in order] for each in (HEADINGS[kind], list(OURS.values())))
+    report = claims_report(write_card(tmp_path, card_text(table(titles, values, pipes=pipes), brief=True)))
+    assert report.averages.front is not None
+    assert verdicts(report)["rows"] in ("holds", "noted")
+    wrong = [value if title != HEADINGS[kind][6] else value + 0.8 for title, value in zip(titles, values, strict=True)]
+    found = verdicts(claims_report(write_card(tmp_path, card_text(table(titles, wrong, pipes=pipes), brief=True))))
+    assert (found["rows"], found["sums"]) == ("contradicts", "contradicts")
+
+
+def verdicts(report: ClaimsReport) -> dict[str, str]:
+    return {check.name: check.verdict for check in report.checks}
+
+
+def check_of(report: ClaimsReport, name: str) -> Check:
+    return next(check for check in report.checks if check.name == name)
+
+
+def test_rows_of_other_models_are_not_the_card_s(tmp_path: Path) -> None:
+    other = ["[bge-large-zh](https://x/y)", 64.53, 69.13, 48.99, 81.6, 65.84, 70.46, 56.25]
+    text = table(list(OURS), other, list(OURS.values()))
+    report = claims_report(write_card(tmp_path, card_text(text, brief=True)))
+    assert [match.row.header.model for match in report.averages.matches] == ["bge-large-zh", "acge_text_embedding"]
+    assert report.averages.front is report.averages.matches[1]
+    wrong = table(list(OURS), ["acge_text_embedding", 60.0, *list(OURS.values())[1:]], ["other", *OURS.values()])
+    found = check_of(claims_report(write_card(tmp_path, card_text(wrong, brief=True))), "rows")
+    assert "nearest is row 1" in found.findings[0].text
+
+
+@pytest.mark.parametrize(
+    ("titles", "said"),
+    [
+        (
+            ["Avg", "Classification", "Clustering", "Q&A"],
+            "no column for PairClassification, Reranking, Retrieval, STS (not understood: Model, Q&A)",
+        ),
+        (["平均", "分类", "聚类", "检索", "相似"], "no column for PairClassification, Reranking, STS"),
+        (["Average (35)", "A", "B", "C", "D"], "not understood: Model, A, B, C, D"),
+        (["Avg", "Avg", "Classification", "Clustering"], "two columns for Average"),
+    ],
+)
+def test_a_table_that_looks_like_averages_is_named_with_its_line(tmp_path: Path, titles: list[str], said: str) -> None:
+    text = card_text(table(titles, [60.1 + index for index in range(len(titles))]), brief=True)
+    report = claims_report(write_card(tmp_path, text))
+    line = next(number for number, each in enumerate(text.splitlines(), start=1) if each.startswith("| Model"))
+    assert any(note.startswith(f"the table in line {line} looks like averages: ") and said in note for note in report.sheet.notes)
+
+
+@pytest.mark.parametrize(
+    "titles",
+    [
+        [
+            "Average (56)",
+            "Classification (12)",
+            "Clustering (11)",
+            "Pair Classification (3)",
+            "Reranking (4)",
+            "Retrieval (15)",
+            "STS (10)",
+        ],
+        ["Avg", "Class.", "Clust.", "PairClass.", "Rerank.", "Retr.", "STS", "Summ."],
+        ["Parameters", "Language", "License"],
+    ],
+)
+def test_tables_of_other_benchmarks_and_facts_accuse_nobody(tmp_path: Path, titles: list[str]) -> None:
+    text = card_text(table(titles, [50.5 + index for index in range(len(titles))]), brief=True)
+    assert score_table(text, BENCHMARK) is None
+    assert verdicts(claims_report(write_card(tmp_path, text)))["rows"] == "can't tell"
+
+
+def test_the_table_that_says_how_many_tasks_it_averages_is_taken_before_others(tmp_path: Path) -> None:
+    english = table(HEADINGS["short"], [55.5] * 7)
+    text = card_text(english + table(HEADINGS["datasets"], list(OURS.values())), brief=True)
+    report = claims_report(write_card(tmp_path, text))
+    assert report.averages.front is not None
+    assert any("has averages, too: those in line" in note for note in report.sheet.notes)
+
+
+# Rounding
+
+
+@pytest.mark.parametrize(("printed", "fine"), [(76.49, True), (76.5, True), (76.48, False), (76.51, False)])
+def test_an_average_on_a_rounding_tie_may_be_printed_either_way(tmp_path: Path, printed: float, fine: bool) -> None:
+    pair = {"Ocnli": {"cos_sim_ap": 76.48, "max_ap": 76.48}, "Cmnli": {"cos_sim_ap": 76.51, "max_ap": 76.51}}  # mean 76.495
+    average = row(tmp_path, card_text(brief=True, changes=pair))[0]
+    values = OURS | {"Average": average, "PairClassification": printed}
+    report = claims_report(write_card(tmp_path, card_text(table(list(OURS), list(values.values())), brief=True, changes=pair)))
+    fit = report.averages.matches[0].fits["cmteb"]
+    assert fit.equal is fine
+    assert fine or fit.column == "Pair Classification (2)"
+
+
+def test_rows_with_one_decimal_are_measured_with_one(tmp_path: Path) -> None:
+    text = card_text(table(list(OURS), [round(value, 1) for value in OURS.values()]), brief=True)
+    report = claims_report(write_card(tmp_path, text))
+    assert report.averages.front is not None
+    assert verdicts(report)["sums"] == "holds"
+
+
+# Whose fault
+
+
+def test_what_the_run_does_not_state_is_not_said_of_the_card(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", harness={}).path
+    for path in run.glob("*.json"):
+        if path.name != "manifest.json":
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"dataset_revision": None}))
+    report = claims_report(write_card(tmp_path / "card", card_text(brief=True)), against=run)
+    assert report.comparison is not None
+    sides = {field.name: (field.claimed, field.found) for field in report.comparison.recipe if field.name.startswith("data ")}
+    assert sides == {"data revision": ("stated for 35 tasks", None), "data identity": ("unverified for 35 tasks", None)}
+    other = claims_report(
+        write_card(tmp_path / "card", card_text(brief=True, revisions={"TNews": ""})), against=write_run(tmp_path / "r").path
+    )
+    assert other.comparison is not None
+    assert [(each.claimed, each.found) for each in other.comparison.recipe if each.name == "data revision"] == [
+        (None, "stated for 1 tasks")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({}, ""),
+        ({"precision_at_1": 68.598}, "precision_at_1 68.598 is not ndcg_at_1 and mrr_at_1, which are 68.809 and ask the same"),
+        ({"ndcg_at_1": 70.1, "precision_at_1": 68.809}, ""),  # graded relevance
+    ],
+)
+def test_precision_at_1_alone_is_no_graded_relevance(tmp_path: Path, changes: dict[str, float], found: str) -> None:
+    text = card_text(changes={"CovidRetrieval": {"mrr_at_1": 68.809, **changes}})
+    texts = [each.text for each in check_of(claims_report(write_card(tmp_path, text)), "cut-offs").findings]
+    assert texts == ([found] if found else [])
+
+
+def test_a_finding_about_two_rows_counts_as_two(tmp_path: Path) -> None:
+    found = check_of(claims_report(write_card(tmp_path, card_text(rows_table() + fenced(SCRIPT), brief=True))), "dtypes")
+    assert (found.held, found.of) == (3, 6)
+
+
+def test_the_claims_of_a_card_without_any_usable_task_are_still_named() -> None:
+    found = card_claims(
+        changed(card_text(brief=True, without=tuple(t.name for t in BENCHMARK.tasks[1:])), lambda r: r[0].pop("metrics")), BENCHMARK
+    )
+    assert found.claims == ()
+    assert list(found.broken) == [BENCHMARK.tasks[0].name]
