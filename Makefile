@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 RUNNER ?= pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test test-slow coverage gate bench lint types format sample published lock doctor clean
+.PHONY: help install reproduce test test-slow coverage mutation gate bench lint types format sample published lock doctor clean
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -34,6 +34,10 @@ coverage: $(STAMP) ## run the tests of `make test` and print the share of harnes
 	$(MAKE) test RUNNER="coverage run -m pytest"
 	$(RUN) -m coverage combine --quiet
 	$(RUN) -m coverage report --skip-covered --sort=cover
+
+mutation: $(STAMP) ## see whether the tests notice changed code in the modules that decide verdicts (hours; ARGS="read/leaderboard.py")
+	$(PIP) --target build/mutmut mutmut==3.8.1 libcst setproctitle click textual platformdirs mdit_py_plugins linkify_it_py uc_micro_py
+	MUTMUT=$(CURDIR)/build/mutmut $(RUN) scripts/mutate.py $(ARGS)
 
 gate: $(STAMP)   ## run the embedded sample and check it against its baseline (results/baselines); fails on score drift
 	rm -rf build/gate && mkdir -p build

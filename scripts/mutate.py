@@ -1,7 +1,7 @@
 """Change one expression of a module at a time and see whether its tests notice: `make mutation ARGS="read/leaderboard.py"`.
 
-Runs mutmut (which `make mutation` installs apart from `.venv`) on a copy of the last commit below `build/`, on the modules that decide verdicts
-by default. Prints a row per module, and every mutant that survived as a difference, but for those that change nothing but the text of a message.
+Runs mutmut (which `make mutation` installs apart from `.venv`) on a copy of the last commit below `build/`; without arguments on all modules
+that decide verdicts. Prints a row per module and every mutant that survived, as a difference, but for those that change only a message.
 """
 
 from __future__ import annotations
@@ -61,9 +61,8 @@ def copy_of_the_commit(module: str) -> Path:
 def mutmut(folder: Path, *arguments: str) -> str:
     """What mutmut prints."""
     path = os.pathsep.join(filter(None, (os.environ.get("MUTMUT", ""), os.environ.get("PYTHONPATH", ""))))
-    done = subprocess.run(
-        [sys.executable, "-m", "mutmut", *arguments], cwd=folder, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
-    )
+    command = [sys.executable, "-m", "mutmut", *arguments]
+    done = subprocess.run(command, check=False, cwd=folder, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
     if done.returncode and arguments[0] != "run":
         raise SystemExit(f"mutmut {' '.join(arguments)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return done.stdout
@@ -71,9 +70,8 @@ def mutmut(folder: Path, *arguments: str) -> str:
 
 def only_a_message(difference: str) -> bool:
     """Whether a mutant changed nothing but what stands in a string of prose."""
-    sides = [
-        [line[1:] for line in difference.splitlines() if re.match(rf"{re.escape(sign)}(?!{re.escape(sign * 2)})", line)] for sign in "-+"
-    ]
+    lines = [line for line in difference.splitlines() if not line.startswith(("---", "+++"))]
+    sides = [[line[1:] for line in lines if line.startswith(sign)] for sign in "-+"]
     changed = [
         (before[a:b], after[c:d])
         for before, after in zip(*sides, strict=False)
