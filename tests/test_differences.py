@@ -103,4 +103,4 @@ def test_equal_fingerprints_promise_equal_vectors() -> None:
     for key in ("digest", *SHAPES):
         assert not same_vectors(run(), run(**{f"model__{key}": 7 if key in ("max_len", "batch_tokens") else "other"})), key
     nothing = Run(Path("b"), Manifest(header=HEADER), {})
-    assert not same_vectors(nothing, nothing), "what nobody message is not equal"
+    assert not same_vectors(nothing, nothing), "what nobody states is not equal"

@@ -70,11 +70,13 @@ class BenchmarkName:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelName:
-    """Which weights a record was made with. `commit`: of the hub; `weights_digest`: SHA-256 over the weight files."""
+    """Which model a record was made with. `commit`: of the hub; `weights_digest`, `files_digest`: SHA-256 over the weight files, and over
+    those of the tokenizer and the modules."""
 
     name: str = ""
     commit: str | None = None
     weights_digest: str = ""
+    files_digest: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +122,25 @@ class ScoredWith:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CodeDigests:
+    """By which code of this package (`core.code`) the vectors were made, and by which the scores."""
+
+    encoding: str = ""
+    scoring: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bits:
+    """What a score was made of, to the bit: SHA-256 over the token ids and over the raw vectors of the task's texts, in the scorer's order.
+
+    `tokens` is empty where the kind of encoder has no token ids.
+    """
+
+    tokens: str = ""
+    vectors: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Origin:
     """Where an imported score came from: who made it, in which form of file, at which revision of the model."""
 
@@ -143,6 +164,8 @@ class Made:
     data: Provenance | None = None
     encoding: TextFigures | None = None
     scoring: ScoredWith | None = None
+    code: CodeDigests | None = None
+    bits: Bits | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     origin: Origin | None = None

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.core import environment
 from harness.core.benchmarks import load_benchmark
+from harness.core.calibration import CALIBRATION
+from harness.core.code import ENCODING, SCORING, plugin_digest
 from harness.core.errors import InputError, RequestError
 from harness.core.examples import Examples, read_examples
 from harness.core.folds import refuse_foreign
-from harness.core.records import MANIFEST, Manifest, TaskRecord, find_runs, read_manifest, read_record
+from harness.core.records import MANIFEST, CodeDigests, Made, Manifest, ModelName, TaskRecord, find_runs, read_manifest, read_record
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
 from harness.core.typed import plain
 from harness.data.types import LoadedTask
+from harness.evaluate.encode.encoder import ENCODERS
+from harness.evaluate.score.scorer import scorer_of
 
 T = TypeVar("T")
 
@@ -36,6 +42,44 @@ class SharedScores:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MadeWith:
+    """What a record must have been made with to count as done, beside the run's settings, packages and benchmark.
+
+    `model`, None where it is not here: then records of any weights and files count.
+    """
+
+    model: ModelName | None
+    code: CodeDigests
+
+    def refuses(self, made: Made) -> str:
+        """Why a record is not of this making; empty where it is."""
+        if self.model is not None:
+            own = made.model or ModelName()
+            if own.weights_digest != self.model.weights_digest:
+                return "other weights"
+            if own.files_digest != self.model.files_digest:
+                return "other files of the tokenizer or of the modules"
+        code = made.code or CodeDigests()
+        if code.encoding != self.code.encoding:
+            return "other code of harness/evaluate/encode"
+        return "" if code.scoring == self.code.scoring else "other code of harness/evaluate/score or harness/data"
+
+
+def code_of(spec: RunSpec) -> CodeDigests:
+    """The code that makes the run's vectors and scores, its kind of encoder and its scorer from outside of the package among it."""
+    return CodeDigests(
+        encoding=plugin_digest(ENCODERS.get(spec.model.kind), ENCODING), scoring=plugin_digest(scorer_of(spec.benchmark), SCORING)
+    )
+
+
+def made_here(spec: RunSpec) -> MadeWith:
+    """What the records are made with that the run makes on this machine; raises as the kind of its encoder does where the model is missing."""
+    kind = ENCODERS.get(spec.model.kind)
+    model = ModelName(weights_digest=kind.weights_digest(spec.model), files_digest=kind.files_digest(spec.model))
+    return MadeWith(model=model, code=code_of(spec))
+
+
+@dataclass(frozen=True, kw_only=True)
 class ForeseenRun:
     """A run that a plan has made before this one. `digest`: of its vectors. `longest`: per task that it cuts no text of, its longest."""
 
@@ -47,24 +91,37 @@ class ForeseenRun:
 class Agenda:
     """The agenda of a run of some tasks.
 
-    `done`: the records of tasks that need no work: of this very run, these packages and these weights, with the examples they were made of
-    (what can't be explained later is computed again). `todo`: the other tasks. `weights` gives the digest of the run's weights, and is
-    called only where there is a record; None where they are not here: then records of any weights count.
+    `done`: the records of tasks that need no work: of this very run, these packages, this model and this code, with the examples they were
+    made of (what can't be explained later is computed again). `todo`: the other tasks. `again`: those of them that have a record, and why
+    it does not count. `made_with` is called only where there is a record.
     """
 
     def __init__(
-        self, spec: RunSpec, tasks: Sequence[TaskSpec], *, weights: Callable[[], str] | None, foreseen: Sequence[ForeseenRun] = ()
+        self, spec: RunSpec, tasks: Sequence[TaskSpec], *, made_with: Callable[[], MadeWith], foreseen: Sequence[ForeseenRun] = ()
     ) -> None:
         self.spec = spec
-        self.done = {} if spec.overwrite else _valid_records(spec, tasks, load_benchmark(spec.benchmark).digest)
-        if self.done and weights is not None:
-            own = weights()
-            self.done = {
-                name: record for name, record in self.done.items() if record.made.model and record.made.model.weights_digest == own
-            }
+        self.done: dict[str, TaskRecord] = {}
+        self.again: dict[str, str] = {}
+        self._made_with = cache(made_with)
+        for name, record in ({} if spec.overwrite else _records(spec, tasks)).items():
+            reason = self._refuses(record)
+            if reason:
+                self.again[name] = reason
+            else:
+                self.done[name] = record
         self.todo = [task for task in tasks if task.name not in self.done]
         self._foreseen = foreseen
         self._siblings: dict[str, list[Path]] = {}
+
+    def _refuses(self, record: TaskRecord) -> str:
+        made = record.made
+        if made.run != self.spec.digest:
+            return "other settings"
+        if made.benchmark is None or made.benchmark.digest != load_benchmark(self.spec.benchmark).digest:
+            return "other facts of the benchmark"
+        if made.versions != environment.scoring_versions():
+            return "other versions of packages"
+        return self._made_with().refuses(made)
 
     def shared(self, task: TaskSpec, loaded: LoadedTask, digest: str) -> SharedScores | None:
         """The scores of the first run beside this one that has the same vectors for the task: it differs in `max_len` alone, and neither
@@ -78,7 +135,8 @@ class Agenda:
                 continue
             made = record.made
             uncut = made.encoding is not None and made.encoding.cut == 0 and made.encoding.longest <= self.spec.max_len
-            if uncut and made.data == loaded.provenance and made.versions == environment.scoring_versions():
+            same_packages = made.versions == environment.scoring_versions()
+            if uncut and made.data == loaded.provenance and same_packages and not self._made_with().refuses(made):
                 return SharedScores(record=record, examples=examples, folder=folder)
         return None
 
@@ -88,14 +146,17 @@ class Agenda:
         return any(run.longest.get(task.name, math.inf) <= self.spec.max_len for run in same)
 
     def refuse_other_origin(self, manifest: Manifest) -> None:
-        """Records in one folder are of one origin. What `manifest`, of this run, does not state is not compared.
+        """Records in one folder are of one origin, and those of other weights or of another device are not replaced unasked. What
+        `manifest`, of this run, does not state is not compared.
 
         Raises:
-            RequestError: the folder, to which the run would add, holds records of other weights, packages, or another device.
+            RequestError: the folder holds records of another origin that would stay, or records of other weights or of another device.
         """
         folder = self.spec.folder
         if self.spec.overwrite or not self.todo or not (folder / MANIFEST).is_file():
             return
+        todo = {task.name for task in self.todo}
+        names = {path.stem for path in folder.glob("*.json") if path.name not in (MANIFEST, CALIBRATION)}
         try:
             before = read_manifest(folder)
         except InputError:
@@ -105,14 +166,17 @@ class Agenda:
             for key in ("model", "versions", "device")
             for theirs in [_stated(before, key)]
             for name, value in _stated(manifest, key).items()
-            if theirs.get(name) != value and not isinstance(value, dict)
+            if theirs.get(name) != value and not isinstance(value, dict) and (names - todo or name in _OWNERS[key])
         ]
-        has_records = any(path.name != MANIFEST for path in folder.glob("*.json"))
-        if changed and has_records:
+        if changed and names:
             raise RequestError(
                 f"{folder} holds records of another origin:\n  " + "\n  ".join(changed) + "\n"
                 "Add overwrite=true to compute them again, or name another results_dir=DIR (another model.name= for other weights)"
             )
+
+
+_OWNERS: Mapping[str, tuple[str, ...]] = {"model": ("weights_digest",), "versions": (), "device": ("kind", "name")}
+"""Whose the records of a folder are; whatever else differs is a reason to compute them again."""
 
 
 def _stated(manifest: Manifest, key: str) -> Mapping[str, Any]:
@@ -138,17 +202,12 @@ def window_bytes() -> int:
     return min(LARGEST_WINDOW, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4)
 
 
-def _valid_records(spec: RunSpec, tasks: Sequence[TaskSpec], benchmark: str) -> dict[str, TaskRecord]:
+def _records(spec: RunSpec, tasks: Sequence[TaskSpec]) -> dict[str, TaskRecord]:
+    """The readable records of the run's folder."""
     found = {}
     for task in tasks:
-        try:
-            record, _ = _read_scores(spec.folder, task)
-        except InputError:
-            continue
-        made = record.made
-        own = made.run == spec.digest and made.benchmark is not None and made.benchmark.digest == benchmark
-        if own and made.versions == environment.scoring_versions():
-            found[task.name] = record
+        with contextlib.suppress(InputError):
+            found[task.name], _ = _read_scores(spec.folder, task)
     return found
 
 

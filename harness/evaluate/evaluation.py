@@ -6,6 +6,7 @@ text of that length is left: task by task, a third of a GPU's work on C-MTEB wou
 
 from __future__ import annotations
 
+import hashlib
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ import torch
 from harness.core.costs import Counters
 from harness.core.errors import EncodingError, HarnessError
 from harness.core.examples import Examples
-from harness.core.records import TextFigures
+from harness.core.records import Bits, TextFigures
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
 from harness.data.sources import load_task
@@ -61,7 +62,7 @@ class Progress(Protocol):
 class Evaluated:
     """A task's scores with what the record says of their making.
 
-    `encoding`: figures of its texts. `seconds`: per stage; of the encoding, the task's share of its window by tokens.
+    `encoding`: figures of its texts. `bits`: what it was made of. `seconds`: per stage; of the encoding, its share of its window by tokens.
     """
 
     task: TaskSpec
@@ -69,6 +70,7 @@ class Evaluated:
     metrics: dict[str, Any]
     examples: Examples
     encoding: TextFigures
+    bits: Bits
     seconds: dict[str, float]
 
 
@@ -100,6 +102,7 @@ class _Prepared:
 class _Scoring:
     prepared: _Prepared
     encoding: TextFigures
+    tokens_sha256: str
     seconds: float
     future: Future[Scored]
 
@@ -213,7 +216,8 @@ class Evaluation:
         figures = TextFigures(texts=len(rows), tokens=int(tokens.sum()), longest=int(tokens.max(initial=0)), cut=int(cut.sum()))
         self._progress.scoring(prepared.task)
         future = self._pool.submit(job)
-        self._scoring.append(_Scoring(prepared=prepared, encoding=figures, seconds=share, future=future))
+        ids = "" if encoded.ids is None else hashlib.sha256(encoded.ids[rows].data).hexdigest()
+        self._scoring.append(_Scoring(prepared=prepared, encoding=figures, tokens_sha256=ids, seconds=share, future=future))
 
     def _collect(self, *, wait: bool) -> None:
         """Bring home what has been scored; with `wait`, all of it."""
@@ -236,6 +240,7 @@ class Evaluation:
                 metrics=scored.metrics,
                 examples=scored.examples,
                 encoding=scoring.encoding,
+                bits=Bits(tokens=scoring.tokens_sha256, vectors=scored.vectors_sha256),
                 seconds=seconds,
             )
             self._sink.succeeded(result)

@@ -18,8 +18,8 @@ from harness.core.shard import Shard
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
 from harness.data.sources import load_task
-from harness.evaluate.agenda import Agenda, window_bytes, windows
-from harness.evaluate.encode.encoder import ENCODERS, Encoder
+from harness.evaluate.agenda import Agenda, made_here, window_bytes, windows
+from harness.evaluate.encode.encoder import Encoder
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.evaluation import Progress, weights
 from harness.evaluate.lengths import modelled_counts
@@ -50,7 +50,7 @@ def encode_part(spec: RunSpec, device: torch.device, progress: Progress, *, enco
         raise RequestError("encode puts vectors into the store, and store=null keeps none: give store=DIR, a folder that the run sees too")
     shard = Shard.parse(spec.shard or "1/1")
     selected = load_benchmark(spec.benchmark).select(spec.tasks)
-    agenda = Agenda(spec, selected, weights=lambda: ENCODERS.get(spec.model.kind).weights_digest(spec.model))
+    agenda = Agenda(spec, selected, made_with=lambda: made_here(spec))
     progress.plan(agenda.todo, [task for task in selected if task.name in agenda.done])
     if not agenda.todo:
         return EncodedPart(shard=shard, store=spec.store, tasks=(), failed={}, cost=Counters())
@@ -58,6 +58,8 @@ def encode_part(spec: RunSpec, device: torch.device, progress: Progress, *, enco
     encoder = encoders.encoder(spec, device)
     if spec.canary:
         encoders.check(spec, device)
+    else:
+        encoders.prove_store(spec, device)
     before, part = encoder.counters, _Part(agenda, shard, encoder, progress)
     part.encode()
     done = tuple(task.name for task in agenda.todo if task.name not in part.failed)

@@ -37,7 +37,7 @@ from harness.core.spec import Dtype, ModelSpec, RunSpec
 from harness.core.tasks import TaskSpec
 from harness.data.sources import SOURCES
 from harness.data.types import LoadedTask
-from harness.evaluate.agenda import Agenda
+from harness.evaluate.agenda import Agenda, code_of, made_here
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, peak_memory
 from harness.evaluate.encode.encoder import ENCODERS, Checked, Encoder
 from harness.evaluate.encode.pool import EncoderPool
@@ -55,11 +55,12 @@ CARD_DTYPES: dict[Dtype, str] = {"fp32": "float32", "fp16": "float16", "bf16": "
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a run came to: names of tasks; `failed` maps a task to its error."""
+    """What a run came to: names of tasks; `failed` maps a task to its error, `again` one that had a record to why that did not count."""
 
     folder: Path
     computed: tuple[str, ...]
     reused: tuple[str, ...]
+    again: dict[str, str]
     failed: dict[str, str]
     cost: Cost
 
@@ -76,14 +77,14 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
         raise RequestError(f"shard={spec.shard}: a run needs all texts; `python -m harness encode` puts a part into the store")
     benchmark = load_benchmark(spec.benchmark)
     selected = benchmark.select(spec.tasks)
-    agenda = Agenda(spec, selected, weights=lambda: ENCODERS.get(spec.model.kind).weights_digest(spec.model))
+    agenda = Agenda(spec, selected, made_with=lambda: made_here(spec))
     todo, done = agenda.todo, [task for task in selected if task.name in agenda.done]
     progress.plan(todo, done)
     SOURCES.get(spec.data.source)
     scorer_of(spec.benchmark).refuse_unknown(todo)
     failed: dict[str, str] = {}
     cost = Cost()
-    if todo:
+    if todo or (done and not _has_manifest(spec.folder)):
         with _exclusive(spec.folder):
             encoders = encoders or EncoderPool()
             encoder = encoders.encoder(spec, device)
@@ -94,6 +95,8 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
             manifest = _manifest(spec, benchmark, encoder, describe_device(device))
             agenda.refuse_other_origin(manifest)
             checked = encoders.check(spec, device) if spec.canary else None
+            if not spec.canary:
+                encoders.prove_store(spec, device)
             if spec.canary and checked is None:
                 note = f"the model was not checked before the run (model.kind={spec.model.kind} has no check)"
                 manifest = replace(manifest, header=replace(manifest.header, notes=(*manifest.header.notes, note)))
@@ -108,9 +111,17 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
         folder=spec.folder,
         computed=tuple(task.name for task in todo if task.name not in failed),
         reused=tuple(task.name for task in done),
+        again=agenda.again,
         failed=failed,
         cost=cost,
     )
+
+
+def _has_manifest(folder: Path) -> bool:
+    with contextlib.suppress(InputError):
+        read_manifest(folder)
+        return True
+    return False
 
 
 class _Records:
@@ -122,7 +133,13 @@ class _Records:
         self._benchmark = benchmark
         self._progress = progress
         own = self._fingerprint = encoder.fingerprint
-        self._model = ModelName(name=self._spec.model.name, commit=own.commit, weights_digest=own.weights_digest)
+        self._model = ModelName(
+            name=self._spec.model.name,
+            commit=own.commit,
+            weights_digest=own.weights_digest,
+            files_digest=ENCODERS.get(self._spec.model.kind).files_digest(self._spec.model),
+        )
+        self._code = code_of(self._spec)
         self._cost = Cost()
         self.errors: dict[str, str] = {}
 
@@ -145,6 +162,8 @@ class _Records:
             data=result.loaded.provenance,
             encoding=result.encoding,
             scoring=ScoredWith(**asdict(self._spec.scoring), dim=self._spec.dim, seed=SEED),
+            code=self._code,
+            bits=result.bits,
             versions=environment.scoring_versions(),
         )
         record = TaskRecord(

@@ -15,7 +15,7 @@ from harness.core.files import FOLDER_NAME
 from harness.core.records import MANIFEST, Run, benchmark_of, read_run
 from harness.core.resources import resource_dir
 from harness.core.spec import RunSpec
-from harness.core.words import printable
+from harness.core.words import few, printable
 from harness.data.mirror import FetchResult
 from harness.evaluate.encode.store import Pruned, SettingInfo
 from harness.evaluate.parts import EncodedPart
@@ -51,6 +51,7 @@ def outcome_summary(spec: RunSpec, outcome: Outcome) -> str:
     run = read_run(outcome.folder, benchmark)
     published = published_run(run.header.model, benchmark)
     lines = [table([run], benchmark, tasks=True, against=published)]
+    lines += ["", *_computed_again(outcome)] if outcome.again else []
     counts = f"{len(outcome.computed)} computed, {len(outcome.reused)} found done, {len(outcome.failed)} failed"
     return "\n".join([*lines, "", *([cost_line(outcome.cost)] if outcome.computed else []), f"{counts}; records in {outcome.folder}"])
 
@@ -59,6 +60,14 @@ def part_summary(part: EncodedPart) -> str:
     """What encoding a part of a run has cost, and where its vectors are."""
     tasks = f"{len(part.tasks)} tasks, {len(part.failed)} failed" if part.tasks or part.failed else "every task has its record"
     return f"{encoding_line(part.cost)}\npart {part.shard} of the texts of {tasks}; vectors in {part.store}"
+
+
+def _computed_again(outcome: Outcome) -> list[str]:
+    """A line per reason for which finished tasks did not count as done."""
+    reasons: dict[str, list[str]] = {}
+    for task, reason in outcome.again.items():
+        reasons.setdefault(reason, []).append(task)
+    return [f"computed again, because their records were made with {reason}: {few(tasks, 3)}" for reason, tasks in reasons.items()]
 
 
 def cost_line(cost: Cost) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.core.records import Run
 from harness.read.differences import SettingDifference
-from harness.read.drift.check import VERDICTS, DriftReport, MetricDrift, TaskDrift
+from harness.read.drift.check import LAYERS, VERDICTS, DriftReport, MetricDrift, TaskDrift
 from harness.read.leaderboard import printed
 from harness.show.form import Block, Column, Document, Grid, Sentences, grid, number_columns, plain_columns
 from harness.show.formats import escape_markdown, markdown_block
@@ -73,7 +73,7 @@ def _values(report: DriftReport) -> dict[str, Any]:
 
 def _plain_task(task: TaskDrift) -> dict[str, Any]:
     metrics = [_plain_metric(cell) for cell in (task.main, *task.others)]
-    return {"task": task.task, "type": task.type, "verdict": task.verdict, "metrics": metrics}
+    return {"task": task.task, "type": task.type, "verdict": task.verdict, "layer": task.layer, "metrics": metrics}
 
 
 def _plain_run(run: Run) -> dict[str, Any]:
@@ -104,7 +104,8 @@ def failure_line(task: TaskDrift) -> str:
     """What is wrong with a task, in a line: each failing metric with both numbers."""
     if task.verdict == "not comparable":
         return f"not comparable: {task.main.why}"
-    return "; ".join(f"{cell.metric} {_metric_line(cell)}" for cell in task.failing)
+    lines = [f"{cell.metric} {_metric_line(cell)}" for cell in task.failing]
+    return "; ".join([*([LAYERS[task.layer]] if task.layer else []), *lines])
 
 
 def signed(value: float | None) -> str:
@@ -155,6 +156,8 @@ def _below(report: DriftReport) -> Iterator[str]:
         yield f"averages: {', '.join(averages)}"
     groups: dict[str, list[str]] = {}
     for task in report.tasks:
+        if task.layer:
+            groups.setdefault(f"{task.verdict}: {LAYERS[task.layer]}", []).append(task.task)
         if task.main.why:
             groups.setdefault(f"{task.verdict}: {task.main.why}", []).append(task.task)
     for why, names in groups.items():

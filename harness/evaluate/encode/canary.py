@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -57,7 +57,7 @@ class Canary:
     `setting`: SHA-256 over what it holds for (weights, modules, tokenizer, dtype, kernels, batch shapes, `max_len`). `distinct`: different
     token id sequences among the `texts`. `parameter_dtype`, `embedding_dim`: as found. `attention`: the kernels that ran.
     `rows_differing`: vectors with other bits in the other order. `distance`: to fp32, of the median and of the farthest text, with the
-    `band` for the former. `cosine`: median over pairs of different texts.
+    `band` for the former. `cosine`: median over pairs of different texts. `vectors`: [texts, embedding_dim], the encoder's own, raw.
     """
 
     setting: str
@@ -72,10 +72,11 @@ class Canary:
     band: tuple[float, float]
     cosine: float
     seconds: float
+    vectors: torch.Tensor = field(compare=False, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for a manifest; without the seconds, so that equal runs have equal manifests."""
-        return {"verdict": "passed", **{name: value for name, value in asdict(self).items() if name != "seconds"}}
+        return {"verdict": "passed", **{name: value for name, value in vars(self).items() if name not in ("seconds", "vectors")}}
 
 
 def setting_digest(encoder: CanonicalEncoder) -> str:
@@ -129,6 +130,7 @@ def run_canary(encoder: CanonicalEncoder) -> Canary:
         band=BANDS[model.dtype],
         cosine=_median_cosine(units[distinct]),
         seconds=round(time.perf_counter() - started, 2),
+        vectors=vectors,
     )
     farthest = texts[int(distances.argmax())]
     if wrong := list(_findings(found, model.dtype, kernel=encoder.fingerprint.attention, farthest=farthest)):

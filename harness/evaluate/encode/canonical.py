@@ -26,7 +26,7 @@ from harness.evaluate.encode.encoder import Encoded, EncodingStep, OnStep
 from harness.evaluate.encode.fingerprint import take_fingerprint
 from harness.evaluate.encode.locate import find_model
 from harness.evaluate.encode.model import LoadedModel, load_model
-from harness.evaluate.encode.names import Namer, keys_of
+from harness.evaluate.encode.names import Namer, ids_digest, keys_of
 from harness.evaluate.encode.shapes import BatchShape, Plan, ShapeLadder
 from harness.evaluate.encode.store import StoredVectors, VectorStore
 from harness.evaluate.encode.tokens import Chunk, TextTokenizer
@@ -88,6 +88,17 @@ class CanonicalEncoder:
         other = copy.copy(self)
         other.model, other._stored, other.counters = model or self.model, None, Counters()
         return other
+
+    def prove(self, texts: Sequence[str], vectors: torch.Tensor) -> None:
+        """Compare the vectors [n, embedding_dim] that this encoder makes of the texts with those that the store was filled beside.
+
+        Raises:
+            InputError: the store's have other bits, so other code or other files made it.
+        """
+        if self._stored is not None:
+            rows = self.tokenizer.tokenize(texts).rows()
+            names = [self._namer.name(self.ladder.shape(len(ids)), ids_digest(ids)) for ids in rows]
+            self._stored.prove(keys_of(names), vectors)
 
     def plan(self, texts: Sequence[str]) -> Plan:
         """What encoding the texts in one call would cost if nothing were stored; tokenises, and runs no model."""
@@ -162,6 +173,7 @@ class _Call:
         self._slots = np.empty(len(numbers), dtype=np.int64)
         self._cut = np.zeros(len(numbers), dtype=bool)
         self._tokens = np.zeros(len(numbers), dtype=np.int64)
+        self._ids: list[bytes] = []
         self._slot_of: dict[bytes, int] = {}
         self._name_of: list[bytes] = []
         self._hits: list[_Item] = []
@@ -202,7 +214,7 @@ class _Call:
         rows = self._slots[self._text_of]
         in_order = len(rows) == len(self._vectors) and bool((rows == np.arange(len(rows))).all())
         vectors = self._vectors if in_order else self._vectors.index_select(0, torch.from_numpy(rows))
-        return Encoded(vectors, self._tokens[self._text_of], self._cut[self._text_of])
+        return Encoded(vectors, self._tokens[self._text_of], self._cut[self._text_of], keys_of(self._ids)[self._text_of])
 
     def _run_all(self, tokenizer: TextTokenizer, ladder: ShapeLadder, namer: Namer) -> None:
         characters = np.fromiter(map(len, self._texts), dtype=np.int64, count=len(self._texts))
@@ -223,12 +235,14 @@ class _Call:
         self._cut[chunk.start : chunk.start + len(chunk.tokens)] = chunk.tokens.cut
         for number, ids in enumerate(chunk.tokens.rows(), start=chunk.start):
             shape = ladder.shape(len(ids))
-            name = namer.name(shape, ids)
+            own = ids_digest(ids)
+            name = namer.name(shape, own)
             slot = self._slot_of.setdefault(name, len(self._slot_of))
             if slot == len(self._name_of):
                 self._name_of.append(name)
                 self._real_tokens += len(ids)
                 items.append(_Item(slot, name, shape, ids))
+            self._ids.append(own)
             self._slots[number] = slot
             self._tokens[number] = len(ids)
         return items

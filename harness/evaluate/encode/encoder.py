@@ -47,12 +47,13 @@ class Encoded:
     """Texts as vectors, with what became of each text on the way.
 
     `vectors`: [n, embedding_dim] on the CPU, raw, in the model's dtype. `tokens`: [n], specials included, after cutting.
-    `cut`: [n], whether `max_len` shortened it.
+    `cut`: [n], whether `max_len` shortened it. `ids`: [n, 16], digests of the token ids; None where the kind has none.
     """
 
     vectors: torch.Tensor
     tokens: npt.NDArray[np.int64]
     cut: npt.NDArray[np.bool_]
+    ids: npt.NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,11 +103,15 @@ class Encoder(Protocol):
 
 
 class EncoderKind(Protocol):
-    """Makes encoders. A class that derives from this one need only have the first three methods."""
+    """Makes encoders. A class that derives from this one need only have `weights_digest`, `load` and `encoder`."""
 
     def weights_digest(self, model: ModelSpec) -> str:
         """Names the weights that `load` would load; finished records are compared with it."""
         ...
+
+    def files_digest(self, model: ModelSpec) -> str:
+        """Names whatever else of the model decides its vectors: tokenizer, modules, their settings."""
+        return ""
 
     def load(self, model: ModelSpec, *, dtype: Dtype, device: torch.device) -> Any:
         """The weights, which all encoders of the model in this dtype share."""
@@ -117,12 +122,20 @@ class EncoderKind(Protocol):
         ...
 
     def check(self, encoder: Any) -> Checked | None:
-        """Check an encoder before its first text; None where the kind has no check.
+        """Check an encoder and its store before its first text; None where the kind has no check.
 
         Raises:
             CanaryError: it does not encode as it should.
+            InputError: the store has other bits than the encoder makes.
         """
         return None
+
+    def prove_store(self, encoder: Any) -> None:
+        """Where a run skips the check: find out whether the encoder's store has the bits that the encoder makes.
+
+        Raises:
+            InputError: it has others.
+        """
 
     def outline(self, model: ModelSpec) -> Outline:
         """What a plan needs of the model, without its weights in memory and without a download."""

@@ -16,6 +16,9 @@ from harness.evaluate.encode.linear import linear_kernel
 from harness.evaluate.encode.locate import Weights
 from harness.evaluate.encode.model import LoadedModel
 
+_NAMES = "names of vectors, 2"
+"""Changes with `names`: a store's vectors under other names would lie there for nothing."""
+
 
 def take_fingerprint(
     model: LoadedModel, *, max_len: int, encoding: EncodingSpec, device: torch.device, tokenizer_sha256: str
@@ -52,6 +55,7 @@ def take_fingerprint(
 def vectors_digest(weights: Weights, module_files: Mapping[str, str], *, dtype: Dtype, encoding: EncodingSpec, device: torch.device) -> str:
     """`Fingerprint.digest` from what it is made of; no weight needs to be loaded for it."""
     decides = [
+        _NAMES,
         *(sorted(weights.sha256.items()), sorted(module_files.items())),
         *(dtype, _attention(device, dtype, encoding), linear_kernel(device, dtype), _kernel(device)),
     ]

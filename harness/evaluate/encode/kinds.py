@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
-from harness.evaluate.encode.canary import run_canary
+from harness.evaluate.encode.canary import canary_texts, run_canary
 from harness.evaluate.encode.canonical import CanonicalEncoder
 from harness.evaluate.encode.encoder import Checked, EncoderKind
-from harness.evaluate.encode.locate import find_model, find_present_model, hash_weights
+from harness.evaluate.encode.locate import files_digest, find_model, find_present_model, hash_weights
 from harness.evaluate.encode.model import LoadedModel, load_model
 from harness.evaluate.encode.outline import Outline, read_outline
 from harness.evaluate.encode.store import VectorStore
@@ -21,6 +21,10 @@ class Canonical(EncoderKind):
         """The digest of the folder's weight files; raises as `find_model` does."""
         return hash_weights(find_model(model).folder, allow_pickle=model.allow_pickle).digest
 
+    def files_digest(self, model: ModelSpec) -> str:
+        """The digest of the folder's tokenizer and module files; raises as `find_model` does."""
+        return files_digest(find_model(model).folder)
+
     def load(self, model: ModelSpec, *, dtype: Dtype, device: torch.device) -> LoadedModel:
         """The module chain on the device; raises as `find_model` and `load_model` do."""
         return load_model(find_model(model), model, dtype=dtype, device=device)
@@ -32,9 +36,14 @@ class Canonical(EncoderKind):
         return CanonicalEncoder(weights, max_len=max_len, encoding=encoding, device=device, store=store)
 
     def check(self, encoder: CanonicalEncoder) -> Checked:
-        """The canary; raises as `run_canary` does."""
+        """The canary, and that the store has the same bits for its texts; raises as `run_canary` and `CanonicalEncoder.prove` do."""
         canary = run_canary(encoder)
+        encoder.prove(canary_texts(), canary.vectors)
         return Checked(found=canary.as_dict(), seconds=canary.seconds)
+
+    def prove_store(self, encoder: CanonicalEncoder) -> None:
+        """Encodes the canary's texts; raises as `CanonicalEncoder.prove` does."""
+        encoder.prove(canary_texts(), encoder.apart().encode(canary_texts()))
 
     def outline(self, model: ModelSpec) -> Outline:
         """The folder's outline; raises as `find_present_model` and `read_outline` do."""

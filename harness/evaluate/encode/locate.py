@@ -18,6 +18,7 @@ from harness.core.spec import ModelSpec
 from harness.core.words import without_passwords
 
 _HUB_FILES = ("*.json", "*.txt", "*.safetensors", "*.model")
+_DECIDING = (".json", ".txt", ".model", ".jinja", ".py")  # suffixes of the tokenizer's and the modules' files
 _HUB_PICKLES = ("pytorch_model*.bin", "*/pytorch_model.bin")
 
 
@@ -100,6 +101,22 @@ def hash_weights(folder: Path, *, allow_pickle: bool = False) -> Weights:
         sha256={path.relative_to(folder).as_posix(): sha256_file(path) for path in [*files, *unsafe]},
         stored_parameters=stored,
     )
+
+
+def files_digest(folder: Path) -> str:
+    """SHA-256 over the files beside the weights that decide a vector: those of the tokenizer and of every module.
+
+    Raises:
+        InputError: a file can't be read.
+    """
+    modules = read_json(folder / "modules.json")
+    places = {folder, *(folder / str(module.get("path", "")) for module in modules if isinstance(module, dict))}
+    paths = {path for place in places if place.is_dir() for path in place.iterdir() if path.suffix in _DECIDING and path.is_file()}
+    try:
+        lines = "".join(f"{sha256_file(path)}  {path.relative_to(folder).as_posix()}\n" for path in sorted(paths))
+    except OSError as error:
+        raise InputError(f"{error.filename or folder} can't be read ({error.strerror}): download the model again") from error
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def read_json(path: Path) -> dict[str, object] | list[object]:

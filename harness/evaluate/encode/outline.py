@@ -13,7 +13,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 
 from harness.core.errors import InputError
 from harness.core.spec import ModelSpec
-from harness.evaluate.encode.locate import LocatedModel, Weights, hash_weights, read_json
+from harness.evaluate.encode.locate import LocatedModel, Weights, files_digest, hash_weights, read_json
 from harness.evaluate.encode.model import check_pinned, hash_module_files, max_positions_of, quiet_transformers, transformer_path
 from harness.evaluate.encode.work import Architecture, architecture_of
 
@@ -25,6 +25,7 @@ class Outline:
     tokenizer: transformers.PreTrainedTokenizerBase
     weights: Weights
     module_files: Mapping[str, str]
+    files_digest: str
     max_positions: int
     embedding_dim: int
     architecture: Architecture
@@ -65,6 +66,7 @@ def read_outline(located: LocatedModel, spec: ModelSpec) -> Outline:
         tokenizer=first.tokenizer,
         weights=weights,
         module_files=hash_module_files(located.folder),
+        files_digest=files_digest(located.folder),
         max_positions=max_positions,
         embedding_dim=embedding_dim,
         architecture=architecture,

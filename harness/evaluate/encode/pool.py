@@ -38,12 +38,17 @@ class EncoderPool:
 
         It is not taken over from a manifest: it says something of this machine at this time.
         """
-        setting = _setting(spec, device)
+        setting = (_setting(spec, device), spec.store)
         if setting in self._checked:
             before = self._checked[setting]
             return before and replace(before, seconds=0.0)
         self._checked[setting] = ENCODERS.get(spec.model.kind).check(self.encoder(spec, device))
         return self._checked[setting]
+
+    def prove_store(self, spec: RunSpec, device: torch.device) -> None:
+        """Compare the store of a run that skips the check with what its encoder makes; raises as its kind does."""
+        if spec.store is not None:
+            ENCODERS.get(spec.model.kind).prove_store(self.encoder(spec, device))
 
     def _loaded(self, spec: RunSpec, device: torch.device) -> Any:
         key = (spec.model, spec.dtype, str(device))

@@ -24,6 +24,8 @@ Keys = npt.NDArray[np.uint8]
 """Names of vectors, [n, 16]."""
 
 SUFFIX = ".safetensors"
+PROOF = ".proof"
+"""The suffix of shards that hold the canary's vectors."""
 DAMAGED = ".damaged"
 
 _CODE: dict[Dtype, str] = {"fp32": "F32", "fp16": "F16", "bf16": "BF16"}
@@ -55,7 +57,7 @@ class Shard:
             digest = sha256_file(self.path)
         except OSError as error:
             raise DamagedShardError(str(error)) from error
-        if digest != self.path.name.removesuffix(SUFFIX):
+        if digest != self.path.stem:
             raise DamagedShardError(f"its bytes have the SHA-256 {digest}")
 
     def vectors(self) -> torch.Tensor:
@@ -71,8 +73,8 @@ class Shard:
         return torch.from_numpy(mapped).view(TORCH_DTYPE[self.dtype])
 
 
-def write_shard(folder: Path, keys: Keys, vectors: torch.Tensor, dtype: Dtype) -> Path:
-    """Writes keys [n, 16] and vectors [n, dim] as one shard, whole or not at all.
+def write_shard(folder: Path, keys: Keys, vectors: torch.Tensor, dtype: Dtype, *, suffix: str = SUFFIX) -> Path:
+    """Writes keys [n, 16] and vectors [n, dim] as one shard, whole or not at all. `suffix`: `PROOF` for the canary's.
 
     Raises:
         MachineError: the folder can't be written.
@@ -89,7 +91,7 @@ def write_shard(folder: Path, keys: Keys, vectors: torch.Tensor, dtype: Dtype) -
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
-    path = folder / f"{digest.hexdigest()}{SUFFIX}"
+    path = folder / f"{digest.hexdigest()}{suffix}"
     if not path.exists():
         with atomic_write(path) as stream:
             for part in parts:

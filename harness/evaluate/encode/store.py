@@ -2,6 +2,7 @@
 
     <store>/<setting>/setting.json            what decides the bits: model, weights, dtype, device, kernels (`Fingerprint.digest`)
     <store>/<setting>/<sha256>.safetensors    a shard: keys and raw vectors, full dimension, in the model's dtype
+    <store>/<setting>/<sha256>.proof          the same of the canary's texts: what whoever fills or reads the setting must make, too
 
 Shards are only ever added, each under a temporary name and then renamed, so there is no lock to be left behind: any number of processes
 may read and write, and a kill loses at most the shard that was being written. A shard is checked against its name before a vector of it is
@@ -29,7 +30,7 @@ from harness.core.files import write_json
 from harness.core.spec import Dtype
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.index import Index
-from harness.evaluate.encode.shards import DAMAGED, SUFFIX, DamagedShardError, Keys, Shard, open_shard, set_aside, write_shard
+from harness.evaluate.encode.shards import DAMAGED, PROOF, SUFFIX, DamagedShardError, Keys, Shard, open_shard, set_aside, write_shard
 
 _SETTING = "setting.json"
 _SHARD_BYTES = 64 * 2**20
@@ -63,7 +64,7 @@ class Pruned:
 
 
 class VectorStore:
-    """A folder of vectors; each setting is opened once. Nothing is written before the first vector is."""
+    """A folder of vectors; each setting is opened once. Nothing is written before the first vector is there."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -212,6 +213,43 @@ class StoredVectors:
         if self._pending_bytes >= _SHARD_BYTES or time.monotonic() - self._pending_since > _SHARD_SECONDS:
             self._write()
 
+    def prove(self, keys: Keys, vectors: torch.Tensor) -> None:
+        """Compare the canary's vectors [n, dim] with those that everyone made who filled this setting, and keep those of new keys.
+
+        Raises:
+            InputError: they have other bits, or there are vectors here and nothing that they were proven by.
+        """
+        remedy = f"name another store=DIR, or delete these vectors: {self.folder}"
+        index = Index()
+        shards: list[torch.Tensor] = []
+        for path in sorted(self.folder.glob(f"*{PROOF}")):
+            try:
+                shard, names = open_shard(path, dim=self._dim, dtype=self._dtype)
+                shard.verify()
+            except DamagedShardError as error:
+                raise InputError(f"the vector store's proof {path} is damaged ({error}): {remedy}") from error
+            index.add(names, len(shards))
+            shards.append(shard.vectors())
+        numbers, rows = index.find(keys)
+        known = np.flatnonzero(numbers >= 0)
+        if self._shards and not len(known):
+            raise InputError(f"the vector store has vectors of this setting and none of the canary's to prove them by: {remedy}")
+        other = [
+            number
+            for number in known.tolist()
+            if not torch.equal(shards[numbers[number]][rows[number]].view(torch.uint8), vectors[number].view(torch.uint8))
+        ]
+        if other:
+            raise InputError(
+                f"the vector store was filled by code or files that make other vectors: {len(other)} of {len(known)} texts of the canary "
+                f"have other bits there than here. If this installation is right, {remedy}"
+            )
+        if len(known) < len(keys):
+            fresh = np.flatnonzero(numbers < 0)
+            fresh = fresh[np.unique(keys[fresh], axis=0, return_index=True)[1]]
+            self._describe()
+            write_shard(self.folder, keys[fresh], vectors[torch.from_numpy(fresh)], self._dtype, suffix=PROOF)
+
     def flush(self) -> None:
         """Everything put so far is on disk when this returns, and found by `get`.
 
@@ -234,9 +272,12 @@ class StoredVectors:
         vectors = torch.cat([vectors for _, vectors in self._pending])
         self._pending.clear()
         self._pending_bytes = 0
+        self._describe()
+        self._writes.append(self._writer.submit(write_shard, self.folder, keys, vectors, self._dtype))
+
+    def _describe(self) -> None:
         if not (self.folder / _SETTING).is_file():
             write_json(self.folder / _SETTING, self._about)
-        self._writes.append(self._writer.submit(write_shard, self.folder, keys, vectors, self._dtype))
 
     def _collect(self, *, at_most: int) -> None:
         """Waits until no more than so many shards are being written, and raises what went wrong with the others."""

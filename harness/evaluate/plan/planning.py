@@ -10,15 +10,10 @@ from harness.core.benchmarks import load_benchmark
 from harness.core.config import check_overrides, device_matches, expand_sweep, resolve_request
 from harness.core.errors import HarnessError, InputError, RequestError
 from harness.core.fingerprint import DeviceInfo
-from harness.core.records import TaskRecord
+from harness.core.records import ModelName, TaskRecord
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
-from harness.evaluate.agenda import (
-    LARGEST_WINDOW,
-    Agenda,
-    ForeseenRun,
-    window_bytes,
-)
+from harness.evaluate.agenda import LARGEST_WINDOW, Agenda, ForeseenRun, MadeWith, code_of, window_bytes
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, find_device
 from harness.evaluate.encode.shapes import ShapeLadder
 from harness.evaluate.encode.work import Architecture
@@ -72,7 +67,9 @@ class _Planner:
         model = self._inputs.model(spec, here=here)
         outline = model.outline
         selected = load_benchmark(spec.benchmark).select(spec.tasks)
-        agenda = Agenda(spec, selected, weights=(lambda: outline.weights.digest) if outline else None, foreseen=tuple(self._foreseen))
+        own = ModelName(weights_digest=outline.weights.digest, files_digest=outline.files_digest) if outline else None
+        made_with = MadeWith(model=own, code=code_of(spec))
+        agenda = Agenda(spec, selected, made_with=lambda: made_with, foreseen=tuple(self._foreseen))
         ladder = ShapeLadder(spec.gpu.encoding, model.positions)
         looked = {task.name: self._look(agenda, task, model, ladder) for task in selected}
         plans = {name: plan for name, (plan, _) in looked.items()}

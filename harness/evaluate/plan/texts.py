@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.tasks import TaskSpec
-from harness.evaluate.encode.names import Namer, keys_of
+from harness.evaluate.encode.names import Namer, ids_digest, keys_of
 from harness.evaluate.encode.shapes import ShapeLadder
 from harness.evaluate.encode.shards import Keys
 from harness.evaluate.encode.tokens import TextTokenizer
@@ -51,7 +51,7 @@ def counted_texts(texts: Sequence[str], tokenizer: TextTokenizer, ladder: ShapeL
     names: list[bytes] = []
     counts, cuts = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=bool)]
     for chunk in tokenizer.tokenize_ahead(texts):
-        names += [namer.name(ladder.shape(len(ids)), ids) for ids in chunk.tokens.rows()]
+        names += [namer.name(ladder.shape(len(ids)), ids_digest(ids)) for ids in chunk.tokens.rows()]
         counts.append(chunk.tokens.counts)
         cuts.append(chunk.tokens.cut)
     return TaskTexts(basis="counted", texts=_hashes(texts), names=keys_of(names), counts=np.concatenate(counts), cut=np.concatenate(cuts))

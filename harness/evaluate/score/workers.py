@@ -5,6 +5,7 @@ A score is computed on one thread from generators at 42, so it is the same digit
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import tempfile
 import time
@@ -47,10 +48,11 @@ class ScoringJob:
 
 @dataclass(frozen=True)
 class Scored:
-    """The metrics of a task as mteb nests them, its examples, and the wall seconds that scoring took."""
+    """The metrics of a task as mteb nests them, its examples, the SHA-256 of its raw vectors, and the wall seconds that scoring took."""
 
     metrics: dict[str, Any]
     examples: Examples
+    vectors_sha256: str
     seconds: float
 
 
@@ -109,7 +111,12 @@ def score_job(job: ScoringJob) -> Scored:
         query_instruction=job.query_instruction,
     )
     scores = job.scorer.score(job.task, job.data, model, search=job.scoring.search, seed=job.seed)
-    return Scored(scores.metrics, scores.examples, time.perf_counter() - started)
+    return Scored(scores.metrics, scores.examples, vectors_sha256(job.vectors), time.perf_counter() - started)
+
+
+def vectors_sha256(vectors: torch.Tensor) -> str:
+    """SHA-256 over vectors [n, dim], row by row, as they lie in memory."""
+    return hashlib.sha256(vectors.contiguous().view(torch.uint8).numpy().data).hexdigest()
 
 
 def _score_file(job: ScoringJob, path: Path) -> Scored:

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from harness.core.benchmarks import Benchmark
 from harness.core.calibration import CALIBRATION, Calibration, points, read_calibration
 from harness.core.errors import InputError, RequestError
-from harness.core.records import Run
+from harness.core.records import Run, TaskRecord
 from harness.core.tasks import TaskSpec
 from harness.read.differences import SettingDifference, same_vectors
 from harness.read.drift.likeness import environment, unlike_data, unlike_settings
@@ -22,6 +22,15 @@ DriftVerdict = Literal["identical", "within noise", "drifted", "missing", "not c
 VERDICTS: tuple[DriftVerdict, ...] = get_args(DriftVerdict)
 FAILING: tuple[DriftVerdict, ...] = ("drifted", "missing")
 """What makes a gate close; `not comparable` makes it refuse."""
+
+
+Layer = Literal["token ids", "vectors", "scoring"]
+LAYERS: dict[Layer, str] = {
+    "token ids": "same setting, other token ids: look for a change of the tokenizer, its files, or the code that makes the texts",
+    "vectors": "same setting and token ids, other vectors: look for a change of the encoding code, the weights in memory, or the store",
+    "scoring": "equal vectors, other scores: look for a change of the scoring code or of its libraries",
+}
+"""The layers of a score in which two runs can differ though they must not, and where to look."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +56,16 @@ class MetricDrift:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskDrift:
-    """A task: its main metric, whose verdict is the task's, and the other ones that the baseline has."""
+    """A task: its main metric, whose verdict is the task's, and the other ones that the baseline has.
+
+    `layer`: where two runs that must be equal to the bit are not; empty where they are, or need not be.
+    """
 
     task: str
     type: str
     main: MetricDrift
     others: tuple[MetricDrift, ...]
+    layer: Layer | None = None
 
     @property
     def verdict(self) -> DriftVerdict:
@@ -217,16 +230,20 @@ def _task_drift(
     if after and not why and not allow_unlike:
         why = unlike_data(task, before, after)
     main = task.main.replace(".", "_")
+    layer = _layer(before, after, same_setting=same_vectors(baseline, candidate)) if after and not why else None
+    exact = after is not None and _same_bits(before, after, "vectors")
     cells = []
     for metric in [main, *(name for name in mine if name != main)]:
         ours, other = mine[metric], theirs.get(metric)
-        tolerance = calibration.tolerance(task.name, metric) if calibration else None
+        tolerance = 0.0 if exact else calibration.tolerance(task.name, metric) if calibration else None
         missing = ""
         if other is None:
             missing = absent if after is None else f"the candidate has no {metric}"
         elif not math.isfinite(other):
             other, missing = None, f"the candidate has {other} for {metric}"
         verdict: DriftVerdict = "not comparable" if why else "missing" if other is None else _verdict(ours, other, tolerance)
+        if layer in ("token ids", "vectors") and metric == main and verdict in ("identical", "within noise"):
+            verdict = "drifted"
         cells.append(
             MetricDrift(
                 metric=metric,
@@ -238,7 +255,22 @@ def _task_drift(
                 why=why or missing,
             )
         )
-    return TaskDrift(task=task.name, type=task.type, main=cells[0], others=tuple(cells[1:]))
+    if layer is None and exact and any(cell.points for cell in cells):
+        layer = "scoring"
+    return TaskDrift(task=task.name, type=task.type, main=cells[0], others=tuple(cells[1:]), layer=layer)
+
+
+def _layer(before: TaskRecord, after: TaskRecord, *, same_setting: bool) -> Layer | None:
+    """The first layer in which two records differ that were made under one setting of the encoder, so that no bit may differ."""
+    if not same_setting or None in (before.made.bits, after.made.bits) or _same_bits(before, after, "vectors"):
+        return None
+    return "vectors" if _same_bits(before, after, "tokens") else "token ids"
+
+
+def _same_bits(before: TaskRecord, after: TaskRecord, name: str) -> bool:
+    """Whether both records state the digest, and the same one."""
+    own, other = (getattr(record.made.bits, name, "") for record in (before, after))
+    return bool(own) and own == other
 
 
 def _verdict(baseline: float, candidate: float, tolerance: float | None) -> DriftVerdict:

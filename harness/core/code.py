@@ -1,0 +1,65 @@
+"""Digests of this package's own code: what was made by other code is not believed without a look."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import io
+import tokenize
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+ENCODING = ("evaluate/encode",)
+"""The rooms that make vectors of texts."""
+
+SCORING = ("evaluate/score", "data")
+"""The rooms that make scores of vectors and data."""
+
+
+@cache
+def code_digest(rooms: tuple[str, ...]) -> str:
+    """SHA-256 over the code of the rooms (folders of the package), hexadecimal; comments, docstrings and empty lines do not count."""
+    files = sorted(path for room in rooms for path in (PACKAGE / room).rglob("*.py"))
+    return _digest({path.relative_to(PACKAGE).as_posix(): path.read_text(encoding="utf-8") for path in files})
+
+
+def plugin_digest(plugin: object, rooms: tuple[str, ...]) -> str:
+    """The digest of the rooms; for an object from outside of the package, with the file that defines its class."""
+    try:
+        path = Path(inspect.getfile(type(plugin))).resolve()
+        if path.is_relative_to(PACKAGE):
+            return code_digest(rooms)
+        return _digest({"rooms": code_digest(rooms), "plugin": path.read_text(encoding="utf-8")})
+    except (OSError, TypeError):  # a class that was typed into an interpreter
+        return code_digest(rooms)
+
+
+def _digest(sources: dict[str, str]) -> str:
+    digest = hashlib.sha256()
+    for name, source in sources.items():
+        digest.update(f"{name}\n{bare_code(source)}\n".encode())
+    return digest.hexdigest()
+
+
+def bare_code(source: str) -> str:
+    """The source without comments, docstrings, empty lines and space at the ends of lines; as it is where it does not parse.
+
+    By text, not by syntax tree: the same on every version of Python.
+    """
+    lines = source.splitlines()
+    try:
+        tree = ast.parse(source)
+        comments = [token for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type == tokenize.COMMENT]
+    except (SyntaxError, tokenize.TokenError):
+        return source
+    for token in comments:
+        row, column = token.start
+        lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            for row in range(node.lineno, (node.end_lineno or node.lineno) + 1):
+                lines[row - 1] = ""
+    return "\n".join(line.rstrip() for line in lines if line.strip())
