@@ -1,6 +1,6 @@
 """Change one expression of a module at a time and see whether its tests notice: `make mutation ARGS="read/leaderboard.py"`.
 
-Runs mutmut (which `make mutation` installs apart from `.venv`) on a copy of the last commit below `build/`; without arguments on all modules
+Runs mutmut (installed apart from `.venv`) on a copy of the last commit below `build/`; without arguments on all modules
 that decide verdicts. Prints a row per module and every mutant that survived, as a difference, but for those that change only a message.
 """
 
