@@ -73,7 +73,7 @@ def code_of(spec: RunSpec) -> CodeDigests:
 
 
 def made_here(spec: RunSpec) -> MadeWith:
-    """What the records are made with that the run makes on this machine; raises as the kind of its encoder does where the model is missing."""
+    """What records of the run are made with on this machine; raises as the kind of its encoder does where the model is missing."""
     kind = ENCODERS.get(spec.model.kind)
     model = ModelName(weights_digest=kind.weights_digest(spec.model), files_digest=kind.files_digest(spec.model))
     return MadeWith(model=model, code=code_of(spec))
