@@ -78,9 +78,30 @@ def test_a_difference_is_listed_once_with_its_kind(change: str, value: Any, kind
     assert [(each.kind, str(each)) for each in found] == [(kind, text)]
 
 
-def test_the_fingerprint_is_listed_only_if_no_other_difference_explains_it() -> None:
-    found = differences(run(), run(model__kernel="other", versions__torch="2.14.0"))
-    assert [each.key for each in found] == ["versions.torch"]
+KERNEL = "AMD 25 17 1 EPYC 0c31 AVX512 | torch 2.13.0+cpu 76ef | NumericFlags(tf32_matmul=False) |  | transformers 5.23.0"
+OTHER_MEMORY = {"device__memory_gib": 23.5, "machine": {"platform": "Linux-6.18.44"}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "beside", "expected"),
+    [
+        ("0c31 AVX512", "0c31 AVX2", {}, ["model.kernel.processor: AMD 25 17 1 EPYC 0c31 AVX512 -> AMD 25 17 1 EPYC 0c31 AVX2"]),
+        ("EPYC 0c31", "EPYC ffff", OTHER_MEMORY, ["model.kernel.processor: AMD 25 17 1 EPYC 0c31 AVX512 -> AMD 25 17 1 EPYC ffff AVX512"]),
+        (" |  | ", " | MKL_CBWR=AVX2 | ", {}, ["model.kernel.variables: not stated -> MKL_CBWR=AVX2"]),
+        ("76ef", "ab12", {}, ["model.kernel.torch: torch 2.13.0+cpu 76ef -> torch 2.13.0+cpu ab12"]),
+        ("torch 2.13.0+cpu 76ef", "torch 2.14.0 ab12", {"versions__torch": "2.14.0"}, ["versions.torch: 2.13.0 -> 2.14.0"]),
+        ("5.23.0", "5.24.0", {}, ["model.kernel.libraries: transformers 5.23.0 -> transformers 5.24.0"]),
+        (KERNEL, "made otherwise", {}, [f"model.kernel: {KERNEL} -> made otherwise"]),
+    ],
+)
+def test_what_chooses_kernels_is_always_named(before: str, after: str, beside: dict[str, Any], expected: list[str]) -> None:
+    found = differences(run(model__kernel=KERNEL), run(model__kernel=KERNEL.replace(before, after), **beside))
+    assert [str(each) for each in found] == expected
+
+
+def test_memory_and_the_system_are_listed_only_if_nothing_else_differs() -> None:
+    assert [each.key for each in differences(run(), run(**OTHER_MEMORY))] == ["device.memory_gib", "machine.platform"]
+    assert [each.key for each in differences(run(), run(**OTHER_MEMORY, source__commit="c2"))] == ["source.commit"]
 
 
 def test_the_protocol_stands_first() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -30,6 +30,12 @@ _DERIVED = (
     *("model.stored_parameters", "model.parameters"),
 )
 
+_SECONDARY = ("device.memory_gib", "machine.platform")
+"""What differs between any two machines and moves no score by itself."""
+
+_KERNEL_PARTS = {"processor": (), "torch": ("versions.torch",), "switches": ("model.flags.",), "variables": (), "libraries": ("versions.",)}
+"""The parts of the line `model.kernel`, in its order, and the other keys under which a part is listed, too."""
+
 _NAME_A_VECTOR = ("digest", "tokenizer_sha256", "max_len", "ladder", "batch_tokens")
 
 
@@ -49,7 +55,8 @@ class SettingDifference:
 def differences(a: Run, b: Run) -> tuple[SettingDifference, ...]:
     """The settings in which two runs differ, in the order of `Kind` and then by name; empty where both ran alike.
 
-    Runs that others made have no manifest of ours: of them only what the leaderboard's row states is compared.
+    The memory's size and the system's release are listed only if nothing else differs. Runs that others made have no manifest of ours: of
+    them only what the leaderboard's row states is compared.
     """
     if not (a.ours and b.ours):
         return tuple(_header_differences(a, b))
@@ -59,10 +66,23 @@ def differences(a: Run, b: Run) -> tuple[SettingDifference, ...]:
         for key in dict.fromkeys([*left, *right])
         if left.get(key) != right.get(key) and not key.startswith(_DERIVED)
     ]
-    if left.get("model.kernel") != right.get("model.kernel") and not {"device", "kernel", "packages"} & {each.kind for each in found}:
-        # processors of one name with other steppings or instruction sets, another build of torch, a variable of a library below it
-        found.append(SettingDifference(kind="kernel", key="model.kernel", a=left.get("model.kernel"), b=right.get("model.kernel")))
+    found += _kernel_differences(left.get("model.kernel"), right.get("model.kernel"), listed=[each.key for each in found])
+    found = [each for each in found if each.key not in _SECONDARY] or found
     return tuple(sorted(found, key=lambda each: (KINDS.index(each.kind), each.key)))
+
+
+def _kernel_differences(a: str | None, b: str | None, *, listed: Sequence[str]) -> Iterator[SettingDifference]:
+    """What chooses kernels and differs (the processor's stepping and instruction sets, torch's build, variables of libraries below it),
+    part by part; the whole lines where they have other parts. `listed`: keys that need not be said again."""
+    if a == b:
+        return
+    parts = [(side or "").split(" | ") for side in (a, b)]
+    if not len(parts[0]) == len(parts[1]) == len(_KERNEL_PARTS):
+        yield SettingDifference(kind="kernel", key="model.kernel", a=a, b=b)
+        return
+    for (name, elsewhere), left, right in zip(_KERNEL_PARTS.items(), *parts, strict=True):
+        if left != right and not (elsewhere and any(key.startswith(elsewhere) for key in listed)):
+            yield SettingDifference(kind="kernel", key=f"model.kernel.{name}", a=left.strip() or None, b=right.strip() or None)
 
 
 def same_vectors(a: Run, b: Run) -> bool:
