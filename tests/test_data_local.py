@@ -228,12 +228,6 @@ WRONG_FILES = [
     ("empty gzip", "AFQMC/validation.jsonl.gz", b"", "no row, expected at least one"),
     ("no rows", "AFQMC/validation.parquet", parquet({"sentence1": [], "sentence2": [], "score": []}), "no row, expected at least one"),
     (
-        "constant scores",
-        "AFQMC/validation.jsonl",
-        json_lines([{**row, "score": 1} for row in STS_ROWS]),
-        "column 'score': found only 1 in 2 items, expected at least two different values",
-    ),
-    (
         "unequal lists",
         "CLSClusteringS2S/test.jsonl",
         json_lines([SETS[0], {"sentences": ["红"], "labels": ["色", "彩"]}]),
@@ -251,13 +245,6 @@ WRONG_FILES = [
         json_lines([{"sentences": ["红", "蓝"], "labels": ["色", 1]}]),
         "found 1 as item 2 of the list",
     ),
-    (
-        "one cluster",
-        "CLSClusteringS2S/test.jsonl",
-        json_lines([{"sentences": ["红", "蓝"], "labels": ["色", "色"]}]),
-        "found only '色' in 2 items",
-    ),
-    ("empty set", "CLSClusteringS2S/test.jsonl", json_lines([{"sentences": [], "labels": []}]), "labels of set 1: found none"),
     ("pairs in rows", "Ocnli/validation.jsonl", json_lines(PAIRS * 2), "found 2 rows, expected one row of lists"),
     ("flat pairs", "Ocnli/validation.jsonl", json_lines([{"sent1": "天", "sent2": "云", "labels": 1}]), "expected a list of texts"),
     (
@@ -266,8 +253,6 @@ WRONG_FILES = [
         json_lines([{**PAIRS[0], "labels": [1, 2]}]),
         "column 'labels': found 2 as item 2, expected 0 or 1",
     ),
-    ("one class of pairs", "Ocnli/validation.jsonl", json_lines([{**PAIRS[0], "labels": [1, 1]}]), "found only 1 in 2 items"),
-    ("nothing to rank", "CMedQAv1/test.jsonl", json_lines([SAMPLES[1]]), "no sample has both positive and negative candidates"),
 ]
 
 
@@ -282,8 +267,6 @@ def test_a_wrong_file_is_named_with_line_and_column(tmp_path: Path, file: str, c
 @pytest.mark.parametrize(
     ("train", "test", "expected"),
     [
-        ([TRAIN[0]], TEST, "column 'label': found only 1 in 1 items"),
-        (TRAIN, [TEST[0]], "column 'label': found only 1 in 1 items"),
         (TRAIN, [{**row, "label": str(row["label"])} for row in TEST], "found int in"),
         (
             [*TRAIN, {"text": "中", "label": "1"}],

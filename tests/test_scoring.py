@@ -272,7 +272,12 @@ DEGENERATE = [
     ("Waimai", ClassificationData(GOOD, labelled()), r"labels of one class \(no row\) in the test split"),
     ("Waimai", ClassificationData(labelled("好", "坏"), labelled("好", "坏")), "expected 0 and 1"),
     ("Waimai", ClassificationData(GOOD, labelled(0, 1, 2)), r"label 2 .* not in the training split"),
-    ("CLSClusteringS2S", ClusteringData([GOOD, labelled("a", "a")]), r"labels of one class \(a\) in set 1"),
+    (
+        "TNews",
+        ClassificationData(labelled(0, 1, 2), labelled("0", "1")),
+        r"no label of the validation split \('0', '1'\) is among .* \(0, 1, 2\)",
+    ),
+    ("CLSClusteringS2S", ClusteringData([GOOD, labelled("a", "a")]), r"labels of one class \(a\) in set 2"),
     ("CLSClusteringS2S", ClusteringData([]), "no set to cluster"),
     ("Ocnli", PairData(["a", "b"], ["c", "d"], [1, 1]), r"pair labels \[1\], expected 0 and 1, both"),
     ("Ocnli", PairData(["a", "b", "c"], ["c", "d", "e"], [0, 1, 2]), r"pair labels \[0, 1, 2\]"),
@@ -282,6 +287,7 @@ DEGENERATE = [
     ("EcomRetrieval", RetrievalData({}, {"q": "问", "r": "问"}, {"q": {"p": 1}}), "corpus is empty"),
     ("EcomRetrieval", RetrievalData({"p": "文"}, {"q": "问"}, {"q": {"p": 1}}), "found 1 queries, expected two or more"),
     ("EcomRetrieval", RetrievalData({"p": "文"}, {"q": "问", "r": "问"}, {"s": {"p": 1}}), "no query has a judged passage"),
+    ("EcomRetrieval", RetrievalData({"p": "文"}, {"q": "问", "r": "问"}, {"q": {"p": 0}, "r": {}}), "every judgement is 0"),
     ("EcomRetrieval", RerankingData([SAMPLE]), "found RerankingData, expected RetrievalData"),
 ]
 

@@ -1,4 +1,4 @@
-"""Tables into a task's typed data, with what no metric is defined on refused."""
+"""Tables into a task's typed data. What is refused here is the form; data that has no score is refused by the scorer."""
 
 from __future__ import annotations
 
@@ -63,11 +63,10 @@ def parse_task(task: TaskSpec, tables: Mapping[str, Table]) -> Parsed:
     """The task's data from its tables (`task.tables`), which have been read under `table_schema`. Empty texts are data like others.
 
     Raises:
-        InputError: no metric is defined on it: one class only, pairs in more than one row, labels of a pair task other than 0 and 1,
-            scores that are all equal, labels of another type than those trained on, no reranking sample with both kinds of candidates.
+        InputError: pairs in more than one row, labels of a pair task other than 0 and 1, labels of another type than those trained on.
     """
     if task.type == "Classification":
-        return Parsed(_classification(tables["train"], tables[task.split]))
+        return _classification(tables["train"], tables[task.split])
     if task.type == "Clustering":
         return Parsed(_clustering(tables[task.split]))
     if task.type == "PairClassification":
@@ -79,21 +78,17 @@ def parse_task(task: TaskSpec, tables: Mapping[str, Table]) -> Parsed:
     return _retrieval(tables["corpus"], tables["queries"], tables["qrels"])
 
 
-def _classification(train: Table, test: Table) -> ClassificationData:
-    for table in (train, test):
-        _check_classes(table, table.columns["label"], "column 'label'")
-    kinds = {type(table.columns["label"][0]).__name__: table.origin for table in (train, test)}
+def _classification(train: Table, test: Table) -> Parsed:
+    kinds = {type(label).__name__: table.origin for table in (train, test) for label in table.columns["label"][:1]}
     if len(kinds) > 1:
         found = ", ".join(f"{kind} in {origin}" for kind, origin in kinds.items())
         raise InputError(f"column 'label': found {found}, expected one type: a label is never equal to one of another type")
-    return ClassificationData(
-        LabelledTexts(train.columns["text"], train.columns["label"]), LabelledTexts(test.columns["text"], test.columns["label"])
-    )
+    data = ClassificationData(*(LabelledTexts(table.columns["text"], table.columns["label"]) for table in (train, test)))
+    unseen = set(data.test.labels) - set(data.train.labels)
+    return Parsed(data, _doubt(test, "labels are not in the training split", unseen))
 
 
 def _clustering(table: Table) -> ClusteringData:
-    for index, labels in enumerate(table.columns["labels"]):
-        _check_classes(table, labels, f"labels of set {index + 1}")
     return ClusteringData([LabelledTexts(*pair) for pair in zip(table.columns["sentences"], table.columns["labels"], strict=True)])
 
 
@@ -104,30 +99,16 @@ def _pairs(table: Table) -> PairData:
     wrong = next((position for position, label in enumerate(labels) if type(label) is not int or label not in (0, 1)), None)
     if wrong is not None:
         raise InputError(f"{table.origin}, column 'labels': found {labels[wrong]!r} as item {wrong + 1}, expected 0 or 1")
-    _check_classes(table, labels, "column 'labels'")
     return PairData(first, second, labels)
 
 
 def _sts(table: Table) -> PairData:
-    _check_classes(table, table.columns["score"], "column 'score'")
     return PairData(table.columns["sentence1"], table.columns["sentence2"], table.columns["score"])
-
-
-def _check_classes(table: Table, values: list[Any], name: str) -> None:
-    distinct = set(values)
-    if len(distinct) < 2:
-        found = f"only {values[0]!r} in {len(values)} items" if values else "none"
-        raise InputError(f"{table.origin}, {name}: found {found}, expected at least two different values: no metric is defined on one")
 
 
 def _reranking(table: Table) -> RerankingData:
     columns = (table.columns[name] for name in ("query", "positive", "negative"))
-    samples = [RerankingSample(*row) for row in zip(*columns, strict=True)]
-    if not any(sample.positive and sample.negative for sample in samples):
-        raise InputError(
-            f"{table.origin}: no sample has both positive and negative candidates; mteb drops the others, so nothing is left to rank"
-        )
-    return RerankingData(samples)
+    return RerankingData([RerankingSample(*row) for row in zip(*columns, strict=True)])
 
 
 def _retrieval(corpus: Table, queries: Table, qrels: Table) -> Parsed:

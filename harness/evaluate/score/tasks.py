@@ -13,10 +13,10 @@ from harness.core.examples import Examples
 from harness.core.tasks import TaskSpec
 from harness.data.types import ClassificationData, ClusteringData, PairData, RerankingData, RetrievalData, TaskData
 from harness.evaluate.score.adapter import EmbeddingModel, RetrievalModel, passage_text, query_text
-from harness.evaluate.score.degenerate import refuse_degenerate
 from harness.evaluate.score.observed import evaluate_observed, query_examples
 from harness.evaluate.score.ranking import mean_metrics
 from harness.evaluate.score.reference import check_scoring_packages, fresh_task, quiet_reference, refuse_unknown_tasks
+from harness.evaluate.score.scorable import refuse_unscorable
 from harness.evaluate.score.search import search_queries
 from harness.evaluate.score.seeding import SEED, preserved_random_state, seed_generators
 from harness.evaluate.score.threads import one_thread
@@ -52,7 +52,7 @@ def score_examples(task: TaskSpec, data: TaskData, model: EmbeddingModel, *, sea
         MachineError: the scoring packages are not the pinned ones.
     """
     check_scoring_packages()
-    refuse_degenerate(task, data)
+    refuse_unscorable(task, data)
     if search == "exact" and isinstance(data, RetrievalData):
         columns = search_queries(_corpus(data), data.queries, data.qrels, RetrievalModel(model))
         return TaskScores(mean_metrics(columns), query_examples(data, columns))
@@ -93,7 +93,7 @@ class Mteb1:
 
     def texts(self, task: TaskSpec, data: TaskData, query_instruction: str | None, *, seed: int = SEED) -> list[str]:
         """The texts, see `planned_texts`; data on which no score is defined is refused here, before a text is encoded."""
-        refuse_degenerate(task, data)
+        refuse_unscorable(task, data)
         return planned_texts(task, data, query_instruction, seed=seed)
 
     def score(self, task: TaskSpec, data: TaskData, model: EmbeddingModel, *, search: Search, seed: int = SEED) -> TaskScores:

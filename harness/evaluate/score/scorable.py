@@ -1,44 +1,50 @@
-"""Data on which no score is defined, refused before a text is encoded."""
+"""Data on which no score is defined, or none that means anything: refused before a text is encoded, whatever source it came from."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from harness.core.errors import InputError
-from harness.core.tasks import TaskSpec
-from harness.data.types import ClassificationData, ClusteringData, LabelledTexts, PairData, RerankingData, RetrievalData, TaskData
+from harness.core.tasks import TaskSpec, TaskType
+from harness.core.words import few
+from harness.data.types import ClassificationData, ClusteringData, Label, LabelledTexts, PairData, RerankingData, RetrievalData, TaskData
 
 
-def refuse_degenerate(task: TaskSpec, data: TaskData) -> None:
+def refuse_unscorable(task: TaskSpec, data: TaskData) -> None:
     """Pass data that mteb 1.1.1 can score.
 
     Raises:
-        InputError: labels of one class, an empty table, constant gold scores, nothing to rank; or data of another task's type.
+        InputError: one class only, an empty table, constant gold scores, nothing to rank or to find, training labels that no test text has;
+            or data of another task's type.
     """
     problem = _mismatch(task, data) or _problem(task, data)
     if problem:
-        raise InputError(f"{task.name}: {problem}. Check the data with: python -m harness fetch tasks=[{task.name}]")
+        raise InputError(f"{task.name}: {problem}. Mend the data, or leave the task out")
+
+
+_DATA: dict[TaskType, type[TaskData]] = {
+    "Classification": ClassificationData,
+    "Clustering": ClusteringData,
+    "PairClassification": PairData,
+    "Reranking": RerankingData,
+    "Retrieval": RetrievalData,
+    "STS": PairData,
+}
 
 
 def _mismatch(task: TaskSpec, data: TaskData) -> str | None:
-    expected = {
-        "Classification": ClassificationData,
-        "Clustering": ClusteringData,
-        "PairClassification": PairData,
-        "Reranking": RerankingData,
-        "Retrieval": RetrievalData,
-        "STS": PairData,
-    }[task.type]
+    expected = _DATA[task.type]
     return None if isinstance(data, expected) else f"found {type(data).__name__}, expected {expected.__name__} for a {task.type} task"
 
 
 def _problem(task: TaskSpec, data: TaskData) -> str | None:
     match data:
         case ClassificationData():
-            few = _few_labels(data.train, "the training split") or _few_labels(data.test, f"the {task.split} split")
-            return few or _not_binary(data, task.split)
+            return _unlearnable(data, task.split)
         case ClusteringData():
             if not data.sets:
                 return "there is no set to cluster"
-            return next(filter(None, (_few_labels(one, f"set {index}") for index, one in enumerate(data.sets))), None)
+            return next(filter(None, (_few_labels(one, f"set {number}") for number, one in enumerate(data.sets, start=1))), None)
         case PairData() if task.type == "PairClassification":
             found = set(data.target)
             return None if found == {0, 1} else f"found the pair labels {sorted(found)[:5]}, expected 0 and 1, both"
@@ -56,11 +62,23 @@ def _few_labels(table: LabelledTexts, where: str) -> str | None:
     return None if len(labels) > 1 else f"found labels of one class ({', '.join(labels) or 'no row'}) in {where}, expected two or more"
 
 
-def _not_binary(data: ClassificationData, split: str) -> str | None:
-    """For two classes mteb computes average precision, where scikit-learn takes 1 for the positive one."""
+def _unlearnable(data: ClassificationData, split: str) -> str | None:
+    one_class = _few_labels(data.train, "the training split") or _few_labels(data.test, f"the {split} split")
+    if one_class:
+        return one_class
     labels, strange = set(data.train.labels), set(data.test.labels) - set(data.train.labels)
-    if len(labels) > 2:
-        return None
+    if strange == set(data.test.labels):
+        return f"no label of the {split} split ({_shown(strange)}) is among those of the training split ({_shown(labels)})"
+    return _not_binary(labels, strange, split) if len(labels) == 2 else None
+
+
+def _shown(labels: Iterable[Label]) -> str:
+    """The first labels, as they are written in Python: a number and its text are two labels."""
+    return few(sorted(map(repr, labels)), 3)
+
+
+def _not_binary(labels: set[Label], strange: set[Label], split: str) -> str | None:
+    """For two classes mteb computes average precision, where scikit-learn takes 1 for the positive one."""
     if labels != {0, 1}:
         return f"found the two labels {sorted(map(str, labels))}, expected 0 and 1"
     return f"found the label {min(map(str, strange))} in the {split} split, which is not in the training split" if strange else None
@@ -73,4 +91,6 @@ def _unsearchable(data: RetrievalData) -> str | None:
         return f"found {len(data.queries)} queries, expected two or more (BEIR 2.2.0 can't search for one)"
     if not any(data.qrels.get(query) for query in data.queries):
         return "no query has a judged passage"
+    if not any(grade > 0 for query in data.queries for grade in data.qrels.get(query, {}).values()):
+        return "every judgement is 0, so no passage is right and every score would be 0"
     return None
