@@ -101,7 +101,7 @@ class Runs(Sequence[Run]):
         for run in self._runs:
             for task in self.benchmark.tasks:
                 for metric, score in points(run.records[task.name], self.benchmark).items() if task.name in run.records else ():
-                    main = metric == task.main.replace(".", "_")
+                    main = metric == task.flat_main
                     yield {**self._setting(run), "task": task.name, "type": task.type, "metric": metric, "main": main, "score": score}
 
     def _setting(self, run: Run) -> dict[str, Any]:

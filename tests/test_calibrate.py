@@ -234,7 +234,7 @@ def test_a_calibration_takes_no_forward_pass_and_is_the_same_every_time(home: Pa
     pearson = done.calibration.tolerance("AFQMC", "cos_sim.pearson")
     assert pearson is not None
     assert RESOLUTION < pearson < 0.01, "it follows the vectors themselves"
-    assert again.calibration.seeds("JDReview", "accuracy") == done.calibration.seeds("JDReview", "accuracy")
+    assert again.calibration.noise("JDReview", "accuracy").seeds == done.calibration.noise("JDReview", "accuracy").seeds
     message = render_text(calibration_document(done))
     assert "0 forward passes" in message
     assert "JDReview" in message
@@ -333,6 +333,6 @@ def test_the_command_writes_the_file_beside_the_records(
     arguments = [f"store={home / 'store'}", "--tasks", "AFQMC", "--parts", "sampling"]
     assert main(["calibrate", str(run), *arguments]) == 0
     assert "written to" in capsys.readouterr().out
-    assert read_calibration(run / "calibration.json", BENCHMARK).sampling("AFQMC", "cos_sim.spearman") is not None
+    assert read_calibration(run / "calibration.json", BENCHMARK).noise("AFQMC", "cos_sim.spearman").sampling is not None
     assert main(["calibrate", str(tmp_path / "nowhere")]) == 2
     assert main(["calibrate", str(tmp_path)]) == 1

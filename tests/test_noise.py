@@ -51,9 +51,9 @@ def test_lookups_take_both_spellings_and_know_what_was_not_measured() -> None:
     assert CALIBRATION.tolerance("AFQMC", "cos_sim.spearman") == CALIBRATION.tolerance("AFQMC", "cos_sim_spearman") == 0.25
     assert CALIBRATION.tolerance("TNews", "f1") is None, "only sampling was measured: it is no tolerance of a gate"
     assert CALIBRATION.tolerance("Waimai", "accuracy") is None
-    assert CALIBRATION.seeds("TNews", "accuracy") == SPREAD
-    assert CALIBRATION.seeds("AFQMC", "cos_sim.spearman") is None
-    assert CALIBRATION.sampling("TNews", "f1") == SPREAD
+    assert CALIBRATION.noise("TNews", "accuracy").seeds == SPREAD
+    assert CALIBRATION.noise("AFQMC", "cos_sim.spearman").seeds is None
+    assert CALIBRATION.noise("TNews", "f1").sampling == SPREAD
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])

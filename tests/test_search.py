@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from harness.evaluate.score import search
 from harness.evaluate.score.candidates import Candidates
+from harness.evaluate.score.ranking import mean_metrics
 from harness.evaluate.score.threads import one_thread
 
 
@@ -47,10 +48,14 @@ def reference_metrics(corpus, queries, qrels, model, *, chunk: int) -> dict[str,
     return task.evaluate(model, "dev", corpus_chunk_size=chunk)
 
 
+def search_metrics(*arguments, chunk: int = search.CHUNK) -> dict[str, float]:
+    return mean_metrics(search.search_queries(*arguments, chunk=chunk))
+
+
 def exact_metrics(corpus, queries, qrels, model, *, chunk: int, block: int) -> dict[str, float]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "TILE", (block, 10))
-        return search.search_metrics(corpus, queries, qrels, model, chunk=chunk)
+        return search_metrics(corpus, queries, qrels, model, chunk=chunk)
 
 
 def half_vectors(rng: np.random.Generator, rows: int, dim: int, distinct: int) -> np.ndarray:
@@ -117,7 +122,7 @@ def test_plain_random_vectors(dtype) -> None:
     rng = np.random.default_rng(5)
     corpus, queries, qrels = make_case(rng, passages=3000, queries=40, namesakes=False, grades=(0, 1, 2))
     model = TableModel(rng.standard_normal((3000 + len(queries), 64)).astype(dtype))
-    assert search.search_metrics(corpus, queries, qrels, model) == reference_metrics(corpus, queries, qrels, model, chunk=50_000)
+    assert search_metrics(corpus, queries, qrels, model) == reference_metrics(corpus, queries, qrels, model, chunk=50_000)
 
 
 @settings(max_examples=200, deadline=None)
@@ -172,7 +177,7 @@ def test_without_ties_nothing_is_followed(monkeypatch: pytest.MonkeyPatch, passa
     model = TableModel(rng.standard_normal((passages + len(queries), 64)).astype(np.float32))
     monkeypatch.setattr(search, "_offered", lambda *_: pytest.fail("a query was left to ties"))
     for chunk in (1100, 50_000):
-        exact = search.search_metrics(corpus, queries, qrels, model, chunk=chunk)
+        exact = search_metrics(corpus, queries, qrels, model, chunk=chunk)
         assert exact == reference_metrics(corpus, queries, qrels, model, chunk=chunk)
 
 
@@ -186,7 +191,7 @@ def test_counted_and_followed_queries_side_by_side(monkeypatch: pytest.MonkeyPat
     offered = search._offered
     monkeypatch.setattr(search, "_offered", lambda rows, *rest: followed.append(len(rows)) or offered(rows, *rest))
     model = TableModel(table)
-    assert search.search_metrics(corpus, queries, qrels, model, chunk=1100) == reference_metrics(corpus, queries, qrels, model, chunk=1100)
+    assert search_metrics(corpus, queries, qrels, model, chunk=1100) == reference_metrics(corpus, queries, qrels, model, chunk=1100)
     assert 30 < sum(followed) < 270
 
 
@@ -195,7 +200,7 @@ def test_every_dtype_of_a_model_equals_beir_on_ties(dtype) -> None:
     rng = np.random.default_rng(9)
     corpus, queries, qrels = make_case(rng, passages=2500, queries=20, namesakes=True, grades=(0, 1, 2))
     model = TableModel(torch.from_numpy(half_vectors(rng, 2500 + len(queries), 16, 300)).to(dtype))
-    assert search.search_metrics(corpus, queries, qrels, model, chunk=1500) == reference_metrics(corpus, queries, qrels, model, chunk=1500)
+    assert search_metrics(corpus, queries, qrels, model, chunk=1500) == reference_metrics(corpus, queries, qrels, model, chunk=1500)
 
 
 def test_metrics_by_hand() -> None:
@@ -204,7 +209,7 @@ def test_metrics_by_hand() -> None:
         [[1, 0, 0, 0], [0.5, 0.5, 0.5, 0.5], [0.5, -0.5, 0.5, 0.5], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], dtype=np.float32
     )
     corpus = {key: {"text": str(row)} for row, key in enumerate("abcd")}
-    metrics = search.search_metrics(corpus, {"q": "4", "r": "5"}, {"q": {"c": 1, "d": 2, "b": 0}}, TableModel(table))
+    metrics = search_metrics(corpus, {"q": "4", "r": "5"}, {"q": {"c": 1, "d": 2, "b": 0}}, TableModel(table))
     assert metrics["precision_at_1"] == 0
     assert metrics["precision_at_3"] == 0.33333
     assert metrics["recall_at_3"] == 0.5
@@ -243,7 +248,7 @@ def test_metrics_do_not_depend_on_the_thread_count() -> None:
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            results.append(search.search_metrics(corpus, queries, qrels, model))
+            results.append(search_metrics(corpus, queries, qrels, model))
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)

@@ -256,9 +256,10 @@ def test_a_folder_of_another_setting_is_refused(store: VectorStore) -> None:
     vectors.flush()
     with pytest.raises(InputError, match="of another setting"):
         store.open(DIGEST[:32] + "0" * 32, dim=8, dtype="bf16", about={})
-    (store.path / DIGEST[:32] / "setting.json").write_text("{}")
-    with pytest.raises(InputError, match=r"setting\.json is damaged.*delete"):
-        open_vectors(store)
+    for damage in ("{}", "[" * 100_000, '{"dtype": "bf16", "dim": 1e999, "digest": ""}'):
+        (store.path / DIGEST[:32] / "setting.json").write_text(damage)
+        with pytest.raises(InputError, match=r"setting\.json is damaged.*delete"):
+            open_vectors(store)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")

@@ -19,7 +19,7 @@ from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError, RequestError, unknown
 from harness.core.files import atomic_write
 from harness.core.records import Run, TaskRecord, flat_metrics
-from harness.core.tasks import TaskSpec
+from harness.core.tasks import TaskSpec, flat_name
 from harness.core.typed import read_typed
 
 SCHEMA = 1
@@ -87,19 +87,9 @@ class Calibration:
         noise = self.noise(task, metric)
         return noise.rounding.tolerance if noise and noise.rounding else None
 
-    def seeds(self, task: str, metric: str) -> Spread | None:
-        """The metric under other seeds of the protocol; None where that was not measured, or the task draws nothing at random."""
-        noise = self.noise(task, metric)
-        return noise.seeds if noise else None
-
-    def sampling(self, task: str, metric: str) -> Spread | None:
-        """The metric over bootstrap resamples of the task's examples; None where that was not measured."""
-        noise = self.noise(task, metric)
-        return noise.sampling if noise else None
-
     def noise(self, task: str, metric: str) -> MetricNoise | None:
         """All that was measured of the metric."""
-        return self.tasks.get(task, {}).get(metric.replace(".", "_"))
+        return self.tasks.get(task, {}).get(flat_name(metric))
 
     def check_belongs(self, run: Run, benchmark: Benchmark) -> None:
         """Pass the run that was calibrated.
@@ -133,8 +123,7 @@ def points(record: TaskRecord, benchmark: Benchmark) -> dict[str, float]:
 
 def metric_points(metrics: Mapping[str, Any], task: TaskSpec) -> dict[str, float]:
     """The metrics that the benchmark names, by flat name, in points; `metrics` as mteb nests them, 0 to 1."""
-    known = {metric.replace(".", "_") for metric in task.metrics}
-    return {name: 100 * value for name, value in flat_metrics(metrics, task).items() if name in known}
+    return {name: 100 * value for name, value in flat_metrics(metrics, task).items() if name in task.flat_metrics}
 
 
 def write_calibration(path: Path, calibration: Calibration) -> None:
@@ -175,7 +164,7 @@ def _noise_json(noise: MetricNoise) -> str:
 
 
 def _refuse_unknown(path: Path, calibration: Calibration, benchmark: Benchmark) -> None:
-    known = {task.name: {metric.replace(".", "_") for metric in task.metrics} for task in benchmark.tasks}
+    known = {task.name: task.flat_metrics for task in benchmark.tasks}
     wrong = [unknown("task", task, known) for task in calibration.tasks if task not in known]
     wrong += [
         f"{task}: {unknown('metric', metric, sorted(known[task]))}"

@@ -20,7 +20,7 @@ from harness.core.errors import InputError, RequestError
 from harness.core.files import FOLDER_NAME, write_json
 from harness.core.fingerprint import DeviceInfo, Fingerprint
 from harness.core.spec import Settings
-from harness.core.tasks import TaskSpec
+from harness.core.tasks import TaskSpec, flat_name
 from harness.core.typed import convert, plain, read_object, read_typed
 from harness.core.words import without_passwords
 
@@ -199,7 +199,7 @@ class TaskRecord:
         Raises:
             InputError: the record has no number there.
         """
-        found = flat_metrics(self.metrics, task).get(path.replace(".", "_"))
+        found = flat_metrics(self.metrics, task).get(flat_name(path))
         if found is None:
             raise InputError(f"the record of {task.name} has no number at {path}: run the task again")
         return found
@@ -355,7 +355,7 @@ def read_record(path: Path, task: TaskSpec) -> TaskRecord:
 def _check_range(record: TaskRecord, task: TaskSpec) -> None:
     """Raise ValueError for a metric of the benchmark that no scorer gives: they are 0 to 1, correlations -1 to 1."""
     flat = flat_metrics(record.metrics, task)
-    for name in (metric.replace(".", "_") for metric in {task.main, *task.metrics}):
+    for name in {task.flat_main, *task.flat_metrics}:
         least = -1 if name.endswith(("spearman", "pearson")) else 0
         if name in flat and not least - _ROUNDING <= flat[name] <= 1 + _ROUNDING:
             raise ValueError(f"{name} is {flat[name]}, expected {least} to 1")

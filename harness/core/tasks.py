@@ -133,6 +133,16 @@ class TaskSpec:
         return TYPES[self.type]
 
     @property
+    def flat_main(self) -> str:
+        """The main metric's flat name: `cos_sim_spearman`."""
+        return flat_name(self.main)
+
+    @property
+    def flat_metrics(self) -> tuple[str, ...]:
+        """The flat names of the metrics that the benchmark names."""
+        return tuple(flat_name(metric) for metric in self.metrics)
+
+    @property
     def card_name(self) -> str:
         """The name in a model card's front matter: `MTEB STS22 (zh)`."""
         return f"MTEB {self.name}" + (f" ({self.language})" if self.language else "")
@@ -154,6 +164,11 @@ class TaskSpec:
     def table_columns(self, table: str) -> tuple[str, ...]:
         """The columns that the table must have."""
         return self.qrels_columns if table == "qrels" else self.columns
+
+
+def flat_name(metric: str) -> str:
+    """The flat name of a dotted metric: `cos_sim_spearman` of `cos_sim.spearman`."""
+    return metric.replace(".", "_")
 
 
 def known_tasks() -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ msgspec does the work: it is strict (a string is no number, NaN and 1e400 are no
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,6 +65,15 @@ def plain(value: Any) -> dict[str, Any]:
     made: dict[str, Any] = msgspec.to_builtins(value)
     extra: dict[str, Any] = made.pop("extra", {})
     return made | extra
+
+
+def leaves(value: Mapping[str, Any], separator: str = ".") -> Iterator[tuple[str, Any]]:
+    """What nested mappings hold that is none, by the path of its keys: `spec.model.name`."""
+    for key, each in value.items():
+        if isinstance(each, Mapping):
+            yield from ((f"{key}{separator}{path}", leaf) for path, leaf in leaves(each, separator))
+        else:
+            yield key, each
 
 
 def read_object(path: Path, *, what: str, remedy: str, schema: int | None = None) -> dict[str, Any]:

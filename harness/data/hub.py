@@ -122,17 +122,13 @@ def hub_status(timeout: float = 3.0) -> HubStatus:
     return HubStatus(settings, True, "answers")
 
 
-def resolve_commit(repository: str, revision: str | None = None, *, kind: RepositoryType = "dataset") -> str:
+def resolve_commit(repository: str, revision: str | None, kind: RepositoryType, settings: HubSettings) -> str:
     """The commit that a branch, tag or (None) the default branch points at; in offline mode, the one that the cache has for it.
 
     Raises:
         InputError: the hub has no such repository or revision.
         MachineError: the hub does not answer, or offline mode is on and the cache does not know.
     """
-    return _resolve(repository, revision, kind, hub_settings())
-
-
-def _resolve(repository: str, revision: str | None, kind: RepositoryType, settings: HubSettings) -> str:
     if not settings.offline:
         return _list_repository(repository, revision or _MAIN, kind, settings)[0]
     if revision is not None and _COMMIT.fullmatch(revision):
@@ -199,7 +195,7 @@ def _locate(task: TaskSpec, settings: HubSettings) -> TaskFiles:
 
 def _locate_qrels(task: TaskSpec, qrels: Repository, settings: HubSettings) -> tuple[str, tuple[DataFile, ...]]:
     """The commit of the judgements and their files. Asked for by branch where nobody pinned a commit, so that the cache remembers which."""
-    commit = qrels.revision or _resolve(qrels.hub, None, "dataset", settings)
+    commit = qrels.revision or resolve_commit(qrels.hub, None, "dataset", settings)
     parts, names = _find(task, qrels.hub, commit, {"qrels": task.split}, settings)
     if parts is None:
         if settings.offline:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from harness.core.environment import SCORING_PINS
 from harness.core.fingerprint import Fingerprint
 from harness.core.records import Run
-from harness.core.typed import plain
+from harness.core.typed import leaves, plain
 from harness.core.words import stated
 
 Kind = Literal["protocol", "model", "setting", "device", "kernel", "packages", "source"]
@@ -60,7 +60,9 @@ def differences(a: Run, b: Run) -> tuple[SettingDifference, ...]:
     """
     if not (a.ours and b.ours):
         return tuple(_header_differences(a, b))
-    left, right = (dict(_flat({key: value for key, value in plain(run.manifest).items() if key in _SECTIONS})) for run in (a, b))
+    left, right = (
+        {path: stated(value) for path, value in leaves(plain(run.manifest)) if path.partition(".")[0] in _SECTIONS} for run in (a, b)
+    )
     found = [
         SettingDifference(kind=_kind(key), key=key, a=left.get(key), b=right.get(key))
         for key in dict.fromkeys([*left, *right])
@@ -100,14 +102,6 @@ def _header_differences(a: Run, b: Run) -> Iterator[SettingDifference]:
         left, right = (stated(getattr(run.header, name)) for run in (a, b))
         if left != right:
             yield SettingDifference(kind=kind, key=name, a=left, b=right)
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str | None]]:
-    for key, each in value.items():
-        if isinstance(each, Mapping):
-            yield from _flat(each, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", stated(each)
 
 
 def _kind(key: str) -> Kind:

@@ -100,7 +100,7 @@ def task_claims(task: TaskSpec, entries: Sequence[tuple[int, Any]]) -> TaskClaim
     problem = _conflict(task, read) or ("revisions" if len({each for each in revisions if each}) > 1 else "")
     for _, each in read[1:]:
         values |= each.values
-    main, claims = task.main.replace(".", "_"), f"{where} of the model-index ({task.name})"
+    main, claims = task.flat_main, f"{where} of the model-index ({task.name})"
     other, from_main_score = None, False
     if problem:
         problem, values = f"the card claims {task.name} {len(entries)} times with different {problem} ({where}): remove all but one", {}
@@ -162,7 +162,7 @@ def _conflict(task: TaskSpec, read: Sequence[tuple[int, _Metrics]]) -> str:
         shared = first.values.keys() & other.values.keys()
         differing = sorted(name for name in shared if first.values[name] != other.values[name])
         if differing or not shared:
-            main = task.main.replace(".", "_")
+            main = task.flat_main
             name = main if main in differing else differing[0] if differing else "metrics"
             return f"{name}s" if name == "metric" else name
     return ""

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError
 from harness.core.files import write_json
-from harness.core.records import Run
+from harness.core.records import Run, TaskRecord
 from harness.core.resources import resource_dir
 from harness.core.tasks import TaskSpec
-from harness.core.typed import read_typed
+from harness.core.typed import leaves, read_typed
 
 MAIN_TOLERANCE = 1e-6
 """Main scores count ranks and hits, and the sample's texts leave margins: no rounding of a kernel moves them."""
@@ -52,7 +51,7 @@ def deviations(run: Run, benchmark: Benchmark) -> list[Deviation]:
     setting = setting_name(run)
     if setting not in expected:
         raise InputError(f"no expected scores for {setting}; there are some for {', '.join(sorted(expected))}")
-    found = {name: dict(_flat(record.metrics)) for name, record in run.records.items()}
+    found = {name: _flat(record) for name, record in run.records.items()}
     return [
         Deviation(task.name, metric, value, found.get(task.name, {}).get(metric))
         for task in benchmark.tasks
@@ -64,7 +63,7 @@ def deviations(run: Run, benchmark: Benchmark) -> list[Deviation]:
 def write_expected(runs: Sequence[Run]) -> Path:
     """Commit the scores of these runs as the expected ones; the file that was written."""
     path = expected_file()
-    write_json(path, {setting_name(run): {name: dict(_flat(record.metrics)) for name, record in run.records.items()} for run in runs})
+    write_json(path, {setting_name(run): {name: _flat(record) for name, record in run.records.items()} for run in runs})
     return path
 
 
@@ -80,12 +79,8 @@ def _read_expected() -> dict[str, dict[str, dict[str, float]]]:
     )
 
 
-def _flat(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    for key, value in metrics.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", float(value)
+def _flat(record: TaskRecord) -> dict[str, float]:
+    return {name: float(value) for name, value in leaves(record.metrics)}
 
 
 def _tolerance(run: Run, task: TaskSpec, metric: str) -> float:

@@ -20,7 +20,7 @@ from harness.core.examples import Examples, units
 from harness.core.folds import folds
 from harness.core.records import Run, benchmark_of, read_manifest, read_run
 from harness.core.spec import RunSpec
-from harness.core.tasks import TaskSpec
+from harness.core.tasks import TaskSpec, flat_name
 from harness.core.typed import plain
 from harness.data.sources import load_task
 from harness.data.types import LoadedTask
@@ -236,7 +236,7 @@ def _sampling(task: TaskSpec, examples: Examples) -> dict[str, Spread]:
             continue  # average precision of a task with more than two classes
         defined = values[np.isfinite(values)]
         if len(defined) >= RESAMPLES // 2:
-            found[metric.replace(".", "_")] = spread(defined)
+            found[flat_name(metric)] = spread(defined)
     return found
 
 

@@ -43,11 +43,6 @@ class Plan:
     forwards: int
     tokens: int
 
-    @property
-    def overhead(self) -> float:
-        """Tokens through the model per real token; 1 at best."""
-        return self.tokens / self.real_tokens if self.real_tokens else 1.0
-
 
 class ShapeLadder:
     """The shapes of an encoding setting for a model whose position table carries `positions` tokens.

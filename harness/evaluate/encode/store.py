@@ -12,7 +12,6 @@ used; a damaged one is renamed and named in the output, and its vectors are comp
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Mapping
@@ -28,6 +27,7 @@ import torch
 from harness.core.errors import InputError, MachineError
 from harness.core.files import write_json
 from harness.core.spec import Dtype
+from harness.core.typed import parse
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.index import Index
 from harness.evaluate.encode.shards import DAMAGED, PROOF, SUFFIX, DamagedShardError, Keys, Shard, open_shard, set_aside, write_shard
@@ -352,7 +352,7 @@ def _info(folder: Path) -> SettingInfo:
 def _read_about(folder: Path) -> dict[str, Any]:
     path = folder / _SETTING
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about = parse(path.read_bytes())
         if about["dtype"] not in TORCH_DTYPE or int(about["dim"]) < 1 or not isinstance(about["digest"], str):
             raise ValueError("it has no digest, dim and dtype")
     except (OSError, ValueError, KeyError, TypeError) as error:

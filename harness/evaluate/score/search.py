@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from harness.evaluate.score.adapter import RetrievalModel
 from harness.evaluate.score.candidates import Candidates, sample_floors
-from harness.evaluate.score.ranking import CUTOFFS, Ranks, mean_metrics, query_values
+from harness.evaluate.score.ranking import CUTOFFS, Ranks, query_values
 from harness.evaluate.score.threads import one_thread
 
 IntArray = NDArray[np.int64]
@@ -40,18 +40,6 @@ TILE = (256, 2000)
 ENCODED = 8192
 """Passages encoded and normalised at a time."""
 DROPPED = np.iinfo(np.int64).min
-
-
-def search_metrics(
-    corpus: Mapping[str, Mapping[str, str]],
-    queries: Mapping[str, str],
-    qrels: Mapping[str, Mapping[str, int]],
-    model: RetrievalModel,
-    *,
-    chunk: int = CHUNK,
-) -> dict[str, float]:
-    """What `AbsTaskRetrieval.evaluate` of mteb 1.1.1 returns: five metrics at six cut-offs, rounded to 5 digits."""
-    return mean_metrics(search_queries(corpus, queries, qrels, model, chunk=chunk))
 
 
 def search_queries(

@@ -135,7 +135,7 @@ def grade(sheet: Sheet, averages: Averages, run: Run, benchmark: Benchmark, nois
 def _task_cells(
     task: TaskSpec, claim: Claim, claimed: TaskRecord, run: Run, score: TaskScore, noise: Calibration | None
 ) -> Iterator[Graded]:
-    main, record = task.main.replace(".", "_"), run.records.get(task.name)
+    main, record = task.flat_main, run.records.get(task.name)
     if record is None:
         yield _absent(task, claim, run, score, main)
         return

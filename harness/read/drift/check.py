@@ -229,7 +229,7 @@ def _task_drift(
     absent = f"it failed: {candidate.failed[task.name]}" if task.name in candidate.failed else "the candidate has no record"
     if after and not why and not allow_unlike:
         why = unlike_data(task, before, after)
-    main = task.main.replace(".", "_")
+    main = task.flat_main
     layer = _layer(before, after, same_setting=same_vectors(baseline, candidate)) if after and not why else None
     exact = after is not None and _same_bits(before, after, "vectors")
     cells = []

@@ -23,7 +23,7 @@ from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError
 from harness.core.records import MANIFEST, Made, Manifest, Origin, OtherDefinition, Provenance, RowHeader, Run, TaskRecord, Trust
 from harness.core.tasks import TaskSpec
-from harness.core.typed import convert, refuse_long_numbers
+from harness.core.typed import convert, leaves, refuse_long_numbers
 from harness.core.words import counted, few
 from harness.read.cards import nested_metrics
 
@@ -183,7 +183,7 @@ def _files(folder: Path) -> tuple[list[_File], dict[str, str]]:
 
 def _record(file: _File, task: TaskSpec, model_revision: str | None) -> TaskRecord:
     scores = _split_scores(file, task)
-    own = {_flat_name(metric) for metric in task.metrics}
+    own = set(task.flat_metrics)
     for name, value in _leaves(scores):
         if isinstance(value, str) and name in own:
             raise _Unusable(f"{name} is the text {value!r}: expected a number, without quotes")
@@ -191,7 +191,7 @@ def _record(file: _File, task: TaskSpec, model_revision: str | None) -> TaskReco
     wrong = [f"{name} {value}" for name, value in flat.items() if name in own and 1 + 1e-9 < abs(value) < math.inf]
     if wrong:
         raise _Percent(f"{', '.join(wrong[:3])} is not in the scale of mteb, 0 to 1: divide by 100 if these are percentages")
-    main = _flat_name(task.main)
+    main = task.flat_main
     if not math.isfinite(flat.get(main, math.nan)):
         raise _no_main(task, main, flat)
     metrics: dict[str, Any] = nested_metrics({name: value for name, value in flat.items() if math.isfinite(value)})
@@ -261,16 +261,8 @@ def _canonical(scores: Mapping[str, Any]) -> dict[str, float]:
     return flat
 
 
-def _leaves(scores: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in scores.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}_")
-        else:
-            yield re.sub("^cosine_", "cos_sim_", prefix + name), value
-
-
-def _flat_name(metric: str) -> str:
-    return metric.replace(".", "_")
+def _leaves(scores: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    return ((re.sub("^cosine_", "cos_sim_", name), value) for name, value in leaves(scores, "_"))
 
 
 def _no_main(task: TaskSpec, main: str, flat: Mapping[str, float]) -> _Unusable:

@@ -50,7 +50,7 @@ def dump(value: Any, *, flow: bool = False) -> str:
 def _entry(each: Exported) -> Entry:
     task, record = each.task, each.record
     flat = flat_metrics(record.metrics, task)
-    names = sorted(metric.replace(".", "_") for metric in task.metrics)
+    names = sorted(task.flat_metrics)
     dataset = {"type": task.hub, "name": task.card_name, "config": task.config, "split": task.split}
     if not each.on_benchmark:
         dataset["type"] = f"{OTHER_DATA.replace(' ', '-')}/{task.name}"
