@@ -23,6 +23,7 @@ from tokenizers import normalizers, processors
 from torch import nn
 from torch.nn import functional
 
+from harness.core.prompts import PromptTable, TaskPrompts
 from harness.core.spec import ModelSpec
 from harness.core.tasks import TaskSpec
 from harness.data.types import LoadedTask, RetrievalData
@@ -273,7 +274,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         name="query instruction missing",
         where="code",
-        plant=_code(*(_patched(room, "query_text", lambda query, _instruction: query) for room in (adapter, tasks))),
+        plant=_code(_patched(PromptTable, "of", lambda _table, _task: TaskPrompts())),
     ),
     Fault(
         name="title dropped",

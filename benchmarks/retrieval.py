@@ -107,7 +107,7 @@ def _beir(case: _Case, on_product: Callable[[], None]) -> dict[str, float]:
 
 
 def _harness(case: _Case, on_product: Callable[[], None]) -> dict[str, float]:
-    model = RetrievalModel(EmbeddingModel(_numbered, dim=None, dtype="float32", query_instruction=None))
+    model = RetrievalModel(EmbeddingModel(_numbered, dim=None, dtype="float32"))
 
     def products(queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
         on_product()

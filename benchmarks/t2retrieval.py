@@ -60,7 +60,7 @@ def search(passages: int, queries: int, dim: int, dtype: torch.dtype) -> None:
         kinds = ((text[0] == "q") * passages + int(text.rpartition(" ")[2]) for text in texts)
         return vectors[torch.tensor(list(kinds))]
 
-    model = RetrievalModel(EmbeddingModel(rows, dim=None, dtype="model", query_instruction=None))
+    model = RetrievalModel(EmbeddingModel(rows, dim=None, dtype="model"))
     before = _peak_gib()
     started = time.perf_counter()
     metrics = search_metrics(corpus, asked, qrels, model)

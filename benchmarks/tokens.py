@@ -21,6 +21,7 @@ from seed_path import TokenCount, load_seed_model, prepare_task, run_task, witho
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import InputError
+from harness.core.prompts import TaskPrompts
 from harness.core.resources import resource_dir
 from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
 from harness.core.tasks import TaskSpec
@@ -86,7 +87,7 @@ def plan_real(root: Path, names: Sequence[str], *, script: bool) -> None:
             data = load_task(task, DataSpec(source="local", root=str(root), verify="off")).data
         except InputError:
             continue
-        sets[task.name] = planned_texts(task, data, None)
+        sets[task.name] = planned_texts(task, data, TaskPrompts())
         if tokens_of_script is not None:
             tokens_of_script.add(task, data)
     together = encoder.plan(list(dict.fromkeys(chain.from_iterable(sets.values()))))

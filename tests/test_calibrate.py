@@ -19,6 +19,7 @@ from harness.core.benchmarks import load_benchmark
 from harness.core.calibration import read_calibration, write_calibration
 from harness.core.config import compose_config
 from harness.core.errors import InputError, MachineError, RequestError
+from harness.core.prompts import TaskPrompts
 from harness.core.records import read_run
 from harness.core.spec import DataSpec, Dtype, EncodingSpec
 from harness.data.sources import load_task
@@ -191,7 +192,7 @@ def test_a_fault_does_not_pass_for_rounding() -> None:
 def planned(name: str) -> list[str]:
     task = BENCHMARK.task(name)
 
-    return planned_texts(task, load_task(task, DataSpec(source="sample", verify="label")).data, None)
+    return planned_texts(task, load_task(task, DataSpec(source="sample", verify="label")).data, TaskPrompts())
 
 
 # Other seeds
@@ -202,7 +203,7 @@ def test_42_is_the_protocol_and_another_seed_is_not(name: str) -> None:
     task = BENCHMARK.task(name)
     data = load_task(task, DataSpec(source="sample", verify="label")).data
     encoder = sample_encoder("fp32")
-    model = EmbeddingModel(encoder.encode, dim=None, dtype="float32", query_instruction=None)
+    model = EmbeddingModel(encoder.encode, dim=None, dtype="float32")
     scores = [score_examples(task, data, model, search="exact", **seed).metrics for seed in ({}, {"seed": 42}, {"seed": 43}, {"seed": 43})]
     assert scores[0] == scores[1]
     assert scores[2] == scores[3]

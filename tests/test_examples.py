@@ -38,7 +38,7 @@ ONE_OF_EACH = ["Waimai", "CLSClusteringS2S", "Ocnli", "CMedQAv1", "T2Retrieval",
 
 
 def scores_of(task: TaskSpec, data: TaskData | None = None, *, search: str = "exact", dtype: torch.dtype = torch.float32) -> TaskScores:
-    model = EmbeddingModel(hashed_encoder(dtype), dim=None, dtype="model", query_instruction=None)
+    model = EmbeddingModel(hashed_encoder(dtype), dim=None, dtype="model")
     return score_examples(task, data or make_data(task), model, search=search)
 
 

@@ -90,7 +90,7 @@ def run_reference(task, data, dtype: torch.dtype, folder: Path) -> dict[str, Any
 def test_bfloat16_is_scored_as_sentence_transformers_hands_it_over(name: str, tmp_path: Path) -> None:
     task = load_benchmark().task(name)
     data = make_data(task)
-    model = EmbeddingModel(hashed_encoder(torch.bfloat16), dim=None, dtype="model", query_instruction=None)
+    model = EmbeddingModel(hashed_encoder(torch.bfloat16), dim=None, dtype="model")
     assert score_task(task, data, model, search="reference") == run_reference(task, data, torch.bfloat16, tmp_path)
 
 
@@ -108,10 +108,10 @@ def test_metrics_on_random_data_equal_those_of_mteb(task, tmp_path: Path) -> Non
 
 def compare(task, data, dtype: torch.dtype, scoring, tmp_path: Path) -> None:
     encoder = Recorder(dtype)
-    model = EmbeddingModel(encoder, dim=None, dtype=scoring, query_instruction=None)
+    model = EmbeddingModel(encoder, dim=None, dtype=scoring)
     metrics = score_task(task, data, model, search="reference")
     assert metrics == run_reference(task, data, dtype, tmp_path)
     assert json.loads(json.dumps(metrics)) == metrics  # plain floats: numpy 2's float16 thresholds stop mteb's own json.dump
     if task.type == "Retrieval":
         assert score_task(task, data, model, search="exact") == metrics
-    assert set(planned_texts(task, data, model.query_instruction)) == set(encoder.asked)
+    assert set(planned_texts(task, data, model.prompts)) == set(encoder.asked)

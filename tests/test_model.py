@@ -309,12 +309,6 @@ def test_another_architecture_is_refused_by_name(folder: Path) -> None:
         load(folder)
 
 
-def test_a_prompt_of_the_models_own_is_refused(folder: Path) -> None:
-    edit_json(folder / "config_sentence_transformers.json", prompts={"query": "为这个句子生成表示："}, default_prompt_name="query")
-    with pytest.raises(RequestError, match=r"default prompt '为这个句子生成表示：'.*model\.query_instruction"):
-        load(folder)
-
-
 def test_foreign_code_is_not_run(folder: Path) -> None:
     marker = folder / "ran"
     (folder / "evil.py").write_text(f"open({str(marker)!r}, 'w')\nclass Evil: pass")

@@ -17,6 +17,7 @@ from runs import BENCHMARK, ROOT
 
 from harness.core.config import compose_config
 from harness.core.errors import CanaryError, HarnessError
+from harness.core.prompts import PromptTable
 from harness.core.resources import SAMPLE_DIR
 from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
 from harness.data.types import RetrievalData
@@ -35,8 +36,9 @@ SAMPLE = compose_config(["model=sample", "data=sample"]).model
 PLACES = [
     *((encoding, name) for name in ("load_model", "TextTokenizer", "take_fingerprint")),
     *((kinds, "load_model"), (loading, "load_chain"), (LoadedModel, "forward"), (evaluation, "load_task"), (EmbeddingModel, "vectors")),
-    *((adapter, name) for name in ("functional", "query_text", "passage_text")),
-    *((tasks, name) for name in ("query_text", "passage_text", "seed_generators")),
+    *((adapter, name) for name in ("functional", "passage_text")),
+    *((tasks, name) for name in ("passage_text", "seed_generators")),
+    (PromptTable, "of"),
     (search, "_normalised"),
 ]
 """Where faults are planted in code."""
@@ -167,7 +169,7 @@ def test_swapped_ids_are_two(planted: list[str]) -> None:
 def test_slicing_last_keeps_directions_and_loses_lengths(planted: list[str]) -> None:
     assert planted == []
     raw = torch.tensor([[3.0, 4.0, 12.0]])
-    model = EmbeddingModel(lambda texts: raw, dim=2, dtype="float32", query_instruction=None)
+    model = EmbeddingModel(lambda texts: raw, dim=2, dtype="float32")
     assert model.vectors(["x"]).tolist() == [pytest.approx([3 / 13, 4 / 13])]
 
 

@@ -11,6 +11,7 @@ import torch
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.config import compose_config
+from harness.core.prompts import TaskPrompts
 from harness.core.resources import SAMPLE_DIR
 from harness.core.spec import DataSpec, EncodingSpec
 from harness.core.tasks import TASK_TYPES, TaskSpec
@@ -29,7 +30,7 @@ ROUNDING = {"fp32": 1e-6, "fp16": 1e-3, "bf16": 8e-3}
 
 
 def texts_of(task: TaskSpec, data: TaskData) -> list[str]:
-    return planned_texts(task, data, None)
+    return planned_texts(task, data, TaskPrompts())
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def encoded() -> tuple[dict[str, int], Encoded]:
 
 
 def main_scores(row: dict[str, int], vectors: torch.Tensor) -> dict[str, float]:
-    model = EmbeddingModel(lambda texts: vectors[[row[text] for text in texts]], dim=None, dtype="float32", query_instruction=None)
+    model = EmbeddingModel(lambda texts: vectors[[row[text] for text in texts]], dim=None, dtype="float32")
     scores = {}
     for task in BENCHMARK.tasks:
         found = score_task(task, DATA[task.name], model, search="exact")

@@ -20,6 +20,7 @@ import harness.evaluate.score.tasks as scoring_tasks
 from harness.core.benchmarks import load_benchmark
 from harness.core.environment import SCORING_PINS
 from harness.core.errors import EncodingError, InputError, MachineError, RequestError
+from harness.core.prompts import PromptTable, TaskPrompts, instructed_queries
 from harness.data.types import ClassificationData, ClusteringData, LabelledTexts, PairData, RerankingData, RerankingSample, RetrievalData
 from harness.evaluate.score.adapter import EmbeddingModel, RetrievalModel
 from harness.evaluate.score.reference import check_scoring_packages
@@ -31,7 +32,7 @@ TEXTS = ["一", "二二", "三三三", "四", "五五五五五五"]
 
 
 def embedding_model(dtype: torch.dtype = torch.float32, *, encode=None, dim=None, scoring="float32", instruction=None) -> EmbeddingModel:
-    return EmbeddingModel(encode or hashed_encoder(dtype), dim=dim, dtype=scoring, query_instruction=instruction)
+    return EmbeddingModel(encode or hashed_encoder(dtype), dim=dim, dtype=scoring, prompts=TaskPrompts(query=instruction or ""))
 
 
 def score(name: str, data=None, model=None, search="reference") -> dict:
@@ -100,9 +101,25 @@ class TestAdapter:
         for name in ONE_OF_EACH:
             task = BENCHMARK.task(name)
             data = make_data(task)
-            plain, instructed = (planned_texts(task, data, instruction) for instruction in (None, "找:"))
+            plain, instructed = (planned_texts(task, data, table.of(task)) for table in (PromptTable(), instructed_queries("找:")))
             assert (plain != instructed) == (task.type == "Retrieval")
-        assert score("T2Reranking") == score("T2Reranking", model=embedding_model(instruction="找:"))
+
+    @pytest.mark.parametrize(
+        ("name", "role"), [("T2Reranking", "query"), ("T2Reranking", "passage"), ("EcomRetrieval", "passage"), ("STSB", "text")]
+    )
+    def test_prompts_go_before_the_texts_of_their_role_as_planned(self, name: str, role: str) -> None:
+        task, prompts = BENCHMARK.task(name), TaskPrompts(**{role: "前:"})
+        data, asked = make_data(task), []
+
+        def encode(texts: Sequence[str]) -> torch.Tensor:
+            asked.extend(texts)
+            return hashed_encoder(torch.float32)(texts)
+
+        model = EmbeddingModel(encode, dim=None, dtype="float32", prompts=prompts)
+        for search in ("reference", "exact"):
+            assert score(name, data, model, search) != score(name, data)
+        assert set(asked) == set(planned_texts(task, data, prompts))
+        assert 0 < sum(text.startswith("前:") for text in set(asked)) <= len(set(asked))
 
     def test_retrieval_gets_arrays_even_when_tensors_are_asked_for(self) -> None:
         model = RetrievalModel(embedding_model(torch.float16, scoring="model"))
@@ -135,7 +152,7 @@ class TestPurity:
         torch.manual_seed(3)
         before = generator_states()
         assert score(name) == expected
-        planned_texts(BENCHMARK.task(name), make_data(BENCHMARK.task(name)), None)
+        planned_texts(BENCHMARK.task(name), make_data(BENCHMARK.task(name)), TaskPrompts())
         assert generator_states() == before
 
     @pytest.mark.parametrize("name", ["Waimai", "CLSClusteringS2S"])
@@ -313,6 +330,6 @@ def test_a_text_that_was_not_planned_is_encoded_all_the_same() -> None:
     task = BENCHMARK.task("Waimai")
     data = make_data(task)
     few = dataclasses.replace(data, train=LabelledTexts(data.train.texts * 30, data.train.labels * 30))
-    planned = planned_texts(task, few, None)
+    planned = planned_texts(task, few, TaskPrompts())
     assert len(set(planned) - set(data.test.texts)) <= 2 * 32 * 10
     assert set(data.test.texts) <= set(planned)

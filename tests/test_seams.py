@@ -10,6 +10,7 @@ import pytest
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import RequestError
 from harness.core.examples import make_examples
+from harness.core.prompts import TaskPrompts
 from harness.core.records import Provenance, read_run
 from harness.core.spec import DataSpec
 from harness.core.tasks import TaskSpec
@@ -41,7 +42,7 @@ class SignedAgreement:
         if wrong := [task.name for task in tasks if task.type != "STS"]:
             raise RequestError(f"signs scores STS alone, not {', '.join(wrong)}")
 
-    def texts(self, task: TaskSpec, data: TaskData, query_instruction: str | None, *, seed: int = 42) -> list[str]:
+    def texts(self, task: TaskSpec, data: TaskData, prompts: TaskPrompts, *, seed: int = 42) -> list[str]:
         assert isinstance(data, PairData)
         return list(dict.fromkeys([*data.first, *data.second]))
 

@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from scoring_cases import write_hub_folders
 
 from harness.core.benchmarks import load_benchmark
+from harness.core.prompts import TaskPrompts
 from harness.core.resources import SAMPLE_DIR
 from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
 from harness.core.tasks import TaskSpec
@@ -110,13 +111,13 @@ def run_script(script: Path, data: Path, results: Path, *, vectors: Path | str, 
 def test_the_script_gives_the_scores_of_the_harness(script: Path, sample, encoder: CanonicalEncoder, tmp_path: Path) -> None:
     """With the same raw vectors, every metric of all 35 tasks is equal, in half precision with its ties."""
     folder, data = sample
-    texts = list(dict.fromkeys(text for task in TASKS for text in planned_texts(task, data[task.name], None)))
+    texts = list(dict.fromkeys(text for task in TASKS for text in planned_texts(task, data[task.name], TaskPrompts())))
     raw = encoder.encode(texts)
     save_file({"raw": raw}, tmp_path / "vectors.safetensors")
     (tmp_path / "vectors.json").write_text(json.dumps(texts), encoding="utf-8")
     expected = run_script(script, folder, tmp_path / "zh_results", vectors=tmp_path / "vectors")
     row = {text: number for number, text in enumerate(texts)}
-    model = EmbeddingModel(lambda wanted: raw[[row[text] for text in wanted]], dim=None, dtype="model", query_instruction=None)
+    model = EmbeddingModel(lambda wanted: raw[[row[text] for text in wanted]], dim=None, dtype="model")
     for task in TASKS:
         assert score_task(task, data[task.name], model, search="exact") == expected[task.name], task.name
 
@@ -128,7 +129,7 @@ def test_the_script_in_its_own_batches_differs_by_padding_noise_alone(
     folder, data = sample
     types = ("Reranking", "Retrieval", "STS")
     expected = run_script(script, folder, tmp_path / "zh_results", vectors="", types=types)
-    model = EmbeddingModel(encoder.encode, dim=None, dtype="model", query_instruction=None)
+    model = EmbeddingModel(encoder.encode, dim=None, dtype="model")
     for task in selected(types):
         ours, theirs = (
             functools.reduce(dict.__getitem__, [*([task.language] if task.language else []), *task.main.split(".")], metrics)

@@ -154,7 +154,8 @@ class Origin:
 class Made:
     """How a record was made: the key `harness` of its file. Empty in records of others, but for what they state.
 
-    `run`: the digest of the run's settings. `source`: who reported the score, where it was not run here. `origin`: of an imported score.
+    `run`: the digest of the run's settings. `prompts`: what stood before the texts, by role, where something did.
+    `source`: who reported the score, where it was not run here. `origin`: of an imported score.
     `exported`: the header of the run that an exported file was written from.
     """
 
@@ -166,6 +167,7 @@ class Made:
     scoring: ScoredWith | None = None
     code: CodeDigests | None = None
     bits: Bits | None = None
+    prompts: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     origin: Origin | None = None
@@ -221,7 +223,10 @@ def flat_metrics(metrics: Mapping[str, Any], task: TaskSpec) -> dict[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a run is and ran with. Of published and imported runs only `header` is known, and what their file states."""
+    """What a run is and ran with. Of published and imported runs only `header` is known, and what their file states.
+
+    `own_settings`: what the model's own files say of prompts and lengths, used or not.
+    """
 
     header: RowHeader
     run: str | None = None
@@ -235,6 +240,7 @@ class Manifest:
     machine: Mapping[str, str] | None = None
     seed: int | None = None
     canary: Mapping[str, Any] | str | None = None
+    own_settings: Mapping[str, Any] | None = None
     schema: int = SCHEMA
     extra: Mapping[str, Any] = field(default_factory=dict)
 

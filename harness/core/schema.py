@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from omegaconf import MISSING
 
-from harness.core.spec import RunSpec
+from harness.core.spec import READ, RunSpec
 
 T = TypeVar("T")
 
@@ -40,7 +40,9 @@ def from_plain(kind: type[T], values: Mapping[str, Any]) -> T:
     made = {}
     for item in dataclasses.fields(kind):  # type: ignore[arg-type]
         wanted: Any = types[item.name]
-        if dataclasses.is_dataclass(wanted):
+        if READ in item.metadata:
+            made[item.name] = item.metadata[READ](values[item.name])
+        elif dataclasses.is_dataclass(wanted):
             made[item.name] = from_plain(wanted, values if item.metadata.get("inline") else values[item.name])  # type: ignore[arg-type]
         else:
             made[item.name] = _spec_value(wanted, values[item.name])
@@ -52,7 +54,9 @@ def _fields_of(kind: Any) -> list[tuple[str, Any, Any]]:
     found: list[tuple[str, Any, Any]] = []
     for item in dataclasses.fields(kind):
         wanted = types[item.name]
-        if not dataclasses.is_dataclass(wanted):
+        if READ in item.metadata:
+            found.append((item.name, str | None, None))
+        elif not dataclasses.is_dataclass(wanted):
             found.append((item.name, *_yaml_field(item.name, wanted, item.default)))
         elif item.metadata.get("inline"):
             found += _fields_of(wanted)

@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.core.benchmarks import benchmark_name
+from harness.core.prompts import Prompts, prompts_from
 
 Dtype = Literal["fp32", "fp16", "bf16"]
 Ladder = Literal["exact", "padded"]
 
 INLINE = {"inline": True}
 """Marks a field whose own fields stand beside it in YAML (`gpu.ladder`, not `gpu.encoding.ladder`)."""
+
+READ = "read"
+"""The metadata of a field that is a text in YAML, and what makes the value of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,13 +137,16 @@ class Settings:
     dtype: Dtype
     max_len: int
     dim: int | None
+    prompts: Prompts = field(default=Prompts(), metadata={READ: prompts_from})
 
     def identity(self) -> dict[str, Any]:
         """The settings as plain values, without what only plans read and where the model's folder lies: the hash of its weights is compared
         when a run is resumed."""
         plain = {item.name: getattr(self, item.name) for item in fields(Settings)}
-        plain["benchmark"] = benchmark_name(self.benchmark)
+        plain["benchmark"], plain["prompts"] = benchmark_name(self.benchmark), self.prompts.identity()
         plain = {name: asdict(value) if is_dataclass(value) else value for name, value in plain.items()}  # type: ignore[arg-type]
+        if plain["prompts"] is None:
+            del plain["prompts"]
         for key in ("path", "layers", "hidden_size", "intermediate_size"):
             del plain["model"][key]
         if self.model.kind == ModelSpec.kind:

@@ -21,6 +21,7 @@ import torch
 from harness.core.costs import Counters
 from harness.core.errors import EncodingError, HarnessError
 from harness.core.examples import Examples
+from harness.core.prompts import PromptTable, TaskPrompts
 from harness.core.records import Bits, TextFigures
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
@@ -62,7 +63,8 @@ class Progress(Protocol):
 class Evaluated:
     """A task's scores with what the record says of their making.
 
-    `encoding`: figures of its texts. `bits`: what it was made of. `seconds`: per stage; of the encoding, its share of its window by tokens.
+    `encoding`: figures of its texts. `prompts`: what stood before them. `bits`: what it was made of.
+    `seconds`: per stage; of the encoding, the task's share of its window by tokens.
     """
 
     task: TaskSpec
@@ -71,6 +73,7 @@ class Evaluated:
     examples: Examples
     encoding: TextFigures
     bits: Bits
+    prompts: TaskPrompts
     seconds: dict[str, float]
 
 
@@ -110,8 +113,9 @@ class _Scoring:
 class Evaluation:
     """Evaluates tasks with one encoder; each ends in the `sink`, as scores or as an error."""
 
-    def __init__(self, spec: RunSpec, encoder: Encoder, pool: ScoringPool, sink: Sink, progress: Progress) -> None:
+    def __init__(self, spec: RunSpec, prompts: PromptTable, encoder: Encoder, pool: ScoringPool, sink: Sink, progress: Progress) -> None:
         self._spec = spec
+        self._prompts = prompts
         self._scorer = scorer_of(spec.benchmark)
         self._encoder = encoder
         self._pool = pool
@@ -155,7 +159,7 @@ class Evaluation:
         loaded = load_task(task, self._spec.data)
         if self._sink.shared(task, loaded):
             return None
-        texts = self._scorer.texts(task, loaded.data, self._spec.model.query_instruction)
+        texts = self._scorer.texts(task, loaded.data, self._prompts.of(task))
         return _Prepared(task=task, loaded=loaded, texts=texts, seconds=time.perf_counter() - started)
 
     def _modelled_flops(self, task: TaskSpec) -> float:
@@ -208,7 +212,7 @@ class Evaluation:
             vectors=encoded.vectors.index_select(0, torch.from_numpy(rows)),
             dim=self._spec.dim,
             scoring=self._spec.scoring,
-            query_instruction=self._spec.model.query_instruction,
+            prompts=self._prompts.of(prepared.task),
             scorer=self._scorer,
         )
         tokens, cut = encoded.tokens[rows], encoded.cut[rows]
@@ -241,6 +245,7 @@ class Evaluation:
                 examples=scored.examples,
                 encoding=scoring.encoding,
                 bits=Bits(tokens=scoring.tokens_sha256, vectors=scored.vectors_sha256),
+                prompts=self._prompts.of(prepared.task),
                 seconds=seconds,
             )
             self._sink.succeeded(result)

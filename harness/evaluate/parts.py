@@ -14,16 +14,18 @@ import torch
 from harness.core.benchmarks import load_benchmark
 from harness.core.costs import Counters
 from harness.core.errors import EncodingError, HarnessError, RequestError
+from harness.core.prompts import PromptTable
 from harness.core.shard import Shard
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
 from harness.data.sources import load_task
 from harness.evaluate.agenda import Agenda, made_here, window_bytes, windows
-from harness.evaluate.encode.encoder import Encoder
+from harness.evaluate.encode.encoder import ENCODERS, Encoder
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.evaluation import Progress, weights
 from harness.evaluate.lengths import modelled_counts
 from harness.evaluate.progress import WindowPart
+from harness.evaluate.prompting import run_prompts
 from harness.evaluate.score.scorer import scorer_of
 
 
@@ -50,6 +52,7 @@ def encode_part(spec: RunSpec, device: torch.device, progress: Progress, *, enco
         raise RequestError("encode puts vectors into the store, and store=null keeps none: give store=DIR, a folder that the run sees too")
     shard = Shard.parse(spec.shard or "1/1")
     selected = load_benchmark(spec.benchmark).select(spec.tasks)
+    prompts = run_prompts(spec, ENCODERS.get(spec.model.kind).own_settings(spec.model))
     agenda = Agenda(spec, selected, made_with=lambda: made_here(spec))
     progress.plan(agenda.todo, [task for task in selected if task.name in agenda.done])
     if not agenda.todo:
@@ -60,7 +63,7 @@ def encode_part(spec: RunSpec, device: torch.device, progress: Progress, *, enco
         encoders.check(spec, device)
     else:
         encoders.prove_store(spec, device)
-    before, part = encoder.counters, _Part(agenda, shard, encoder, progress)
+    before, part = encoder.counters, _Part(agenda, prompts, shard, encoder, progress)
     part.encode()
     done = tuple(task.name for task in agenda.todo if task.name not in part.failed)
     return EncodedPart(shard=shard, store=spec.store, tasks=done, failed=part.failed, cost=encoder.counters - before)
@@ -69,9 +72,10 @@ def encode_part(spec: RunSpec, device: torch.device, progress: Progress, *, enco
 class _Part:
     """The texts of a part, task by task; a task that can't be read or encoded stops no other."""
 
-    def __init__(self, agenda: Agenda, shard: Shard, encoder: Encoder, progress: Progress) -> None:
+    def __init__(self, agenda: Agenda, prompts: PromptTable, shard: Shard, encoder: Encoder, progress: Progress) -> None:
         self._agenda = agenda
         self._spec = agenda.spec
+        self._prompts = prompts
         self._shard = shard
         self._encoder = encoder
         self._progress = progress
@@ -96,7 +100,7 @@ class _Part:
         loaded = load_task(task, self._spec.data)
         if self._agenda.shared(task, loaded, self._encoder.fingerprint.digest):
             return []
-        texts = scorer_of(self._spec.benchmark).texts(task, loaded.data, self._spec.model.query_instruction)
+        texts = scorer_of(self._spec.benchmark).texts(task, loaded.data, self._prompts.of(task))
         return [text for text in texts if self._shard.has(text)]
 
     def _encode(self, window: Sequence[tuple[TaskSpec, list[str]]]) -> None:

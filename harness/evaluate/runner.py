@@ -35,13 +35,16 @@ from harness.core.records import (
 )
 from harness.core.spec import Dtype, ModelSpec, RunSpec
 from harness.core.tasks import TaskSpec
+from harness.core.typed import plain
 from harness.data.sources import SOURCES
 from harness.data.types import LoadedTask
 from harness.evaluate.agenda import Agenda, code_of, made_here
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, peak_memory
 from harness.evaluate.encode.encoder import ENCODERS, Checked, Encoder
+from harness.evaluate.encode.own import OwnSettings
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.evaluation import Evaluated, Evaluation, Progress
+from harness.evaluate.prompting import prompt_notes, run_prompts, unused_settings
 from harness.evaluate.score.scorer import scorer_of
 from harness.evaluate.score.seeding import SEED
 from harness.evaluate.score.workers import ScoringPool
@@ -77,6 +80,8 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
         raise RequestError(f"shard={spec.shard}: a run needs all texts; `python -m harness encode` puts a part into the store")
     benchmark = load_benchmark(spec.benchmark)
     selected = benchmark.select(spec.tasks)
+    own = ENCODERS.get(spec.model.kind).own_settings(spec.model)
+    prompts = run_prompts(spec, own)
     agenda = Agenda(spec, selected, made_with=lambda: made_here(spec))
     todo, done = agenda.todo, [task for task in selected if task.name in agenda.done]
     progress.plan(todo, done)
@@ -92,7 +97,8 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
                 raise RequestError(
                     f"dim={spec.dim}: {spec.model.name} has {encoder.embedding_dim} dimensions; give at most that, or dim=null"
                 )
-            manifest = _manifest(spec, benchmark, encoder, describe_device(device))
+            notes = (*prompt_notes(spec, prompts), *unused_settings(spec, own))
+            manifest = _manifest(spec, benchmark, encoder, describe_device(device), own, notes)
             agenda.refuse_other_origin(manifest)
             checked = encoders.check(spec, device) if spec.canary else None
             if not spec.canary:
@@ -104,7 +110,7 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
             sink = _Records(agenda, benchmark, encoder, progress)
             sink.checked(checked)
             with ScoringPool(_workers(spec, device)) as pool:
-                evaluation = Evaluation(spec, encoder, pool, sink, progress)
+                evaluation = Evaluation(spec, prompts, encoder, pool, sink, progress)
                 evaluation.run(todo)
             failed, cost = sink.errors, sink.finish(evaluation.waited, peak_memory(device))
     return Outcome(
@@ -161,6 +167,7 @@ class _Records:
             model=self._model,
             data=result.loaded.provenance,
             encoding=result.encoding,
+            prompts=result.prompts.stated(),
             scoring=ScoredWith(**asdict(self._spec.scoring), dim=self._spec.dim, seed=SEED),
             code=self._code,
             bits=result.bits,
@@ -217,7 +224,9 @@ def _workers(spec: RunSpec, device: torch.device) -> int:
     return 0 if device.type == "cpu" else max(1, (os.cpu_count() or 4) // 4)
 
 
-def _manifest(spec: RunSpec, benchmark: Benchmark, encoder: Encoder, device: DeviceInfo) -> Manifest:
+def _manifest(
+    spec: RunSpec, benchmark: Benchmark, encoder: Encoder, device: DeviceInfo, own: OwnSettings, notes: tuple[str, ...]
+) -> Manifest:
     """What a run is and runs with."""
     fingerprint = encoder.fingerprint
     header = RowHeader(
@@ -227,7 +236,7 @@ def _manifest(spec: RunSpec, benchmark: Benchmark, encoder: Encoder, device: Dev
         size_gb=round(fingerprint.parameters * TORCH_DTYPE[spec.dtype].itemsize / 1e9, 2),
         dim=spec.dim or encoder.embedding_dim,
         max_len=spec.max_len,
-        notes=_notes(spec, device),
+        notes=(*_notes(spec, device), *notes),
     )
     return Manifest(
         header=header,
@@ -241,6 +250,7 @@ def _manifest(spec: RunSpec, benchmark: Benchmark, encoder: Encoder, device: Dev
         source=environment.source_revision(),
         machine=environment.machine(),
         seed=SEED,
+        own_settings=plain(own),
     )
 
 

@@ -18,7 +18,7 @@ was asked for (dtype, max_len, dim, data, gpu). `device`, `kernel`, `packages`: 
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-_PROTOCOL = ("benchmark.", "spec.benchmark", "spec.scoring.", "spec.model.query_instruction", "seed")
+_PROTOCOL = ("benchmark.", "spec.benchmark", "spec.scoring.", "spec.model.query_instruction", "spec.prompts.", "seed")
 _MODEL = ("spec.model.", "model.repository", "model.commit", "model.weights_digest", "model.module_files", "model.modules")
 _KERNEL = ("model.attention", "model.linear", "model.ladder", "model.batch_tokens", "model.flags", "spec.gpu.encoding.")
 

@@ -18,6 +18,7 @@ from harness.core.calibration import Calibration, MetricNoise, Rounding, Spread,
 from harness.core.errors import InputError, RequestError, unknown
 from harness.core.examples import Examples, units
 from harness.core.folds import folds
+from harness.core.prompts import PromptTable
 from harness.core.records import Run, benchmark_of, read_manifest, read_run
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec, flat_name
@@ -29,7 +30,9 @@ from harness.evaluate.calibrate.jitter import TEXTS, Jitter, RoundingScale, meas
 from harness.evaluate.calibrate.request import check_setting, rebuilt_spec
 from harness.evaluate.encode.canonical import CanonicalEncoder
 from harness.evaluate.encode.device import find_device
+from harness.evaluate.encode.encoder import ENCODERS
 from harness.evaluate.encode.pool import EncoderPool
+from harness.evaluate.prompting import run_prompts
 from harness.evaluate.score.scorer import scorer_of
 from harness.evaluate.score.tasks import SEED
 from harness.evaluate.score.workers import Scored, ScoringJob, ScoringPool
@@ -61,6 +64,7 @@ class _Setup:
     run: Run
     benchmark: Benchmark
     spec: RunSpec
+    prompts: PromptTable
     encoder: CanonicalEncoder
     pool: ScoringPool
     parts: Sequence[FloorName]
@@ -105,10 +109,13 @@ def calibrate(
     if not isinstance(encoder, CanonicalEncoder):
         raise RequestError(f"{folder} was run with model.kind={spec.model.kind}: only runs of canonical encoders can be calibrated")
     check_setting(encoder, folder, run.manifest)
-    scale, measuring = measure_scale(encoder, _own_texts(spec, chosen)) if "rounding" in parts else (None, 0)
+    prompts = run_prompts(spec, ENCODERS.get(spec.model.kind).own_settings(spec.model))
+    scale, measuring = measure_scale(encoder, _own_texts(spec, prompts, chosen)) if "rounding" in parts else (None, 0)
     found: dict[str, dict[str, MetricNoise]] = {}
     with ScoringPool(spec.workers or 0) as pool:
-        setup = _Setup(run=run, benchmark=benchmark, spec=spec, encoder=encoder, pool=pool, parts=parts, draws=draws, scale=scale)
+        setup = _Setup(
+            run=run, benchmark=benchmark, spec=spec, prompts=prompts, encoder=encoder, pool=pool, parts=parts, draws=draws, scale=scale
+        )
         for task in chosen:
             found[task.name] = _calibrate_task(setup, task)
             on_task(task, found[task.name])
@@ -153,12 +160,12 @@ def _chosen(run: Run, benchmark: Benchmark, tasks: Sequence[str]) -> list[TaskSp
     return chosen
 
 
-def _own_texts(spec: RunSpec, tasks: Sequence[TaskSpec]) -> list[str]:
+def _own_texts(spec: RunSpec, prompts: PromptTable, tasks: Sequence[TaskSpec]) -> list[str]:
     """Texts of all tasks alike, drawn at random: rounding depends on their length and kind."""
     texts: list[str] = []
     generator = np.random.default_rng(SEED)
     for position, task in enumerate(tasks):
-        planned = scorer_of(spec.benchmark).texts(task, load_task(task, spec.data).data, spec.model.query_instruction)
+        planned = scorer_of(spec.benchmark).texts(task, load_task(task, spec.data).data, prompts.of(task))
         share = (TEXTS - len(texts)) // (len(tasks) - position)
         texts += [planned[row] for row in generator.choice(len(planned), size=min(share, len(planned)), replace=False)]
     return list(dict.fromkeys(texts))
@@ -168,7 +175,8 @@ def _calibrate_task(setup: _Setup, task: TaskSpec) -> dict[str, MetricNoise]:
     loaded = load_task(task, setup.spec.data)
     _check_data(setup.run, task, loaded)
     scorer = scorer_of(setup.spec.benchmark)
-    texts = scorer.texts(task, loaded.data, setup.spec.model.query_instruction)
+    prompts = setup.prompts.of(task)
+    texts = scorer.texts(task, loaded.data, prompts)
     job = ScoringJob(
         task=task,
         data=loaded.data,
@@ -176,7 +184,7 @@ def _calibrate_task(setup: _Setup, task: TaskSpec) -> dict[str, MetricNoise]:
         vectors=setup.encoder.encode(texts),
         dim=setup.spec.dim,
         scoring=setup.spec.scoring,
-        query_instruction=setup.spec.model.query_instruction,
+        prompts=prompts,
         scorer=scorer,
     )
     scored = setup.pool.submit(job).result()
@@ -212,7 +220,7 @@ def _rounding(setup: _Setup, job: ScoringJob, scores: Mapping[str, float]) -> di
 def _seeds(setup: _Setup, job: ScoringJob) -> dict[str, Spread]:
     """The scores under other seeds; training texts that no run has sampled yet are encoded."""
     seeds = _other_seeds(setup.draws)
-    wanted = itertools.chain.from_iterable(job.scorer.texts(job.task, job.data, job.query_instruction, seed=seed) for seed in seeds)
+    wanted = itertools.chain.from_iterable(job.scorer.texts(job.task, job.data, job.prompts, seed=seed) for seed in seeds)
     known = set(job.texts)
     further = [text for text in dict.fromkeys(wanted) if text not in known]
     wider = replace(

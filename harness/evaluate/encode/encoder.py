@@ -19,6 +19,7 @@ from harness.core.fingerprint import Fingerprint
 from harness.core.plugins import Seam
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.outline import Outline
+from harness.evaluate.encode.own import OwnSettings
 from harness.evaluate.encode.store import VectorStore
 
 
@@ -136,6 +137,10 @@ class EncoderKind(Protocol):
         Raises:
             InputError: it has others.
         """
+
+    def own_settings(self, model: ModelSpec) -> OwnSettings:
+        """What the model's own files say of prompts and lengths; nothing where the kind knows of none."""
+        return OwnSettings()
 
     def outline(self, model: ModelSpec) -> Outline:
         """What a plan needs of the model, without its weights in memory and without a download."""

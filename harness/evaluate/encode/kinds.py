@@ -11,6 +11,7 @@ from harness.evaluate.encode.encoder import Checked, EncoderKind
 from harness.evaluate.encode.locate import files_digest, find_model, find_present_model, hash_weights
 from harness.evaluate.encode.model import LoadedModel, load_model
 from harness.evaluate.encode.outline import Outline, read_outline
+from harness.evaluate.encode.own import OwnSettings, read_own_settings
 from harness.evaluate.encode.store import VectorStore
 
 
@@ -44,6 +45,10 @@ class Canonical(EncoderKind):
     def prove_store(self, encoder: CanonicalEncoder) -> None:
         """Encodes the canary's texts; raises as `CanonicalEncoder.prove` does."""
         encoder.prove(canary_texts(), encoder.apart().encode(canary_texts()))
+
+    def own_settings(self, model: ModelSpec) -> OwnSettings:
+        """Those of the folder; raises as `find_model` and `read_own_settings` do."""
+        return read_own_settings(find_model(model))
 
     def outline(self, model: ModelSpec) -> Outline:
         """The folder's outline; raises as `find_present_model` and `read_outline` do."""

@@ -75,7 +75,7 @@ def load_model(located: LocatedModel, spec: ModelSpec, *, dtype: Dtype, device: 
     """The model of a folder in `dtype` on `device`; no network, no pickle and no foreign code unless the spec allows them.
 
     Raises:
-        RequestError: the module chain can't be run as a pure function, or the model puts a prompt of its own before every text.
+        RequestError: the module chain can't be run as a pure function.
         InputError: weights are missing, damaged, not those that the spec pins, or leave a parameter unset.
         MachineError: a parameter has another dtype than the one asked for, or the device has not the memory.
     """
@@ -171,12 +171,6 @@ def _check_chain(chain: SentenceTransformer, located: LocatedModel) -> tuple[Tra
         raise RequestError(f"{cannot} it is a decoder, or has no sdpa attention (found {first.config._attn_implementation!r})")
     if first.processing_kwargs or first.module_output_name != "token_embeddings":
         raise RequestError(f"{cannot} its sentence_bert_config.json changes how texts are processed: {first.processing_kwargs}")
-    if chain.default_prompt_name is not None and chain.prompts.get(chain.default_prompt_name):
-        raise RequestError(
-            f"model {located.name!r} puts its default prompt {chain.prompts[chain.default_prompt_name]!r} before every text. "
-            "The harness adds nothing on its own: set default_prompt_name to null in a copy of config_sentence_transformers.json, "
-            "and model.query_instruction for what queries need."
-        )
     return first, tail
 
 

@@ -15,6 +15,7 @@ from harness.core.errors import InputError
 from harness.core.spec import ModelSpec
 from harness.evaluate.encode.locate import LocatedModel, Weights, files_digest, hash_weights, read_json
 from harness.evaluate.encode.model import check_pinned, hash_module_files, max_positions_of, quiet_transformers, transformer_path
+from harness.evaluate.encode.own import OwnSettings, read_own_settings
 from harness.evaluate.encode.work import Architecture, architecture_of
 
 
@@ -29,6 +30,7 @@ class Outline:
     max_positions: int
     embedding_dim: int
     architecture: Architecture
+    own: OwnSettings
 
 
 class _Empty(Transformer):  # type: ignore[misc]  # sentence-transformers has no types
@@ -70,6 +72,7 @@ def read_outline(located: LocatedModel, spec: ModelSpec) -> Outline:
         max_positions=max_positions,
         embedding_dim=embedding_dim,
         architecture=architecture,
+        own=read_own_settings(located),
     )
 
 

@@ -42,7 +42,7 @@ def reference_vectors(
             str(folder), device="cpu", local_files_only=True, trust_remote_code=trust_remote_code, model_kwargs=options
         )
         chain = chain.to(weights).to(arithmetic).eval()
-        chain.max_seq_length = max_len
+        chain.max_seq_length, chain.default_prompt_name = max_len, None  # prompts are in the texts
         try:
             vectors: torch.Tensor = chain.to(device).encode(
                 list(texts), batch_size=_BATCH, convert_to_tensor=True, show_progress_bar=False, normalize_embeddings=False

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, RequestError
+from harness.core.prompts import PromptTable, TaskPrompts
 from harness.core.spec import ModelSpec, RunSpec
 from harness.core.tasks import TaskSpec
 from harness.data.hub import HubStatus, hub_status
@@ -18,6 +19,7 @@ from harness.data.types import LoadedTask
 from harness.evaluate.encode.encoder import ENCODERS
 from harness.evaluate.encode.fingerprint import vectors_digest
 from harness.evaluate.encode.outline import Outline
+from harness.evaluate.encode.own import OwnSettings
 from harness.evaluate.encode.shapes import ShapeLadder
 from harness.evaluate.encode.store import VectorStore
 from harness.evaluate.encode.tokens import TextTokenizer
@@ -25,6 +27,7 @@ from harness.evaluate.encode.work import Architecture
 from harness.evaluate.plan.counting import Shelf
 from harness.evaluate.plan.rates import runs_like
 from harness.evaluate.plan.texts import TaskTexts, counted_texts, modelled_texts, texts_by_characters
+from harness.evaluate.prompting import run_prompts
 from harness.evaluate.score.scorer import scorer_of
 
 
@@ -34,6 +37,7 @@ class Model:
 
     `architecture`: None where its sizes are not known. `digest`: names its vectors; `store_known` is False where it is only a stand-in,
     because the run's device is not here and no run on such a device recorded it. `digest_of`: the folder of the run that did.
+    `prompts`: None where the model that has them is not here, or where the run is refused for them: `prompt_problem` says why.
     """
 
     outline: Outline | None
@@ -44,6 +48,8 @@ class Model:
     digest: str
     store_known: bool
     digest_of: str | None = None
+    prompts: PromptTable | None = None
+    prompt_problem: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,12 +89,17 @@ class Inputs:
                 embedding_dim=spec.model.embedding_dim,
                 digest=f"{spec.model} {spec.dtype} {spec.gpu}",
                 store_known=False,
+                prompts=None if spec.prompts.source == "model" and spec.prompts.table is None else run_prompts(spec, OwnSettings()),
             )
         digest, of = f"{found.weights.digest} {spec.dtype} {spec.gpu}", None
         if here:
             digest = vectors_digest(found.weights, found.module_files, dtype=spec.dtype, encoding=spec.gpu.encoding, device=self._device)
         elif (elsewhere := _digest_elsewhere(spec, found)) is not None:
             digest, of = elsewhere
+        try:
+            prompts, prompt_problem = run_prompts(spec, found.own), None
+        except RequestError as error:
+            prompts, prompt_problem = None, str(error)
         return Model(
             outline=found,
             problem=None,
@@ -98,6 +109,8 @@ class Inputs:
             digest=digest,
             store_known=here or of is not None,
             digest_of=of,
+            prompts=prompts,
+            prompt_problem=prompt_problem,
         )
 
     def shelf(self, spec: RunSpec, model: Model) -> Shelf:
@@ -116,14 +129,15 @@ class Inputs:
             self._shelves[key] = Shelf(on_disk, keeps=True)
         return self._shelves[key]
 
-    def task(self, task: TaskSpec, spec: RunSpec) -> TaskInput:
+    def task(self, task: TaskSpec, spec: RunSpec, model: Model) -> TaskInput:
         """The task's data, as far as it is on this machine."""
-        key = (task.name, spec.benchmark, spec.data, spec.model.query_instruction)
+        prompts = _prompts(model, task)
+        key = (task.name, spec.benchmark, spec.data, prompts)
         if key not in self._data:
             self._on_step(f"reading {task.name}")
             try:
                 loaded = load_task(task, spec.data, present=True)
-                texts = scorer_of(spec.benchmark).texts(task, loaded.data, spec.model.query_instruction)
+                texts = scorer_of(spec.benchmark).texts(task, loaded.data, prompts)
                 self._data[key] = TaskInput(loaded=loaded, texts=texts, problem=None)
             except Exception as error:  # noqa: BLE001  the task boundary: a run would go on with the other tasks
                 problem = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
@@ -137,13 +151,13 @@ class Inputs:
             InputError: a text can't be tokenised.
             RequestError: `max_len` has no room for a token.
         """
-        key = (task.name, spec.benchmark, spec.data, spec.model.query_instruction, model.digest, spec.gpu.encoding, spec.max_len)
+        key = (task.name, spec.benchmark, spec.data, _prompts(model, task), model.digest, spec.gpu.encoding, spec.max_len)
         if key not in self._texts:
             self._texts[key] = self._make_texts(task, spec, model, ladder)
         return self._texts[key]
 
     def _make_texts(self, task: TaskSpec, spec: RunSpec, model: Model, ladder: ShapeLadder) -> TaskTexts:
-        found = self.task(task, spec)
+        found = self.task(task, spec, model)
         if found.loaded is None:
             return modelled_texts(task, spec.max_len)
         self._on_step(f"tokenising {task.name}")
@@ -159,6 +173,10 @@ class Inputs:
             except HarnessError as error:
                 self._outlines[spec] = error
         return self._outlines[spec]
+
+
+def _prompts(model: Model, task: TaskSpec) -> TaskPrompts:
+    return model.prompts.of(task) if model.prompts else TaskPrompts()
 
 
 def _configured_architecture(model: ModelSpec) -> Architecture | None:

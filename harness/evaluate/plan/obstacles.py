@@ -14,6 +14,7 @@ from harness.evaluate.agenda import Agenda
 from harness.evaluate.plan.counting import Shelf
 from harness.evaluate.plan.inputs import Inputs, Model
 from harness.evaluate.plan.values import RunPlan
+from harness.evaluate.prompting import prompt_notes, unused_settings
 
 _FEW = 3
 _SPARE = 1.05  # free disk for every byte that is planned
@@ -22,7 +23,7 @@ _SPARE = 1.05  # free disk for every byte that is planned
 def obstacles_of(run: RunPlan, agenda: Agenda, model: Model, inputs: Inputs, device: DeviceInfo | None) -> tuple[str, ...]:
     """Why the run can't be made here, a sentence each; `device`: None where it is planned for another one than this machine's."""
     spec = run.spec
-    problems = [_model_obstacle(run, model, inputs)]
+    problems = [_model_obstacle(run, model, inputs), model.prompt_problem]
     if spec.max_len > model.positions:
         carries = f"{spec.model.name} carries {model.positions} tokens"
         problems.append(f"max_len={spec.max_len}: {carries}; the figures are for max_len={model.positions}")
@@ -48,6 +49,12 @@ def notes_of(run: RunPlan, model: Model, device: str, shelf: Shelf, *, here: boo
     """What else to know, a sentence each."""
     spec = run.spec
     notes = [] if here else [f"gpu={spec.gpu.name} is not here (this is {device}): planned for it, to run there"]
+    if model.prompts is not None:
+        notes += prompt_notes(spec, model.prompts)
+    elif model.outline is None:
+        notes.append("the model is not here, so its prompts are not known: the figures are without them")
+    if model.outline is not None:
+        notes += unused_settings(spec, model.outline.own)
     modelled = sum(task.basis == "modelled" for task in run.tasks)
     if modelled:
         notes.append(

@@ -113,7 +113,7 @@ class _Planner:
         if task.name in agenda.done:
             return _of_record(task, agenda.done[task.name], "done"), None
         spec = agenda.spec
-        found = self._inputs.task(task, spec)
+        found = self._inputs.task(task, spec, model)
         if found.loaded and (shared := agenda.shared(task, found.loaded, model.digest)):
             return _of_record(task, shared.record, "shared"), None
         problem = found.problem if spec.data.source != "hub" else None  # the hub's data would be fetched

@@ -10,18 +10,22 @@ import torch
 from torch.nn import functional
 
 from harness.core.errors import EncodingError, RequestError
+from harness.core.prompts import TaskPrompts
 from harness.evaluate.score.seeding import preserved_random_state
 
 ScoringDtype = Literal["float32", "model"]
 
+_NONE = TaskPrompts()
+
 
 class EmbeddingModel:
-    """What every task but Retrieval is given, in the place of the SentenceTransformer of the card's script.
+    """What every task but Retrieval and Reranking is given, in the place of the SentenceTransformer of the card's script.
 
     `encode_raw` maps n texts to their raw vectors: a CPU tensor [n, full dimension] in the model's own dtype, a pure function of each text.
     `dim` slices first; then `F.normalize(p=2, dim=1)` in the model's dtype, as sentence-transformers 6.2 does with `truncate_dim` and
     `normalize_embeddings`. `dtype="float32"` widens the result; `dtype="model"` gives what sentence-transformers hands to mteb on a CPU:
-    half-precision arrays for fp16, float32 arrays for bf16 (numpy has no bfloat16), tensors in the model's dtype.
+    half-precision arrays for fp16, float32 arrays for bf16 (numpy has no bfloat16), tensors in the model's dtype. `prompts` go before the
+    texts.
 
     Raises:
         RequestError: `dim` is no positive number, or (when encoding) larger than the model's.
@@ -33,11 +37,11 @@ class EmbeddingModel:
         *,
         dim: int | None,
         dtype: ScoringDtype,
-        query_instruction: str | None,
+        prompts: TaskPrompts = _NONE,
     ) -> None:
         if dim is not None and dim < 1:
             raise RequestError(f"dim={dim}: expected a positive number, or dim=null for all dimensions of the model")
-        self.query_instruction = query_instruction
+        self.prompts = prompts
         self._encode_raw = encode_raw
         self._dim = dim
         self._dtype = dtype
@@ -51,7 +55,11 @@ class EmbeddingModel:
             RequestError: `dim` is larger than the model's.
             EncodingError: a vector has no direction (NaN, infinity, length zero) once it is normalised.
         """
-        vectors = self.vectors(list(sentences))
+        return self.encode_after(self.prompts.text, sentences, convert_to_tensor=convert_to_tensor)
+
+    def encode_after(self, prompt: str, texts: Sequence[str], *, convert_to_tensor: bool = False) -> np.ndarray | torch.Tensor:
+        """What `encode` gives, with this prompt before the texts; raises as it does."""
+        vectors = self.vectors([f"{prompt}{text}" for text in texts])
         if convert_to_tensor:
             return vectors
         return np.asarray((vectors.float() if vectors.dtype is torch.bfloat16 else vectors).numpy())
@@ -70,7 +78,7 @@ class EmbeddingModel:
 class RetrievalModel:
     """What Retrieval tasks are given: a DRESModel of mteb 1.1.1, written as in the card's script.
 
-    Queries take the instruction (the convention of the bge models: Retrieval only), passages join title and text. Arrays come back
+    Queries and passages take their prompts, passages join title and text. Arrays come back
     whatever BEIR asks for, so that on every device the similarities are computed as the card's script did.
     """
 
@@ -79,20 +87,30 @@ class RetrievalModel:
 
     def encode_queries(self, queries: Sequence[str], **_: Any) -> np.ndarray | torch.Tensor:
         """The vectors of the queries, [n, dim]; raises as `EmbeddingModel.encode` does."""
-        return self._model.encode([query_text(query, self._model.query_instruction) for query in queries])
+        return self._model.encode_after(self._model.prompts.query, queries)
 
     def encode_corpus(self, corpus: Sequence[Mapping[str, str]], **_: Any) -> np.ndarray | torch.Tensor:
         """The vectors of the passages, [n, dim]; raises as `EmbeddingModel.encode` does."""
-        return self._model.encode([passage_text(passage) for passage in corpus])
+        return self._model.encode_after(self._model.prompts.passage, [passage_text(passage) for passage in corpus])
 
 
-def query_text(query: str, instruction: str | None) -> str:
-    """What is encoded for a Retrieval query."""
-    return f"{instruction or ''}{query}"
+class RerankingModel:
+    """What Reranking tasks are given: C_MTEB's evaluator asks `encode_queries` for the queries and `encode` for the candidates."""
+
+    def __init__(self, model: EmbeddingModel) -> None:
+        self._model = model
+
+    def encode_queries(self, queries: Sequence[str], *, convert_to_tensor: bool = False, **_: Any) -> np.ndarray | torch.Tensor:
+        """The vectors of the queries, [n, dim]; raises as `EmbeddingModel.encode` does."""
+        return self._model.encode_after(self._model.prompts.query, queries, convert_to_tensor=convert_to_tensor)
+
+    def encode(self, passages: Sequence[str], *, convert_to_tensor: bool = False, **_: Any) -> np.ndarray | torch.Tensor:
+        """The vectors of the candidates, [n, dim]; raises as `EmbeddingModel.encode` does."""
+        return self._model.encode_after(self._model.prompts.passage, passages, convert_to_tensor=convert_to_tensor)
 
 
 def passage_text(passage: Mapping[str, str]) -> str:
-    """What is encoded for a passage: title and text joined and stripped, as in the card's script."""
+    """What is encoded for a passage, its prompt apart: title and text joined and stripped, as in the card's script."""
     return f"{passage.get('title', '')} {passage['text']}".strip()
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.plugins import Seam
+from harness.core.prompts import TaskPrompts
 from harness.core.tasks import TaskSpec
 from harness.data.types import TaskData
 from harness.evaluate.score.adapter import EmbeddingModel
@@ -27,8 +28,8 @@ class Scorer(Protocol):
             RequestError: it does not know one of them.
         """
 
-    def texts(self, task: TaskSpec, data: TaskData, query_instruction: str | None, *, seed: int = SEED) -> list[str]:
-        """The distinct texts that `score` will ask the model for."""
+    def texts(self, task: TaskSpec, data: TaskData, prompts: TaskPrompts, *, seed: int = SEED) -> list[str]:
+        """The distinct texts that `score` will ask the model for, with the prompts before them."""
         ...
 
     def score(self, task: TaskSpec, data: TaskData, model: EmbeddingModel, *, search: Search, seed: int = SEED) -> TaskScores:

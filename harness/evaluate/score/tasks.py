@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from harness.core.errors import InputError
 from harness.core.examples import Examples
+from harness.core.prompts import TaskPrompts
 from harness.core.tasks import TaskSpec
 from harness.data.types import ClassificationData, ClusteringData, PairData, RerankingData, RetrievalData, TaskData
-from harness.evaluate.score.adapter import EmbeddingModel, RetrievalModel, passage_text, query_text
+from harness.evaluate.score.adapter import EmbeddingModel, RerankingModel, RetrievalModel, passage_text
 from harness.evaluate.score.observed import evaluate_observed, query_examples
 from harness.evaluate.score.ranking import mean_metrics
 from harness.evaluate.score.reference import check_scoring_packages, fresh_task, quiet_reference, refuse_unknown_tasks
@@ -63,25 +64,33 @@ def score_examples(task: TaskSpec, data: TaskData, model: EmbeddingModel, *, sea
     return TaskScores(plain, examples)
 
 
-def planned_texts(task: TaskSpec, data: TaskData, query_instruction: str | None, *, seed: int = SEED) -> list[str]:
+def planned_texts(task: TaskSpec, data: TaskData, prompts: TaskPrompts, *, seed: int = SEED) -> list[str]:
     """The distinct texts that `score_task` (`score_examples` with that seed) will ask the model for, in the order of the data.
 
     Of the training texts of a Classification task these are only the rows that its experiments sample.
     """
     match data:
         case ClassificationData():
-            texts = [*_sampled_texts(task, data, seed), *data.test.texts]
+            texts = _after(prompts.text, [*_sampled_texts(task, data, seed), *data.test.texts])
         case ClusteringData():
-            texts = [text for one in data.sets for text in one.texts]
+            texts = _after(prompts.text, (text for one in data.sets for text in one.texts))
         case PairData():
-            texts = [*data.first, *data.second]
+            texts = _after(prompts.text, [*data.first, *data.second])
         case RerankingData():
             scored = [sample for sample in data.samples if sample.positive and sample.negative]
-            texts = [text for sample in scored for text in (sample.query, *sample.positive, *sample.negative)]
+            texts = [
+                text
+                for sample in scored
+                for text in (f"{prompts.query}{sample.query}", *_after(prompts.passage, [*sample.positive, *sample.negative]))
+            ]
         case RetrievalData():
             passages = (passage_text(passage) for passage in _corpus(data).values())
-            texts = [*(query_text(query, query_instruction) for query in data.queries.values()), *passages]
+            texts = [*_after(prompts.query, data.queries.values()), *_after(prompts.passage, passages)]
     return list(dict.fromkeys(texts))
+
+
+def _after(prompt: str, texts: Iterable[str]) -> list[str]:
+    return [f"{prompt}{text}" for text in texts]
 
 
 class Mteb1:
@@ -91,10 +100,10 @@ class Mteb1:
         """Pass tasks that mteb has; raises as `refuse_unknown_tasks` does."""
         refuse_unknown_tasks(tasks)
 
-    def texts(self, task: TaskSpec, data: TaskData, query_instruction: str | None, *, seed: int = SEED) -> list[str]:
+    def texts(self, task: TaskSpec, data: TaskData, prompts: TaskPrompts, *, seed: int = SEED) -> list[str]:
         """The texts, see `planned_texts`; data on which no score is defined is refused here, before a text is encoded."""
         refuse_unscorable(task, data)
-        return planned_texts(task, data, query_instruction, seed=seed)
+        return planned_texts(task, data, prompts, seed=seed)
 
     def score(self, task: TaskSpec, data: TaskData, model: EmbeddingModel, *, search: Search, seed: int = SEED) -> TaskScores:
         """The scores; raises as `score_examples` does."""
@@ -115,7 +124,9 @@ def _evaluate(task: TaskSpec, data: TaskData, model: EmbeddingModel, *, seed: in
         reference.dataset = {task.language: dataset} if task.language else dataset
     reference.data_loaded = True
     seed_generators(seed)
-    encoder = RetrievalModel(model) if isinstance(data, RetrievalData) else model
+    encoder: Any = model
+    if isinstance(data, RetrievalData | RerankingData):
+        encoder = RetrievalModel(model) if isinstance(data, RetrievalData) else RerankingModel(model)
     evaluators: dict[str, Any] = {"seed": seed} if task.kind.random else {}  # mteb hands it on to every evaluator it makes
     return evaluate_observed(task, data, lambda: reference.evaluate(encoder, task.split, **evaluators))
 

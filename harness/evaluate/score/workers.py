@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from harness.core.errors import MachineError
 from harness.core.examples import Examples
+from harness.core.prompts import TaskPrompts
 from harness.core.spec import ScoringSpec
 from harness.core.tasks import TaskSpec
 from harness.data.types import TaskData
@@ -41,7 +42,7 @@ class ScoringJob:
     vectors: torch.Tensor
     dim: int | None
     scoring: ScoringSpec
-    query_instruction: str | None
+    prompts: TaskPrompts
     scorer: Scorer
     seed: int = SEED
 
@@ -108,7 +109,7 @@ def score_job(job: ScoringJob) -> Scored:
         lambda texts: job.vectors[[row[text] for text in texts]],
         dim=job.dim,
         dtype=job.scoring.dtype,
-        query_instruction=job.query_instruction,
+        prompts=job.prompts,
     )
     scores = job.scorer.score(job.task, job.data, model, search=job.scoring.search, seed=job.seed)
     return Scored(scores.metrics, scores.examples, vectors_sha256(job.vectors), time.perf_counter() - started)

@@ -151,7 +151,7 @@ def _meta(selection: Selection, name: str | None) -> dict[str, Any]:
         "embed_dim": run.header.dim,
         "framework": ["Sentence Transformers", "PyTorch"] if ours else [],
         "similarity_fn_name": "cosine" if ours else None,
-        "use_instructions": spec.model.query_instruction is not None if spec else None,
+        "use_instructions": spec.model.query_instruction is not None or spec.prompts.identity() is not None if spec else None,
     }
 
 

@@ -1,0 +1,168 @@
+"""What is put before the texts of a task: prompts by role, from nowhere, from the model, or from a file.
+
+A file (`prompts=FILE.yaml`) has any of the keys of `PromptTable`:
+
+    template: "Instruct: {instruction}\\nQuery: "     # around the instructions of `tasks`
+    passages: false                                  # whether passages take them too
+    query: "查询："                                   # literal, where `tasks` has no instruction for the task
+    passage: ""
+    text: ""                                         # types without queries and passages: STS, pairs, classification, clustering
+    tasks:
+      T2Retrieval: Given a Chinese search query, retrieve web passages that answer the question
+      STS: {text: "Retrieve semantically similar text. "}      # of a task or a type, by role: literal
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from harness.core.errors import RequestError, unknown
+from harness.core.tasks import TASK_TYPES, TaskSpec
+from harness.core.typed import convert
+
+PromptSource = Literal["none", "model", "file"]
+
+_SEARCHED = ("Retrieval", "Reranking")
+_PASSAGES = ("document", "passage", "corpus")
+"""What sentence-transformers 6.2 takes for the prompt of passages (`encode_document`), first one first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskPrompts:
+    """What is put before the texts of one task: `query` and `passage` of Retrieval and Reranking, `text` of other types. Empty: nothing."""
+
+    query: str = ""
+    passage: str = ""
+    text: str = ""
+
+    def stated(self) -> dict[str, str]:
+        """Role -> prompt, where there is one."""
+        return {role: prompt for role, prompt in asdict(self).items() if prompt}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolePrompts:
+    """Literal prompts of a task or a type; None where it has none of its own and the more general one counts."""
+
+    query: str | None = None
+    passage: str | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptTable:
+    """Prompts of all tasks. `template` is put around the instructions of `tasks`, which go before queries and texts, and before passages
+    where `passages` says so. `query`, `passage`, `text`: of tasks that `tasks` does not name, itself or by its type."""
+
+    template: str = "{instruction}"
+    passages: bool = False
+    query: str = ""
+    passage: str = ""
+    text: str = ""
+    tasks: Mapping[str, str | RolePrompts] = field(default_factory=dict)
+
+    def of(self, task: TaskSpec) -> TaskPrompts:
+        """The prompts of a task: by its name (mteb 1's or mteb 2's), else by its type, else those of the role."""
+        entries = [self.tasks[name] for name in dict.fromkeys((task.name, task.mteb2_name, task.type)) if name in self.tasks]
+        roles = ("query", "passage") if task.type in _SEARCHED else ("text",)
+        return TaskPrompts(**{role: self._prompt(role, entries) for role in roles})
+
+    def _prompt(self, role: str, entries: list[str | RolePrompts]) -> str:
+        for entry in entries:
+            if isinstance(entry, RolePrompts):
+                literal: str | None = getattr(entry, role)
+                if literal is not None:
+                    return literal
+            elif role != "passage" or self.passages:
+                return self.template.replace("{instruction}", entry) if entry else ""
+            else:
+                break
+        general: str = getattr(self, role)
+        return general
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompts:
+    """Where a run's prompts come from. `source`: None where nothing was asked for (which a model with a default prompt refuses). `table`:
+    of a file or of the registry; None where there are none, or where the model's own folder has them."""
+
+    source: PromptSource | None = None
+    table: PromptTable | None = None
+
+    def identity(self) -> dict[str, Any] | None:
+        """Plain values for the identity of a run; None without prompts."""
+        return None if self.source in (None, "none") else asdict(self)
+
+
+def prompts_from(text: str | None) -> Prompts:
+    """What `prompts=` asks for: `none`, `model`, or a file.
+
+    Raises:
+        RequestError: the file is missing or is no table of prompts.
+    """
+    if not text:
+        return Prompts()
+    if text in ("none", "model"):
+        return Prompts(source="model" if text == "model" else "none")
+    return Prompts(source="file", table=_read_table(Path(text).expanduser()))
+
+
+def named_prompts(prompts: Mapping[str, str], default: str | None) -> PromptTable:
+    """The table that a SentenceTransformer folder's `prompts` come to when mteb 2 runs it.
+
+    mteb 2.26.24 (`models/abs_encoder.py`, `get_prompt_name`) looks for `<task>-<role>`, `<task>`, `<type>-<role>`, `<type>` and `<role>`,
+    roles being `query` and `document`; where it finds none, `encode_query` and `encode_document` of sentence-transformers take `query` and
+    the first of `document`, `passage` and `corpus`, and `encode` the prompt called `default`.
+    """
+    tasks: dict[str, dict[str, str]] = {}
+    for name, prompt in prompts.items():
+        base, _, role = name.rpartition("-")
+        if role in ("query", "document") and base:
+            tasks.setdefault(base, {})["passage" if role == "document" else "query"] = prompt
+        elif name not in ("query", *_PASSAGES):
+            own = tasks.setdefault(name, {})
+            for each in ("query", "passage", "text"):
+                own.setdefault(each, prompt)
+    for name, prompt in prompts.items():  # a composed name counts before the plain one, whichever comes first
+        base, _, role = name.rpartition("-")
+        if role in ("query", "document") and base in tasks:
+            tasks[base]["passage" if role == "document" else "query"] = prompt
+    return PromptTable(
+        query=prompts.get("query", ""),
+        passage=next((prompts[name] for name in _PASSAGES if name in prompts), ""),
+        text=prompts.get(default, "") if default else "",
+        tasks={name: RolePrompts(**roles) for name, roles in tasks.items()},
+    )
+
+
+def instructed_queries(instruction: str) -> PromptTable:
+    """The table of `model.query_instruction`: it goes before Retrieval queries and nothing else."""
+    return PromptTable(tasks={"Retrieval": RolePrompts(query=instruction)})
+
+
+def _read_table(path: Path) -> PromptTable:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError(f"found {type(values).__name__}, expected keys and values")
+        known = list(PromptTable.__dataclass_fields__)
+        if strange := [str(key) for key in values if key not in known]:
+            raise ValueError("; ".join(unknown("key", key, known) for key in strange))
+        table = convert(values, PromptTable)
+        if "{instruction}" not in table.template:
+            raise ValueError(f"template {table.template!r} has no {{instruction}}")
+    except OSError as error:
+        raise RequestError(f"prompts={path}: {error.strerror}. Say prompts=none, prompts=model, or name a YAML file") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise RequestError(f"prompts={path} is no table of prompts ({error}): docs/models.md has its form") from error
+    return table
+
+
+def unused_names(table: PromptTable, known_tasks: Mapping[str, object]) -> list[str]:
+    """The names in `tasks` that are no task and no type."""
+    return [name for name in table.tasks if name not in known_tasks and name not in TASK_TYPES]

@@ -1,0 +1,60 @@
+"""What a model's own files say of how its makers run it, beside how it computes: its prompts, and where it cuts texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.core.errors import InputError
+from harness.core.prompts import PromptTable, named_prompts
+from harness.evaluate.encode.locate import LocatedModel, read_json
+from harness.evaluate.encode.model import transformer_path
+
+_LENGTHS = "sentence_*_config.json"  # sentence_bert_config.json and its kin for other architectures
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnSettings:
+    """`prompts`: by name, those that are not empty; `default_prompt`: the name of the one that sentence-transformers puts before every
+    text. `max_seq_length`: tokens that it cuts texts to; None where the folder does not say."""
+
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    default_prompt: str | None = None
+    max_seq_length: int | None = None
+
+    @property
+    def table(self) -> PromptTable:
+        """The prompts as mteb 2 uses them."""
+        return named_prompts(self.prompts, self.default_prompt)
+
+
+def read_own_settings(located: LocatedModel) -> OwnSettings:
+    """The settings of a SentenceTransformer folder.
+
+    Raises:
+        InputError: a file is damaged.
+    """
+    path = located.folder / "config_sentence_transformers.json"
+    values = _object(path) if path.is_file() else {}
+    prompts, default = values.get("prompts") or {}, values.get("default_prompt_name")
+    if not isinstance(prompts, dict) or not isinstance(default, str | None):
+        raise InputError(f"{path}: prompts is no object of texts, or default_prompt_name no name: download the model again")
+    kept = {str(name): str(prompt) for name, prompt in prompts.items() if prompt}
+    return OwnSettings(prompts=kept, default_prompt=default if default in kept else None, max_seq_length=_max_seq_length(located))
+
+
+def _max_seq_length(located: LocatedModel) -> int | None:
+    for path in sorted((located.folder / transformer_path(located)).glob(_LENGTHS)):
+        length = _object(path).get("max_seq_length")
+        if isinstance(length, int) and not isinstance(length, bool):
+            return length
+    return None
+
+
+def _object(path: Path) -> Mapping[str, Any]:
+    values = read_json(path)
+    if not isinstance(values, dict):
+        raise InputError(f"{path} is no JSON object: download the model again")
+    return values

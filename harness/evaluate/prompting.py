@@ -1,0 +1,63 @@
+"""Which prompts a run puts before its texts, and what the model's own files say that the run does not use."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from harness.core.errors import RequestError
+from harness.core.prompts import PromptTable, instructed_queries
+from harness.core.spec import Settings
+from harness.core.words import few, one_line
+from harness.evaluate.encode.own import OwnSettings
+
+_SHOWN = 40  # characters of a prompt
+
+
+def run_prompts(spec: Settings, own: OwnSettings) -> PromptTable:
+    """The prompts of a run; `own`: what the model's files say.
+
+    Raises:
+        RequestError: the model has a default prompt and the run says nothing of prompts; or it has none and they were asked for.
+    """
+    asked = spec.prompts
+    if asked.table is not None:
+        return asked.table
+    if asked.source == "model":
+        if not own.prompts:
+            raise RequestError(f"prompts=model: the files of {spec.model.name} have no prompts: say prompts=none, or name a file")
+        return own.table
+    if asked.source is None and own.default_prompt is not None:
+        raise RequestError(
+            f"model {spec.model.name!r} puts its default prompt {own.prompts[own.default_prompt]!r} before every text, which this run "
+            "would leave out: say prompts=model to use its prompts, or prompts=none to run it without"
+        )
+    return instructed_queries(spec.model.query_instruction) if spec.model.query_instruction else PromptTable()
+
+
+def unused_settings(spec: Settings, own: OwnSettings) -> tuple[str, ...]:
+    """What the model's files say and the run does not use, a sentence each."""
+    said = []
+    if own.prompts and spec.prompts.source in (None, "none"):
+        some = few([f"{name} {_short(prompt)}" for name, prompt in own.prompts.items()], 2)
+        instead = " (model.query_instruction is)" if spec.model.query_instruction else ""
+        said.append(f"the model brings prompts that are not used{instead}: {some}. prompts=model uses them")
+    if own.max_seq_length is not None and own.max_seq_length < spec.max_len:
+        said.append(f"the model's own max_seq_length is {own.max_seq_length}, this run takes max_len={spec.max_len}")
+    return tuple(said)
+
+
+def prompt_notes(spec: Settings, table: PromptTable) -> tuple[str, ...]:
+    """What a reader of scores must know of the prompts, a sentence; nothing where there are none but `model.query_instruction`."""
+    if spec.prompts.source in (None, "none"):
+        return ()
+    where = "of the model" if spec.prompts.source == "model" else "of a file"
+    some = [f"{role} {_short(prompt)}" for role in ("query", "passage", "text") if (prompt := getattr(table, role))]
+    if table.tasks:
+        before = f" in {_short(table.template)}" if table != replace(table, template=PromptTable.template) else ""
+        some.append(f"instructions of {len(table.tasks)} tasks or types{before}")
+    return (f"prompts {where}: {', '.join(some)}",)
+
+
+def _short(prompt: str) -> str:
+    text = one_line(repr(prompt))
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 4]}...{text[-1]}"

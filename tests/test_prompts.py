@@ -1,0 +1,152 @@
+"""Prompts as data: what goes before which text, by the model or a file; in a run's identity, its records, its plan and its table."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness.core.benchmarks import load_benchmark
+from harness.core.errors import RequestError
+from harness.core.prompts import PromptTable, RolePrompts, TaskPrompts, named_prompts, prompts_from
+from harness.core.records import read_run
+from harness.core.resources import SAMPLE_DIR
+from harness.core.spec import RunSpec
+from harness.evaluate.here import resolve_here
+from harness.evaluate.plan.planning import make_plan
+from harness.evaluate.progress import Silent
+from harness.evaluate.runner import execute
+
+BENCHMARK = load_benchmark()
+QWEN = PromptTable(template="Instruct: {instruction}\nQuery:", passage="", tasks={"T2Retrieval": "找网页", "STS": "相似"})
+
+
+def of(table: PromptTable, name: str) -> TaskPrompts:
+    return table.of(BENCHMARK.task(name))
+
+
+def test_instructions_go_into_the_template_before_queries_and_texts_and_not_before_passages() -> None:
+    assert of(QWEN, "T2Retrieval") == TaskPrompts(query="Instruct: 找网页\nQuery:")
+    assert of(QWEN, "STSB") == TaskPrompts(text="Instruct: 相似\nQuery:")
+    assert of(QWEN, "TNews") == TaskPrompts()
+    both = PromptTable(template="[{instruction}] ", passages=True, tasks={"Reranking": "排序"})
+    assert of(both, "T2Reranking") == TaskPrompts(query="[排序] ", passage="[排序] ")
+
+
+def test_literal_prompts_count_by_task_then_type_then_role() -> None:
+    table = PromptTable(query="q: ", passage="p: ", text="t: ", tasks={"Retrieval": RolePrompts(query="R: "), "STSB": RolePrompts(text="")})
+    assert of(table, "DuRetrieval") == TaskPrompts(query="R: ", passage="p: ")
+    assert of(table, "T2Reranking") == TaskPrompts(query="q: ", passage="p: ")
+    assert (of(table, "STSB"), of(table, "LCQMC")) == (TaskPrompts(), TaskPrompts(text="t: "))
+
+
+@pytest.mark.parametrize(
+    ("prompts", "default", "task", "expected"),
+    [
+        ({"query": "q", "document": "d"}, None, "DuRetrieval", TaskPrompts(query="q", passage="d")),
+        ({"query": "q", "document": "d"}, None, "STSB", TaskPrompts()),
+        ({"query": "q", "passage": "p"}, "query", "STSB", TaskPrompts(text="q")),
+        ({"DuRetrieval-query": "own", "DuRetrieval": "both", "query": "q"}, None, "DuRetrieval", TaskPrompts(query="own", passage="both")),
+        ({"DuRetrieval": "both", "DuRetrieval-query": "own"}, None, "DuRetrieval", TaskPrompts(query="own", passage="both")),
+        ({"STS": "similar"}, None, "LCQMC", TaskPrompts(text="similar")),
+        ({"Retrieval-document": "d", "query": "q"}, None, "DuRetrieval", TaskPrompts(query="q", passage="d")),
+    ],
+)
+def test_a_models_own_prompts_are_found_as_mteb_2_finds_them(
+    prompts: dict[str, str], default: str | None, task: str, expected: TaskPrompts
+) -> None:
+    assert of(named_prompts(prompts, default), task) == expected
+
+
+def test_a_file_is_read_and_a_wrong_one_is_named_with_what_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "提示, [1].yaml"
+    path.write_text('template: "Instruct: {instruction}\\nQuery: "\ntasks: {STS: "a, [b] (c)=中文"}\n', encoding="utf-8")
+    table = prompts_from(str(path)).table
+    assert table is not None
+    assert of(table, "STSB").text == "Instruct: a, [b] (c)=中文\nQuery: "
+    for text, wrong in [
+        ("templat: x", "did you mean template"),
+        ("template: x", r"no \{instruction\}"),
+        ("query: 3", "query"),
+        ("[1]", "list"),
+    ]:
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(RequestError, match=f"is no table of prompts.*{wrong}"):
+            prompts_from(str(path))
+    with pytest.raises(RequestError, match=r"prompts=nowhere: .*prompts=none"):
+        prompts_from("nowhere")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """The sample model with prompts of its own and a max_seq_length of 64."""
+    folder = tmp_path / "instructed"
+    shutil.copytree(SAMPLE_DIR / "model", folder)
+    values = {"prompts": {"query": "Instruct: find\nQuery: ", "document": ""}, "default_prompt_name": None}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(values), encoding="utf-8")
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 64}', encoding="utf-8")
+    return folder
+
+
+def request(tmp_path: Path, model: Path, *overrides: str) -> list[str]:
+    places = [f"results_dir={tmp_path / 'results'}", f"store={tmp_path / 'store'}"]
+    return ["model=folder", f"model.path={model}", "data=sample", "gpu=cpu", "tasks=[EcomRetrieval]", "max_len=128", *places, *overrides]
+
+
+def spec_of(request: list[str]) -> RunSpec:
+    return resolve_here(request, "cpu")[0]
+
+
+def run(request: list[str]):
+    spec, device = resolve_here(request, "cpu")
+    outcome = execute(spec, device, Silent())
+    assert outcome.failed == {}
+    return read_run(outcome.folder, BENCHMARK), outcome
+
+
+def test_a_run_uses_the_prompts_it_was_asked_for_and_says_where_it_uses_none(tmp_path: Path, model: Path) -> None:
+    plain, first = run(request(tmp_path, model, "canary=off"))
+    assert any("prompts that are not used: query 'Instruct: find\\nQuery: '. prompts=model" in note for note in plain.header.notes)
+    assert any("max_seq_length is 64, this run takes max_len=128" in note for note in plain.header.notes)
+    assert plain.manifest.own_settings["prompts"] == {"query": "Instruct: find\nQuery: "}
+    assert plain.manifest.own_settings["max_seq_length"] == 64
+    assert plain.records["EcomRetrieval"].made.prompts == {}
+
+    own, second = run(request(tmp_path, model, "prompts=model"))
+    assert own.records["EcomRetrieval"].made.prompts == {"query": "Instruct: find\nQuery: "}
+    assert any(note.startswith("prompts of the model: query 'Instruct: find") for note in own.header.notes)
+    assert first.folder != second.folder
+    assert 0 < second.cost.encoding.found < second.cost.encoding.distinct  # passages are in the store, queries are other texts
+
+    file = tmp_path / "own.yaml"
+    file.write_text('query: "Instruct: find\\nQuery: "\n', encoding="utf-8")
+    same, third = run(request(tmp_path, model, f"prompts={file}"))
+    assert same.records["EcomRetrieval"].metrics == own.records["EcomRetrieval"].metrics
+    assert third.cost.encoding.forwards == 0
+    (plan,) = make_plan(request(tmp_path, model, "prompts=model")).runs
+    assert plan.tasks[0].state == "done"
+    assert any(note.startswith("prompts of the model") for note in plan.notes)
+
+
+def test_prompts_are_in_the_identity_and_their_absence_is_not(tmp_path: Path, model: Path) -> None:
+    unset, none, own = (spec_of(request(tmp_path, model, *words)) for words in ([], ["prompts=none"], ["prompts=model"]))
+    assert "prompts" not in unset.identity()
+    assert unset.digest == none.digest != own.digest
+
+
+def test_a_default_prompt_is_never_left_out_in_silence(tmp_path: Path, model: Path) -> None:
+    values = {"prompts": {"query": "为这个句子生成表示："}, "default_prompt_name": "query"}
+    (model / "config_sentence_transformers.json").write_text(json.dumps(values, ensure_ascii=False), encoding="utf-8")
+    with pytest.raises(RequestError, match=r"default prompt '为这个句子生成表示：'.*prompts=model.*prompts=none"):
+        run(request(tmp_path, model))
+    (plan,) = make_plan(request(tmp_path, model)).runs
+    assert any("default prompt" in text for text in plan.obstacles)
+    _, outcome = run(request(tmp_path, model, "prompts=none"))  # the canary compares without the prompt, too
+    assert outcome.computed == ("EcomRetrieval",)
+
+
+def test_a_model_without_prompts_has_none_to_use(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="have no prompts"):
+        run(request(tmp_path, SAMPLE_DIR / "model", "prompts=model", "model.name=sample"))
