@@ -71,7 +71,7 @@ class Runs(Sequence[Run]):
 
         rows = []
         for run in self._runs:
-            row = leaderboard_row(run, convention, self.benchmark)
+            row = leaderboard_row(run, convention, self.benchmark, among=list(self))
             rows.append({**self._setting(run), **{cell.title: cell.value for cell in row.cells}})
         return pandas.DataFrame(rows)
 

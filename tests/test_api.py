@@ -61,7 +61,7 @@ def test_examples_come_to_the_score(notebook: dict[str, Any]) -> None:
 def test_another_dimension_is_not_comparable_and_is_explained(notebook: dict[str, Any]) -> None:
     assert notebook["report"].exit_code == 2
     assert "NOT COMPARABLE" in harness.render(notebook["report"])
-    (comparison,) = notebook["message"].comparisons
+    (comparison,) = notebook["explanation"].comparisons
     assert [str(factor) for factor in comparison.pair.factors] == ["dim 1792 -> 64"]
 
 

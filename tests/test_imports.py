@@ -347,3 +347,42 @@ def test_an_experiment_of_mteb_2_is_named_as_one(tmp_path: Path) -> None:
     run = read(folder, mteb2("STSB", {"cosine_spearman": 0.4}), **meta)
     assert run.header.model == "org/m"
     assert "run as an experiment of its own: {'dim': 256}" in run.header.notes
+
+
+class TestMainScoresOfMteb2:
+    """Worked by hand, and equal to `get_benchmark_result` of mteb 2.26.24 for `MTEB(cmn, v1)`."""
+
+    def folder(self, tmp_path: Path, name: str, splits: dict[str, float], task: str = "MultilingualSentiment", **metrics: float) -> Path:
+        folder = tmp_path / name / "rev"
+        folder.mkdir(parents=True)
+        scores = {
+            split: [{"hf_subset": "default", "languages": ["cmn-Hans"], "main_score": value, **metrics}] for split, value in splits.items()
+        }
+        result = {"task_name": task, "dataset_revision": "r", "mteb_version": "2.1.17", "scores": scores}
+        (folder / f"{task}.json").write_text(json.dumps(result))
+        return folder
+
+    def scores(self, task: str, *folders: Path) -> list[tuple[str, float | None]]:
+        runs = [read_import(folder, BENCHMARK) for folder in folders]
+        rows = [leaderboard_row(run, "mteb2_31", BENCHMARK, among=runs) for run in runs]
+        return [(found.state, found.score) for row in rows for found in row.tasks if found.task == task]
+
+    def test_the_mean_over_splits(self, tmp_path: Path) -> None:
+        both = self.folder(tmp_path, "both", {"validation": 0.7, "test": 0.8, "train": 0.9})
+        assert self.scores("MultilingualSentiment", both) == [("scored", pytest.approx(75.0))]
+
+    def test_a_split_that_another_row_has_is_required(self, tmp_path: Path) -> None:
+        both = self.folder(tmp_path, "both", {"validation": 0.7, "test": 0.8})
+        one = self.folder(tmp_path, "one", {"validation": 0.7})
+        assert self.scores("MultilingualSentiment", one) == [("scored", pytest.approx(70.0))]
+        assert self.scores("MultilingualSentiment", both, one) == [("scored", pytest.approx(75.0)), ("broken", None)]
+
+    def test_whatever_metric_it_is(self, tmp_path: Path) -> None:
+        rerank = self.folder(tmp_path, "a", {"test": 0.6}, "CMedQAv1-reranking", map_at_1000=0.6, mrr_at_10=0.5)
+        assert self.scores("CMedQAv1", rerank) == [("scored", pytest.approx(60.0))]
+        pairs = self.folder(tmp_path, "b", {"validation": 0.9}, "Cmnli", max_accuracy=0.8, max_ap=0.9)
+        assert self.scores("Cmnli", pairs) == [("scored", pytest.approx(90.0))]
+
+    def test_a_split_without_a_finite_main_score_has_none(self, tmp_path: Path) -> None:
+        nothing = self.folder(tmp_path, "a", {"test": float("nan")}, "LCQMC", cosine_spearman=0.5)
+        assert self.scores("LCQMC", nothing) == [("scored", pytest.approx(50.0))], "by the metric, as other results are read"

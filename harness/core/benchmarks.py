@@ -25,13 +25,15 @@ class Convention:
     """How the scores of tasks become a row.
 
     `rounds`: scores are rounded before they are averaged, else only when printed. `metrics`: the score of a type where it is not the
-    benchmark's main metric. `without`: tasks that are left out.
+    benchmark's main metric. `without`: tasks that are left out. `reported`: of results in mteb 2's form, whatever metric stands there as
+    `main_score` is taken, the mean over the splits that mteb 2 reads.
     """
 
     about: str
     rounds: bool = False
     metrics: Mapping[str, str] = field(default_factory=dict)
     without: frozenset[str] = frozenset()
+    reported: bool = False
 
 
 @dataclass(frozen=True)

@@ -262,7 +262,8 @@ class OtherDefinition:
 class Run:
     """A folder of records, as the read side sees it. `broken`: files that are no usable record, and why.
 
-    `other_definitions`: tasks that an imported run has under another metric alone.
+    `other_definitions`: tasks that an imported run has under another metric alone. `reported`: what files in mteb 2's form give as
+    `main_score`, by task and split, 0 to 1, whatever metric it is.
     """
 
     path: Path
@@ -271,6 +272,7 @@ class Run:
     failed: dict[str, str] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     other_definitions: dict[str, OtherDefinition] = field(default_factory=dict)
+    reported: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def header(self) -> RowHeader:

@@ -104,7 +104,8 @@ class TaskSpec:
     `statistics` maps a table (`train`, the split; `corpus`, `queries`, `qrels` for Retrieval) to known figures per column.
     `language` is the key under which mteb 1.1.1 nests the metrics of its multilingual tasks.
     `substitute` is a converted revision to read where `revision` holds no readable file.
-    `mteb2_name` and `mteb2_hub` are what mteb 2 calls the task and the repository it reads, which for some tasks is a copy.
+    `mteb2_name` and `mteb2_hub` are what mteb 2 calls the task and the repository it reads, which for some tasks is a copy; `mteb2_splits`
+    are the splits over which it averages.
     """
 
     name: str
@@ -118,6 +119,7 @@ class TaskSpec:
     substitute: Repository | None
     mteb2_name: str
     mteb2_hub: str
+    mteb2_splits: tuple[str, ...]
     statistics_of: str | None
     statistics: Mapping[str, Mapping[str, Any]]
     columns: tuple[str, ...]
@@ -199,6 +201,7 @@ def task_spec(name: str, row: Mapping[str, Any], kind: Mapping[str, Any], *, mai
         substitute=Repository(**substitute) if substitute else None,
         mteb2_name=mteb2.get("name", name),
         mteb2_hub=mteb2.get("hub", row["hub"]),
+        mteb2_splits=tuple(mteb2.get("splits", [split or own_split])),
         statistics_of=row.get("statistics_of"),
         statistics=row.get("statistics", {}) if split in (None, own_split) else {},  # those of another split
         columns=tuple(kind["columns"]),

@@ -15,7 +15,7 @@ from typing import Literal
 
 from harness.core.benchmarks import Benchmark, Convention
 from harness.core.errors import InputError, RequestError
-from harness.core.records import MANIFEST, Manifest, RowHeader, Run, find_runs, read_run
+from harness.core.records import MANIFEST, Manifest, RowHeader, Run, TaskRecord, find_runs, read_run
 from harness.core.tasks import TaskSpec
 from harness.core.words import few
 from harness.read.cards import ROWS, read_card, rows_beside, score_table, score_titles
@@ -183,15 +183,15 @@ def _readers(path: Path) -> dict[Path, Callable[[Path, Benchmark], Run]]:
     return {path: read_card_run} if path.is_file() and path.suffix.lower() == ".md" else {}
 
 
-def leaderboard_row(run: Run, convention: str, benchmark: Benchmark) -> Row:
-    """The run's row.
+def leaderboard_row(run: Run, convention: str, benchmark: Benchmark, *, among: Sequence[Run] = ()) -> Row:
+    """The run's row. `among`: the runs of its table, by which mteb 2 decides what a complete score is.
 
     Raises:
         RequestError: there is no such convention.
     """
     rule = benchmark.convention(convention)
     specs = [task for task in benchmark.tasks if task.name not in rule.without]
-    tasks = tuple(_task_score(run, task, rule) for task in specs)
+    tasks = tuple(_task_score(run, task, rule, among) for task in specs)
     cells = tuple(_cell(key, title, tasks, rule, benchmark.adding_order) for key, title in score_titles(specs).items())
     return Row(
         path=run.path,
@@ -252,13 +252,16 @@ def beside(row: Row, published: Row, also_printed: Sequence[Row]) -> Row:
     return replace(row, beside=tuple(compare(row, other) for other in alike or [published]), reference=compare(row, published))
 
 
-def _task_score(run: Run, task: TaskSpec, rule: Convention) -> TaskScore:
+def _task_score(run: Run, task: TaskSpec, rule: Convention, among: Sequence[Run]) -> TaskScore:
     metric = rule.metrics.get(task.type, task.main)
 
     def without(state: State, message: str = "") -> TaskScore:
         return TaskScore(task=task.name, type=task.type, split=task.split, metric=metric, score=None, state=state, message=message)
 
     record = run.records.get(task.name)
+    reported = run.reported.get(task.name) if rule.reported else None
+    if reported:
+        return _reported_score(without("scored"), reported, task, record, among)
     if record is None:
         if task.name in run.failed:
             return without("failed", run.failed[task.name])
@@ -275,6 +278,22 @@ def _task_score(run: Run, task: TaskSpec, rule: Convention) -> TaskScore:
         identity=(data.verdict if data else None) or otherwise,
         substituted=data is not None and data.substituted,
     )
+
+
+def _reported_score(
+    score: TaskScore, reported: Mapping[str, float], task: TaskSpec, record: TaskRecord | None, among: Sequence[Run]
+) -> TaskScore:
+    """The mean of mteb 2's main scores over those of its splits that the run has; broken where another run of the table has more of them:
+    mteb 2 leaves the score empty then (`_null_incomplete_scores` of mteb 2.26.24)."""
+    wanted = [split for split in task.mteb2_splits if any(split in run.reported.get(task.name, {}) for run in among) or split in reported]
+    if absent := [split for split in wanted if split not in reported]:
+        message = f"no main_score for the split {' and '.join(absent)}, which another run here has: mteb 2 gives no score then"
+        return replace(score, state="broken", message=message)
+    if not wanted:
+        return replace(score, state="broken", message=f"no main_score for the split {' or '.join(task.mteb2_splits)}")
+    mean = reduce(add, (100 * reported[split] for split in wanted)) / len(wanted)
+    identity: Identity = "self-reported" if record and record.made.source else "unverified"
+    return replace(score, state="scored", metric="main_score", split="+".join(wanted), score=mean, identity=identity)
 
 
 def _cell(key: str, title: str, tasks: Iterable[TaskScore], rule: Convention, order: Sequence[str]) -> Cell:

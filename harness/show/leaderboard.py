@@ -51,7 +51,7 @@ def table(
         RequestError: an unknown convention or format.
         InputError: the printed rows beside `against` are damaged.
     """
-    rows = [leaderboard_row(run, convention, benchmark) for run in runs]
+    rows = [leaderboard_row(run, convention, benchmark, among=runs) for run in runs]
     if against is not None:
         published = leaderboard_row(against, convention, benchmark)
         also = printed_rows(against.path, benchmark) if against.path.is_dir() else ()

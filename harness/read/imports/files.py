@@ -106,6 +106,7 @@ def read_import(folder: Path, benchmark: Benchmark) -> Run:
     broken = {names[stem]: message for stem, message in damaged.items() if stem in names}
     foreign = [f"{stem} (can't be read)" for stem in damaged if stem not in names]
     others: dict[str, OtherDefinition] = {}
+    reported: dict[str, dict[str, float]] = {}
     percent: list[str] = []
     meta = _meta(folder)
     revision = _model_revision(folder, meta)
@@ -118,6 +119,7 @@ def read_import(folder: Path, benchmark: Benchmark) -> Run:
         elif len(group) > 1:
             broken[name] = f"{folder} has {name} in several files ({', '.join(file.path.name for file in group)}): keep one of them"
         else:
+            reported[name] = _main_scores(group[0], benchmark.task(name))
             try:
                 records[name] = _record(group[0], benchmark.task(name), revision)
             except _Foreign as other:
@@ -130,12 +132,13 @@ def read_import(folder: Path, benchmark: Benchmark) -> Run:
         remedy = f"divide the numbers of {few(percent, 3)} by 100 where they are percentages"
         broken |= dict.fromkeys(records, f"{folder} has percentages, so this task's numbers may be some, too: {remedy}")
         records.clear()
+        reported.clear()
     exported = _exported(files)
     notes = _notes(folder, meta, files, records, revision=revision, foreign=foreign, exported=exported is not None)
     place = folder.resolve()
     name = meta.get("name") if isinstance(meta.get("name"), str) else (place.parent if _REVISION.fullmatch(place.name) else place).name
     header = replace(exported or RowHeader.unknown(""), model=str(name).replace("__", "/"), notes=tuple(notes))
-    return Run(folder, Manifest(header=header), records, broken=broken, other_definitions=others)
+    return Run(folder, Manifest(header=header), records, broken=broken, other_definitions=others, reported=reported)
 
 
 def _open(path: Path) -> _File | str | None:
@@ -213,6 +216,19 @@ def _record(file: _File, task: TaskSpec, model_revision: str | None) -> TaskReco
             data=made.data or (Provenance(substituted=True) if revision not in (None, task.revision) else None),
         ),
     )
+
+
+def _main_scores(file: _File, task: TaskSpec) -> dict[str, float]:
+    """What stands under `main_score` for every split that has the task's subset once; nothing for files in mteb 1's form."""
+    found: dict[str, float] = {}
+    for split, entries in (file.raw["scores"] if file.form == "mteb 2" else {}).items():
+        subsets = [
+            entry for entry in entries if isinstance(entry, dict) and entry.get("hf_subset") in (task.language or "default", task.config)
+        ]
+        value = _finite(subsets[0].get("main_score")) if isinstance(entries, list) and len(subsets) == 1 else None
+        if value is not None and abs(value) <= 1:
+            found[split] = value
+    return found
 
 
 def _split_scores(file: _File, task: TaskSpec) -> Mapping[str, Any]:

@@ -68,7 +68,7 @@ def read_entries(paths: Iterable[Path], benchmark: Benchmark, *, convention: str
             runs[number] = replace(run, manifest=replace(run.manifest, header=replace(run.header, notes=(*run.header.notes, str(error)))))
     own = {replace(run.header, notes=()) for run in runs}
     others = {key: row for row in printed if (key := replace(row.header, notes=())) not in own} if convention == "cmteb" else {}
-    rows_of = [(leaderboard_row(run, convention, benchmark), run) for run in runs]
+    rows_of = [(leaderboard_row(run, convention, benchmark, among=runs), run) for run in runs]
     both: list[tuple[Row, Run | None]] = [*rows_of, *((row, None) for row in others.values())]
     settings = _settings([row.header for row, _ in both])
     return tuple(_entry(number, *each) for number, each in enumerate(zip(both, settings, strict=True), start=1))
