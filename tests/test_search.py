@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.evaluate.score import search
-from harness.evaluate.score.candidates import Candidates
 from harness.evaluate.score.ranking import mean_metrics
 from harness.evaluate.score.threads import one_thread
 
@@ -128,45 +126,25 @@ def test_plain_random_vectors(dtype) -> None:
 @settings(max_examples=200, deadline=None)
 @given(
     values=st.lists(st.sampled_from([-0.0, 0.0, 0.1, 0.25, 0.5, 0.7, 1.0]) | st.floats(-1, 1, width=32), min_size=1, max_size=60),
-    cuts=st.lists(st.integers(0, 60), max_size=3),
     judged=st.sets(st.integers(0, 59), max_size=6),
     without=st.integers(-1, 59),
-    count=st.integers(1, 20),
-    floor=st.sampled_from([-np.inf, -0.5, 0.0, 0.5, 2.0]),
+    kept=st.integers(1, 20),
+    chunk=st.integers(1, 60),
 )
-def test_ranks_are_counted_or_left_to_ties_whatever_the_floor(values, cuts, judged, without, count, floor) -> None:
-    """Against counting everything; the passages come in parts of any size."""
+def test_ranks_are_counted_or_left_to_ties(values, judged, without, kept, chunk) -> None:
+    """Against the definition; the passages come in chunks of any size."""
     row = np.array(values, dtype=np.float32)
     places = [place for place in judged if place < len(row)]
-    candidates = Candidates(count, np.float32(floor))
-    bounds = sorted({0, len(row), *(cut for cut in cuts if cut < len(row))})
-    for start, end in itertools.pairwise(bounds):
-        candidates.offer(row[start:end], start, np.empty(end - start, dtype=np.bool_))
-    ranks = candidates.ranks(np.array(places, dtype=np.int64), without=without)
+    without = without if without < len(row) else -1
+    passages = torch.from_numpy(row)[:, None]
+    with pytest.MonkeyPatch.context() as patch, one_thread():
+        patch.setattr(search, "KEPT", kept)
+        (ranks,) = search._counted(torch.ones(1, 1), passages, [np.array(places, dtype=np.int64)], np.array([without]), chunk)
     others = np.arange(len(row)) != without
-    above = {place: int((row[others] > row[place]).sum()) for place in places}
-    if ranks is None:
-        crowded = (row >= np.sort(row)[-count:][0]).sum() > count
-        assert crowded or any((row == row[place]).sum() > 1 for place in places)
-        return
-    for place, rank in zip(places, ranks.tolist(), strict=True):
-        if place == without:
-            assert rank == 0
-        elif above[place] < count - 1:
-            assert (row == row[place]).sum() == 1
-            assert rank == above[place] + 1
-        else:
-            assert rank == 0 or rank >= count
-
-
-@pytest.mark.parametrize(("distinct", "ranks"), [(1, None), (2, [0]), (3000, [0])])
-def test_a_crowd_of_equals_is_not_kept(distinct, ranks) -> None:
-    row = np.repeat(np.arange(distinct, dtype=np.float32), 6000 // distinct)
-    candidates = Candidates(1001, np.float32(0))
-    candidates.offer(row, 0, np.empty(len(row), dtype=np.bool_))
-    found = candidates.ranks(np.array([5]), without=-1)
-    assert (None if found is None else found.tolist()) == ranks
-    assert candidates.kept <= 4 * 1001
+    expected = [1 + int((row[others] > row[place]).sum()) for place in places]
+    expected = [0 if place == without or rank > kept else rank for place, rank in zip(places, expected, strict=True)]
+    tied = any(rank and (row == row[place]).sum() > 1 for place, rank in zip(places, expected, strict=True))
+    assert (None if ranks is None else ranks.tolist()) == (None if tied else expected)
 
 
 @pytest.mark.parametrize("passages", [900, 1001, 1002, 2500])

@@ -1,7 +1,7 @@
 """Exact search in bounded memory, with the results of BEIR 2.2.0's `DenseRetrievalExactSearch` down to its ties.
 
 BEIR multiplies all queries with 50,000 passages at a time, and merges with a Python heap per query. Here queries come in blocks too, and
-where a judged passage stands is counted (`candidates`). That is BEIR's result wherever no other passage has a judged passage's similarity.
+where a judged passage stands is counted. That is BEIR's result wherever no other passage has a judged passage's similarity.
 For the other queries, and for all in half precision, where ties are the rule, BEIR's way is followed, with sorted integers instead of the
 heap: passages sorted by length (longest first), `torch.topk` of 1,001 per chunk (which of several equal similarities at its edge it takes
 is its own affair, a function of the row), the heap's order by (similarity, id), the passage called as the query dropped.
@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from harness.evaluate.score.adapter import RetrievalModel
-from harness.evaluate.score.candidates import Candidates, sample_floors
 from harness.evaluate.score.ranking import CUTOFFS, Ranks, query_values
 from harness.evaluate.score.threads import one_thread
 
@@ -156,16 +155,29 @@ def _normalised(vectors: np.ndarray | torch.Tensor) -> torch.Tensor:
 
 
 def _counted(queries: torch.Tensor, passages: torch.Tensor, judged: Sequence[IntArray], own: IntArray, chunk: int) -> list[IntArray | None]:
-    """Per query the ranks of its judged passages, 0 where one is not kept; None where ties have a say."""
-    found: list[Candidates] = []
-    reached = np.empty(min(chunk, len(passages)), dtype=np.bool_)
+    """Per query the ranks of its judged passages, 0 where one is not kept; None where another passage has a kept one's similarity.
+
+    The rank is one more than the number of passages above: none needs to be selected for it. The query's namesake (`own`) is not counted.
+    """
+    judged_scores, own_scores = (
+        similarities(queries, passages[torch.from_numpy(places)]).numpy() for places in (np.concatenate(judged), own)
+    )
+    bounds = np.cumsum([0, *map(len, judged)])
+    values = [row[start:end] for row, (start, end) in zip(judged_scores, itertools.pairwise(bounds), strict=True)]
+    namesakes = np.where(own < 0, -np.inf, np.diagonal(own_scores))
+    above, equal = ([np.zeros(len(each), dtype=np.int64) for each in values] for _ in range(2))
     for start in range(0, len(passages), chunk):
         scores = similarities(queries, passages[start : start + chunk]).numpy()
-        found = found or [Candidates(KEPT + 1, floor) for floor in sample_floors(scores, KEPT + 1)]
-        for candidates, row in zip(found, scores, strict=True):
-            candidates.offer(row, start, reached[: len(row)])
-    ranks = [candidates.ranks(places, without=namesake) for candidates, places, namesake in zip(found, judged, own.tolist(), strict=True)]
-    return [None if rank is None else np.where(rank <= KEPT, rank, 0) for rank in ranks]
+        for query, row in enumerate(scores):
+            near = row[row >= values[query].min(initial=np.inf)]
+            above[query] += (near > values[query][:, None]).sum(axis=1)
+            equal[query] += (near == values[query][:, None]).sum(axis=1)
+    ranks: list[IntArray | None] = []
+    for query, places in enumerate(judged):
+        rank = 1 + above[query] - (namesakes[query] > values[query])
+        rank[(rank > KEPT) | (places == own[query])] = 0
+        ranks.append(None if (equal[query][rank > 0] > 1).any() else rank)
+    return ranks
 
 
 def _offered(queries: torch.Tensor, passages: torch.Tensor, by_id: IntArray, own: IntArray, chunk: int) -> IntArray:
