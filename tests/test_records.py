@@ -16,7 +16,6 @@ from harness.core.files import atomic_write, write_json
 from harness.core.records import (
     MANIFEST,
     Made,
-    Manifest,
     RowHeader,
     TaskRecord,
     find_runs,
@@ -69,8 +68,11 @@ def test_committed_files_are_written_again_as_they_are(tmp_path: Path, folder: P
 
 
 def test_keys_that_this_version_does_not_know_stay_in_their_place(tmp_path: Path) -> None:
-    write_manifest(tmp_path, Manifest(header=HEADER))
-    raw = json.loads((tmp_path / MANIFEST).read_text(encoding="utf-8")) | {"future": {"key": [1, "two"]}}
+    """Beside the others, and inside of every section."""
+    folder = find_runs(ROOT / "results" / "baselines")[0]
+    raw = json.loads((folder / MANIFEST).read_text(encoding="utf-8")) | {"future": {"key": [1, "two"]}}
+    for section in (raw["header"], raw["spec"], raw["spec"]["data"], raw["model"], raw["device"]):
+        section["future"] = {"key": [1, "two"]}
     write_json(tmp_path / MANIFEST, raw)
     write_manifest(tmp_path, read_manifest(tmp_path))
     assert json.loads((tmp_path / MANIFEST).read_text(encoding="utf-8")) == raw

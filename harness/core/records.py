@@ -21,7 +21,7 @@ from harness.core.files import FOLDER_NAME, write_json
 from harness.core.fingerprint import DeviceInfo, Fingerprint
 from harness.core.spec import Settings
 from harness.core.tasks import TaskSpec, flat_name
-from harness.core.typed import convert, plain, read_object, read_typed
+from harness.core.typed import convert, merged, plain, read_object, read_typed
 from harness.core.words import without_passwords
 
 SCHEMA = 1
@@ -374,7 +374,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     values = {key: value for key, value in plain(manifest).items() if value is not None}
     if manifest.benchmark and manifest.benchmark.digest is None:
         values["benchmark"].pop("digest", None)
-    write_json(folder / MANIFEST, values | ({"spec": manifest.spec.identity()} if manifest.spec else {}))
+    own = {"spec": manifest.spec.identity()} if manifest.spec else {}
+    write_json(folder / MANIFEST, merged(values | own, manifest.extra))
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -40,19 +40,25 @@ def refuse_long_numbers(data: bytes | str) -> None:
 
 
 def convert(raw: Any, kind: type[T]) -> T:
-    """The plain value as an object of a dataclass (or of `dict[str, float]` and the like). Keys that the class does not have go to its
-    field `extra`, where it has one.
+    """The plain value as an object of a dataclass (or of `dict[str, float]` and the like). Keys that the class or its sections do not have
+    go to its field `extra`, where it has one.
 
     Raises:
         ValueError: a key is missing, or a value has another type or lies outside of its range; the message says where.
     """
-    names = {field.name for field in fields(kind)} if is_dataclass(kind) else set()
-    extra = {key: value for key, value in raw.items() if key not in names} if isinstance(raw, dict) and "extra" in names else {}
     try:
-        made = msgspec.convert({key: value for key, value in raw.items() if key not in extra} if extra else raw, kind)
+        made = msgspec.convert(raw, kind)
     except (msgspec.MsgspecError, RecursionError, OverflowError) as error:
         raise ValueError(_short(str(error))) from error
-    return replace(made, extra=extra) if extra else made  # type: ignore[type-var]
+    if not is_dataclass(kind) or not any(field.name == "extra" for field in fields(kind)):
+        return made
+    return replace(made, extra=_beyond(raw, msgspec.to_builtins(made)))  # type: ignore[type-var]
+
+
+def _beyond(raw: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """What the first has and the second has not, as deep as both are mappings."""
+    inner = {key: _beyond(value, known[key]) for key, value in raw.items() if isinstance(value, dict) and isinstance(known.get(key), dict)}
+    return {key: inner.get(key, value) for key, value in raw.items() if key not in known or inner.get(key)}
 
 
 def _short(message: str) -> str:
@@ -63,8 +69,17 @@ def _short(message: str) -> str:
 def plain(value: Any) -> dict[str, Any]:
     """A dataclass as `convert` takes it: plain values, tuples as lists, `extra` beside the others. What a file left out stays left out."""
     made: dict[str, Any] = msgspec.to_builtins(value)
-    extra: dict[str, Any] = made.pop("extra", {})
-    return made | extra
+    extra = made.pop("extra", {})
+    return merged(made, extra)
+
+
+def merged(values: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, section by section."""
+    found = {**values}
+    for key, value in extra.items():
+        own = found.get(key)
+        found[key] = merged(own, value) if isinstance(own, dict) and isinstance(value, dict) else value
+    return found
 
 
 def leaves(value: Mapping[str, Any], separator: str = ".") -> Iterator[tuple[str, Any]]:

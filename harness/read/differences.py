@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from harness.core.environment import SCORING_PINS
@@ -61,7 +61,8 @@ def differences(a: Run, b: Run) -> tuple[SettingDifference, ...]:
     if not (a.ours and b.ours):
         return tuple(_header_differences(a, b))
     left, right = (
-        {path: stated(value) for path, value in leaves(plain(run.manifest)) if path.partition(".")[0] in _SECTIONS} for run in (a, b)
+        {path: stated(value) for path, value in leaves(plain(replace(run.manifest, extra={}))) if path.partition(".")[0] in _SECTIONS}
+        for run in (a, b)
     )
     found = [
         SettingDifference(kind=_kind(key), key=key, a=left.get(key), b=right.get(key))
