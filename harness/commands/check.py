@@ -18,6 +18,8 @@ from harness.commands.arguments import BENCHMARK, benchmark_for, command, names,
     option("--tasks", type=names, default=[], metavar="TASK[,TASK]", help="only these tasks or types of the baseline"),
     option("--main-only", action="store_true", help="only the metrics that the leaderboard averages close the gate"),
     option("--allow-unlike", action="store_true", help="compare across protocol, data, model, dtype, length or dimension"),
+    option("--worse-than", type=float, metavar="POINTS", help="the gate for checkpoints: fail only where a task lost more than this"),
+    option("--significant", action="store_true", help="the gate for checkpoints: fail only where a loss is more than chance"),
     option("--json", action="store_true", help="print JSON"),
     option("--junit", type=Path, metavar="FILE", help="write JUnit's XML, too"),
     BENCHMARK,
@@ -28,6 +30,8 @@ def call(arguments: Namespace) -> int:
     from harness.show.ci import append_summary, workflow_commands, write_junit
     from harness.show.drift import drift_document
 
+    if arguments.significant or arguments.worse_than is not None:
+        return _check_checkpoint(arguments)
     report = check_folders(
         arguments.baseline,
         arguments.candidate,
@@ -43,4 +47,24 @@ def call(arguments: Namespace) -> int:
     append_summary(os.environ, report)
     if arguments.junit:
         write_junit(arguments.junit, report)
+    return report.exit_code
+
+
+def _check_checkpoint(arguments: Namespace) -> int:
+    from harness.core.errors import RequestError
+    from harness.read.worse import judge_checkpoint
+    from harness.show.worse import worse_document
+
+    others = ("calibration", "main_only", "allow_unlike", "junit")
+    if wrong := [f"--{name.replace('_', '-')}" for name in others if getattr(arguments, name)]:
+        raise RequestError(f"{' and '.join(wrong)}: of the gate for code, which --worse-than and --significant replace. Leave one side out")
+    report = judge_checkpoint(
+        arguments.baseline,
+        arguments.candidate,
+        benchmark_for(arguments, arguments.baseline, arguments.candidate),
+        limit=arguments.worse_than,
+        significant=arguments.significant,
+        tasks=arguments.tasks,
+    )
+    print_document(worse_document(report), "json" if arguments.json else "text")
     return report.exit_code

@@ -84,6 +84,12 @@ def explain(paths: Iterable[Path], benchmark: Benchmark, *, examples: int) -> Ex
     )
 
 
+def compare_runs(before: Run, after: Run, benchmark: Benchmark) -> Comparison:
+    """Two runs, task by task on the same examples, whatever settings they differ in; the verdicts are corrected as one family."""
+    (pair,) = pairs_of([Subject(number=number, header=run.header, run=run) for number, run in enumerate((before, after), start=1)])
+    return _judged([_compare(pair, (before, after), benchmark, {}, 0)])[0]
+
+
 def _subjects(paths: Sequence[Path], benchmark: Benchmark) -> tuple[Subject, ...]:
     runs = load_rows(paths, benchmark)
     rows = [row for run in runs for row in printed_rows(run.path, benchmark)]
