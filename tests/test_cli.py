@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.commands import main
+from harness.core.schema import RunConfig, schema_keys
 
 PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published"
 
@@ -91,3 +93,23 @@ def test_a_reader_that_closes_the_pipe_is_no_error() -> None:
     done = subprocess.run(pipe, shell=True, capture_output=True, text=True, check=True)
     assert done.stdout == "{\n"
     assert done.stderr == ""
+
+
+def test_the_help_of_a_run_has_every_key_and_choice(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    assert [key for key in schema_keys(RunConfig) if not re.search(rf"\b{re.escape(key)}\b", text)] == []
+    for choice in ("acge", "folder", "h200", "local", "bf16_1024", "card", "python -m harness run gpu=a100"):
+        assert choice in text
+
+
+def test_the_version_names_what_defines_scores(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert not caught.value.code
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("cmteb-harness ")
+    assert "mteb 1.1.1" in lines

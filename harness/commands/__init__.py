@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from harness.commands.arguments import say
+from harness.commands.arguments import Parser, say
 from harness.core.errors import HarnessError
 
 COMMANDS = (
@@ -45,8 +45,19 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from harness.core.environment import SCORING_PINS, scoring_versions, source_revision
+
+        source, found = source_revision(), scoring_versions()
+        commit = f" ({source['commit'][:12]}{', changed' if source['dirty'] else ''})" if source["commit"] else ""
+        say(f"cmteb-harness {source['version']}{commit}\n" + "\n".join(f"{name} {found[name]}" for name in (*SCORING_PINS, "torch")))
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m harness", description="Reproduce C-MTEB scores, explain what moves them, guard them.")
+    parser = Parser(prog="python -m harness", description="Reproduce C-MTEB scores, explain what moves them, guard them.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version of the harness and of what defines scores")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in COMMANDS:
         import_module(f"{__name__}.{name}").call.add_to(commands, name)

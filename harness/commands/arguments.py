@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from harness.commands.settings import settings_help
 from harness.core.words import printable
 from harness.show.form import Document, format_names, write_document
 
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
 
 Option = Callable[[ArgumentParser], object]
 """Adds one argument to a parser."""
+
+
+class Parser(ArgumentParser):
+    """argparse's parser, whose help may end in text that is made only where it is asked for."""
+
+    details: Callable[[], str] | None = None
+
+    def format_help(self) -> str:
+        """The usage and the arguments, then the details."""
+        return super().format_help() + (f"\n{self.details()}\n" if self.details else "")
 
 
 @dataclass(frozen=True)
@@ -60,8 +71,14 @@ def option(*flags: str, **settings: Any) -> Option:
 
 
 def overrides(metavar: str = "KEY=VALUE", **settings: Any) -> Option:
-    """Any number of settings of configs/config.yaml."""
-    return option("overrides", nargs="*", metavar=metavar, **settings)
+    """Any number of settings of configs/config.yaml; the command's help lists them all."""
+
+    def add(parser: ArgumentParser) -> None:
+        parser.add_argument("overrides", nargs="*", metavar=metavar, **({"help": "a setting, listed below"} | settings))
+        if isinstance(parser, Parser):
+            parser.details = settings_help
+
+    return add
 
 
 def names(text: str) -> list[str]:

@@ -9,7 +9,7 @@ from harness.commands.arguments import QUIET, command, option, overrides, print_
 
 @command(
     "what a run or a sweep will cost, before it does; takes what they take, and writes nothing",
-    overrides("KEY=VALUE[,VALUE...]", help="plan gpu=a100 dtype=fp16 max_len=512,1024"),
+    overrides("KEY=VALUE[,VALUE...]"),
     option("--json", action="store_true", help="every figure, for programs"),
     QUIET,
 )

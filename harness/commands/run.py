@@ -10,7 +10,7 @@ from harness.commands.arguments import QUIET, command, overrides, say
 
 @command(
     "run tasks: run gpu=a100 dtype=fp16 max_len=512 [tasks=[TNews,STS] model=... data=...]",
-    overrides(help="a key of configs/config.yaml"),
+    overrides(),
     QUIET,
 )
 def call(arguments: Namespace) -> int:

@@ -9,7 +9,7 @@ from harness.commands.arguments import QUIET, command, overrides
 
 @command(
     "several values per key: sweep dtype=bf16,fp16 max_len=512,1024, or experiment=card",
-    overrides("KEY=VALUE[,VALUE...]", help="hydra/launcher=joblib runs jobs side by side"),
+    overrides("KEY=VALUE[,VALUE...]", help="settings, listed below; hydra/launcher=joblib runs jobs side by side"),
     QUIET,
 )
 def call(arguments: Namespace) -> int:

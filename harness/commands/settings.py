@@ -1,0 +1,54 @@
+"""The help of commands that take settings: every key, what it takes, and what it means, from `configs/` itself."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from shutil import get_terminal_size
+from textwrap import wrap
+
+from harness.core.resources import resource_dir
+
+_LINE = re.compile(r"^(?P<indent> *)(?P<key>\w+): *(?P<value>.*?)(?: +# (?P<about>.*))?$")
+_EXAMPLES = (
+    "run gpu=a100 dtype=fp16 max_len=512",
+    "run model=folder model.path=DIR tasks=[STS,TNews]",
+    "run model=sample data=sample",
+)
+
+
+def settings_help() -> str:
+    """The settings of a run, for the end of a command's help."""
+    text = (resource_dir("configs") / "config.yaml").read_text(encoding="utf-8")
+    lines = ["settings, each with its default (configs/config.yaml):"]
+    for group, default in re.findall(r"^  - (?:optional )?(model|gpu|data|row|experiment): (\w+)", text, flags=re.MULTILINE):
+        choices = ", ".join(sorted(path.stem for path in (resource_dir("configs") / group).glob("*.yaml")))
+        lines += _entry(f"{group}={default}", f"one of {choices}")
+    parent = ""
+    for match in filter(None, map(_LINE.match, text.partition("\nbenchmark:")[2].join(("benchmark:", "")).splitlines())):
+        if not match["value"]:
+            parent = f"{match['key']}."
+            continue
+        parent = parent if match["indent"] else ""
+        lines += _entry(f"{parent}{match['key']}={match['value']}", match["about"] or "")
+    lines += ["", "settings of the parts:", *_parts(), "", "examples:"]
+    return "\n".join([*lines, *(f"  python -m harness {example}" for example in _EXAMPLES)])
+
+
+def _width() -> int:
+    return min(100, get_terminal_size().columns)
+
+
+def _entry(setting: str, about: str) -> list[str]:
+    first, *rest = wrap(about, _width() - 26) or [""]
+    return [f"  {setting:<22}  {first}".rstrip(), *(f"{'':26}{line}" for line in rest)]
+
+
+def _parts() -> list[str]:
+    from harness.core.spec import DataSpec, EncodingSpec, GpuSpec, ModelSpec
+
+    lines = []
+    for group, kind in (("model", ModelSpec), ("gpu", GpuSpec), ("data", DataSpec)):
+        own = [each for item in fields(kind) for each in (fields(EncodingSpec) if item.metadata.get("inline") else (item,))]
+        lines += [f"  {line}" for line in wrap(", ".join(f"{group}.{item.name}" for item in own), _width() - 2)]
+    return lines
