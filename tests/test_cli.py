@@ -101,7 +101,8 @@ def test_the_help_of_a_run_has_every_key_and_choice(capsys: pytest.CaptureFixtur
         main(["run", "--help"])
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80
-    assert [key for key in schema_keys(RunConfig) if not re.search(rf"\b{re.escape(key)}\b", text)] == []
+    keys = {".".join(key.split(".")[:2]) for key in schema_keys(RunConfig)}  # gpu.tflops stands for gpu.tflops.fp32
+    assert [key for key in keys if not re.search(rf"\b{re.escape(key)}\b", text)] == []
     for choice in ("acge", "folder", "h200", "local", "bf16_1024", "card", "python -m harness run gpu=a100"):
         assert choice in text
 
