@@ -5,7 +5,6 @@ Scores in data frames are points, 0 to 100, unrounded. Errors are those of `harn
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -14,6 +13,7 @@ from harness.core.benchmarks import Benchmark, load_benchmark
 from harness.core.calibration import points
 from harness.core.errors import InputError, RequestError
 from harness.core.examples import read_examples
+from harness.core.overrides import override
 from harness.core.records import Run, benchmark_of, read_run
 from harness.read.leaderboard import leaderboard_row, load_rows
 
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 Place = str | Path | Run
 """A folder or model card, or a run that was read from one."""
-
-_PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_/.+-]*")
-_KEYWORDS = {"null", "true", "false", "nan", "inf", "yes", "no", "on", "off"}
 
 
 class Runs(Sequence[Run]):
@@ -183,39 +180,6 @@ def render(value: DriftReport | Explanation | Runs, format: str = "text") -> str
         case Runs():
             return leaderboard.table(list(value), value.benchmark, convention="cmteb", format=format, tasks=False, against=None)
     raise RequestError(f"render takes what check, explain and load_runs give, found {type(value).__name__}")
-
-
-def override(key: str, value: Any) -> str:
-    """The word of the command line that gives the key that Python value: `tasks=[TNews,STS]`, quoted where Hydra's grammar asks for it.
-
-    Raises:
-        RequestError: a value of a type that no setting has.
-    """
-    return f"{key}={_word(value)}"
-
-
-def _word(value: Any) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return str(value).lower()
-        case int() | float():
-            return repr(value)
-        case Path():
-            return _word(str(value))
-        case str():
-            return value if _PLAIN.fullmatch(value) and value.lower() not in _KEYWORDS else _quoted(value)
-        case list() | tuple():
-            return f"[{','.join(map(_word, value))}]"
-    raise RequestError(f"{value!r} is a {type(value).__name__}: settings are text, numbers, booleans, None, paths and lists of these")
-
-
-def _quoted(text: str) -> str:
-    if "${" in text:
-        raise RequestError(f"{text!r} holds ${{, which configurations read as a reference to another key: no setting can have it")
-    escaped = re.sub(r"(\\*)'", lambda found: found[1] * 2 + "\\'", text)
-    return "'" + re.sub(r"\\+$", lambda found: found[0] * 2, escaped) + "'"
 
 
 def _path(place: Place) -> Path:

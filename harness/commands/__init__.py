@@ -12,7 +12,7 @@ from harness.core.errors import HarnessError
 
 COMMANDS = (
     *("run", "sweep", "encode", "calibrate", "plan", "fetch", "store", "lock", "doctor", "reproduce"),
-    *("tasks", "table", "claims", "check", "baseline", "report", "explain", "export", "index"),
+    *("models", "tasks", "table", "claims", "check", "baseline", "report", "explain", "export", "index"),
 )
 """The modules of the commands, in the order of `--help`."""
 

@@ -25,6 +25,9 @@ from omegaconf.errors import OmegaConfBaseException
 from harness.core.benchmarks import is_file_name, load_benchmark
 from harness.core.errors import MachineError, RequestError, unknown
 from harness.core.files import FOLDER_NAME
+from harness.core.overrides import as_typed, is_model
+from harness.core.prompts import Prompts
+from harness.core.registry import registry, unknown_model
 from harness.core.resources import data_root, resource_dir
 from harness.core.schema import RunConfig, from_plain, schema_keys
 from harness.core.shard import Shard
@@ -56,6 +59,7 @@ def resolve_request(overrides: Sequence[str], *, device_name: str, device_memory
     Raises:
         RequestError: as `resolve_run` does.
     """
+    overrides = as_typed(overrides)
     wrong = _wrong_overrides(overrides)
     sound = [text for text in overrides if text not in wrong]
     problems = [problem for text in wrong for problem in wrong[text]]
@@ -88,6 +92,7 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
     Raises:
         RequestError: overrides that do not parse, or name no key or choice, all of them in one message.
     """
+    overrides = as_typed(overrides)
     named = [text for text in overrides if text.startswith("benchmark=")]
     problems = [problem for text in overrides if text not in named for problem in _override_problems(text, sweep=True)]
     if problems:
@@ -115,7 +120,7 @@ def check_overrides(overrides: Sequence[str], *, sweep: bool) -> None:
             sweep, whose jobs are composed one by one) a value of the wrong kind.
     """
     problems = []
-    for text in overrides:
+    for text in as_typed(overrides):
         wrong = _override_problems(text, sweep=sweep)
         if sweep and not wrong and not text.startswith("hydra"):  # what a launcher takes depends on which launcher
             wrong = [problem for single in _single_values(text) for problem in _compose_problem(single)]
@@ -130,6 +135,7 @@ def compose_config(overrides: Sequence[str]) -> RunSpec:
     Raises:
         RequestError: every override that does not parse, names no key or choice, or has a value of the wrong kind.
     """
+    overrides = as_typed(overrides)
     check_overrides(overrides, sweep=False)
     # a key that bears the name of a folder of configs/ would be taken for a group by Hydra
     benchmarks = [text for text in overrides if text.startswith("benchmark=")]
@@ -169,8 +175,11 @@ def _compose(overrides: Sequence[str]) -> RunSpec:
         raise RequestError("\n".join(f"{key} has no value: add {key}=VALUE" for key in missing))
     values: Any = OmegaConf.to_container(config, enum_to_str=True)
     asked = from_plain(RunSpec, values)
+    listed = registry().find(asked.model.hub) if asked.model.hub else None
+    if asked.prompts.source == "model" and listed is not None and listed.name == asked.model.hub:
+        asked = replace(asked, prompts=Prompts(source="model", table=registry().table(listed)))
     if not asked.model.path:
-        return asked
+        return replace(asked, model=replace(asked.model, name=asked.model.name or (asked.model.hub or "").rpartition("/")[2]))
     path = Path(asked.model.path).expanduser().resolve()  # a folder without a name goes by its own
     return replace(asked, model=replace(asked.model, path=str(path), name=asked.model.name or path.name))
 
@@ -226,6 +235,8 @@ def _override_problems(text: str, *, sweep: bool) -> list[str]:
     if key == "benchmark" and sweep:  # Hydra's multirun would look for a config group of that name
         return [f"{text}: a sweep is over one benchmark, that of configs/config.yaml: leave benchmark= out, or use `run`"]
     if key in GROUPS:
+        if key == "model":
+            return [unknown_model(choice, known_choices(key)) for choice in _choices(override) if not is_model(choice)]
         known = known_choices(key)
         return [unknown(key, choice, known) for choice in _choices(override) if choice not in known]
     keys = schema_keys(RunConfig)

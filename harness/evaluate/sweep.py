@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from harness.core.config import check_overrides, hydra_on_configs
 from harness.core.errors import HarnessError, RequestError
 from harness.core.files import write_json
+from harness.core.overrides import as_typed
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.evaluation import Progress
 from harness.evaluate.here import resolve_here
@@ -51,6 +52,7 @@ def sweep(overrides: Sequence[str], *, view: View = _no_view) -> list[Job]:
     Raises:
         RequestError: wrong overrides, all of them in one message.
     """
+    overrides = as_typed(overrides)
     check_overrides(overrides, sweep=True)
     with tempfile.TemporaryDirectory(prefix="harness-sweep-") as scratch:
         plain = [f"hydra.sweep.dir={scratch}", "hydra.job.chdir=false", "hydra/hydra_logging=none", "hydra/job_logging=none"]

@@ -1,0 +1,21 @@
+"""The command `models`."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from harness.commands.arguments import command, option, output_format, print_document
+
+
+@command(
+    "print the models that model=NAME takes: kind, size, prompts, revision",
+    option("word", nargs="?", metavar="WORD", help="only those with this word in their name or architecture"),
+    output_format,
+)
+def call(arguments: Namespace) -> int:
+    """List models."""
+    from harness.core.config import known_choices
+    from harness.show.models import models_document
+
+    print_document(models_document(arguments.word, known_choices("model")), arguments.format)
+    return 0
