@@ -92,3 +92,11 @@ def test_the_help_of_the_command_line_needs_no_heavy_package() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "reproduce" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(("override", "answer"), [("dtyp=fp16", "did you mean dtype"), ("tasks=[STBS]", "did you mean STS")])
+def test_a_typo_is_answered_before_torch_is_imported(override: str, answer: str) -> None:
+    code = f"import sys; from harness.commands import main; print(main(['run', '{override}']), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["2", "False"]
+    assert answer in done.stderr

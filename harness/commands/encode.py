@@ -15,6 +15,10 @@ from harness.commands.arguments import QUIET, command, overrides
 )
 def call(arguments: Namespace) -> int:
     """Encode without scoring."""
+    from harness.core.config import check_request
+
+    check_request(arguments.overrides)  # a typo is answered before torch is imported
+
     from harness.evaluate.here import resolve_here
     from harness.evaluate.parts import encode_part
     from harness.show.console import part_summary, show

@@ -15,6 +15,10 @@ from harness.commands.arguments import QUIET, command, overrides, say
 )
 def call(arguments: Namespace) -> int:
     """Run tasks and show the scores."""
+    from harness.core.config import check_request
+
+    check_request(arguments.overrides)  # a typo is answered before torch is imported
+
     from harness.evaluate.here import resolve_here
     from harness.evaluate.runner import execute
     from harness.show.console import outcome_summary, show

@@ -84,6 +84,15 @@ def resolve_request(overrides: Sequence[str], *, device_name: str, device_memory
     return replace(asked, benchmark=benchmark, gpu=gpu, data=data, tasks=tasks)
 
 
+def check_request(overrides: Sequence[str]) -> None:
+    """Look at what a run is asked for, before anything heavy is imported; the device is looked at later.
+
+    Raises:
+        RequestError: as `resolve_run` does.
+    """
+    resolve_request(overrides, device_name="", device_memory_gib=0.0)
+
+
 def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
     """The overrides of each job of the sweep, in the order in which Hydra's own sweeper runs them; one job where no key has several values.
 

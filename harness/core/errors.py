@@ -51,9 +51,16 @@ class DriftError(HarnessError):
     exit_code = 3
 
 
+_FEW = 12  # names that are listed beside the close ones
+
+
 def unknown(kind: str, found: str, known: Iterable[str]) -> str:
-    """The message for a name that is not among the `known` ones, closest first: `unknown task 'X': did you mean ...`."""
+    """The message for a name that is not among the `known` ones, closest first: `unknown task 'X': did you mean ...`.
+
+    The known ones are listed where nothing is close, or where they are few.
+    """
     choices = list(known)
     close = difflib.get_close_matches(found, choices, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
-    return f"unknown {kind} {found!r}: {hint}Known: {', '.join(choices)}"
+    hint = f"did you mean {' or '.join(close)}?" if close else ""
+    listing = f"Known: {', '.join(choices)}" if not close or len(choices) <= _FEW else ""
+    return f"unknown {kind} {found!r}: {' '.join(filter(None, (hint, listing)))}"
