@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import pickle
@@ -284,6 +285,15 @@ def test_two_runs_do_not_write_one_folder_at_once(run: Run, spec_of: Spec) -> No
         with pytest.raises(RequestError, match="another run is writing"):
             run()
     assert run().failed == {}
+
+
+def test_a_file_system_without_locks_is_not_taken_for_another_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(MachineError, match="refuses locks"):
+        run()
 
 
 def test_a_killed_run_keeps_its_finished_tasks_and_leaves_no_lock(spec_of: Spec, run: Run) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
+import cloudpickle
 import pytest
+from records import same_records
 from tiny_models import build_model
 
 from harness.core.benchmarks import load_benchmark
-from harness.core.errors import RequestError
+from harness.core.errors import MachineError, RequestError
 from harness.core.records import find_runs, read_run
+from harness.core.schema import RunConfig
 from harness.evaluate.sweep import sweep
 
 WORDS = ["今天天气", "明日火星", "中文句子", "你好模型", "山水小大"]
@@ -83,3 +88,40 @@ def test_the_joblib_launcher_gives_the_same_runs(basics: list[str], tmp_path: Pa
         twin = next(folder for folder in find_runs(tmp_path / "results") if folder.name == job.folder.name)
         one, other = (read_run(folder, load_benchmark()).records["STSB"] for folder in (job.folder, twin))
         assert one.metrics == other.metrics
+
+
+def test_a_sweep_in_parts_encodes_each_text_in_a_part(basics: list[str], tmp_path: Path) -> None:
+    quick = [*basics, "canary=off", "max_len=8,16"]
+    jobs = sweep([*quick, *places(tmp_path)], shards=2)
+    assert [(job.error, job.failed, job.parts) for job in jobs] == [(None, {}, ())] * 2
+    for job, plain in zip(jobs, sweep([*quick, f"results_dir={tmp_path / 'plain'}", "store=null"]), strict=True):
+        assert job.folder is not None
+        assert plain.folder is not None
+        assert forwards(job.folder) == 0
+        same_records(job.folder, plain.folder)
+
+
+def test_what_a_part_has_died_of_is_said_beside_the_run(basics: list[str], tmp_path: Path) -> None:
+    (job,) = sweep([*basics, "store=null", "max_len=8", "canary=off", f"results_dir={tmp_path / 'results'}"], shards=2)
+    assert job.error is None
+    assert [part.partition(":")[0] for part in job.parts] == ["shard=1/2", "shard=2/2"]
+    assert "store=DIR" in job.parts[0]
+
+
+@pytest.mark.parametrize(("shards", "overrides"), [(0, []), (2, ["shard=1/2"])])
+def test_parts_that_make_no_sense_are_refused(basics: list[str], shards: int, overrides: list[str]) -> None:
+    with pytest.raises(RequestError, match="--shards"):
+        sweep([*basics, *overrides], shards=shards)
+
+
+def test_a_launcher_that_is_not_here_is_one_clear_error(basics: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(MachineError, match="no sbatch and no srun and no squeue here"):
+        sweep([*basics, "hydra/launcher=slurm"])
+
+
+def test_classes_of_the_configuration_are_pickled_by_name() -> None:
+    """Launchers pickle them with cloudpickle, which spoils a class that it pickles by value."""
+    assert pickle.loads(cloudpickle.dumps(RunConfig)) is RunConfig
+    sent = cloudpickle.dumps([field.type for field in dataclasses.fields(RunConfig)])
+    assert pickle.loads(sent) == [field.type for field in dataclasses.fields(RunConfig)]

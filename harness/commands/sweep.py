@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from harness.commands.arguments import QUIET, command, overrides
+from harness.commands.arguments import QUIET, command, option, overrides
 
 
 @command(
     "several values per key: sweep dtype=bf16,fp16 max_len=512,1024, or experiment=card",
-    overrides("KEY=VALUE[,VALUE...]", help="settings, listed below; hydra/launcher=joblib runs jobs side by side"),
+    overrides("KEY=VALUE[,VALUE...]", help="settings, listed below; hydra/launcher=joblib runs jobs side by side, slurm on a cluster"),
+    option("--shards", type=int, default=1, metavar="N", help="encode each run in N jobs, and score it in one more"),
     QUIET,
 )
 def call(arguments: Namespace) -> int:
@@ -18,6 +19,6 @@ def call(arguments: Namespace) -> int:
     from harness.show.console import show, sweep_summary
     from harness.show.live import show_progress
 
-    jobs = sweep(arguments.overrides, view=lambda title: show_progress(quiet=arguments.quiet, title=title))
+    jobs = sweep(arguments.overrides, view=lambda title: show_progress(quiet=arguments.quiet, title=title), shards=arguments.shards)
     show(sweep_summary(jobs))
     return 1 if any(job.error or job.failed for job in jobs) else 0

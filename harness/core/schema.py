@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 def schema_of(kind: Any) -> Any:
     """The structured config of a class of the spec; fields without a default, and those with choices, are mandatory."""
-    return dataclasses.make_dataclass(f"{kind.__name__}Schema", _fields_of(kind))
+    return _published(dataclasses.make_dataclass(f"{kind.__name__}Schema", _fields_of(kind)))
 
 
 def schema_keys(schema: Any, prefix: str = "") -> list[str]:
@@ -49,6 +49,15 @@ def from_plain(kind: type[T], values: Mapping[str, Any]) -> T:
     return kind(**made)
 
 
+def _published(made: T) -> T:
+    """The class, as an attribute of this module. Launchers send configurations to other processes and pickle such a class by its name.
+    Pickled by its value it would come back with another `dataclasses.MISSING`, and spoil the class that is here.
+    """
+    made.__module__ = __name__
+    globals()[made.__name__] = made  # type: ignore[attr-defined]
+    return made
+
+
 def _fields_of(kind: Any) -> list[tuple[str, Any, Any]]:
     types = get_type_hints(kind)
     found: list[tuple[str, Any, Any]] = []
@@ -57,7 +66,7 @@ def _fields_of(kind: Any) -> list[tuple[str, Any, Any]]:
         if READ in item.metadata:
             found.append((item.name, str | None, None))
         elif not dataclasses.is_dataclass(wanted):
-            found.append((item.name, *_yaml_field(item.name, wanted, item.default)))
+            found.append((item.name, *_yaml_field(f"{kind.__name__}_{item.name}", wanted, item.default)))
         elif item.metadata.get("inline"):
             found += _fields_of(wanted)
         else:
@@ -71,7 +80,7 @@ def _yaml_field(name: str, wanted: Any, default: Any) -> tuple[Any, Any]:
     optional = NoneType in get_args(wanted) or default == ""
     plain = next((one for one in get_args(wanted) if one is not NoneType), wanted) if NoneType in get_args(wanted) else wanted
     if get_origin(plain) is Literal:
-        plain, default = Enum(name, {choice: choice for choice in get_args(plain)}), MISSING
+        plain, default = _published(Enum(name, {choice: choice for choice in get_args(plain)})), MISSING
     elif get_origin(plain) is tuple:
         plain = list[str]
     elif plain is Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
@@ -221,7 +222,7 @@ def _workers(spec: RunSpec, device: torch.device) -> int:
     """Scoring processes: as asked; else beside a GPU a quarter of the cores, and none on a CPU, where the model has use for all of them."""
     if spec.workers is not None:
         return spec.workers
-    return 0 if device.type == "cpu" else max(1, (os.cpu_count() or 4) // 4)
+    return 0 if device.type == "cpu" else max(1, len(os.sched_getaffinity(0)) // 4)
 
 
 def _manifest(
@@ -291,7 +292,7 @@ def _exclusive(folder: Path) -> Iterator[None]:
 
     Raises:
         RequestError: another process has it.
-        MachineError: the folder can't be made.
+        MachineError: the folder can't be made, or its file system has no locks.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -302,5 +303,13 @@ def _exclusive(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            if error.errno not in (
+                errno.EAGAIN,
+                errno.EACCES,
+            ):  # somebody has it: flock(2) says the first, NFS either
+                raise MachineError(
+                    f"the file system of {folder} refuses locks ({error.strerror}), so two runs could write into it at once: mount it with "
+                    "locks (NFS: version 4, or version 3 with lockd and without `nolock`), or name a results_dir=DIR on another one"
+                ) from error
             raise RequestError(f"another run is writing {folder}: wait for it, or name another results_dir=DIR") from error
         yield

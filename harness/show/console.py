@@ -95,6 +95,7 @@ def sweep_summary(jobs: Sequence[Job]) -> str:
         published = published_run(next(iter(runs.values())).header.model, benchmark)
         lines.append(table(list(runs.values()), benchmark, against=published))
     lines += [f"FAILED {' '.join(job.overrides)}: {job.error}" for job in jobs if job.error]
+    lines += [f"note: {' '.join(job.overrides)}: {part}; the run has encoded it itself" for job in jobs for part in job.parts]
     failed = sum(bool(job.error or job.failed) for job in jobs)
     return "\n".join([*lines, "", f"{len(jobs)} jobs, {failed} of them with failures, {len(runs)} runs"])
 
