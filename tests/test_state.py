@@ -168,6 +168,11 @@ class TestStore:
         proofs = list((tmp_path / "store").rglob("*.proof"))
         assert 1 <= len(proofs) <= 2, "texts that 64 tokens cut have vectors of their own"
 
+    def test_other_batch_shapes_are_proven_by_themselves(self, go: Callable[..., Outcome], tmp_path: Path) -> None:
+        go()
+        assert go("gpu.ladder=exact", "gpu.batch_tokens=300").failed == {}
+        assert len(list((tmp_path / "store").rglob("*.proof"))) == 2
+
     def test_vectors_without_a_proof_or_with_a_damaged_one_are_refused(self, go: Callable[..., Outcome], tmp_path: Path) -> None:
         go()
         (proof,) = (tmp_path / "store").rglob("*.proof")

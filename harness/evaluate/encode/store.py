@@ -232,7 +232,7 @@ class StoredVectors:
             shards.append(shard.vectors())
         numbers, rows = index.find(keys)
         known = np.flatnonzero(numbers >= 0)
-        if self._shards and not len(known):
+        if self._shards and not shards:  # of other batch shapes, which have other keys, none is known and all may be well
             raise InputError(f"the vector store has vectors of this setting and none of the canary's to prove them by: {remedy}")
         other = [
             number
