@@ -44,6 +44,7 @@ class Classes:
     """A classification task: training texts of each label, evaluated texts, how many of those carry a wrong label.
 
     `long` maps the character from which on a text shows what it is about to how many such texts are evaluated, about the `fields`.
+    `further`: other evaluated splits and their rows (MTEB(cmn, v1) has one).
     `merged` gives the labels of a second task over the same texts. `experiments` and `per_label` are what mteb draws.
     """
 
@@ -56,6 +57,7 @@ class Classes:
     per_label: int = 32
     long: Mapping[int, int] = field(default_factory=dict)
     fields: Sequence[str] = ()
+    further: Mapping[str, int] = field(default_factory=dict)
     merged: Mapping[Label, Label] = field(default_factory=dict)
 
 
@@ -99,7 +101,17 @@ def classify(measure: Measure, name: str, split: str, classes: Classes) -> Table
         starting = [proposal for proposal in long if proposal.start == start]
         rows += [(proposal.text, proposal.label) for proposal in _pick(points, classes, train, starting, number)]
     rng.shuffle(rows)
-    return {"train": _rows(train), split: _rows(rows)}
+    further = {other: _further(measure, rng, classes, train, number) for other, number in classes.further.items()}
+    return {"train": _rows(train), split: _rows(rows), **further}
+
+
+def _further(measure: Measure, rng: random.Random, classes: Classes, train: Sequence[Labelled], number: int) -> Rows:
+    labels = list(classes.pool)
+    proposals = [_propose(rng, classes, labels[i % len(labels)], spoiled=i % 17 == 5) for i in range(2 * number)]
+    points = _coordinates(measure, classes, [text for text, _ in train] + [proposal.text for proposal in proposals])
+    rows = [(proposal.text, proposal.label) for proposal in _pick(points, classes, train, proposals, number)]
+    rows[0] = (rows[0][0], next(label for label in labels if label != rows[0][1]))
+    return _rows(rows)
 
 
 def _rows(labelled: Sequence[Labelled]) -> Rows:
@@ -277,7 +289,14 @@ def classification_tasks(measure: Measure) -> dict[str, Tables]:
             ),
             "MultilingualSentiment": (
                 "validation",
-                Classes(dict.fromkeys(THREE, 40), 57, 9, opinions(THREE, GOODS), Dispute("酒店", "question", 0, 2, 14, 8)),
+                Classes(
+                    dict.fromkeys(THREE, 40),
+                    57,
+                    9,
+                    opinions(THREE, GOODS),
+                    Dispute("酒店", "question", 0, 2, 14, 8),
+                    further={"test": 40},
+                ),
             ),
             "OnlineShopping": (
                 "test",

@@ -62,7 +62,7 @@ def make_data(task: TaskSpec) -> TaskData:
             labels = [draw.randrange(classes) for _ in range(rows)]
             return LabelledTexts([text(label) for label in labels], [names[label] for label in labels])
 
-        return ClassificationData(labelled(240), labelled(70))
+        return ClassificationData(labelled(240), labelled(70), tuple(labelled(50) for _ in task.splits[1:]))
     if task.type == "Clustering":
         sets = []
         for _ in range(3):

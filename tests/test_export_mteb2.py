@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
-import sysconfig
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mteb2 import MTEB, mteb2  # noqa: F401 a fixture
 from real_data import OTHERS, needs_others
 from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, VERIFIED, manifest_of, write_run
 
@@ -24,7 +22,6 @@ from harness.read.imports import find_imports, read_import
 from harness.read.leaderboard import leaderboard_row, load_rows, printed
 from harness.show.export.mteb2 import MAIN_SCORES, mteb2_name
 
-MTEB = "2.26.24"
 NOT_CMTEB = {"data": {"verdict": "not C-MTEB", "source": "sample", "substituted": False}}
 
 
@@ -297,31 +294,13 @@ print(json.dumps(message))
 """
 
 
-@pytest.fixture(scope="module")
-def mteb2(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
-    """The Python of an environment with mteb 2 on top of this one's packages, and the seconds it took; kept under pytest's cache."""
-    started = time.perf_counter()
-    name, cache = f"mteb-{MTEB}-python{sys.version_info.major}.{sys.version_info.minor}", getattr(request.config, "cache", None)
-    folder = cache.mkdir(name) if cache else tmp_path_factory.mktemp(name)
-    python = folder / "bin" / "python"
-    works = [str(python), "-c", f"import mteb; assert mteb.__version__ == '{MTEB}'"]
-    if python.exists() and subprocess.run(works, capture_output=True, check=False).returncode == 0:
-        return python, time.perf_counter() - started
-    subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder)], check=True)
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    (folder / "lib" / version / "site-packages" / "beneath.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
-    install = [str(python), "-m", "pip", "install", "--quiet", "--retries", "1", "--timeout", "30", f"mteb=={MTEB}"]
-    done = subprocess.run(install, capture_output=True, text=True, check=False)
-    if subprocess.run(works, capture_output=True, check=False).returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
-        pytest.skip(f"no environment with mteb {MTEB}: pip could not install it ({last})")
-    return python, time.perf_counter() - started
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("source", ["published", "run"])
 def test_mteb_2_loads_all_35_and_its_scores_are_ours(
-    mteb2: tuple[Path, float], source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    mteb2: tuple[Path, float],  # noqa: F811
+    source: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     run = read_run(PUBLISHED, BENCHMARK) if source == "published" else write_run(tmp_path / "run", BY_HAND)
     assert export(run.path, tmp_path / "out", "--name", "org/m") == 0

@@ -130,8 +130,9 @@ def test_plain_random_vectors(dtype) -> None:
     without=st.integers(-1, 59),
     kept=st.integers(1, 20),
     chunk=st.integers(1, 60),
+    namesakes=st.sampled_from(["first", "last"]),
 )
-def test_ranks_are_counted_or_left_to_ties(values, judged, without, kept, chunk) -> None:
+def test_ranks_are_counted_or_left_to_ties(values, judged, without, kept, chunk, namesakes) -> None:
     """Against the definition; the passages come in chunks of any size."""
     row = np.array(values, dtype=np.float32)
     places = [place for place in judged if place < len(row)]
@@ -139,10 +140,12 @@ def test_ranks_are_counted_or_left_to_ties(values, judged, without, kept, chunk)
     passages = torch.from_numpy(row)[:, None]
     with pytest.MonkeyPatch.context() as patch, one_thread():
         patch.setattr(search, "KEPT", kept)
-        (ranks,) = search._counted(torch.ones(1, 1), passages, [np.array(places, dtype=np.int64)], np.array([without]), chunk)
+        asked = [np.array(places, dtype=np.int64)], np.array([without])
+        (ranks,) = search._counted(torch.ones(1, 1), passages, *asked, chunk=chunk, namesakes=namesakes)
     others = np.arange(len(row)) != without
     expected = [1 + int((row[others] > row[place]).sum()) for place in places]
-    expected = [0 if place == without or rank > kept else rank for place, rank in zip(places, expected, strict=True)]
+    among = expected if namesakes == "first" else [1 + int((row > row[place]).sum()) for place in places]
+    expected = [0 if place == without or found > kept else rank for place, rank, found in zip(places, expected, among, strict=True)]
     tied = any(rank and (row == row[place]).sum() > 1 for place, rank in zip(places, expected, strict=True))
     assert (None if ranks is None else ranks.tolist()) == (None if tied else expected)
 

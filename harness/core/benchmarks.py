@@ -17,7 +17,7 @@ from harness.core.tasks import TASK_TYPES, TaskSpec, known_tasks, read_facts, ta
 DEFAULT = "cmteb35"
 """The benchmark of a run that names none, and of model cards and result files of others, which never do."""
 
-_KEYS = ("name", "title", "scorer", "digest", "tasks", "main", "splits", "facts", "adding_order", "conventions")
+_KEYS = ("name", "title", "scorer", "digest", "tasks", "main", "metrics", "splits", "facts", "adding_order", "conventions")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,13 +148,15 @@ def _benchmark(table: Mapping[str, Any], known: Mapping[str, Any], path: Path | 
     facts = {**known["tasks"], **table.get("facts", {})}
     if wrong := [unknown("task", name, facts) for name in table["tasks"] if name not in facts]:
         raise ValueError("; ".join(wrong) + "; facts of a task of your own stand under facts:")
-    mains, splits = table.get("main", {}), table.get("splits", {})
+    mains, metrics, splits = (table.get(key, {}) for key in ("main", "metrics", "splits"))
     tasks = []
     for name in table["tasks"]:
         row = facts[name]
         if row["type"] not in known["types"]:
             raise ValueError(unknown("task type", row["type"], known["types"]))
-        tasks.append(task_spec(name, row, known["types"][row["type"]], main=mains.get(row["type"]), split=splits.get(name)))
+        kind = known["types"][row["type"]]
+        kind = {**kind, "main": mains.get(row["type"], kind["main"]), "metrics": metrics.get(row["type"], kind["metrics"])}
+        tasks.append(task_spec(name, row, kind, split=splits.get(name)))
     scorer = table.get("scorer", "mteb1")
     digest, recorded = facts_digest(tasks, scorer), table.get("digest", {})
     rules = {**known["conventions"], **table.get("conventions", {})}

@@ -24,7 +24,7 @@ from harness.core.tasks import TaskSpec
 
 SCHEMA = "1"
 FOLDER = "per_example"
-_SAME = ("index", "digest", "query", "label", "gold", "size")
+_SAME = ("index", "digest", "query", "label", "split", "gold", "size")
 """The columns that come from the data and not from the model."""
 
 

@@ -66,7 +66,7 @@ def example_values(task: TaskSpec, examples: Examples) -> Floats | None:
     """What each example contributes to the main metric, [n], which is their mean (of those that are not NaN); None where it is no mean."""
     units(task, examples)
     if task.type == "Classification":
-        return _accuracies(examples)
+        return _accuracies(examples) * _weights(examples)
     return np.asarray(examples[task.kind.contribution], dtype=np.float64) if task.kind.contribution else None
 
 
@@ -74,6 +74,15 @@ def _accuracies(examples: Examples) -> Floats:
     """The share of the experiments that were right about each text."""
     experiments = [examples[name] for name in examples.columns if name.startswith("prediction_")]
     return np.asarray(np.mean([examples["label"] == predicted for predicted in experiments], axis=0))
+
+
+def _weights(examples: Examples) -> Floats | float:
+    """What makes the mean over the texts the mean over the splits, where there are several and of unlike length."""
+    if "split" not in examples.columns:
+        return 1.0
+    lengths = np.bincount(examples["split"])
+    weights: Floats = (len(examples) / len(lengths) / lengths)[examples["split"]]
+    return weights
 
 
 def _counts(rows: NDArray[np.integer[Any]], count: int) -> Floats:
@@ -84,13 +93,13 @@ def _counts(rows: NDArray[np.integer[Any]], count: int) -> Floats:
 def _folds_of(task: TaskSpec, examples: Examples) -> dict[str, _Fold]:
     match task.type:
         case "Classification":
-            return _of_predictions(examples)
+            return _of_splits(examples)
         case "Clustering":
             return {"v_measure": _mean(examples["v_measure"])}
         case "PairClassification":
             return dict(_of_labelled_pairs(examples))
         case "Reranking":
-            return {"map": _mean(examples["ap"]), "mrr": _mean(examples["rr_at_10"])}
+            return {task.main: _mean(examples["ap"]), "mrr" if task.main == "map" else "mrr_at_10": _mean(examples["rr_at_10"])}
         case "Retrieval":
             columns = (name for name in examples.columns if "_at_" in name)
             return {_metric_of_queries(name): _mean(examples[name]) for name in columns}
@@ -108,6 +117,19 @@ def _mean(values: Floats) -> _Fold:
     counted = ~np.isnan(values)
     held = values[counted]
     return lambda counts: _over(counts[:, counted] @ held, counts[:, counted].sum(axis=1))
+
+
+def _of_splits(examples: Examples) -> dict[str, _Fold]:
+    """The metrics of the task's split; where it has several, the means over them, each weighing the same."""
+    if "split" not in examples.columns:
+        return _of_predictions(examples)
+    rows = [np.flatnonzero(examples["split"] == split) for split in np.unique(examples["split"])]
+    parts = [_of_predictions(Examples({name: column[each] for name, column in examples.columns.items()})) for each in rows]
+
+    def mean(metric: str) -> _Fold:
+        return lambda counts: np.mean([part[metric](counts[:, each]) for part, each in zip(parts, rows, strict=True)], axis=0)
+
+    return {metric: mean(metric) for metric in parts[0]}
 
 
 def _of_predictions(examples: Examples) -> dict[str, _Fold]:
@@ -142,8 +164,10 @@ def _macro_f1(label: NDArray[Any], predicted: NDArray[Any]) -> _Fold:
 def _of_labelled_pairs(examples: Examples) -> Iterator[tuple[str, _Fold]]:
     label = examples["label"]
     best: dict[str, list[_Fold]] = {"accuracy": [], "f1": [], "ap": []}
-    for name in TYPES["PairClassification"].similarities:
-        folded = {"ap": _average_precision(label, examples[name]), **_best_threshold(label, examples[name])}
+    similarities, mteb2 = TYPES["PairClassification"].similarities, "similarity" in examples.columns  # that of the model, in mteb 2 alone
+    for name in (*similarities, "similarity") if mteb2 else similarities:
+        thresholds = _best_threshold(label, examples[name], parts_equals=not mteb2)
+        folded = {"ap": _average_precision(label, examples[name]), **thresholds}
         for metric, part in folded.items():
             yield f"{name}.{metric}", part
             if metric in best:
@@ -167,18 +191,22 @@ def _average_precision(label: NDArray[Any], score: NDArray[Any]) -> _Fold:
     return precision
 
 
-def _best_threshold(label: NDArray[Any], score: NDArray[Any]) -> dict[str, _Fold]:
-    """As mteb 1.1.1's `find_best_acc_and_threshold` and `find_best_f1_and_threshold`: every cut of the sorted pairs but the one after the
-    last; equal scores are cut, too, in the order of the data.
+def _best_threshold(label: NDArray[Any], score: NDArray[Any], *, parts_equals: bool) -> dict[str, _Fold]:
+    """As `find_best_acc_and_threshold` and `find_best_f1_and_threshold`: every cut of the sorted pairs but the one after the last.
+
+    `parts_equals`: equal scores are cut, too, in the order of the data (mteb 1.1.1), or never (mteb 2.26.24).
     """
     order = np.argsort(-score, kind="stable")
     positive = label[order] == 1
+    ends = np.append(np.diff(score[order]) != 0, True)
 
     def cuts(counts: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         """Hits and pairs above the best cut within each example's copies (none where it was not drawn), all positives, all pairs."""
         drawn = counts[:, order]
         hits, above = np.cumsum(drawn * positive, axis=1), np.cumsum(drawn, axis=1)
         positives, total = hits[:, -1:], above[:, -1:]
+        if not parts_equals:
+            return hits, np.where(ends & (above > 0) & (above < total), above, 0.0), positives, total
         # a positive is best cut off after its last copy (never after the last pair of all), a negative after its first
         last = above == total
         hits = np.where(positive, hits - last, hits)

@@ -155,10 +155,15 @@ class TaskSpec:
         return (self.name,) if self.mteb2_name == self.name else (self.name, self.mteb2_name)
 
     @property
+    def splits(self) -> tuple[str, ...]:
+        """The evaluated splits, over which the scores are averaged: one, but for `split: validation+test` of a Classification task."""
+        return tuple(self.split.split("+"))
+
+    @property
     def tables(self) -> tuple[str, ...]:
         """The tables the task reads; each is a split of the hub repository (`qrels`: of its qrels repository)."""
         if self.type == "Classification":
-            return ("train", self.split)
+            return ("train", *self.splits)
         if self.type == "Retrieval":
             return ("corpus", "queries", "qrels")
         return (self.split,)
@@ -178,7 +183,7 @@ def known_tasks() -> Mapping[str, Any]:
     return read_facts(resource_dir("configs") / "tasks.yaml")
 
 
-def task_spec(name: str, row: Mapping[str, Any], kind: Mapping[str, Any], *, main: str | None = None, split: str | None = None) -> TaskSpec:
+def task_spec(name: str, row: Mapping[str, Any], kind: Mapping[str, Any], *, split: str | None = None) -> TaskSpec:
     """The task of a row of facts and of those of its type. A row need only have `type` and `hub`; the rest has defaults.
 
     Raises:
@@ -206,7 +211,7 @@ def task_spec(name: str, row: Mapping[str, Any], kind: Mapping[str, Any], *, mai
         statistics=row.get("statistics", {}) if split in (None, own_split) else {},  # those of another split
         columns=tuple(kind["columns"]),
         qrels_columns=tuple(kind.get("qrels_columns", ())),
-        main=main or kind["main"],
+        main=kind["main"],
         metrics=tuple(kind["metrics"]),
         n_experiments=row.get("n_experiments"),
         samples_per_label=row.get("samples_per_label"),

@@ -27,7 +27,8 @@ _SHOWN = 3
 def count_figures(task: TaskSpec, data: TaskData) -> dict[str, Figures]:
     """The figures of each table, under the names that `task.statistics` uses."""
     if isinstance(data, ClassificationData):
-        return {"train": _labelled(data.train, "text", "label"), task.split: _labelled(data.test, "text", "label")}
+        parts = dict(zip(("train", *task.splits), (data.train, *data.parts), strict=True))
+        return {split: _labelled(part, "text", "label") for split, part in parts.items()}
     if isinstance(data, ClusteringData):
         texts = list(chain.from_iterable(group.texts for group in data.sets))
         labels = list(chain.from_iterable(group.labels for group in data.sets))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +67,7 @@ def parse_task(task: TaskSpec, tables: Mapping[str, Table]) -> Parsed:
         InputError: pairs in more than one row, labels of a pair task other than 0 and 1, labels of another type than those trained on.
     """
     if task.type == "Classification":
-        return _classification(tables["train"], tables[task.split])
+        return _classification(tables["train"], [tables[split] for split in task.splits])
     if task.type == "Clustering":
         return Parsed(_clustering(tables[task.split]))
     if task.type == "PairClassification":
@@ -78,14 +79,18 @@ def parse_task(task: TaskSpec, tables: Mapping[str, Table]) -> Parsed:
     return _retrieval(tables["corpus"], tables["queries"], tables["qrels"])
 
 
-def _classification(train: Table, test: Table) -> Parsed:
-    kinds = {type(label).__name__: table.origin for table in (train, test) for label in table.columns["label"][:1]}
+def _classification(train: Table, tests: Sequence[Table]) -> Parsed:
+    kinds = {type(label).__name__: table.origin for table in (train, *tests) for label in table.columns["label"][:1]}
     if len(kinds) > 1:
         found = ", ".join(f"{kind} in {origin}" for kind, origin in kinds.items())
         raise InputError(f"column 'label': found {found}, expected one type: a label is never equal to one of another type")
-    data = ClassificationData(*(LabelledTexts(table.columns["text"], table.columns["label"]) for table in (train, test)))
-    unseen = set(data.test.labels) - set(data.train.labels)
-    return Parsed(data, _doubt(test, "labels are not in the training split", unseen))
+    pool, test, *further = (LabelledTexts(table.columns["text"], table.columns["label"]) for table in (train, *tests))
+    data = ClassificationData(pool, test, tuple(further))
+    doubts = (
+        _doubt(table, "labels are not in the training split", set(part.labels) - set(pool.labels))
+        for table, part in zip(tests, data.parts, strict=True)
+    )
+    return Parsed(data, tuple(itertools.chain.from_iterable(doubts)))
 
 
 def _clustering(table: Table) -> ClusteringData:

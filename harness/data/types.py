@@ -32,10 +32,16 @@ class LabelledTexts:
 
 @dataclass(frozen=True)
 class ClassificationData:
-    """The training pool that samples are drawn from, and the evaluated split."""
+    """The training pool that samples are drawn from, and the evaluated split; `further`: the other ones of a task that has several."""
 
     train: LabelledTexts
     test: LabelledTexts
+    further: tuple[LabelledTexts, ...] = ()
+
+    @property
+    def parts(self) -> tuple[LabelledTexts, ...]:
+        """All evaluated splits, in the order of the task."""
+        return (self.test, *self.further)
 
 
 @dataclass(frozen=True)

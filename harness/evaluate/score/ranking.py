@@ -31,7 +31,7 @@ class Ranks:
     first: NDArray[np.int64]
 
 
-def query_values(found: Ranks, judged: Sequence[Mapping[str, int]]) -> dict[str, NDArray[np.float64]]:
+def query_values(found: Ranks, judged: Sequence[Mapping[str, int]], *, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, NDArray[np.float64]]:
     """`ndcg_at_k`, `ap_at_k`, `recall_at_k`, `precision_at_k` of each query, [n], unrounded; then `rr_at_k`.
 
     `judged`: the grades by passage of the same n queries. A query without any has a reciprocal rank (0) alone, as in BEIR; else NaN.
@@ -47,7 +47,7 @@ def query_values(found: Ranks, judged: Sequence[Mapping[str, int]]) -> dict[str,
     rows = np.arange(len(ranks))
     uncounted = np.array([not grades for grades in judged])
     columns: dict[str, NDArray[np.float64]] = {}
-    for k in CUTOFFS:
+    for k in cutoffs:
         hits = (ranks <= k).sum(axis=1)
         values = {
             "ndcg": _quotient(gains[rows, hits], ideal[rows, np.minimum(relevant, k)]),
@@ -56,12 +56,12 @@ def query_values(found: Ranks, judged: Sequence[Mapping[str, int]]) -> dict[str,
             "precision": hits / k,
         }
         columns |= {f"{name}_at_{k}": np.where(uncounted, np.nan, value) for name, value in values.items()}
-    return columns | reciprocal_ranks(found.first)
+    return columns | reciprocal_ranks(found.first, cutoffs=cutoffs)
 
 
-def reciprocal_ranks(first: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+def reciprocal_ranks(first: NDArray[np.int64], *, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, NDArray[np.float64]]:
     """`rr_at_k` of queries whose first relevant passage has these ranks (0: none kept)."""
-    return {f"rr_at_{k}": np.where((first > 0) & (first <= k), 1.0 / np.maximum(first, 1), 0.0) for k in CUTOFFS}
+    return {f"rr_at_{k}": np.where((first > 0) & (first <= k), 1.0 / np.maximum(first, 1), 0.0) for k in cutoffs}
 
 
 def mean_metrics(columns: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:

@@ -40,7 +40,8 @@ def _mismatch(task: TaskSpec, data: TaskData) -> str | None:
 def _problem(task: TaskSpec, data: TaskData) -> str | None:
     match data:
         case ClassificationData():
-            return _unlearnable(data, task.split)
+            parts = zip(task.splits, data.parts, strict=True)
+            return next(filter(None, (_unlearnable(data.train, part, split) for split, part in parts)), None)
         case ClusteringData():
             if not data.sets:
                 return "there is no set to cluster"
@@ -62,12 +63,12 @@ def _few_labels(table: LabelledTexts, where: str) -> str | None:
     return None if len(labels) > 1 else f"found labels of one class ({', '.join(labels) or 'no row'}) in {where}, expected two or more"
 
 
-def _unlearnable(data: ClassificationData, split: str) -> str | None:
-    one_class = _few_labels(data.train, "the training split") or _few_labels(data.test, f"the {split} split")
+def _unlearnable(train: LabelledTexts, test: LabelledTexts, split: str) -> str | None:
+    one_class = _few_labels(train, "the training split") or _few_labels(test, f"the {split} split")
     if one_class:
         return one_class
-    labels, strange = set(data.train.labels), set(data.test.labels) - set(data.train.labels)
-    if strange == set(data.test.labels):
+    labels, strange = set(train.labels), set(test.labels) - set(train.labels)
+    if strange == set(test.labels):
         return f"no label of the {split} split ({_shown(strange)}) is among those of the training split ({_shown(labels)})"
     return _not_binary(labels, strange, split) if len(labels) == 2 else None
 

@@ -41,7 +41,7 @@ class Scorer(Protocol):
         ...
 
 
-SCORERS: Seam[Scorer] = Seam("scorers", {"mteb1": "harness.evaluate.score.tasks:MTEB1"})
+SCORERS: Seam[Scorer] = Seam("scorers", {"mteb1": "harness.evaluate.score.tasks:MTEB1", "mteb2": "harness.evaluate.score.mteb2:MTEB2"})
 """The scorers that a benchmark may name."""
 
 

@@ -18,6 +18,7 @@ import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -39,6 +40,7 @@ TILE = (256, 2000)
 ENCODED = 8192
 """Passages encoded and normalised at a time."""
 DROPPED = np.iinfo(np.int64).min
+Namesakes = Literal["first", "last", "kept"]
 
 
 def search_queries(
@@ -55,6 +57,27 @@ def search_queries(
     float32), and about as much again where ties are followed.
     """
     ids = sorted(corpus, key=lambda key: len(corpus[key].get("title", "") + corpus[key].get("text", "")), reverse=True)
+    names = list(queries)
+    found = rank_judged(ids, corpus, queries, qrels, model, chunk=chunk)
+    values = query_values(found, [qrels.get(name, {}) for name in names])
+    unasked = len(qrels.keys() - queries.keys())
+    return {name: np.append(column, np.full(unasked, 0.0 if name.startswith("rr_") else np.nan)) for name, column in values.items()}
+
+
+def rank_judged(
+    ids: Sequence[str],
+    corpus: Mapping[str, Mapping[str, str]],
+    queries: Mapping[str, str],
+    qrels: Mapping[str, Mapping[str, int]],
+    model: RetrievalModel,
+    *,
+    chunk: int = CHUNK,
+    namesakes: Namesakes = "first",
+) -> Ranks:
+    """Where the judged passages of every query came to stand. `ids`: the passages in the order in which they are searched, in chunks.
+
+    `namesakes`: what becomes of the passage that is called as the query: dropped before the best are kept, after, or kept like any other.
+    """
     position = {key: index for index, key in enumerate(ids)}
     by_id = np.empty(len(ids), dtype=np.int64)
     by_id[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
@@ -62,15 +85,17 @@ def search_queries(
     names = list(queries)
     vectors = _normalised(model.encode_queries([queries[name] for name in names]))
     judged = _judged(names, position, qrels)
-    own = np.array([position.get(name, -1) for name in names])
+    own = np.array([-1 if namesakes == "kept" else position.get(name, -1) for name in names])
 
     def count_block(rows: IntArray) -> list[IntArray | None]:
-        return _counted(vectors[rows[0] : rows[-1] + 1], passages, [judged.places_of(row) for row in rows], own[rows], chunk)
+        places = [judged.places_of(row) for row in rows]
+        return _counted(vectors[rows[0] : rows[-1] + 1], passages, places, own[rows], chunk=chunk, namesakes=namesakes)
 
     def follow_block(rows: IntArray) -> tuple[list[IntArray], IntArray]:
-        namesakes = np.where(own[rows] < 0, -1, by_id[own[rows]])
-        offered = _offered(vectors[torch.from_numpy(rows)], passages, by_id, namesakes, chunk)
-        return _followed(offered, [by_id[judged.places_of(row)] for row in rows])
+        called = np.where(own[rows] < 0, -1, by_id[own[rows]])
+        dropped = called if namesakes == "first" else np.full(len(rows), -1)
+        offered = _offered(vectors[torch.from_numpy(rows)], passages, by_id, dropped, chunk)
+        return _followed(offered, [by_id[judged.places_of(row)] for row in rows], called)
 
     ranks: list[IntArray | None] = [None] * len(names)
     with one_thread() as threads, ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -78,10 +103,7 @@ def search_queries(
             ranks = list(itertools.chain.from_iterable(pool.map(count_block, _blocks(np.arange(len(names))))))
         tied = np.flatnonzero([rank is None for rank in ranks])
         followed = list(pool.map(follow_block, _blocks(tied)))
-    found = judged.ranked(ranks, followed)
-    values = query_values(found, [qrels.get(name, {}) for name in names])
-    unasked = len(qrels.keys() - queries.keys())
-    return {name: np.append(column, np.full(unasked, 0.0 if name.startswith("rr_") else np.nan)) for name, column in values.items()}
+    return judged.ranked(ranks, followed)
 
 
 def similarities(queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
@@ -154,7 +176,9 @@ def _normalised(vectors: np.ndarray | torch.Tensor) -> torch.Tensor:
     return functional.normalize(torch.as_tensor(vectors), p=2, dim=1)
 
 
-def _counted(queries: torch.Tensor, passages: torch.Tensor, judged: Sequence[IntArray], own: IntArray, chunk: int) -> list[IntArray | None]:
+def _counted(
+    queries: torch.Tensor, passages: torch.Tensor, judged: Sequence[IntArray], own: IntArray, *, chunk: int, namesakes: Namesakes
+) -> list[IntArray | None]:
     """Per query the ranks of its judged passages, 0 where one is not kept; None where another passage has a kept one's similarity.
 
     The rank is one more than the number of passages above: none needs to be selected for it. The query's namesake (`own`) is not counted.
@@ -164,7 +188,7 @@ def _counted(queries: torch.Tensor, passages: torch.Tensor, judged: Sequence[Int
     )
     bounds = np.cumsum([0, *map(len, judged)])
     values = [row[start:end] for row, (start, end) in zip(judged_scores, itertools.pairwise(bounds), strict=True)]
-    namesakes = np.where(own < 0, -np.inf, np.diagonal(own_scores))
+    own_values = np.where(own < 0, -np.inf, np.diagonal(own_scores))
     above, equal = ([np.zeros(len(each), dtype=np.int64) for each in values] for _ in range(2))
     for start in range(0, len(passages), chunk):
         scores = similarities(queries, passages[start : start + chunk]).numpy()
@@ -174,8 +198,9 @@ def _counted(queries: torch.Tensor, passages: torch.Tensor, judged: Sequence[Int
             equal[query] += (near == values[query][:, None]).sum(axis=1)
     ranks: list[IntArray | None] = []
     for query, places in enumerate(judged):
-        rank = 1 + above[query] - (namesakes[query] > values[query])
-        rank[(rank > KEPT) | (places == own[query])] = 0
+        among_all = 1 + above[query]
+        rank = among_all - (own_values[query] > values[query])
+        rank[((rank if namesakes == "first" else among_all) > KEPT) | (places == own[query])] = 0
         ranks.append(None if (equal[query][rank > 0] > 1).any() else rank)
     return ranks
 
@@ -201,9 +226,12 @@ def _ordered(values: torch.Tensor) -> IntArray:
     return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
 
 
-def _followed(offered: IntArray, judged: Sequence[IntArray]) -> tuple[list[IntArray], IntArray]:
+def _followed(offered: IntArray, judged: Sequence[IntArray], own: IntArray) -> tuple[list[IntArray], IntArray]:
     """Per query the ranks of its judged passages (places among the sorted ids), 0 where one is not kept; and its `Ranks.first`."""
     best = np.sort(offered, axis=1)[:, ::-1][:, :KEPT]
+    called = (best & 0xFFFFFFFF) == own[:, None]
+    if called.any():  # the namesake was kept, and is dropped from what was
+        best = np.sort(np.where(called, DROPPED, best), axis=1)[:, ::-1]
     query = np.repeat(np.arange(len(judged)), [len(passages) for passages in judged])
     passage = np.concatenate(judged)
     same = ((best[query] & 0xFFFFFFFF) == passage[:, None]) & (best[query] != DROPPED)

@@ -60,7 +60,7 @@ def score_examples(task: TaskSpec, data: TaskData, model: EmbeddingModel, *, sea
     with preserved_random_state(), quiet_reference(), one_thread():
         metrics, examples = _evaluate(task, data, model, seed=seed)
     plain: dict[str, Any] = _plain(metrics)
-    _refuse_undefined(task, plain, "")
+    refuse_undefined(task, plain)
     return TaskScores(plain, examples)
 
 
@@ -177,10 +177,11 @@ def _plain(value: Any) -> Any:
     return float(value)
 
 
-def _refuse_undefined(task: TaskSpec, metrics: Mapping[str, Any], path: str) -> None:
+def refuse_undefined(task: TaskSpec, metrics: Mapping[str, Any], path: str = "") -> None:
+    """Pass metrics that are numbers; raises InputError for one that is NaN or infinite."""
     for key, value in metrics.items():
         if isinstance(value, Mapping):
-            _refuse_undefined(task, value, f"{path}{key}.")
+            refuse_undefined(task, value, f"{path}{key}.")
         elif not math.isfinite(value):
             cause = "all pairs have the same similarity" if task.type == "STS" else "the vectors do not tell the texts apart"
             raise InputError(
