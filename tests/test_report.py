@@ -74,6 +74,16 @@ def test_the_reference_can_be_chosen_and_need_not_be_among_the_paths(tmp_path: P
     assert heat_cells(report, "STSB")[0].points == 10.0
 
 
+def test_neither_a_sample_nor_a_partial_run_is_the_reference_by_itself(tmp_path: Path) -> None:
+    ours(tmp_path / "1", harness=SAMPLE)
+    ours(tmp_path / "2", scores={"BQ": 0.5})
+    ours(tmp_path / "3")
+    heat = build_report([tmp_path], BENCHMARK).heat
+    assert heat is not None
+    assert heat.reference.row.path == tmp_path / "3"
+    assert [entry.number for entry in heat.bare] == [1]
+
+
 def test_a_reference_that_is_several_runs_is_refused(tmp_path: Path) -> None:
     ours(tmp_path / "a")
     ours(tmp_path / "b")
@@ -88,7 +98,7 @@ def test_other_data_is_compared_with_the_very_same_files_alone(tmp_path: Path) -
     ours(tmp_path / "4", harness={"data": {"verdict": "not C-MTEB"}})
     ours(tmp_path / "5")
     ours(tmp_path / "6", harness={"data": {"verdict": "verified", "sha256": {"test.jsonl": "aa"}}})  # the same files, another verdict
-    cells = heat_cells(build_report([tmp_path], BENCHMARK), "STSB")
+    cells = heat_cells(build_report([tmp_path], BENCHMARK, reference=tmp_path / "1"), "STSB")
     assert [cell.verdict for cell in cells] == ["reference", "lower", *["not comparable"] * 4]
     assert cells[2].points is None
 

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from selenium import webdriver
@@ -191,6 +192,38 @@ def test_filters_choose_rows_by_source_and_words_everywhere(page: webdriver.Chro
     assert shown(page, ".nothing") == []
 
 
+CELLS = """
+    return [...document.querySelectorAll("#heat tbody tr:not(.group)")].map((row) => [row.cells[0].innerText,
+        [...row.querySelectorAll("[data-run]")].map((cell) =>
+            [cell.dataset.run, cell.className.split(" ").sort().join(" "), cell.innerText])])
+"""
+"""The heat map as it is seen: per task, per run the classes and the text of a cell."""
+
+
+@pytest.mark.parametrize("number", [2, 4, 6, 7])
+def test_another_reference_is_compared_as_if_it_had_been_asked_for(page: webdriver.Chrome, address: str, number: int) -> None:
+    picker = Select(page.find_element(By.ID, "reference"))
+    assert [option.get_attribute("value") for option in picker.all_selected_options] == ["1"]
+    picker.select_by_value(str(number))
+    picked = page.execute_script(CELLS)
+    folder = Path(unquote(urlsplit(address).path)).parent
+    runs = [folder / name for name in ("dim1792", "dim256", "dim64", "sample64", "sample1792", "holes")]
+    asked = build_report([*runs, PUBLISHED], BENCHMARK, reference=[*runs, PUBLISHED][number - 1], card=PUBLISHED)
+    (folder / "asked.html").write_text(page_text(asked, folder / "asked.html"), encoding="utf-8")
+    page.get((folder / "asked.html").as_uri())
+    assert picked == page.execute_script(CELLS)
+
+
+def test_two_runs_are_compared_alone(page: webdriver.Chrome) -> None:
+    Select(page.find_element(By.ID, "against")).select_by_value("3")
+    assert [heading.text.split()[0] for heading in shown(page, "#heat thead th.run")] == ["#1", "#3"]
+    assert text(page, "#bare") == "#4, #5"  # the sample's data is other data
+    Select(page.find_element(By.ID, "reference")).select_by_value("4")
+    Select(page.find_element(By.ID, "against")).select_by_value("5")
+    assert [heading.text.split()[0] for heading in shown(page, "#heat thead th.run")] == ["#4", "#5"]
+    assert "No noise band is known here" in text(page, "#heat")
+
+
 def test_a_task_type_is_shown_alone(page: webdriver.Chrome) -> None:
     Select(page.find_element(By.ID, "type")).select_by_visible_text("Clustering")
     assert [heading.text.split()[0] for heading in shown(page, ".board thead th.number")][:1] == ["Clustering"]
@@ -238,12 +271,22 @@ def test_dark_mode_follows_the_system_and_can_be_chosen(page: webdriver.Chrome) 
     assert luminance(page, "body", "backgroundColor") > 240
 
 
+@pytest.mark.parametrize("width", [1280, 1440, 1920])
+def test_a_desktop_shows_every_column_of_the_leaderboard_and_every_task(page: webdriver.Chrome, width: int) -> None:
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False})
+    page.refresh()
+    hidden = "return [...document.querySelectorAll('#board .scroll, #heat .scroll, #scores .scroll')].map((each) => %s)"
+    assert max(page.execute_script(hidden % "each.scrollHeight - each.clientHeight")) <= 1
+    assert page.execute_script(hidden % "each.scrollWidth - each.clientWidth")[0] <= 1
+
+
 @pytest.mark.parametrize("width", [320, 390])
 def test_a_phone_scrolls_tables_and_never_the_page(page: webdriver.Chrome, width: int) -> None:
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 2, "mobile": True})
     page.refresh()
     assert page.execute_script("return [document.documentElement.scrollWidth, innerWidth]") == [width, width]
     assert page.execute_script("const each = document.querySelector('#heat .scroll'); return each.scrollWidth > each.clientWidth")
+    assert page.execute_script("return document.querySelector('.board tbody th.sticky').offsetWidth") > 100  # words, not letters
     small = "return [...document.querySelectorAll('button:not(.sort), select, input')].filter((each) => each.offsetHeight < 24).length"
     assert page.execute_script(small) == 0  # WCAG 2.2, 2.5.8
 

@@ -117,6 +117,16 @@ def test_tables_and_buttons_tell_what_they_are(tmp_path: Path) -> None:
     assert all(found.get("aria-hidden") == "true" for found, _ in page.all("svg"))  # a table beside it says the same
 
 
+def test_tasks_that_nobody_ran_are_named_and_not_listed(tmp_path: Path) -> None:
+    for dim in (64, 1792):
+        ours(tmp_path / str(dim), dim=dim, scores={"BQ": 0.5, "STSB": 0.6})
+    page = page_of(build_report([tmp_path], BENCHMARK), tmp_path / "report.html")
+    idle = next(words for _, words in page.all("p", class_="dim") if words.startswith("33 tasks without a score"))
+    assert "TNews" in idle
+    assert "STSB" not in idle
+    assert len(page.all("tr", class_="bare")) == 66  # of the heat map and of the scores
+
+
 def test_a_damaged_run_is_a_row_that_says_so(tmp_path: Path) -> None:
     ours(tmp_path / "a")
     ours(tmp_path / "b")

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.benchmarks import Benchmark
 from harness.core.calibration import CALIBRATION, Calibration, read_calibration
-from harness.core.errors import RequestError
+from harness.core.errors import InputError, RequestError
 from harness.read.claims.report import ClaimsReport, claims_report
 from harness.read.claims.sheet import read_sheet
 from harness.read.differences import SettingDifference, differences
 from harness.show.report.costs import RunCost, run_cost
 from harness.show.report.curves import CurveSet, curve_sets
 from harness.show.report.entries import Entry, read_entries, same_model
-from harness.show.report.heat import HeatMap, heat_map
+from harness.show.report.heat import HeatMap, Noise, heat_map
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ def build_report(
     """The report on all runs at or below the paths.
 
     `reference`: the run that others are compared with, shown even where it is below no path; without it the run that the calibration
-    belongs to, else the first row with tasks. `calibration`: its noise bands; without it the file that lies beside the reference's
-    records, if one does. `card`: graded against every run of its model.
+    belongs to, else the row with the most scores on the benchmark's own data. `calibration`: its noise bands; without it the file that
+    lies beside the reference's records, if one does. `card`: graded against every run of its model.
 
     Raises:
         RequestError: a path without a run, several runs at `reference`, an unknown convention, or a calibration of another run.
@@ -80,6 +81,9 @@ def build_report(
         if chosen is None or chosen.run is None:
             raise RequestError("a calibration needs the run that it belongs to: name it with --reference RUN")
         noise.check_belongs(chosen.run, benchmark)
+    bands = _bands(entries, benchmark)
+    if chosen and noise and calibration:
+        bands[chosen.number] = Noise(calibration, noise)
     ours = [entry for entry in entries if entry.kind == "ours" and entry.row.unreadable is None]
     costs = [(entry, run_cost(entry)) for entry in ours]
     return Report(
@@ -87,7 +91,7 @@ def build_report(
         convention=convention,
         about=benchmark.convention(convention).about,
         entries=entries,
-        heat=heat_map(entries, chosen, calibration=noise, source=calibration) if chosen else None,
+        heat=heat_map(entries, chosen, noise=bands) if chosen else None,
         curves=curve_sets(entries),
         costs=tuple(cost for _, cost in costs if cost),
         without_costs=tuple(entry for entry, cost in costs if cost is None),
@@ -100,13 +104,31 @@ def _reference(entries: Sequence[Entry], path: Path | None, noise: Calibration |
     with_tasks = [entry for entry in entries if entry.row.tasks and entry.row.unreadable is None]
     if path is None:
         calibrated = [entry for entry in with_tasks if noise and entry.run and entry.run.manifest.run == noise.run]
-        return next(iter(calibrated or with_tasks), None)
+        return max(calibrated or with_tasks, key=_coverage, default=None)
     place = path.resolve()
     found = [entry for entry in with_tasks if place in (entry.row.path.resolve(), *entry.row.path.resolve().parents)]
     if len(found) != 1:
         named = ", ".join(str(entry.row.path) for entry in found[:4]) or "none that can be read"
         raise RequestError(f"--reference {path} holds {len(found)} runs ({named}): name one of them")
     return found[0]
+
+
+def _coverage(entry: Entry) -> tuple[bool, int]:
+    """How well a row serves as the reference of others: on the benchmark's data rather than other data, of many tasks rather than few."""
+    return entry.on_benchmark, sum(task.score is not None for task in entry.row.tasks)
+
+
+def _bands(entries: Sequence[Entry], benchmark: Benchmark) -> dict[int, Noise]:
+    """The noise bands beside the runs of ours, where they belong to the records there; by `Entry.number`."""
+    found = {}
+    for entry in entries:
+        path = entry.row.path / CALIBRATION
+        if entry.run and entry.run.ours and path.is_file():
+            with contextlib.suppress(InputError, RequestError):  # of the reference it is an error, of another row nothing is lost
+                calibration = read_calibration(path, benchmark)
+                calibration.check_belongs(entry.run, benchmark)
+                found[entry.number] = Noise(path, calibration)
+    return found
 
 
 def _settings(ours: Sequence[Entry], reference: Entry | None) -> Settings | None:

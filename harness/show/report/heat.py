@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -43,32 +44,56 @@ class HeatRow:
     cells: tuple[HeatCell, ...]
 
 
+@dataclass(frozen=True)
+class Noise:
+    """The noise bands of a run, and the file that has them."""
+
+    path: Path
+    calibration: Calibration
+
+
 @dataclass(frozen=True, kw_only=True)
 class HeatMap:
-    """Differences of every run with tasks to the reference. `calibration`: the file of the noise bands."""
+    """Differences of every run with tasks to the reference. `noise`: by `Entry.number`, of the runs whose bands are known."""
 
     reference: Entry
     entries: tuple[Entry, ...]
     rows: tuple[HeatRow, ...]
-    calibration: Path | None
+    noise: Mapping[int, Noise]
+
+    @property
+    def calibration(self) -> Path | None:
+        """The file of the reference's noise bands."""
+        known = self.noise.get(self.reference.number)
+        return known.path if known else None
+
+    @property
+    def bare(self) -> tuple[Entry, ...]:
+        """The rows without a single score that can be compared with the reference's."""
+        columns = zip(self.entries, zip(*(row.cells for row in self.rows), strict=True), strict=True)
+        return tuple(each for each, cells in columns if each is not self.reference and all(cell.points is None for cell in cells))
+
+    def band(self, entry: Entry, task: TaskScore) -> float | None:
+        """The noise band of a task in points where the entry is the reference; None where none is known."""
+        known = self.noise.get(entry.number)
+        return known.calibration.tolerance(task.task, task.metric) if known else None
 
 
-def heat_map(
-    entries: Sequence[Entry], reference: Entry, *, calibration: Calibration | None = None, source: Path | None = None
-) -> HeatMap | None:
+def heat_map(entries: Sequence[Entry], reference: Entry, *, noise: Mapping[int, Noise]) -> HeatMap | None:
     """The differences of all entries that have tasks to the reference; None where there is nothing to compare it with.
 
-    `calibration`: the noise bands, read from `source`.
+    `noise`: the noise bands that are known, by `Entry.number`.
     """
     columns = tuple(entry for entry in entries if entry.row.tasks)
     if len(columns) < 2 or not reference.row.tasks:
         return None
     rows = []
+    known = noise.get(reference.number)
     for task in reference.row.tasks:
-        tolerance = calibration.tolerance(task.task, task.metric) if calibration else None
+        tolerance = known.calibration.tolerance(task.task, task.metric) if known else None
         cells = tuple(_cell(entry, reference, task.task, tolerance) for entry in columns)
         rows.append(HeatRow(task=task.task, type=task.type, metric=task.metric, tolerance=tolerance, cells=cells))
-    return HeatMap(reference=reference, entries=columns, rows=tuple(rows), calibration=source)
+    return HeatMap(reference=reference, entries=columns, rows=tuple(rows), noise=noise)
 
 
 def step(points: float) -> int:
@@ -85,7 +110,7 @@ def _cell(entry: Entry, reference: Entry, task: str, tolerance: float | None) ->
         return HeatCell("reference", None, ours)
     if ours.score is None or theirs.score is None:
         return HeatCell("hole", None, ours)
-    if not _same_data(entry, reference, ours, theirs):
+    if data_key(entry, ours) != data_key(reference, theirs):
         return HeatCell("not comparable", None, ours)
     points = rounded(rounded(ours.score) - rounded(theirs.score))
     if not points:
@@ -95,11 +120,13 @@ def _cell(entry: Entry, reference: Entry, task: str, tolerance: float | None) ->
     return HeatCell("higher" if points > 0 else "lower", points, ours)
 
 
-def _same_data(one: Entry, other: Entry, ours: TaskScore, theirs: TaskScore) -> bool:
-    """Whether both scores are of the benchmark's data, or of the very same files that are not."""
-    verdicts = {ours.identity, theirs.identity}
-    if "not C-MTEB" not in verdicts:
-        return True
-    datas = [entry.run.records[ours.task].made.data if entry.run else None for entry in (one, other)]
-    files = [data.sha256 if data else {} for data in datas]
-    return len(verdicts) == 1 and bool(files[0]) and files[0] == files[1]
+def data_key(entry: Entry, score: TaskScore) -> str:
+    """What the score was made on: empty for the benchmark's data, else a digest of the files, or of the row where they are not known.
+
+    Scores can be compared where their keys are equal.
+    """
+    if score.identity != "not C-MTEB":
+        return ""
+    data = entry.run.records[score.task].made.data if entry.run else None
+    files = sorted(data.sha256.items()) if data and data.sha256 else f"unknown, row {entry.number}"
+    return hashlib.sha256(repr(files).encode()).hexdigest()[:12]

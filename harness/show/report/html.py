@@ -25,7 +25,7 @@ from harness.show.leaderboard import board
 from harness.show.report.build import Report
 from harness.show.report.charts import cost_bars, curve_panel, signed_points
 from harness.show.report.entries import Entry
-from harness.show.report.heat import LABELS, step
+from harness.show.report.heat import LABELS, STEPS, data_key, step
 from harness.show.report.words import LANGUAGES, PAGE, Words, words
 
 _TAGS = {"en": "en", "zh": "zh-Hans"}
@@ -65,6 +65,8 @@ def _page(report: Report, output: Path, language: str) -> str:
         href=_linker(output),
         state_counts=_state_counts,
         cell_identity=_cell_identity,
+        data_key=data_key,
+        steps=STEPS,
         curve_panel=curve_panel,
         cost_bars={each: cost_bars(report.costs, own) for each, own in spoken.items()} if report.costs else {},
         heat_labels=tuple(zip(_STEP_CLASSES, LABELS, strict=True)),

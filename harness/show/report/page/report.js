@@ -49,6 +49,72 @@ function filter() {
   document.querySelector(".nothing").hidden = runs.size > 0;
 }
 
+// The heat map beside another reference: from the numbers of the table of scores, by the rules of heat.py.
+const scores = new Map();
+for (const cell of document.querySelectorAll("#scores td[data-run]")) {
+  scores.set(`${cell.parentElement.cells[0].dataset.value} ${cell.dataset.run}`, cell);
+}
+
+function difference(own, base) {
+  if (own === base) return ["reference", null];
+  if (own.dataset.value === "" || base.dataset.value === "") return ["hole", null];
+  if ((own.dataset.files ?? "") !== (base.dataset.files ?? "")) return ["not-comparable", null];
+  const points = Math.round(100 * (parseFloat(own.textContent) - parseFloat(base.textContent))) / 100;
+  if (!points) return ["equal", 0];
+  const apart = Math.abs(own.dataset.value - base.dataset.value);
+  if (base.dataset.band !== undefined && apart <= Number(base.dataset.band)) return ["within-noise", points];
+  return [points > 0 ? "higher" : "lower", points];
+}
+
+function word(verdict) {
+  return byId("verdicts").content.querySelector(`[data-verdict="${verdict}"]`).cloneNode(true);
+}
+
+function paint(cell, own, verdict, points, steps) {
+  const strength = points ? 1 + steps.filter((edge) => Math.abs(points) >= edge).length : 0;
+  cell.className = `number cell ${strength ? (points > 0 ? "up" : "down") + strength : "zero"} ${verdict}`;
+  cell.dataset.value = points ?? "";
+  if (own.dataset.value === "") return; // why there is no score stands there whatever the reference
+  const link = own.querySelector("a")?.cloneNode(false) ?? document.createElement("span");
+  const sign = points > 0 ? "+" : points < 0 ? "\u2212" : "";
+  link.textContent = sign + Math.abs(points ?? 0).toFixed(2);
+  cell.replaceChildren(word(verdict), ...(points === null ? [] : [verdict === "within-noise" ? "\u2248 " : "", link]));
+}
+
+function compare() {
+  const reference = byId("reference").value;
+  const against = byId("against").value;
+  const table = document.querySelector("#heat table");
+  const steps = table.dataset.steps.split(" ").map(Number);
+  const comparable = new Set([reference]);
+  for (const row of table.querySelectorAll("tbody tr:not(.group)")) {
+    const base = scores.get(`${row.cells[0].dataset.value} ${reference}`);
+    let any = false;
+    for (const cell of row.querySelectorAll("[data-run]")) {
+      const own = scores.get(`${row.cells[0].dataset.value} ${cell.dataset.run}`);
+      const [verdict, points] = difference(own, base);
+      paint(cell, own, verdict, points, steps);
+      if (points !== null) comparable.add(cell.dataset.run);
+      any ||= points !== null;
+    }
+    row.classList.toggle("bare", !any);
+    const band = row.querySelector(".band");
+    if (band) band.textContent = band.dataset.value = base.dataset.band === undefined ? "" : Number(base.dataset.band).toFixed(2);
+  }
+  const bare = [];
+  for (const each of table.querySelectorAll("[data-run]")) {
+    const run = each.dataset.run;
+    each.classList.toggle("bare", !comparable.has(run));
+    each.classList.toggle("aside", against !== "" && run !== against && run !== reference);
+    if (each.tagName === "TH" && !comparable.has(run)) bare.push(`#${run}`);
+  }
+  byId("bare").textContent = bare.join(", ");
+  byId("bare").parentElement.hidden = bare.length === 0;
+  const notes = [...document.querySelectorAll(".noise")];
+  const mine = notes.find((each) => each.dataset.reference === reference) ?? notes.at(-1);
+  for (const each of notes) each.hidden = each !== mine;
+}
+
 function speak(language) {
   root.lang = language;
   const key = language === "en" ? "en" : "zh";
@@ -59,6 +125,7 @@ for (const button of document.querySelectorAll("button.sort")) button.addEventLi
 for (const event of ["input", "change"]) byId("filters").addEventListener(event, filter);
 byId("filters").addEventListener("submit", (event) => event.preventDefault());
 byId("filters").addEventListener("reset", () => setTimeout(filter));
+for (const id of ["reference", "against"]) byId(id)?.addEventListener("change", compare);
 byId("language").addEventListener("click", () => speak(root.lang === "en" ? "zh-Hans" : "en"));
 byId("theme").addEventListener("change", (event) => {
   if (event.target.value === "auto") delete root.dataset.theme;
