@@ -58,8 +58,10 @@ class Runs(Sequence[Run]):
 
         return pandas.DataFrame(self._score_rows())
 
-    def table(self, convention: str = "cmteb") -> pandas.DataFrame:
+    def table(self, convention: str | None = None) -> pandas.DataFrame:
         """The leaderboard: a row per run, its averages in points as the convention has them; an average with a missing task is NaN.
+
+        `convention`: None is the benchmark's usual one.
 
         Raises:
             RequestError: an unknown convention.
@@ -178,7 +180,7 @@ def render(value: DriftReport | Explanation | Runs, format: str = "text") -> str
         case Explanation():
             return write_document(explain.explanation_document(value), format)
         case Runs():
-            return leaderboard.table(list(value), value.benchmark, convention="cmteb", format=format, tasks=False, against=None)
+            return leaderboard.table(list(value), value.benchmark, format=format, tasks=False, against=None)
     raise RequestError(f"render takes what check, explain and load_runs give, found {type(value).__name__}")
 
 

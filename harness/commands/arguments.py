@@ -92,7 +92,7 @@ def output_format(parser: ArgumentParser) -> None:
 
 
 BENCHMARK = option("--benchmark", metavar="NAME", help="a benchmark, or its file (that of the runs)")
-CONVENTION = option("--convention", default="cmteb", help="how scores are averaged")
+CONVENTION = option("--convention", metavar="NAME", help="how scores are averaged (as is usual for the benchmark)")
 QUIET = option("--quiet", action="store_true", help="no progress on stderr")
 
 

@@ -91,7 +91,7 @@ def _self_check(overrides: Sequence[str], benchmark: Benchmark, *, quiet: bool) 
     for run in run_sample(overrides, benchmark, quiet=quiet):
         wrong = deviations(run, benchmark)
         total += len(wrong)
-        average = leaderboard_row(run, "cmteb", benchmark).cells[0].value
+        average = leaderboard_row(run, None, benchmark).cells[0].value
         verdict = "as expected" if not wrong else f"{len(wrong)} SCORES DIFFER"
         say(
             f"  {setting_name(run):<26} {len(run.records)}/{len(benchmark.tasks)} tasks, average {average}: "

@@ -17,7 +17,7 @@ from harness.core.tasks import TASK_TYPES, TaskSpec, known_tasks, read_facts, ta
 DEFAULT = "cmteb35"
 """The benchmark of a run that names none, and of model cards and result files of others, which never do."""
 
-_KEYS = ("name", "title", "scorer", "digest", "tasks", "main", "metrics", "splits", "facts", "adding_order", "conventions")
+_KEYS = ("name", "title", "scorer", "digest", "tasks", "main", "metrics", "splits", "facts", "adding_order", "convention", "conventions")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Convention:
 
     `rounds`: scores are rounded before they are averaged, else only when printed. `metrics`: the score of a type where it is not the
     benchmark's main metric. `without`: tasks that are left out. `reported`: of results in mteb 2's form, whatever metric stands there as
-    `main_score` is taken, the mean over the splits that mteb 2 reads.
+    `main_score` is taken, the mean over the splits that mteb 2 reads. `type_mean`: the mean of the types' means stands beside the average.
     """
 
     about: str
@@ -34,14 +34,15 @@ class Convention:
     metrics: Mapping[str, str] = field(default_factory=dict)
     without: frozenset[str] = frozenset()
     reported: bool = False
+    type_mean: bool = False
 
 
 @dataclass(frozen=True)
 class Benchmark:
     """A named list of tasks, in the order of the leaderboard. `digest`: what records carry, a SHA-256 over the facts of the tasks.
 
-    `adding_order`: the order in which scores are added up, which decides the last digit of some averages. `path`: the file of a benchmark
-    that does not come with the package.
+    `usual`: the convention of a table that names none. `adding_order`: the order in which scores are added up, which decides the last digit
+    of some averages. `path`: the file of a benchmark that does not come with the package.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Benchmark:
     digest: str
     title: str = ""
     scorer: str = "mteb1"
+    usual: str = "cmteb"
     conventions: Mapping[str, Convention] = field(default_factory=dict)
     adding_order: tuple[str, ...] = ()
     path: Path | None = None
@@ -166,6 +168,7 @@ def _benchmark(table: Mapping[str, Any], known: Mapping[str, Any], path: Path | 
         digest=recorded["recorded_as"] if digest == recorded.get("facts") else digest,
         title=table.get("title", table["name"]),
         scorer=scorer,
+        usual=table.get("convention", "cmteb"),
         conventions={name: Convention(**{**rule, "without": frozenset(rule.get("without", ()))}) for name, rule in rules.items()},
         adding_order=tuple(table.get("adding_order", ())),
         path=path,

@@ -85,7 +85,7 @@ TYPES: dict[TaskType, TypeFacts] = {
         similarities=_SENTENCES,
     ),
 }
-SHORT_TYPES: dict[str, str] = {"Average": "Avg", **{name: facts.short for name, facts in TYPES.items()}}
+SHORT_TYPES: dict[str, str] = {"Average": "Avg", "Types": "Types", **{name: facts.short for name, facts in TYPES.items()}}
 """Averages and types as a terminal has room for them."""
 
 

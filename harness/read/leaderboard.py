@@ -183,22 +183,24 @@ def _readers(path: Path) -> dict[Path, Callable[[Path, Benchmark], Run]]:
     return {path: read_card_run} if path.is_file() and path.suffix.lower() == ".md" else {}
 
 
-def leaderboard_row(run: Run, convention: str, benchmark: Benchmark, *, among: Sequence[Run] = ()) -> Row:
-    """The run's row. `among`: the runs of its table, by which mteb 2 decides what a complete score is.
+def leaderboard_row(run: Run, convention: str | None, benchmark: Benchmark, *, among: Sequence[Run] = ()) -> Row:
+    """The run's row. `convention`: None is the benchmark's usual one. `among`: the runs of its table, by which mteb 2 decides what a
+    complete score is.
 
     Raises:
         RequestError: there is no such convention.
     """
-    rule = benchmark.convention(convention)
+    name = convention or benchmark.usual
+    rule = benchmark.convention(name)
     specs = [task for task in benchmark.tasks if task.name not in rule.without]
     tasks = tuple(_task_score(run, task, rule, among) for task in specs)
-    cells = tuple(_cell(key, title, tasks, rule, benchmark.adding_order) for key, title in score_titles(specs).items())
+    average, *types = (_cell(key, title, tasks, rule, benchmark.adding_order) for key, title in score_titles(specs).items())
     return Row(
         path=run.path,
         header=run.header,
-        convention=convention,
+        convention=name,
         about=rule.about,
-        cells=cells,
+        cells=(average, *([_mean_of_types(types)] if rule.type_mean else []), *types),
         tasks=tasks,
         unreadable=run.broken.get(MANIFEST),
     )
@@ -307,8 +309,14 @@ def _cell(key: str, title: str, tasks: Iterable[TaskScore], rule: Convention, or
     return Cell(key=key, title=title, value=value, found=len(scores), of=len(members), mean=mean)
 
 
+def _mean_of_types(types: Sequence[Cell]) -> Cell:
+    values = [cell.value for cell in types if cell.value is not None]
+    mean = reduce(add, values) / len(values) if len(values) == len(types) else None
+    return Cell(key="Types", title=f"Mean of types ({len(types)})", value=mean, found=len(values), of=len(types), mean=mean)
+
+
 def _on_benchmark(row: Row, key: str) -> bool:
-    return not any(task.identity == "not C-MTEB" for task in row.tasks if key in ("Average", task.type))
+    return not any(task.identity == "not C-MTEB" for task in row.tasks if key in ("Average", "Types", task.type))
 
 
 def _difference(ours: float | None, theirs: float | None, *, comparable: bool) -> Difference:

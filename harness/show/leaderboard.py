@@ -40,7 +40,7 @@ def table(
     runs: Sequence[Run],
     benchmark: Benchmark,
     *,
-    convention: str = "cmteb",
+    convention: str | None = None,
     format: str = "text",  # noqa: A002 (the option's name)
     tasks: bool = False,
     against: Run | None = None,

@@ -281,7 +281,7 @@ def _verdict(baseline: float, candidate: float, tolerance: float | None) -> Drif
 
 def _averages(baseline: Run, candidate: Run, benchmark: Benchmark, tasks: Sequence[TaskDrift]) -> Iterator[tuple[Cell, Cell]]:
     compared = {task.task for task in tasks if task.main.points is not None and task.verdict != "not comparable"}
-    rows = [leaderboard_row(run, "cmteb", benchmark).cells for run in (baseline, candidate)]
+    rows = [leaderboard_row(run, None, benchmark).cells for run in (baseline, candidate)]
     for before, after in zip(*rows, strict=True):
         members = {task.name for task in benchmark.tasks if before.key in ("Average", task.type)}
         if members <= compared and before.value is not None and after.value is not None:

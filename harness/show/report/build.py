@@ -56,7 +56,7 @@ def build_report(
     paths: Sequence[Path],
     benchmark: Benchmark,
     *,
-    convention: str = "cmteb",
+    convention: str | None = None,
     reference: Path | None = None,
     card: Path | None = None,
     calibration: Path | None = None,
@@ -71,6 +71,7 @@ def build_report(
         RequestError: a path without a run, several runs at `reference`, an unknown convention, or a calibration of another run.
         InputError: a file can't be read.
     """
+    convention = convention or benchmark.usual
     entries = read_entries([*paths, *([reference] if reference else [])], benchmark, convention=convention)
     noise = read_calibration(calibration, benchmark) if calibration else None
     chosen = _reference(entries, reference, noise)
