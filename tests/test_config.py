@@ -49,7 +49,7 @@ def test_every_wrong_override_is_reported_at_once_with_the_known_choices() -> No
         ("~dtype", "can't be taken away"),
         ("gpu.pattern='['", "no regular expression"),
         ("benchmark=cmteb31", "Known: cmteb35"),
-        ("tasks=STSB", "tasks=[STSB]"),
+        ("tasks=STSB TNews", "tasks=[STSB TNews]"),
         ("hydra.run.dir=x", "unknown key"),
         ("results_dir=", "results_dir=DIR"),
         ("store=/dev/null", "store=null"),
@@ -172,3 +172,21 @@ def test_a_row_of_the_card_is_one_word_and_the_experiment_scores_as_its_script()
     assert (row.dtype, row.max_len, row.dim, row.scoring.dtype) == ("fp16", 768, 1792, "float32")
     card = resolve_run([*SAMPLE, "experiment=card", "row=bf16_1024"], **CPU)
     assert (card.dtype, card.max_len, card.scoring.dtype) == ("bf16", 1024, "model")
+
+
+@pytest.mark.parametrize(
+    ("typed", "dtype", "tasks"),
+    [
+        ("dtype=float16", "fp16", 35),
+        ("dtype=torch.bfloat16", "bf16", 35),
+        ("dtype=float32", "fp32", 35),
+        ("tasks=STSB", "fp32", ("STSB",)),
+        ("tasks=sts-b", "fp32", ("STSB",)),
+        ("tasks=STSB,Ocnli", "fp32", ("Ocnli", "STSB")),
+        ("tasks=[cmedqav1]", "fp32", ("CMedQAv1",)),
+        ("tasks=pair_classification", "fp32", ("Cmnli", "Ocnli")),
+    ],
+)
+def test_usual_spellings_mean_what_everybody_means(typed: str, dtype: str, tasks: object) -> None:
+    spec = resolve_run([*SAMPLE, typed], **CPU)
+    assert (spec.dtype, len(spec.tasks) if isinstance(tasks, int) else spec.tasks) == (dtype, tasks)

@@ -66,7 +66,7 @@ class Benchmark:
         return self.conventions[name]
 
     def select(self, wanted: Iterable[str]) -> tuple[TaskSpec, ...]:
-        """The tasks that `wanted` names (tasks, aliases or types, any case), in the benchmark's order; all when empty.
+        """The tasks that `wanted` names (tasks, aliases or types, any case, hyphens or none), in the benchmark's order; all when empty.
 
         Raises:
             RequestError: names that are neither a task nor a type, all of them in one message.
@@ -77,12 +77,12 @@ class Benchmark:
         by_key: dict[str, set[str]] = {}
         for task in self.tasks:
             for key in (*task.names, task.type):
-                by_key.setdefault(key.lower(), set()).add(task.name)
-        wrong = [key for key in keys if key.lower() not in by_key]
+                by_key.setdefault(_bare(key), set()).add(task.name)
+        wrong = [key for key in keys if _bare(key) not in by_key]
         if wrong:
             known = [*TASK_TYPES, *(task.name for task in self.tasks)]
             raise RequestError("\n".join(unknown("task or task type", key, known) for key in wrong))
-        names = set().union(*(by_key[key.lower()] for key in keys))
+        names = set().union(*(by_key[_bare(key)] for key in keys))
         return tuple(task for task in self.tasks if task.name in names)
 
     def task(self, name: str) -> TaskSpec:
@@ -95,6 +95,10 @@ class Benchmark:
             if name in task.names:
                 return task
         raise RequestError(unknown("task", name, (task.name for task in self.tasks)))
+
+
+def _bare(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
 
 
 def known_benchmarks() -> list[str]:

@@ -44,8 +44,21 @@ def as_typed(overrides: Sequence[str]) -> list[str]:
         if key == "model" and equals and not _is_sweep(value):
             named += _model_words(value)
         else:
-            words.append(_quoted_word(key, value) if equals and key in _TEXTS else text)
+            words.append(_quoted_word(key, value) if equals and key in _TEXTS else _usual_word(key, value) if equals else text)
     return [*named, *words]
+
+
+_DTYPES = {"float16": "fp16", "half": "fp16", "bfloat16": "bf16", "float32": "fp32", "float": "fp32"}
+"""How torch and model cards spell what `dtype=` takes."""
+
+
+def _usual_word(key: str, value: str) -> str:
+    """`dtype=float16` as `dtype=fp16`, `tasks=STSB,Ocnli` as `tasks=[STSB,Ocnli]`."""
+    if key == "dtype":
+        value = ",".join(_DTYPES.get(each.removeprefix("torch."), each) for each in value.split(","))
+    if key == "tasks" and re.fullmatch(r"[\w-]+(,[\w-]+)*", value):
+        value = f"[{value}]"
+    return f"{key}={value}"
 
 
 def is_model(name: str) -> bool:
