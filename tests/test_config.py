@@ -48,7 +48,7 @@ def test_every_wrong_override_is_reported_at_once_with_the_known_choices() -> No
     [
         ("~dtype", "can't be taken away"),
         ("gpu.pattern='['", "no regular expression"),
-        ("benchmark=cmteb31", "Known: cmteb35"),
+        ("benchmark=cmteb31", "did you mean cmteb35?"),
         ("tasks=STSB TNews", "tasks=[STSB TNews]"),
         ("hydra.run.dir=x", "unknown key"),
         ("results_dir=", "results_dir=DIR"),
