@@ -11,7 +11,7 @@ from harness.commands.arguments import Parser, say
 from harness.core.errors import HarnessError
 
 COMMANDS = (
-    *("run", "sweep", "encode", "calibrate", "plan", "fetch", "store", "lock", "doctor", "reproduce"),
+    *("run", "sweep", "encode", "score", "calibrate", "plan", "fetch", "store", "lock", "doctor", "reproduce"),
     *("models", "tasks", "table", "claims", "check", "baseline", "report", "explain", "export", "index"),
 )
 """The modules of the commands, in the order of `--help`."""

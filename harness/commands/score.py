@@ -1,0 +1,31 @@
+"""The command `score`."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from harness.commands.arguments import QUIET, command, names, option, overrides, say
+
+
+@command(
+    "score a run's stored vectors by another benchmark, without the model's work: score RUN benchmark=cmn_v1 [store=DIR ...]",
+    option("run", type=Path, metavar="RUN", help="a run folder; its vectors are taken from the store"),
+    overrides(help="benchmark=NAME, store=DIR, model.path=DIR, data.root=DIR, workers=N"),
+    option("--tasks", type=names, default=[], metavar="TASK[,TASK]", help="tasks or types, not all of the benchmark"),
+    QUIET,
+)
+def call(arguments: Namespace) -> int:
+    """Score stored vectors by another benchmark."""
+    from harness.evaluate.rescore import rescore, rescored_spec
+    from harness.show.console import outcome_summary, show
+    from harness.show.live import show_progress
+
+    spec = rescored_spec(arguments.run, arguments.overrides, tasks=arguments.tasks)
+    with show_progress(quiet=arguments.quiet) as progress:
+        outcome = rescore(arguments.run, spec, progress)
+    show(outcome_summary(spec, outcome))
+    for name, message in outcome.failed.items():
+        say(f"error: {name}: {message}", file=sys.stderr)
+    return 1 if outcome.failed else 0

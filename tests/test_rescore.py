@@ -1,0 +1,67 @@
+"""`score RUN benchmark=NAME`: the vectors of a run by the rules of another benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.commands import main
+from harness.core.benchmarks import load_benchmark
+from harness.core.errors import RequestError
+from harness.core.records import read_run
+from harness.evaluate.here import resolve_here
+from harness.evaluate.progress import Silent
+from harness.evaluate.rescore import rescore, rescored_spec
+from harness.evaluate.runner import execute
+
+TASKS = ["AFQMC", "Ocnli", "CMedQAv1"]
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a run of three tasks, and where its vectors are."""
+    root = tmp_path_factory.mktemp("scored")
+    settings = ["model=sample", "data=sample", "gpu=cpu", "canary=off", f"tasks=[{','.join(TASKS)}]"]
+    spec, device = resolve_here([*settings, f"store={root / 'store'}", f"results_dir={root / 'results'}"], "cpu")
+    return execute(spec, device, Silent()).folder, f"store={root / 'store'}"
+
+
+def test_the_scores_are_those_of_a_run_and_no_text_is_encoded(scored: tuple[Path, str], tmp_path: Path) -> None:
+    folder, store = scored
+    spec = rescored_spec(folder, ["benchmark=cmn_v1", store], tasks=TASKS)
+    outcome = rescore(folder, spec, Silent())
+    assert (outcome.cost.encoding.forwards, sorted(outcome.computed), outcome.failed) == (0, sorted(TASKS), {})
+    assert outcome.folder.parent == folder.parent
+    fresh = ["model=sample", "data=sample", "gpu=cpu", "canary=off", f"tasks=[{','.join(TASKS)}]", "benchmark=cmn_v1", "store=null"]
+    own, device = resolve_here([*fresh, f"results_dir={tmp_path}"], "cpu")
+    benchmark = load_benchmark("cmn_v1")
+    runs = [read_run(each, benchmark) for each in (outcome.folder, execute(own, device, Silent()).folder)]
+    for task in TASKS:
+        ours, theirs = (run.records[task] for run in runs)
+        assert ours.metrics == theirs.metrics
+        assert ours.made.benchmark == theirs.made.benchmark
+        assert ours.made.benchmark is not None
+        assert ours.made.benchmark.name == "cmn_v1"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([], "name the benchmark to score by"),
+        (["benchmark=cmteb35"], "was scored by cmteb35 already"),
+        (["benchmark=cmn"], "cmn_v1"),
+        (["benchmark=cmn_v1", "store=null"], "name it with store=DIR"),
+        (["benchmark=cmn_v1", "dtype=fp16"], "the run's manifest tells its settings"),
+    ],
+)
+def test_what_is_not_enough_is_refused(scored: tuple[Path, str], overrides: list[str], message: str) -> None:
+    folder, store = scored
+    with pytest.raises(RequestError, match=message):
+        rescored_spec(folder, [store, *overrides] if "store=null" not in overrides else overrides)
+
+
+def test_the_command_names_what_it_wrote(scored: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
+    folder, store = scored
+    assert main(["score", str(folder), "benchmark=cmn_v1", store, "--tasks", "AFQMC", "--quiet"]) == 0
+    assert "records in" in capsys.readouterr().out
