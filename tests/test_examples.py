@@ -146,6 +146,14 @@ class TestResamples:
             assert spearman[index] == pytest.approx(spearmanr(table["gold"], table["cos_sim"]).statistic, abs=1e-12)
             assert pearson[index] == pytest.approx(pearsonr(table["gold"], table["euclidean"]).statistic, abs=1e-12)
 
+    @pytest.mark.parametrize("name", ONE_OF_EACH)
+    def test_many_resamples_at_once_are_each_as_alone(self, name: str) -> None:
+        task, examples = examples_of(name)
+        rows = np.random.default_rng(5).integers(len(examples), size=(7, len(examples)))
+        for metric in {task.main, *task.metrics} - ({"ap"} if task.type == "Classification" else set()):
+            alone = [fold(task, examples, metric, each) for each in rows]
+            np.testing.assert_allclose(folds(task, examples, rows, metric), alone, rtol=1e-12, err_msg=metric)
+
     def test_queries_that_the_metric_does_not_count_stay_uncounted(self) -> None:
         task, examples = examples_of("T2Retrieval")
         rows = self.rows(task, examples)
