@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformer
@@ -14,6 +15,30 @@ from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 HIDDEN = 32
 POSITIONS = 64
 HAN = "一二三四五六七八九十天地人你我他好中文本句子模型今明昨日月星山水火木金土大小多少上下左右前后东西南北"
+
+DECODERS = ("qwen2", "qwen3", "llama", "mistral", "ministral3", "gemma3_text")
+_WINDOW: dict[str, Any] = {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"]}
+TWINS: dict[str, dict[str, Any]] = {
+    "BERT": {"model_type": "bert", "pooling": "cls", "normalize": True},
+    "XLM-R (bge-m3)": {"model_type": "xlm-roberta", "pooling": "cls", "normalize": True},
+    "ModernBERT": {"model_type": "modernbert", "pooling": "cls", "local_attention": 16, "global_attn_every_n_layers": 2},
+    "Qwen2": {"model_type": "qwen2", "pooling": "lasttoken", "padding_side": "left"},
+    "Qwen3": {"model_type": "qwen3", "pooling": "lasttoken", "padding_side": "left", "normalize": True},
+    "Qwen3, two-way": {"model_type": "qwen3", "pooling": "mean", "is_causal": False},
+    "Llama": {"model_type": "llama", "pooling": "mean", "dense": 48},
+    "Mistral": {"model_type": "mistral", "pooling": "lasttoken", "padding_side": "left", "sliding_window": 16},
+    "Ministral 3": {"model_type": "ministral3", "pooling": "mean"},
+    "Gemma 3": {"model_type": "gemma3_text", "pooling": "lasttoken", **_WINDOW},
+    "Gemma 3, two-way (EmbeddingGemma)": {
+        "model_type": "gemma3_text",
+        "pooling": "mean",
+        "use_bidirectional_attention": True,
+        "dense": 48,
+        "normalize": True,
+        **_WINDOW,
+    },
+}
+"""A tiny random model of each architecture that runs as a pure function: arguments of `build_model`."""
 
 _AFTER_PADDING = ("camembert", "roberta", "xlm-roberta")  # their positions start after the padding index
 
@@ -49,14 +74,16 @@ def build_model(
     normalize: bool = False,
     scale: float = 0.3,
     seed: int = 0,
+    padding_side: str = "right",
+    **config: Any,
 ) -> Path:
     """A SentenceTransformer of the kind, with fp32 weights drawn from `seed`, saved to `folder`."""
     parts = folder / "parts"
-    tokenizer = _tokenizer(pad_id=1 if model_type in _AFTER_PADDING else 0)
+    tokenizer = _tokenizer(pad_id=1 if model_type in _AFTER_PADDING else 0, decoder=model_type in DECODERS, padding_side=padding_side)
     tokenizer.save_pretrained(parts)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        _transformer(model_type, len(tokenizer), tokenizer.pad_token_id, scale).save_pretrained(parts)
+        _transformer(model_type, len(tokenizer), tokenizer.pad_token_id, scale, config).save_pretrained(parts)
         modules = [Transformer(str(parts)), Pooling(HIDDEN, pooling)]
         if dense is not None:
             modules.append(Dense(HIDDEN, dense, activation_function=torch.nn.Identity()))
@@ -66,12 +93,15 @@ def build_model(
     return folder / "model"
 
 
-def _transformer(model_type: str, vocabulary: int, pad_id: int, scale: float) -> torch.nn.Module:
+def _transformer(model_type: str, vocabulary: int, pad_id: int, scale: float, config_of: dict[str, Any]) -> torch.nn.Module:
     sizes = {"hidden_size": HIDDEN, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
     if model_type == "distilbert":
         sizes = {"dim": HIDDEN, "n_layers": 2, "n_heads": 4, "hidden_dim": 48}
     if model_type == "electra":
         sizes["embedding_size"] = 16
+    if model_type in DECODERS:
+        sizes |= {"num_key_value_heads": 2, "head_dim": 8}
+    sizes |= config_of
     positions = POSITIONS + pad_id + 1 if model_type in _AFTER_PADDING else POSITIONS
     config = AutoConfig.for_model(model_type, vocab_size=vocabulary, max_position_embeddings=positions, pad_token_id=pad_id, **sizes)
     model = AutoModel.from_config(config)
@@ -81,7 +111,7 @@ def _transformer(model_type: str, vocabulary: int, pad_id: int, scale: float) ->
     return model
 
 
-def _tokenizer(pad_id: int) -> PreTrainedTokenizerFast:
+def _tokenizer(pad_id: int, *, decoder: bool = False, padding_side: str = "right") -> PreTrainedTokenizerFast:
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
     words = [*letters, *(f"##{letter}" for letter in letters), *"0123456789", *"，。！？,.!?:/", *HAN]
     specials = ["[PAD]", "[UNK]"] if pad_id == 0 else ["[UNK]", "[PAD]"]
@@ -90,6 +120,7 @@ def _tokenizer(pad_id: int) -> PreTrainedTokenizerFast:
     backend.normalizer = normalizers.BertNormalizer(lowercase=True)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     ends = [(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")]
-    backend.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    single = "$A [SEP]" if decoder else "[CLS] $A [SEP]"  # decoders for embeddings append their end token
+    backend.post_processor = processors.TemplateProcessing(single=single, special_tokens=ends)
     names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
-    return PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=POSITIONS, **names)
+    return PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=POSITIONS, padding_side=padding_side, **names)

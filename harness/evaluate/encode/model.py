@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,34 +12,37 @@ from typing import Any
 import torch
 import transformers
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Dense, Normalize, Transformer
+from sentence_transformers.base.modules import Dense, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import nn
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.spec import Dtype, ModelSpec
 from harness.evaluate.encode.device import TORCH_DTYPE
+from harness.evaluate.encode.families import KNOWN, Masking, attention_mask, masking_of
 from harness.evaluate.encode.linear import linear_kernel, pack_linear_layers
 from harness.evaluate.encode.locate import LocatedModel, Weights, hash_weights, read_json, stored_tensors
 from harness.evaluate.encode.work import Architecture, architecture_of
 
-_BERT_FAMILY = ("bert", "camembert", "distilbert", "electra", "ernie", "roberta", "xlm-roberta")
-"""Architectures whose attention is bidirectional over all tokens, takes a ready 4-D mask as it is, and adds a position table."""
-
-_TAIL = (Pooling, Dense, Normalize)
+_TAIL = ("Pooling", "Dense", "Normalize")
+_OTHERWISE = "model.kind=reference runs it as sentence-transformers does"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
     """A model ready to run: `transformer` gives token embeddings, the modules of `tail` make one vector of them.
 
-    `max_positions`: the most tokens a text may have, specials included. `modules`: the chain, in words. `module_files`: SHA-256 of every
+    `masking`: how its attention is kept to the tokens of a text (`families`), by its `config`. `max_positions`: the most tokens a text may
+    have, specials included. `modules`: the chain, in words. `module_files`: SHA-256 of every
     JSON file that says how the modules are put together. `parameters`: numbers in the parameters as loaded.
     """
 
     located: LocatedModel
     spec: ModelSpec
     dtype: Dtype
+    config: Any
+    masking: Masking
     transformer: nn.Module
     tail: tuple[nn.Module, ...]
     tokenizer: transformers.PreTrainedTokenizerBase
@@ -52,13 +55,10 @@ class LoadedModel:
     architecture: Architecture
 
     def token_embeddings(self, ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """Hidden states [rows, length, hidden] of token ids [rows, length]; `mask` [rows, length] is True on real tokens.
-
-        The mask goes in as 4-D: transformers takes one of that form as it is, and drops a 2-D one that happens to mask nothing, which
-        would let the neighbours of a text choose its kernel (`masking_utils._ignore_bidirectional_mask_sdpa`, 5.23).
-        """
-        attention_mask = None if mask is None else mask[:, None, None, :]
-        states: torch.Tensor = self.transformer(input_ids=ids, attention_mask=attention_mask).last_hidden_state
+        """Hidden states [rows, length, hidden] of token ids [rows, length]; `mask` [rows, length] is True on real tokens (`families`)."""
+        ready = attention_mask(self.config, self.masking, mask, TORCH_DTYPE[self.dtype])
+        further = {"use_cache": False} if self.masking in ("causal", "gemma") else {}
+        states: torch.Tensor = self.transformer(input_ids=ids, attention_mask=ready, **further).last_hidden_state
         return states
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
@@ -82,6 +82,7 @@ def load_model(located: LocatedModel, spec: ModelSpec, *, dtype: Dtype, device: 
     weights = hash_weights(located.folder, allow_pickle=spec.allow_pickle)
     check_pinned(spec, "weights_sha256", weights.digest)
     check_pinned(spec, "parameters", weights.stored_parameters)
+    _refuse_type(located)
     chain = load_chain(located, spec, dtype)
     transformer, tail = _check_chain(chain, located)
     _check_weights(transformer.model, located.folder / transformer_path(located))
@@ -107,6 +108,8 @@ def load_model(located: LocatedModel, spec: ModelSpec, *, dtype: Dtype, device: 
         located=located,
         spec=spec,
         dtype=dtype,
+        config=transformer.config,
+        masking=masking_of(transformer.config),
         transformer=transformer.model,
         tail=tail,
         tokenizer=transformer.tokenizer,
@@ -152,25 +155,58 @@ def load_chain(located: LocatedModel, spec: ModelSpec, dtype: Dtype) -> Sentence
             )
         except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, AttributeError) as error:
             raise InputError(f"model folder {located.folder} does not load ({type(error).__name__}: {error})") from error
-    return chain.to(TORCH_DTYPE[dtype])
+    for parameter in chain.parameters():  # not the buffers: rotary frequencies stay in fp32 in every dtype, as transformers has them
+        parameter.data = parameter.data.to(TORCH_DTYPE[dtype])
+    return chain
+
+
+def check_architecture(name: str, config: Any, tail: Sequence[str]) -> None:
+    """Pass a model of a known type with a known chain behind it; `tail`: names of the modules' classes.
+
+    Raises:
+        RequestError: it can't be run as a pure function; the message says which kind of encoder runs it.
+    """
+    cannot = f"model {name!r} can't be encoded as a pure function of its token ids:"
+    if config.model_type not in KNOWN:
+        known = ", ".join(KNOWN)
+        raise RequestError(f"{cannot} its first module is {config.model_type}; known: a Transformer of type {known}. {_OTHERWISE}")
+    for module in tail:
+        if module not in _TAIL:
+            raise RequestError(f"{cannot} it has a module {module}; known: {', '.join(_TAIL)}. {_OTHERWISE}")
+    if "Pooling" not in tail:
+        raise RequestError(f"{cannot} it has no Pooling module, so it gives no vector per text")
+    try:
+        masking_of(config)
+    except RequestError as error:
+        raise RequestError(f"{cannot} {error}. {_OTHERWISE}") from error
+
+
+def _refuse_type(located: LocatedModel) -> None:
+    """Refuses what transformers knows and this kind does not, before its weights are read: many have no sdpa attention."""
+    path = located.folder / transformer_path(located) / "config.json"
+    values = read_json(path) if path.is_file() else {}
+    kind = values.get("model_type") if isinstance(values, dict) else None
+    if kind in CONFIG_MAPPING_NAMES and kind not in KNOWN:
+        known = ", ".join(KNOWN)
+        raise RequestError(
+            f"model {located.name!r} can't be encoded as a pure function of its token ids: its first module is {kind}; known: a "
+            f"Transformer of type {known}. {_OTHERWISE}"
+        )
 
 
 def _check_chain(chain: SentenceTransformer, located: LocatedModel) -> tuple[Transformer, tuple[nn.Module, ...]]:
     modules = list(chain.children())
     first, tail = modules[0], tuple(modules[1:])
     cannot = f"model {located.name!r} can't be encoded as a pure function of its token ids:"
-    if type(first) is not Transformer or first.config.model_type not in _BERT_FAMILY:
-        kind = first.config.model_type if isinstance(first, Transformer) else type(first).__name__
-        raise RequestError(f"{cannot} its first module is {kind}; known: a Transformer of type {', '.join(_BERT_FAMILY)}")
-    for module in tail:
-        if type(module) not in _TAIL:
-            raise RequestError(f"{cannot} it has a module {type(module).__name__}; known: {', '.join(kind.__name__ for kind in _TAIL)}")
-    if not any(isinstance(module, Pooling) for module in tail):
-        raise RequestError(f"{cannot} it has no Pooling module, so it gives no vector per text")
-    if getattr(first.config, "is_decoder", False) or first.config._attn_implementation != "sdpa":
-        raise RequestError(f"{cannot} it is a decoder, or has no sdpa attention (found {first.config._attn_implementation!r})")
+    if type(first) is not Transformer:
+        raise RequestError(f"{cannot} its first module is {type(first).__name__}; known: a Transformer. {_OTHERWISE}")
+    check_architecture(located.name, first.config, [type(module).__name__ for module in tail])
+    if first.config._attn_implementation != "sdpa":
+        raise RequestError(f"{cannot} it has no sdpa attention (found {first.config._attn_implementation!r}). {_OTHERWISE}")
     if first.processing_kwargs or first.module_output_name != "token_embeddings":
         raise RequestError(f"{cannot} its sentence_bert_config.json changes how texts are processed: {first.processing_kwargs}")
+    if any(isinstance(module, Pooling) and not module.include_prompt for module in tail):
+        raise RequestError(f"{cannot} its Pooling leaves the tokens of a prompt out (include_prompt is false)")
     return first, tail
 
 
@@ -198,10 +234,11 @@ def _check_weights(transformer: nn.Module, folder: Path) -> None:
 
 def _check_numbers(chain: nn.Module, dtype: Dtype) -> None:
     wanted = TORCH_DTYPE[dtype]
-    for name, tensor in (*chain.named_parameters(), *chain.named_buffers()):
+    parameters = dict(chain.named_parameters())
+    for name, tensor in (*parameters.items(), *chain.named_buffers()):
         if not tensor.is_floating_point():
             continue
-        if tensor.dtype != wanted:
+        if tensor.dtype != wanted and name in parameters:
             raise MachineError(f"parameter {name} was loaded as {tensor.dtype}, dtype={dtype} asks for {wanted}: it can't run in {dtype}")
         if not torch.isfinite(tensor).all():
             raise InputError(

@@ -14,7 +14,14 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from harness.core.errors import InputError
 from harness.core.spec import ModelSpec
 from harness.evaluate.encode.locate import LocatedModel, Weights, files_digest, hash_weights, read_json
-from harness.evaluate.encode.model import check_pinned, hash_module_files, max_positions_of, quiet_transformers, transformer_path
+from harness.evaluate.encode.model import (
+    check_architecture,
+    check_pinned,
+    hash_module_files,
+    max_positions_of,
+    quiet_transformers,
+    transformer_path,
+)
 from harness.evaluate.encode.own import OwnSettings, read_own_settings
 from harness.evaluate.encode.work import Architecture, architecture_of
 
@@ -45,6 +52,7 @@ def read_outline(located: LocatedModel, spec: ModelSpec) -> Outline:
     """The outline of a folder; its weights are hashed and not loaded.
 
     Raises:
+        RequestError: it can't be run as a pure function.
         InputError: files are missing, damaged, or not those that the spec pins.
     """
     weights = hash_weights(located.folder, allow_pickle=spec.allow_pickle)
@@ -56,6 +64,8 @@ def read_outline(located: LocatedModel, spec: ModelSpec) -> Outline:
                 local_files_only=True,
                 trust_remote_code=spec.trust_remote_code,
             )
+        modules: Any = read_json(located.folder / "modules.json")
+        check_architecture(located.name, first.config, [str(module["type"]).rpartition(".")[2] for module in modules[1:]])
         dense, embedding_dim = _tail(located, first.config.hidden_size)
         architecture = architecture_of(first.config, dense)
         max_positions = max_positions_of(first.config)

@@ -41,7 +41,9 @@ def reference_vectors(
         chain = SentenceTransformer(
             str(folder), device="cpu", local_files_only=True, trust_remote_code=trust_remote_code, model_kwargs=options
         )
-        chain = chain.to(weights).to(arithmetic).eval()
+        for parameter in chain.parameters():  # not the buffers: rotary frequencies are never rounded
+            parameter.data = parameter.data.to(weights)
+        chain = chain.to(arithmetic).eval()
         chain.max_seq_length, chain.default_prompt_name = max_len, None  # prompts are in the texts
         try:
             vectors: torch.Tensor = chain.to(device).encode(

@@ -1,6 +1,6 @@
 """Floating-point operations of encoding, from the sizes of a model: what plans count, progress bars go by and rates are measured in.
 
-Counted are the matrix products of a bidirectional transformer, a multiplication and an addition as two: 2 per weight and token,
+Counted are the matrix products of a transformer (causal or not), a multiplication and an addition as two: 2 per weight and token,
 4 * hidden per layer and pair of tokens for attention's two products, and the Dense layers once a text. acge's shape (24 layers,
 hidden 1024, intermediate 4096) takes 604 M + 98 k * length per token.
 """
@@ -18,20 +18,28 @@ from harness.evaluate.encode.shapes import BatchShape
 
 IntArray = npt.NDArray[np.int64]
 
+_GATED = ("gemma3_text", "llama", "ministral3", "mistral", "modernbert", "qwen2", "qwen3")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """The sizes that decide what a forward pass costs. `dense`: inputs and outputs of the Dense layers behind the pooling."""
+    """The sizes that decide what a forward pass costs. `dense`: inputs and outputs of the Dense layers behind the pooling.
+
+    `layer_weights`, `attended`: weights of a layer and the width of its queries, where they are not those of a BERT.
+    """
 
     layers: int
     hidden: int
     intermediate: int
     dense: tuple[tuple[int, int], ...] = ()
+    layer_weights: int | None = None
+    attended: int | None = None
 
     def text_flops(self, lengths: IntArray) -> IntArray:
         """FLOP of one text of each length in tokens."""
-        per_token = 2 * self.layers * (4 * self.hidden**2 + 2 * self.hidden * self.intermediate)
-        per_pair = 4 * self.layers * self.hidden
+        per_layer = self.layer_weights or 4 * self.hidden**2 + 2 * self.hidden * self.intermediate
+        per_token = 2 * self.layers * per_layer
+        per_pair = 4 * self.layers * (self.attended or self.hidden)
         flops: IntArray = lengths * (per_token + per_pair * lengths) + sum(2 * inputs * outputs for inputs, outputs in self.dense)
         return flops
 
@@ -41,9 +49,22 @@ class Architecture:
 
 
 def architecture_of(config: Any, dense: Sequence[tuple[int, int]]) -> Architecture:
-    """The sizes in a transformers configuration of the BERT family (DistilBERT calls one of them `hidden_dim`)."""
-    intermediate = config.hidden_dim if config.model_type == "distilbert" else config.intermediate_size
-    return Architecture(layers=config.num_hidden_layers, hidden=config.hidden_size, intermediate=intermediate, dense=tuple(dense))
+    """The sizes in a transformers configuration (DistilBERT calls one of them `hidden_dim`). Gated layers have three matrices where BERT
+    has two, and decoders share keys and values among heads."""
+    hidden, intermediate = config.hidden_size, config.hidden_dim if config.model_type == "distilbert" else config.intermediate_size
+    heads = config.num_attention_heads
+    width = heads * (getattr(config, "head_dim", None) or hidden // heads)
+    shared = width * (getattr(config, "num_key_value_heads", None) or heads) // heads
+    gated = config.model_type in _GATED
+    plain = not gated and width == shared == hidden
+    return Architecture(
+        layers=config.num_hidden_layers,
+        hidden=hidden,
+        intermediate=intermediate,
+        dense=tuple(dense),
+        layer_weights=None if plain else hidden * (2 * width + 2 * shared + (3 if gated else 2) * intermediate),
+        attended=None if plain else width,
+    )
 
 
 class Forecast:

@@ -1,0 +1,67 @@
+"""Architectures that run as a pure function of token ids, and the mask that each takes so that no neighbour of a text chooses its kernel.
+
+Rows are padded on the right, whatever side the tokenizer names: a row's own tokens keep their places, and rotary positions count distances.
+
+* bidirectional: a ready 4-D mask, which transformers takes as it is. A 2-D one that happens to mask nothing would be dropped.
+* causal: no mask. A token sees those before it, and the padding stands behind them all; which of them are pooled is Pooling's to know.
+* windowed: ModernBERT's layers of two kinds take two ready masks. Gemma 3 as an encoder makes both from a 2-D mask, and never drops one.
+
+transformers 5.23: `masking_utils`, `models/modernbert`, `models/gemma3`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+
+from harness.core.errors import RequestError
+
+Masking = Literal["bidirectional", "causal", "windowed", "gemma"]
+
+_BIDIRECTIONAL = ("bert", "camembert", "distilbert", "electra", "ernie", "roberta", "xlm-roberta")
+_CAUSAL = ("gemma3_text", "llama", "ministral3", "mistral", "qwen2", "qwen3")
+_WINDOWED = ("modernbert",)
+
+KNOWN = tuple(sorted((*_BIDIRECTIONAL, *_CAUSAL, *_WINDOWED)))
+"""The types of models, as transformers calls them."""
+
+
+def masking_of(config: Any) -> Masking:
+    """How a model of the configuration is masked.
+
+    Raises:
+        RequestError: none of the ways fits it.
+    """
+    kind = config.model_type
+    if kind in _WINDOWED:
+        return "windowed"
+    if kind in _BIDIRECTIONAL and not getattr(config, "is_decoder", False):
+        return "bidirectional"
+    if kind in _CAUSAL:
+        if getattr(config, "use_bidirectional_attention", False):
+            if kind == "gemma3_text":
+                return "gemma"
+        elif getattr(config, "is_causal", True):
+            return "causal"
+        elif "sliding_attention" not in (getattr(config, "layer_types", None) or ()) and kind not in ("ministral3", "mistral"):
+            return "bidirectional"
+    raise RequestError(f"the attention of its {kind} is neither one-way nor two-way in every layer, or it is another architecture")
+
+
+def attention_mask(config: Any, masking: Masking, mask: torch.Tensor | None, dtype: torch.dtype) -> Any:
+    """What the model's `attention_mask` is for a batch whose real tokens `mask` [rows, length] marks; None: all are real."""
+    if mask is None or masking == "causal":
+        return None
+    if masking == "bidirectional":
+        return mask[:, None, None, :]
+    if masking == "gemma":
+        return mask.to(torch.int64)
+    from transformers.masking_utils import create_bidirectional_mask, create_bidirectional_sliding_window_mask
+
+    like = torch.empty((*mask.shape, 0), dtype=dtype, device=mask.device)
+    asked = {"config": config, "inputs_embeds": like, "attention_mask": mask, "allow_is_bidirectional_skip": False}
+    return {
+        "full_attention": create_bidirectional_mask(**asked),
+        "sliding_attention": create_bidirectional_sliding_window_mask(**asked),
+    }
