@@ -297,7 +297,7 @@ def _value_problems(config: RunSpec) -> list[str]:
         except RequestError as error:
             problems.append(str(error))
     model = config.model
-    placed = model.path or model.package or model.hub
+    placed = model.path or model.package or model.hub or model.url
     if not placed:
         problems.append("the model has no source: give model.path=DIR, or one of model=" + "|".join(known_choices("model")))
     if (model.name or placed) and not FOLDER_NAME.fullmatch(model.name):

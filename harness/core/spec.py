@@ -26,12 +26,14 @@ READ = "read"
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """Which model. Exactly one of `path`, `package` and `hub` is where its SentenceTransformer folder comes from.
+    """Which model. Exactly one of `path`, `package` and `hub` is where its SentenceTransformer folder comes from, or `url` where it
+    is served.
 
     `path`: a local folder. `package`: an installed Python package that carries the folder `package_folder`.
     `hub`: a hub repository at `revision` (None resolves once; the commit goes into every record).
     `weights_sha256`, `parameters`, `max_positions`, `embedding_dim`: checked against what is loaded where not None.
     `kind`: of encoder (`harness.evaluate.encode.encoder.ENCODERS`). `query_instruction`: put before every Retrieval query, nothing else.
+    `url`, `served_as`, `dimensions`: of an endpoint: its address, what it calls the model, and the size of vectors to ask for.
     `layers`, `hidden_size`, `intermediate_size`: of the transformer, for plans where its folder is not at hand.
     """
 
@@ -49,6 +51,9 @@ class ModelSpec:
     trust_remote_code: bool = False
     allow_pickle: bool = False
     kind: str = "canonical"
+    url: str | None = None
+    served_as: str | None = None
+    dimensions: int | None = None
     layers: int | None = None
     hidden_size: int | None = None
     intermediate_size: int | None = None
@@ -149,6 +154,9 @@ class Settings:
             del plain["prompts"]
         for key in ("path", "layers", "hidden_size", "intermediate_size"):
             del plain["model"][key]
+        for key in ("url", "served_as", "dimensions"):
+            if plain["model"][key] is None:
+                del plain["model"][key]
         if self.model.kind == ModelSpec.kind:
             del plain["model"]["kind"]
         for key in ("tflops", "efficiency"):

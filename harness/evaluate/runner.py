@@ -104,6 +104,8 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
             checked = encoders.check(spec, device) if spec.canary else None
             if not spec.canary:
                 encoders.prove_store(spec, device)
+            if checked is not None:
+                manifest = replace(manifest, header=replace(manifest.header, notes=(*manifest.header.notes, *checked.notes)))
             if spec.canary and checked is None:
                 note = f"the model was not checked before the run (model.kind={spec.model.kind} has no check)"
                 manifest = replace(manifest, header=replace(manifest.header, notes=(*manifest.header.notes, note)))

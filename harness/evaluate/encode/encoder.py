@@ -59,10 +59,12 @@ class Encoded:
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """What the check before a run found, all of it as expected: plain values for the manifest, and the seconds it took."""
+    """What the check before a run found, all of it as expected: plain values for the manifest, and the seconds it took. `notes`: what a
+    reader of the scores must know of it, a sentence each."""
 
     found: dict[str, Any]
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 class Encoder(Protocol):
@@ -137,6 +139,7 @@ class EncoderKind(Protocol):
         Raises:
             InputError: it has others.
         """
+        return
 
     def own_settings(self, model: ModelSpec) -> OwnSettings:
         """What the model's own files say of prompts and lengths; nothing where the kind knows of none."""
@@ -147,5 +150,12 @@ class EncoderKind(Protocol):
         raise RequestError(f"model.kind={model.kind} gives no plan: tokens are estimated from characters")
 
 
-ENCODERS: Seam[EncoderKind] = Seam("encoders", {"canonical": "harness.evaluate.encode.kinds:CANONICAL"})
+ENCODERS: Seam[EncoderKind] = Seam(
+    "encoders",
+    {
+        "canonical": "harness.evaluate.encode.kinds:CANONICAL",
+        "endpoint": "harness.evaluate.encode.endpoint:ENDPOINT",
+        "reference": "harness.evaluate.encode.as_is:REFERENCE",
+    },
+)
 """The kinds of `model.kind=`."""

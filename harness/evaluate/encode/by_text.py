@@ -1,0 +1,204 @@
+"""Encoders that are asked for vectors of texts and tell nothing of what happens below: what they share, and how repeatable they are.
+
+Their vectors are named by the text, so a store serves them; but whether a text has the same vector twice can only be measured, and is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from harness.core.costs import Counters
+from harness.core.errors import CanaryError, EncodingError, InputError
+from harness.core.fingerprint import Fingerprint
+from harness.core.spec import Dtype
+from harness.evaluate.encode.canary import CONSTANT, canary_texts
+from harness.evaluate.encode.device import TORCH_DTYPE
+from harness.evaluate.encode.encoder import Checked, Encoded, EncodingStep, OnStep
+from harness.evaluate.encode.names import keys_of
+from harness.evaluate.encode.store import StoredVectors, VectorStore
+
+IntArray = npt.NDArray[np.int64]
+
+UNREPEATABLE = 0.05
+"""Distance of two vectors of one text from which on a run is stopped; the bf16 of a whole model comes to 0.01 to 0.03."""
+
+_OTHER_MODEL = 10.0  # a stored vector this many times as far as the floor is of another model
+_PART = 512  # texts between two reports
+
+
+class Backend(Protocol):
+    """What makes the vectors. `dtype`: theirs."""
+
+    dtype: Dtype
+    embedding_dim: int
+
+    def lengths(self, texts: Sequence[str]) -> tuple[IntArray, npt.NDArray[np.bool_]]:
+        """Tokens of each text after cutting (characters where tokens are not known), and whether it is cut."""
+        ...
+
+    def vectors(self, texts: Sequence[str], lengths: IntArray) -> tuple[torch.Tensor, int]:
+        """The vectors [n, embedding_dim] on the CPU, and how many calls they took."""
+        ...
+
+
+class TextEncoder:
+    """An encoder (`encoder.Encoder`) over a backend. `flops_per_token`: what plans and progress count; 0 where it is not known."""
+
+    def __init__(
+        self, backend: Backend, *, fingerprint: Fingerprint, max_len: int, flops_per_token: int, store: VectorStore | None
+    ) -> None:
+        self.backend = backend
+        self.fingerprint = fingerprint
+        self.max_len = max_len
+        self.counters = Counters()
+        self._flops_per_token = flops_per_token
+        self.stored: StoredVectors | None = None
+        if store is not None:
+            self.stored = store.open(fingerprint.digest, dim=backend.embedding_dim, dtype=backend.dtype, about=fingerprint.about())
+
+    @property
+    def embedding_dim(self) -> int:
+        """Numbers in a raw vector."""
+        return self.backend.embedding_dim
+
+    @property
+    def vector_bytes(self) -> int:
+        """Bytes of a raw vector."""
+        return self.embedding_dim * TORCH_DTYPE[self.backend.dtype].itemsize
+
+    def text_flops(self, counts: IntArray) -> IntArray:
+        """FLOP of one text of each of the token counts."""
+        return counts * self._flops_per_token
+
+    def key(self, text: str, *, cut: bool) -> bytes:
+        """What the vector of a text is kept under, 16 bytes; a text that is cut has another under another `max_len`."""
+        length = self.max_len if cut else 0
+        return hashlib.blake2b(f"{self.fingerprint.digest} {length} {text}".encode(), digest_size=16).digest()
+
+    def encode_counted(self, texts: Sequence[str], *, progress: OnStep | None = None) -> Encoded:
+        """The raw vectors of the texts, in their order; equal texts are computed once.
+
+        Raises:
+            EncodingError: a vector holds NaN or infinity; the message has the text.
+            InputError: an item is no text.
+        """
+        started = time.perf_counter()
+        if strange := [text for text in texts if not isinstance(text, str)]:
+            raise InputError(f"{strange[0]!r:.60} is {type(strange[0]).__name__}, expected str. Mend the data file.")
+        distinct = list(dict.fromkeys(texts))
+        lengths, cut = self.backend.lengths(distinct)
+        vectors = torch.empty(len(distinct), self.embedding_dim, dtype=TORCH_DTYPE[self.backend.dtype])
+        keys = keys_of([self.key(text, cut=bool(one)) for text, one in zip(distinct, cut, strict=True)]) if distinct else None
+        found = np.zeros(len(distinct), dtype=bool)
+        if self.stored is not None and keys is not None:
+            self.stored.refresh()
+            found, kept = self.stored.get(keys)
+            vectors[torch.from_numpy(np.flatnonzero(found))] = kept
+        calls, left = 0, np.flatnonzero(~found)
+        left = left[np.argsort(lengths[left], kind="stable")]  # equal lengths stand together
+        for start in range(0, len(left), _PART):
+            rows = left[start : start + _PART]
+            some = [distinct[row] for row in rows.tolist()]
+            computed, took = self.backend.vectors(some, lengths[rows])
+            _refuse_undefined(computed, some, self.backend.dtype)
+            vectors[torch.from_numpy(rows)] = computed
+            calls += took
+            if self.stored is not None and keys is not None:
+                self.stored.put(keys[rows], computed)
+            if progress is not None:
+                done = left[: start + len(rows)]
+                progress(self._step(lengths, len(distinct), int(found.sum()), done, left))
+        if self.stored is not None:
+            self.stored.flush()
+        tokens = int(lengths[left].sum())
+        place = {text: row for row, text in enumerate(distinct)}
+        rows = np.fromiter((place[text] for text in texts), dtype=np.int64, count=len(texts))
+        self.counters += Counters(
+            texts=len(texts),
+            distinct=len(distinct),
+            found=int(found.sum()),
+            forwards=calls,
+            tokens=tokens,
+            flops=tokens * self._flops_per_token,
+            real_tokens=int(lengths.sum()),
+            cut=int(cut[rows].sum()),
+            encode_seconds=time.perf_counter() - started,
+        )
+        return Encoded(vectors[torch.from_numpy(rows)], lengths[rows], cut[rows])
+
+    def _step(self, lengths: IntArray, texts: int, found: int, done: IntArray, left: IntArray) -> EncodingStep:
+        made, planned = (int(lengths[rows].sum()) for rows in (done, left))
+        scale = max(1, self._flops_per_token)
+        return EncodingStep(texts=texts, read=texts, found=found, tokens=made, done=made * scale, planned=planned * scale)
+
+
+def measure_repeatability(encoder: TextEncoder, *, what: str) -> Checked:
+    """Encode the canary's texts twice, in two orders and so in other batches, and compare; `what`: of what the vectors come from.
+
+    What was measured stands in the manifest, and in a note under the table where it is not nothing. The store is compared with the floor.
+
+    Raises:
+        CanaryError: a vector moves by more than `UNREPEATABLE`, or the vectors of all texts are nearly equal.
+        InputError: the store has vectors of another model under this name.
+    """
+    started = time.perf_counter()
+    texts = list(canary_texts())
+    order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(0))
+    lengths, cut = encoder.backend.lengths(texts)
+    first, _ = encoder.backend.vectors(texts, lengths)
+    again, _ = encoder.backend.vectors([texts[index] for index in order.tolist()], lengths[order.numpy()])
+    again = again[order.argsort()]
+    _refuse_undefined(first, texts, encoder.backend.dtype)
+    _refuse_undefined(again, texts, encoder.backend.dtype)
+    differing = int((first.view(torch.uint8) != again.view(torch.uint8)).any(dim=1).sum())
+    units, others = (functional.normalize(vectors.double(), dim=1) for vectors in (first, again))
+    floor = float((units - others).norm(dim=1).max())
+    rows, columns = torch.triu_indices(len(texts), len(texts), offset=1)
+    cosine = float((units @ units.T)[rows, columns].median())
+    if floor > UNREPEATABLE:
+        raise CanaryError(f"{what} is not repeatable: asked twice, a text's vector moves by up to {floor:.1e}, at most {UNREPEATABLE}")
+    if cosine > CONSTANT:
+        raise CanaryError(f"{what} gives nearly constant vectors: the median cosine of different texts is {cosine:.4f}")
+    _compare_store(encoder, texts, cut, units, first, floor)
+    found: dict[str, Any] = {
+        "verdict": "passed",
+        "texts": len(texts),
+        "embedding_dim": encoder.embedding_dim,
+        "rows_differing": differing,
+        "floor": floor,
+        "cosine": cosine,
+    }
+    notes = (f"{what}: {differing} of {len(texts)} vectors are not pure to the bit, they move by up to {floor:.1e}",) if differing else ()
+    return Checked(found=found, seconds=round(time.perf_counter() - started, 2), notes=notes)
+
+
+def _compare_store(
+    encoder: TextEncoder, texts: list[str], cut: npt.NDArray[np.bool_], units: torch.Tensor, vectors: torch.Tensor, floor: float
+) -> None:
+    if encoder.stored is None:
+        return
+    keys = keys_of([encoder.key(text, cut=bool(one)) for text, one in zip(texts, cut, strict=True)])
+    found, kept = encoder.stored.get(keys)
+    distance = (functional.normalize(kept.double(), dim=1) - units[torch.from_numpy(found)]).norm(dim=1)
+    most = max(1e-3, _OTHER_MODEL * floor)
+    if len(distance) and float(distance.max()) > most:
+        raise InputError(
+            f"{encoder.stored.folder} has other vectors for the same texts (up to {float(distance.max()):.1e} away, expected at most "
+            f"{most:.1e}): another model answers under this name. Name another store=DIR, or delete these vectors"
+        )
+    encoder.stored.put(keys[~found], vectors[torch.from_numpy(~found)])
+    encoder.stored.flush()
+
+
+def _refuse_undefined(vectors: torch.Tensor, texts: Sequence[str], dtype: Dtype) -> None:
+    bad = np.flatnonzero(~torch.isfinite(vectors).all(dim=1).numpy())
+    if len(bad):
+        raise EncodingError(f"a text ({texts[int(bad[0])][:60]!r}) has a vector with NaN or infinity in {dtype}")

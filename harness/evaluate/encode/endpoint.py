@@ -1,0 +1,214 @@
+"""The kind `endpoint`: an OpenAI-compatible `/v1/embeddings`, as vLLM, TEI, infinity, SGLang and Ollama serve it.
+
+Weights, dtype and kernels are the server's. What can be known of it is measured: whether it gives a text the same vector twice.
+The key comes from the environment and goes into the request's header alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import http.client
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.message import Message
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from harness.core.errors import EncodingError, MachineError, RequestError
+from harness.core.fingerprint import Fingerprint
+from harness.core.spec import Dtype, EncodingSpec, ModelSpec
+from harness.core.words import one_line, without_passwords
+from harness.evaluate.encode.by_text import IntArray, TextEncoder, measure_repeatability
+from harness.evaluate.encode.encoder import Checked, EncoderKind
+from harness.evaluate.encode.store import VectorStore
+
+KEY = "HARNESS_ENDPOINT_KEY"
+"""The environment variable that holds the key; without it none is sent."""
+
+TRIES = 6
+PAUSE = 0.5  # seconds before the second try, doubled before each further one
+LONGEST_PAUSE = 60.0  # whatever Retry-After says
+_TIMEOUT = 120.0
+_TEXTS = 32  # of a request
+_AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """A model behind an address. `dimensions`: asked for, None for the server's own; `embedding_dim`: what it answered with."""
+
+    spec: ModelSpec
+    url: str
+    model: str
+    dimensions: int | None
+    embedding_dim: int
+
+
+class EndpointBackend:
+    """`by_text.Backend` over an address."""
+
+    dtype: Dtype = "fp32"
+
+    def __init__(self, served: Served) -> None:
+        self.embedding_dim = served.embedding_dim
+        self._served = served
+
+    def lengths(self, texts: Sequence[str]) -> tuple[IntArray, npt.NDArray[np.bool_]]:
+        """Characters: the server counts tokens, and says nothing of what it cuts."""
+        counts = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+        return counts, np.zeros(len(texts), dtype=bool)
+
+    def vectors(self, texts: Sequence[str], lengths: IntArray) -> tuple[torch.Tensor, int]:
+        """The vectors, and the number of requests; raises as `embed` does."""
+        del lengths
+        parts = [texts[start : start + _TEXTS] for start in range(0, len(texts), _TEXTS)]
+        made = [embed(self._served.url, self._served.model, part, dimensions=self._served.dimensions) for part in parts]
+        if wrong := [vectors.shape[1] for vectors in made if vectors.shape[1] != self.embedding_dim]:
+            raise MachineError(f"{_shown(self._served.url)} gave vectors of {wrong[0]} numbers after ones of {self.embedding_dim}")
+        return torch.cat(made), len(parts)
+
+
+def embed(url: str, model: str, texts: Sequence[str], *, dimensions: int | None = None) -> torch.Tensor:
+    """The vectors [n, dim] of the texts, fp32, in their order, whatever the order of the answer. Floats and base64 are read.
+
+    Raises:
+        RequestError: the server refuses the request.
+        MachineError: it can't be reached, or answers with something else, after `TRIES` tries.
+        EncodingError: a number is NaN or infinite.
+    """
+    body: dict[str, Any] = {"model": model, "input": list(texts), "encoding_format": "base64"}
+    answer = _post(url, body if dimensions is None else body | {"dimensions": dimensions})
+    try:
+        items = sorted(answer["data"], key=lambda item: item["index"])
+        if [item["index"] for item in items] != list(range(len(texts))):
+            raise ValueError(f"{len(items)} items for {len(texts)} texts, or an index twice")
+        rows = [_numbers(item["embedding"]) for item in items]
+        if len({len(row) for row in rows}) != 1 or not len(rows[0]):
+            raise ValueError(f"vectors of {sorted({len(row) for row in rows})} numbers")
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise MachineError(f"{_shown(url)} gave no embeddings ({type(error).__name__}: {error}): is it OpenAI-compatible?") from error
+    vectors = torch.from_numpy(np.stack(rows))
+    bad = np.flatnonzero(~torch.isfinite(vectors).all(dim=1).numpy())
+    if len(bad):
+        raise EncodingError(f"{_shown(url)} gave a vector with NaN or infinity for the text {texts[int(bad[0])][:60]!r}")
+    return vectors
+
+
+class Endpoint(EncoderKind):
+    """A served model: `model.url=http://HOST/v1`, `model.name=NAME` (`model.served_as` where the server calls it otherwise)."""
+
+    def weights_digest(self, model: ModelSpec) -> str:
+        """Names address and model: the weights themselves are not known."""
+        return hashlib.sha256(json.dumps(["endpoint", _shown(_address(model)), _served_as(model), model.dimensions]).encode()).hexdigest()
+
+    def load(self, model: ModelSpec, *, dtype: Dtype, device: torch.device) -> Served:
+        """Ask for one vector, so that a wrong address, model or key shows at once; raises as `embed` does."""
+        del device
+        if dtype != "fp32":
+            raise RequestError(f"dtype={dtype}: an endpoint gives fp32 numbers, whatever it computes in: say dtype=fp32")
+        url = _address(model)
+        found = embed(url, _served_as(model), ["你好"], dimensions=model.dimensions).shape[1]
+        if model.dimensions not in (None, found):
+            raise RequestError(f"model.dimensions={model.dimensions}: {_shown(url)} gave {found} numbers, so it does not take dimensions")
+        if model.embedding_dim not in (None, found):
+            raise RequestError(f"model.embedding_dim={model.embedding_dim}: {_shown(url)} gave {found} numbers")
+        return Served(spec=model, url=url, model=_served_as(model), dimensions=model.dimensions, embedding_dim=found)
+
+    def encoder(
+        self, weights: Served, *, max_len: int, encoding: EncodingSpec, device: torch.device, store: VectorStore | None
+    ) -> TextEncoder:
+        """The encoder; `max_len` is the server's affair, and part of the run's name alone."""
+        del encoding, device
+        digest = self.weights_digest(weights.spec)
+        fingerprint = Fingerprint(
+            model=weights.spec.name,
+            source="endpoint",
+            repository=_shown(weights.url),
+            weights_digest=digest,
+            modules=(f"served as {weights.model}",),
+            dtype="fp32",
+            attention="the server's: repeatability is measured, not given",
+            max_len=max_len,
+            embedding_dim=weights.embedding_dim,
+            ladder="the server's",
+            digest=hashlib.sha256(f"endpoint {digest} {weights.embedding_dim}".encode()).hexdigest(),
+        )
+        return TextEncoder(EndpointBackend(weights), fingerprint=fingerprint, max_len=max_len, flops_per_token=0, store=store)
+
+    def check(self, encoder: TextEncoder) -> Checked:
+        """How repeatable the server is; raises as `measure_repeatability` does."""
+        return measure_repeatability(encoder, what=f"the endpoint {encoder.fingerprint.repository}")
+
+
+ENDPOINT = Endpoint()
+
+
+def _address(model: ModelSpec) -> str:
+    if not model.url:
+        raise RequestError("model.kind=endpoint needs an address: model.url=http://HOST:PORT/v1")
+    if not model.url.startswith(("http://", "https://")):
+        raise RequestError(f"model.url={_shown(model.url)}: expected http:// or https://")
+    if "@" in model.url.split("://", 1)[1].split("/", 1)[0]:
+        raise RequestError(f"model.url={_shown(model.url)} has a password in it, which files would show: put the key into {KEY}")
+    base = model.url.rstrip("/")
+    return base if base.endswith("/embeddings") else f"{base}/embeddings"
+
+
+def _served_as(model: ModelSpec) -> str:
+    return model.served_as or model.hub or model.name
+
+
+def _numbers(embedding: Any) -> npt.NDArray[np.float32]:
+    if isinstance(embedding, str):
+        return np.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4").astype(np.float32)
+    if any(isinstance(number, str | bool) for number in embedding):
+        raise ValueError("an embedding with something else than numbers")
+    return np.array([np.nan if number is None else number for number in embedding], dtype=np.float32)
+
+
+def _post(url: str, body: dict[str, Any]) -> Any:
+    request = urllib.request.Request(url, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}, method="POST")  # noqa: S310
+    if key := os.environ.get(KEY):
+        request.add_unredirected_header("Authorization", f"Bearer {key}")
+    pause, last = PAUSE, ""
+    for attempt in range(TRIES):
+        if attempt:
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310  _address has seen to http(s)
+                return json.loads(answer.read(), parse_constant=lambda name: None if name == "NaN" else float("inf"))
+        except urllib.error.HTTPError as error:
+            last = f"{error.code} {error.reason}: {_without_key(error.read(500).decode(errors='replace'))}"
+            if error.code not in _AGAIN:
+                raise RequestError(f"{_shown(url)} refuses the request ({last}). A key is read from {KEY}") from error
+            pause = _asked_pause(error.headers, pause)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            last = _without_key(f"{type(error).__name__}: {error}")
+    raise MachineError(f"{_shown(url)} gave no answer in {TRIES} tries, the last one: {last}. Finished tasks are kept: run again")
+
+
+def _asked_pause(headers: Message, pause: float) -> float:
+    try:
+        return min(float(headers.get("Retry-After", "")), LONGEST_PAUSE)
+    except ValueError:
+        return pause
+
+
+def _shown(url: str) -> str:
+    return without_passwords(url)
+
+
+def _without_key(text: str) -> str:
+    key = os.environ.get(KEY)
+    return one_line(text.replace(key, "***") if key else text)

@@ -1,0 +1,84 @@
+"""The kind `reference`: models that are no pure function, or of which nothing is known, run as sentence-transformers runs them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from tiny_models import build_model
+
+from harness.core.benchmarks import load_benchmark
+from harness.core.errors import CanaryError, RequestError
+from harness.core.records import read_run
+from harness.core.spec import EncodingSpec, ModelSpec
+from harness.evaluate.encode.as_is import REFERENCE
+from harness.evaluate.here import resolve_here
+from harness.evaluate.progress import Silent
+from harness.evaluate.runner import execute
+
+BENCHMARK = load_benchmark()
+TEXTS = ["你好", "今天天气", "", "天地人" * 40, "abc 123"]
+
+
+def spec_of(folder: Path) -> ModelSpec:
+    return ModelSpec(name="as-is", path=str(folder), kind="reference")
+
+
+def encoder_of(folder: Path, max_len: int = 48):
+    weights = REFERENCE.load(spec_of(folder), dtype="fp32", device=torch.device("cpu"))
+    setting = EncodingSpec(ladder="padded", batch_tokens=512)
+    return REFERENCE.encoder(weights, max_len=max_len, encoding=setting, device=torch.device("cpu"), store=None)
+
+
+def test_its_vectors_are_those_of_sentence_transformers(tmp_path: Path) -> None:
+    folder = build_model(tmp_path, model_type="mpnet", pooling="mean", normalize=True)
+    chain = SentenceTransformer(str(folder), device="cpu")
+    chain.max_seq_length = 48
+    found = encoder_of(folder).encode_counted([*TEXTS, TEXTS[0]])
+    assert torch.allclose(found.vectors[:-1], torch.tensor(chain.encode(TEXTS)), atol=1e-5)
+    assert torch.equal(found.vectors[0], found.vectors[-1])
+    assert found.cut.tolist() == [False, False, False, True, False, False]
+    assert found.tokens.max() == 48
+
+
+def test_a_run_states_that_purity_was_measured(tmp_path: Path) -> None:
+    folder = build_model(tmp_path, model_type="mpnet", pooling="mean")
+    places = [f"results_dir={tmp_path / 'results'}", f"store={tmp_path / 'store'}", "gpu=cpu", "data=sample", "tasks=[STSB]", "max_len=48"]
+    request = [f"model={folder}", "model.kind=reference", "model.name=as-is", *places]
+    spec, device = resolve_here(request, "cpu")
+    done = read_run(execute(spec, device, Silent()).folder, BENCHMARK)
+    assert "encoder of kind reference, not canonical" in done.header.notes
+    assert done.manifest.canary["verdict"] == "passed"
+    assert done.manifest.canary["floor"] < 1e-5
+    assert "purity is measured" in done.manifest.model.attention
+    assert any("purity is measured" in path.read_text() for path in (tmp_path / "store").glob("*/setting.json"))
+    again = execute(resolve_here([*request, "overwrite=true"], "cpu")[0], device, Silent())
+    assert again.cost.encoding.forwards == 0
+
+
+def test_a_model_that_draws_random_numbers_is_found_out(tmp_path: Path) -> None:
+    encoder = encoder_of(build_model(tmp_path, model_type="bert"))
+    encoder.backend._chain.train()
+    for module in encoder.backend._chain.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.5
+    chain_encode = encoder.backend._chain.encode
+
+    def noisy(*arguments, **settings):
+        found = chain_encode(*arguments, **settings)
+        return found + torch.randn_like(found)
+
+    encoder.backend._chain.encode = noisy
+    with pytest.raises(CanaryError, match="is not repeatable"):
+        REFERENCE.check(encoder)
+
+
+def test_foreign_code_is_named_before_it_could_run(tmp_path: Path) -> None:
+    folder = build_model(tmp_path, model_type="bert")
+    values = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(values | {"auto_map": {"AutoModel": "evil.Evil"}}))
+    with pytest.raises(RequestError, match=r"names code of its own.*model.trust_remote_code=true"):
+        REFERENCE.load(spec_of(folder), dtype="fp32", device=torch.device("cpu"))

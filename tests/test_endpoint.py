@@ -1,0 +1,189 @@
+"""A served model, end to end against a server on this machine that can fail in every way that real ones do."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.core.benchmarks import load_benchmark
+from harness.core.errors import CanaryError, EncodingError, InputError, MachineError, RequestError
+from harness.core.records import read_run
+from harness.evaluate.encode import endpoint
+from harness.evaluate.encode.endpoint import KEY, embed
+from harness.evaluate.here import resolve_here
+from harness.evaluate.progress import Silent
+from harness.evaluate.runner import Outcome, execute
+
+BENCHMARK = load_benchmark()
+SECRET = "sk-very-secret-0123456789"
+DIM = 24
+
+
+def vector_of(text: str, salt: str = "") -> np.ndarray:
+    """Bigrams drawn as directions: near texts have near vectors."""
+    found = np.zeros(DIM)
+    for pair in zip(text, text[1:] + "\n", strict=True):
+        seed = int.from_bytes(hashlib.blake2b((salt + "".join(pair)).encode(), digest_size=4).digest(), "little")
+        found += np.random.default_rng(seed).standard_normal(DIM)
+    return found if found.any() else np.ones(DIM)
+
+
+@dataclass
+class Server:
+    """`faults`: status codes of the next answers. `noise`: how far a vector moves from call to call. `seen`: bodies and headers."""
+
+    url: str = ""
+    faults: list[tuple[int, dict[str, str]]] = field(default_factory=list)
+    noise: float = 0.0
+    form: str = "base64"
+    dim: int = DIM
+    reordered: bool = True
+    bad: str | None = None
+    salt: str = ""
+    seen: list[dict[str, Any]] = field(default_factory=list)
+    calls: int = 0
+
+    def answer(self, body: dict[str, Any]) -> dict[str, Any]:
+        self.calls += 1
+        noise = np.random.default_rng(self.calls)
+        items = []
+        for index, text in enumerate(body["input"]):
+            vector = vector_of(text, self.salt)[: body.get("dimensions", self.dim)]
+            vector = vector + self.noise * np.linalg.norm(vector) / np.sqrt(len(vector)) * noise.standard_normal(len(vector))
+            if self.bad is not None and self.bad in text:
+                vector[0] = np.nan
+            whole = vector.astype("<f4")
+            coded = base64.b64encode(whole.tobytes()).decode() if self.form == "base64" else whole.tolist()
+            items.append({"index": index, "embedding": coded})
+        return {"data": items[::-1] if self.reordered else items}
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    state = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            state.seen.append({"body": body, "key": self.headers.get("Authorization"), "path": self.path})
+            status, headers = state.faults.pop(0) if state.faults else (200, {})
+            key = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+            payload = json.dumps(state.answer(body)) if status == 200 else f"failed for {key}"
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(payload.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(endpoint, "PAUSE", 0.0)
+    monkeypatch.setenv(KEY, SECRET)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        state.url = f"http://127.0.0.1:{http.server_address[1]}/v1"
+        yield state
+        http.shutdown()
+
+
+def request(tmp_path: Path, server: Server, *overrides: str) -> list[str]:
+    places = [f"results_dir={tmp_path / 'results'}", f"store={tmp_path / 'store'}"]
+    model = ["model=folder", "model.kind=endpoint", "model.name=served", f"model.url={server.url}"]
+    return [*model, "data=sample", "gpu=cpu", "dtype=fp32", "tasks=[STSB]", *places, *overrides]
+
+
+def run(request: list[str]) -> Outcome:
+    spec, device = resolve_here(request, "cpu")
+    return execute(spec, device, Silent())
+
+
+@pytest.mark.parametrize("form", ["base64", "float"])
+def test_a_served_model_runs_resumes_and_is_found_in_the_store(form: str, server: Server, tmp_path: Path) -> None:
+    server.form = form
+    server.faults = [(200, {}), (429, {"Retry-After": "0"}), (500, {}), (503, {}), (200, {}), (502, {})]
+    outcome = run(request(tmp_path, server))
+    assert outcome.failed == {}
+    done = read_run(outcome.folder, BENCHMARK)
+    assert done.records["STSB"].main_score(BENCHMARK.task("STSB")) > 0.3
+    assert done.manifest.canary["rows_differing"] == 0
+    assert {one["path"] for one in server.seen} == {"/v1/embeddings"}
+    assert {one["key"] for one in server.seen} == {f"Bearer {SECRET}"}
+    assert {one["body"]["model"] for one in server.seen} == {"served"}
+    assert run(request(tmp_path, server)).reused == ("STSB",)
+    again = run(request(tmp_path, server, "overwrite=true"))
+    assert again.cost.encoding.forwards == 0
+    assert again.cost.encoding.found == again.cost.encoding.distinct
+
+
+def test_the_key_reaches_no_file_and_no_message(server: Server, tmp_path: Path) -> None:
+    run(request(tmp_path, server))
+    for path in (path for path in tmp_path.rglob("*") if path.is_file()):
+        assert SECRET.encode() not in path.read_bytes()
+    server.faults = [(401, {})]
+    with pytest.raises(RequestError) as caught:
+        embed(f"{server.url}/embeddings", "served", ["a"])
+    assert SECRET not in str(caught.value)
+    assert "failed for ***" in str(caught.value)
+    with pytest.raises(RequestError, match="has a password in it") as refused:
+        run(request(tmp_path, server, f"model.url=http://me:{SECRET}@127.0.0.1/v1"))
+    assert SECRET not in str(refused.value)
+
+
+def test_a_server_that_stays_down_or_is_none_is_one_error(server: Server) -> None:
+    server.faults = [(500, {})] * 20
+    with pytest.raises(MachineError, match=r"no answer in 6 tries, the last one: 500 .*\*\*\*"):
+        embed(f"{server.url}/embeddings", "served", ["a"])
+    with pytest.raises(MachineError, match="no answer in 6 tries"):
+        embed("http://127.0.0.1:9/v1/embeddings", "served", ["a"])
+
+
+def test_wrong_answers_are_named(server: Server, tmp_path: Path) -> None:
+    url = f"{server.url}/embeddings"
+    server.bad = "坏"
+    for form in ("base64", "float"):
+        server.form = form
+        with pytest.raises(EncodingError, match="NaN or infinity for the text '坏的'"):
+            embed(url, "served", ["好", "坏的"])
+    server.bad = None
+    with pytest.raises(RequestError, match=r"model.dimensions=99: .* gave 24 numbers"):
+        run(request(tmp_path, server, "model.dimensions=99"))
+    with pytest.raises(RequestError, match="dtype=fp16: an endpoint gives fp32"):
+        run(request(tmp_path, server, "dtype=fp16"))
+    assert embed(url, "served", ["好"], dimensions=8).shape == (1, 8)
+
+
+@pytest.mark.parametrize(
+    "items", [None, [], [{"index": 1, "embedding": [1.0]}], [{"index": 0, "embedding": "%%"}], [{"index": 0, "embedding": []}]]
+)
+def test_what_is_no_answer_is_said_to_be_none(items: Any, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "answer", lambda body: {} if items is None else {"data": items})
+    with pytest.raises(MachineError, match="gave no embeddings"):
+        embed(f"{server.url}/embeddings", "served", ["a"])
+
+
+def test_a_vector_that_changes_between_calls_is_measured_stated_and_beyond_a_bound_refused(server: Server, tmp_path: Path) -> None:
+    server.noise = 1e-3
+    done = read_run(run(request(tmp_path, server)).folder, BENCHMARK)
+    assert 1e-4 < done.manifest.canary["floor"] < 1e-2
+    assert any("256 vectors are not pure to the bit" in note for note in done.header.notes)
+    server.noise = 0.3
+    with pytest.raises(CanaryError, match="is not repeatable: asked twice"):
+        run(request(tmp_path, server, "overwrite=true"))
+
+
+def test_another_model_behind_the_same_name_is_not_served_from_the_store(server: Server, tmp_path: Path) -> None:
+    run(request(tmp_path, server))
+    server.salt = "another model"
+    with pytest.raises(InputError, match="another model answers under this name"):
+        run(request(tmp_path, server, "overwrite=true"))
