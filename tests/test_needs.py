@@ -64,3 +64,9 @@ def test_a_time_that_is_not_known_must_be_given(on_a_login_node: list[str]) -> N
 def test_jobs_of_a_sweep_ask_for_one_kind_of_node(on_a_login_node: list[str]) -> None:
     with pytest.raises(RequestError, match=r"gpu=a10,a100.*a sweep for each gpu="):
         needs_of(make_plan([*on_a_login_node, "gpu=a10,a100"]))
+
+
+def test_a_job_with_several_devices_asks_for_them(on_a_login_node: list[str]) -> None:
+    one, four = (needs_of(make_plan([*on_a_login_node, "gpu=a100", devices])) for devices in ("devices=null", "devices=[0,1,2,3]"))
+    assert (four.gpus, four.cores) == (4, 32)
+    assert four.seconds == pytest.approx(one.seconds / 4)  # type: ignore[operator]

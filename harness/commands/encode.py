@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
-from harness.commands.arguments import QUIET, command, overrides
+from harness.commands.arguments import QUIET, command, overrides, say
 
 
 @command(
@@ -29,5 +29,5 @@ def call(arguments: Namespace) -> int:
         part = encode_part(spec, device, progress)
     show(part_summary(part))
     for name, message in part.failed.items():
-        print(f"error: {name}: {message}", file=sys.stderr)
+        say(f"error: {name}: {message}", file=sys.stderr)
     return 1 if part.failed else 0

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from omegaconf import MISSING
 
-from harness.core.spec import READ, RunSpec
+from harness.core.spec import READ, YAML_TYPE, RunSpec
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ def _fields_of(kind: Any) -> list[tuple[str, Any, Any]]:
     for item in dataclasses.fields(kind):
         wanted = types[item.name]
         if READ in item.metadata:
-            found.append((item.name, str | None, None))
+            found.append((item.name, item.metadata.get(YAML_TYPE, str | None), None))
         elif not dataclasses.is_dataclass(wanted):
             found.append((item.name, *_yaml_field(f"{kind.__name__}_{item.name}", wanted, item.default)))
         elif item.metadata.get("inline"):

@@ -23,6 +23,9 @@ INLINE = {"inline": True}
 READ = "read"
 """The metadata of a field that is a text in YAML, and what makes the value of it."""
 
+YAML_TYPE = "yaml"
+"""The metadata of such a field that is no text in YAML: its type there."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
@@ -174,13 +177,18 @@ class Settings:
         return mine == theirs
 
 
+def _words(value: Any) -> tuple[str, ...]:
+    """A word, a list of words or numbers, or nothing."""
+    return () if value is None else tuple(map(str, value)) if isinstance(value, list) else (str(value),)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunSpec(Settings):
     """One run, resolved: nothing in it is looked up again. `tasks` are names in the benchmark's order.
 
     `store`: where vectors are kept for other runs; `workers`: processes that score beside the encoding, None for what suits the device;
-    `canary`: whether the model is checked before its first text; `shard`: the part of the texts that `encode` encodes, as `3/16`. None of
-    these can change a score.
+    `canary`: whether the model is checked before its first text; `shard`: the part of the texts that `encode` encodes, as `3/16`;
+    `devices`: that encode side by side, empty for one. None of these can change a score.
     """
 
     tasks: tuple[str, ...]
@@ -190,6 +198,7 @@ class RunSpec(Settings):
     overwrite: bool = False
     canary: bool = True
     shard: str | None = None
+    devices: tuple[str, ...] = field(default=(), metadata={READ: _words, YAML_TYPE: Any})
 
     @property
     def settings(self) -> Settings:

@@ -112,7 +112,17 @@ def _summary(run: RunPlan) -> list[str]:
         return [f"{counts}: nothing is left to encode" + ("" if "open" in states else ", nor to score")]
     work = f"{run.cost.forwards:,} forward passes, {_short(run.cost.tokens)}tokens through the model, {_short(run.cost.flops)}FLOP"
     left = f"{counts}. Left: {work}, {run.spec.gpu.name} hours: {_hours(run.seconds)}"
-    return [left, f"Rate: {run.rate.about}", _disk([run])]
+    return [left, *_side_by_side([run]), f"Rate: {run.rate.about}", _disk([run])]
+
+
+def _side_by_side(runs: Sequence[RunPlan]) -> list[str]:
+    """Hours on several GPUs: batches are shared out one by one, so that encoding divides; the figures have nothing else in them."""
+    seconds = _sum_seconds(runs)
+    if not seconds or any(run.spec.gpu.name == "cpu" for run in runs):
+        return []
+    counts = (2, 4, 8)
+    hours = ", ".join(_hours(seconds / count) for count in counts)
+    return [f"Hours on {', '.join(map(str, counts))} GPUs (devices=all), encoding alone: {hours}"]
 
 
 def _sweep_summary(plan: Plan) -> list[str]:
@@ -120,7 +130,12 @@ def _sweep_summary(plan: Plan) -> list[str]:
         return ["nothing is left to encode"]
     ratio = f"; each run by itself {_short(plan.alone_flops)}FLOP, {plan.alone_flops / plan.flops:.2f} times as much" if plan.flops else ""
     rates = dict.fromkeys(f"Rate of {run.spec.gpu.name} {run.spec.dtype}: {run.rate.about}" for run in plan.runs)
-    return [f"Together {_short(plan.flops)}FLOP{ratio}. Hours: {_hours(_sum_seconds(plan.runs))}", *rates, _disk(plan.runs)]
+    return [
+        f"Together {_short(plan.flops)}FLOP{ratio}. Hours: {_hours(_sum_seconds(plan.runs))}",
+        *_side_by_side(plan.runs),
+        *rates,
+        _disk(plan.runs),
+    ]
 
 
 def _hours(seconds: float | None) -> str:

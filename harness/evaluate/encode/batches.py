@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -35,24 +37,40 @@ class _Batch:
     vectors: Future[torch.Tensor]
 
 
+class Devices(Protocol):
+    """Several devices that run batches side by side. `run` may be called by `width` threads at once, and does what `run_batch` does."""
+
+    @property
+    def width(self) -> int:
+        """Batches at once."""
+        ...
+
+    def run(self, shape: BatchShape, rows: list[Ids]) -> torch.Tensor:
+        """Vectors [len(rows), embedding_dim] on the CPU."""
+        ...
+
+
 class BatchQueue:
     """Collects token id sequences by batch shape, and starts a batch as soon as its rows are there.
 
     On a CPU a batch runs on one thread, and as many batches at once as torch has threads: small products gain little from more threads
-    and lose much where the machine is shared, and oneDNN's bf16 products come out in other bits on another number of them.
+    and lose much where the machine is shared, and oneDNN's bf16 products come out in other bits on another number of them. With
+    `devices`, a batch goes to whichever of them is free.
 
     `deliver(slots, vectors, finite)` gets the vectors on the CPU with the slots they were added under; `finite` is False where one of them
     holds NaN or infinity. `forwards`, `tokens` and `flops` count what went through the model, `done` the real tokens among them.
     """
 
-    def __init__(self, model: LoadedModel, device: torch.device, deliver: Deliver) -> None:
+    def __init__(self, model: LoadedModel, device: torch.device, deliver: Deliver, devices: Devices | None = None) -> None:
         self._model = model
-        self._device = device
         self._deliver = deliver
         self._waiting: dict[BatchShape, list[_Row]] = {}
         self._running: deque[_Batch] = deque()
         self._pool: ThreadPoolExecutor | None = None
         self._threads = torch.get_num_threads()
+        self._width = devices.width if devices else self._threads
+        self._run: Callable[[BatchShape, list[Ids]], torch.Tensor] = devices.run if devices else partial(run_batch, model, device)
+        self._in_threads = devices is not None or device.type == "cpu"
         self._slots: list[int] = []
         self._blocks: list[torch.Tensor] = []
         self._bytes = 0
@@ -62,9 +80,9 @@ class BatchQueue:
         self.done = 0
 
     def __enter__(self) -> BatchQueue:
-        if self._device.type == "cpu":
+        if self._in_threads:
             torch.set_num_threads(1)
-            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="encode", initializer=torch.set_num_threads, initargs=(1,))
+            self._pool = ThreadPoolExecutor(self._width, thread_name_prefix="encode", initializer=torch.set_num_threads, initargs=(1,))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -94,12 +112,12 @@ class BatchQueue:
         ids = [row.ids for row in rows]
         vectors: Future[torch.Tensor]
         if self._pool is not None:
-            vectors = self._pool.submit(run_batch, self._model, self._device, shape, ids)
+            vectors = self._pool.submit(self._run, shape, ids)
         else:
             vectors = Future()
-            vectors.set_result(run_batch(self._model, self._device, shape, ids))
+            vectors.set_result(self._run(shape, ids))
         self._running.append(_Batch(shape, rows, vectors))
-        if len(self._running) > 2 * self._threads or self._pool is None:
+        if len(self._running) > 2 * self._width or self._pool is None:
             self._take()
 
     def _take(self) -> None:

@@ -20,7 +20,7 @@ from torch.nn.attention import sdpa_kernel
 from harness.core.costs import Counters
 from harness.core.errors import EncodingError, InputError, RequestError
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
-from harness.evaluate.encode.batches import BatchQueue, check_memory
+from harness.evaluate.encode.batches import BatchQueue, Devices, check_memory
 from harness.evaluate.encode.device import TORCH_DTYPE, attention_kernel
 from harness.evaluate.encode.encoder import Encoded, EncodingStep, OnStep
 from harness.evaluate.encode.fingerprint import take_fingerprint
@@ -57,6 +57,7 @@ class CanonicalEncoder:
         )
         self.counters = Counters()
         self._namer = Namer(self.fingerprint.digest)
+        self._devices: Devices | None = None
         self._stored: StoredVectors | None = None
         if store is not None:
             about = self.fingerprint.about()
@@ -86,8 +87,12 @@ class CanonicalEncoder:
     def apart(self, model: LoadedModel | None = None) -> CanonicalEncoder:
         """The same setting without a store and with counters of its own; with the modules of another `model`, if one is given."""
         other = copy.copy(self)
-        other.model, other._stored, other.counters = model or self.model, None, Counters()
+        other.model, other._stored, other.counters, other._devices = model or self.model, None, Counters(), None
         return other
+
+    def spread(self, devices: Devices) -> None:
+        """Run every batch on one of the devices from here on; what is `apart` stays on its own."""
+        self._devices = devices
 
     def prove(self, texts: Sequence[str], vectors: torch.Tensor) -> None:
         """Compare the vectors [n, embedding_dim] that this encoder makes of the texts with those that the store was filled beside.
@@ -124,7 +129,7 @@ class CanonicalEncoder:
         """
         call = _Call(texts, self.model, self._stored, progress)
         with sdpa_kernel(self._kernel):
-            call.run(self.tokenizer, self.ladder, self._namer, self.device)
+            call.run(self.tokenizer, self.ladder, self._namer, self.device, self._devices)
         self.counters += call.counters()
         return call.result()
 
@@ -180,12 +185,14 @@ class _Call:
         self._found = self._real_tokens = self._read = 0
         self._tokenize_seconds = self._encode_seconds = self._store_seconds = 0.0
 
-    def run(self, tokenizer: TextTokenizer, ladder: ShapeLadder, namer: Namer, device: torch.device) -> None:
+    def run(
+        self, tokenizer: TextTokenizer, ladder: ShapeLadder, namer: Namer, device: torch.device, devices: Devices | None = None
+    ) -> None:
         """Fills `_vectors`, one row per distinct token id sequence."""
         started = time.perf_counter()
         if self._stored is not None:
             self._stored.refresh()
-        with BatchQueue(self._model, device, self._deliver) as self._queue:
+        with BatchQueue(self._model, device, self._deliver, devices) as self._queue:
             self._run_all(tokenizer, ladder, namer)
         self._report()
         if self._stored is not None:

@@ -145,6 +145,15 @@ class EncoderKind(Protocol):
         """What the model's own files say of prompts and lengths; nothing where the kind knows of none."""
         return OwnSettings()
 
+    def spread(self, encoder: Any, devices: Sequence[torch.device], started: Any) -> Any:
+        """Let an encoder run on several devices at once; `started`: what this gave back for the same weights and devices before, if it did.
+
+        Raises:
+            RequestError: encoders of the kind run on one device.
+            MachineError: a device does not give the same bits, or has not the memory.
+        """
+        raise RequestError(f"devices= is for encoders of kind canonical, and {type(encoder).__name__} runs on one device: leave it out")
+
     def outline(self, model: ModelSpec) -> Outline:
         """What a plan needs of the model, without its weights in memory and without a download."""
         raise RequestError(f"model.kind={model.kind} gives no plan: tokens are estimated from characters")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.canary import canary_texts, run_canary
 from harness.evaluate.encode.canonical import CanonicalEncoder
+from harness.evaluate.encode.devices import DeviceProcesses
 from harness.evaluate.encode.encoder import Checked, EncoderKind
 from harness.evaluate.encode.locate import files_digest, find_model, find_present_model, hash_weights
 from harness.evaluate.encode.model import LoadedModel, load_model
@@ -45,6 +48,13 @@ class Canonical(EncoderKind):
     def prove_store(self, encoder: CanonicalEncoder) -> None:
         """Encodes the canary's texts; raises as `CanonicalEncoder.prove` does."""
         encoder.prove(canary_texts(), encoder.apart().encode(canary_texts()))
+
+    def spread(self, encoder: CanonicalEncoder, devices: Sequence[torch.device], started: DeviceProcesses | None) -> DeviceProcesses:
+        """A process on each device; raises as `DeviceProcesses.start` does."""
+        processes = started or DeviceProcesses(encoder.model, encoder.ladder.spec, encoder.device, devices)
+        processes.start()
+        encoder.spread(processes)
+        return processes
 
     def own_settings(self, model: ModelSpec) -> OwnSettings:
         """Those of the folder; raises as `find_model` and `read_own_settings` do."""

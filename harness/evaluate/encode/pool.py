@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from harness.core.spec import RunSpec
+from harness.evaluate.encode.devices import find_devices
 from harness.evaluate.encode.encoder import ENCODERS, Checked, Encoder
 from harness.evaluate.encode.store import VectorStore
 
@@ -22,15 +23,18 @@ class EncoderPool:
         self._encoders: dict[Hashable, Encoder] = {}
         self._stores: dict[Path, VectorStore] = {}
         self._checked: dict[Hashable, Checked | None] = {}
+        self._spread: dict[Hashable, Any] = {}
 
     def encoder(self, spec: RunSpec, device: torch.device) -> Encoder:
         """The run's encoder; raises as its kind does."""
-        key = (_setting(spec, device), spec.store)
+        key = (_setting(spec, device), spec.store, spec.devices)
         if key not in self._encoders:
             store = self._stores.setdefault(spec.store, VectorStore(spec.store)) if spec.store else None
             self._encoders[key] = ENCODERS.get(spec.model.kind).encoder(
                 self._loaded(spec, device), max_len=spec.max_len, encoding=spec.gpu.encoding, device=device, store=store
             )
+            if spec.devices:
+                self._spread_over(spec, device, self._encoders[key])
         return self._encoders[key]
 
     def check(self, spec: RunSpec, device: torch.device) -> Checked | None:
@@ -49,6 +53,11 @@ class EncoderPool:
         """Compare the store of a run that skips the check with what its encoder makes; raises as its kind does."""
         if spec.store is not None:
             ENCODERS.get(spec.model.kind).prove_store(self.encoder(spec, device))
+
+    def _spread_over(self, spec: RunSpec, device: torch.device, encoder: Encoder) -> None:
+        key = (spec.model, spec.dtype, spec.gpu.encoding, str(device), spec.devices)
+        devices = find_devices(spec.devices, device)
+        self._spread[key] = ENCODERS.get(spec.model.kind).spread(encoder, devices, self._spread.get(key))
 
     def _loaded(self, spec: RunSpec, device: torch.device) -> Any:
         key = (spec.model, spec.dtype, str(device))

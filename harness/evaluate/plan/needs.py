@@ -60,13 +60,14 @@ def needs_of(plan: Plan, *, shards: int = 1) -> Needs:
         raise RequestError(f"gpu={','.join(sorted(names))}: the jobs of a sweep ask for one kind of node: make a sweep for each gpu=")
     (name,) = names
     is_gpu = name != "cpu"
+    devices = max(max(1, len(run.spec.devices)) for run in plan.runs)
     seconds = [run.seconds for run in plan.runs]
     return Needs(
         constraint=name if is_gpu and name != "auto" else None,
-        gpus=1 if is_gpu else None,
-        cores=_CORES,
+        gpus=devices if is_gpu else None,
+        cores=_CORES * devices,
         memory_gb=math.ceil(max(_memory_gb(run) for run in plan.runs)),
-        seconds=None if None in seconds else max(value for value in seconds if value is not None) / shards,
+        seconds=None if None in seconds else max(value for value in seconds if value is not None) / (shards * devices),
     )
 
 
