@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,6 +50,21 @@ def test_a_main_score_that_moved_by_a_hundredth_of_a_point_is_reported() -> None
     (deviation,) = selfcheck.deviations(sample_run(STSB=1e-4), BENCHMARK)
     assert (deviation.task, deviation.metric) == ("STSB", "cos_sim.spearman")
     assert "+0.000100" in str(deviation)
+
+
+THRESHOLDS = {("Cmnli", "manhattan"): (25.026815, 25.049778), ("Ocnli", "manhattan"): (29.585049, 29.629478)}
+"""Accuracy and F1 thresholds in bf16: as committed (made on a CPU), and on an NVIDIA H100 (torch 2.13)."""
+
+
+@pytest.mark.parametrize(("factor", "found"), [(1.0, 0), (50.0, 4)], ids=["as on an H100", "50 times as far"])
+def test_thresholds_of_another_device_pass_and_wrong_ones_do_not(factor: float, found: int) -> None:
+    run = sample_run("bfloat16_len1024_dim1792")
+    for (task, similarity), (cpu, h100) in THRESHOLDS.items():
+        values: Any = run.records[task].metrics[similarity]
+        for name in ("accuracy_threshold", "f1_threshold"):
+            assert values[name] == pytest.approx(cpu, abs=1e-5)
+            values[name] = cpu + factor * (h100 - cpu)
+    assert len(selfcheck.deviations(run, BENCHMARK)) == found
 
 
 def test_a_missing_task_is_reported() -> None:
