@@ -58,13 +58,33 @@ def _mteb(arguments: Namespace) -> int:
     return 0
 
 
+@command(
+    "the .eval_results folder of a model's repository",
+    option("-o", "--output", type=Path, required=True, metavar="DIR", help="the clone of the model's repository"),
+    *_SHARED,
+)
+def _eval_results(arguments: Namespace) -> int:
+    from harness.read.leaderboard import one_run
+    from harness.show.export.eval_results import write_eval_results
+    from harness.show.export.selection import select_scores
+
+    benchmark = benchmark_for(arguments, arguments.run)
+    selection = select_scores(one_run(arguments.run, benchmark), benchmark, other_data=arguments.other_data)
+    written = write_eval_results(selection, benchmark, arguments.output)
+    say(f"{written.paths[0].parent}: {len(written.paths)} tasks")
+    if written.left_out:
+        say(f"left out, without mteb 2's main metric (a run with benchmark=cmn_v1 has it): {', '.join(written.left_out)}")
+    _tell(selection.notes)
+    return 0
+
+
 def _tell(notes: tuple[str, ...]) -> None:
     for note in notes:
         say(f"note: {note}", file=sys.stderr)
 
 
 call = Group(
-    "a run for others: export model-index RUN [--into README.md], export mteb RUN -o DIR",
+    "a run for others: export model-index RUN [--into README.md], export mteb RUN -o DIR, export eval-results RUN -o DIR",
     "FORMAT",
-    {"model-index": _model_index, "mteb": _mteb},
+    {"model-index": _model_index, "mteb": _mteb, "eval-results": _eval_results},
 )

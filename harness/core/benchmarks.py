@@ -17,6 +17,9 @@ from harness.core.tasks import TASK_TYPES, TaskSpec, known_tasks, read_facts, ta
 DEFAULT = "cmteb35"
 """The benchmark of a run that names none, and of model cards and result files of others, which never do."""
 
+MTEB_VERSIONS = {"mteb1": "1.1.1", "mteb2": "2.26.24"}
+"""By the rules of which version of mteb the built-in scorers score."""
+
 _KEYS = ("name", "title", "scorer", "digest", "tasks", "main", "metrics", "splits", "facts", "adding_order", "convention", "conventions")
 
 

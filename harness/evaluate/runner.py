@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from harness.core import environment
-from harness.core.benchmarks import Benchmark, load_benchmark
+from harness.core.benchmarks import MTEB_VERSIONS, Benchmark, load_benchmark
 from harness.core.config import device_matches
 from harness.core.costs import CanaryCost, Cost, CostLine, Counters, PeakMemory, append_cost
 from harness.core.errors import InputError, MachineError, RequestError
@@ -182,6 +182,7 @@ class _Records:
             metrics=result.metrics,
             dataset_revision=result.loaded.provenance.revision,
             evaluation_time=round(sum(result.seconds.values()), 2),
+            mteb_version=MTEB_VERSIONS.get(self._benchmark.scorer),
             made=made,
         )
         self._write(result.task, record, result.examples)

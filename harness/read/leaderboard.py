@@ -272,14 +272,14 @@ def _task_score(run: Run, task: TaskSpec, rule: Convention, among: Sequence[Run]
         score = 100 * record.metric(task, metric)
     except InputError as error:
         return without("broken", str(error))
-    data = record.made.data
-    otherwise: Identity = "self-reported" if record.made.source else "unverified"
-    return replace(
-        without("scored"),
-        score=rounded(score) if rule.rounds else score,
-        identity=(data.verdict if data else None) or otherwise,
-        substituted=data is not None and data.substituted,
-    )
+    return _identified(replace(without("scored"), score=rounded(score) if rule.rounds else score), record)
+
+
+def _identified(score: TaskScore, record: TaskRecord | None) -> TaskScore:
+    """The score with what its record says of the data."""
+    data, own = (record.made.data, record.made.source) if record else (None, "")
+    otherwise: Identity = "self-reported" if own else "unverified"
+    return replace(score, identity=(data.verdict if data else None) or otherwise, substituted=data is not None and data.substituted)
 
 
 def _reported_score(
@@ -294,8 +294,7 @@ def _reported_score(
     if not wanted:
         return replace(score, state="broken", message=f"no main_score for the split {' or '.join(task.mteb2_splits)}")
     mean = reduce(add, (100 * reported[split] for split in wanted)) / len(wanted)
-    identity: Identity = "self-reported" if record and record.made.source else "unverified"
-    return replace(score, state="scored", metric="main_score", split="+".join(wanted), score=mean, identity=identity)
+    return _identified(replace(score, state="scored", metric="main_score", split="+".join(wanted), score=mean), record)
 
 
 def _cell(key: str, title: str, tasks: Iterable[TaskScore], rule: Convention, order: Sequence[str]) -> Cell:

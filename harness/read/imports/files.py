@@ -234,6 +234,11 @@ def _main_scores(file: _File, task: TaskSpec) -> dict[str, float]:
 def _split_scores(file: _File, task: TaskSpec) -> Mapping[str, Any]:
     """The metrics of the benchmark's split and subset."""
     splits = file.raw["scores"] if file.form == "mteb 2" else {key: value for key, value in file.raw.items() if isinstance(value, dict)}
+    if len(task.splits) > 1 and file.form == "mteb 2":
+        parts = {split: _canonical(_split_scores(file, replace(task, split=split))) for split in task.splits}
+        return {
+            name: sum(part[name] for part in parts.values()) / len(parts) for name in set.intersection(*map(set, parts.values()))
+        } | parts
     found = splits.get(task.split)
     if not found:
         there = ", ".join(sorted(set(splits) - {"harness"})) or "none"

@@ -1,7 +1,7 @@
 """A run as mteb 2 keeps results: `results/<model>/<revision>/<Task>.json`, a TaskResult each, and `model_meta.json` beside them.
 
-A field has the name that mteb 2.26.24 gives it, and the value that mteb 1.1.1 computed: `mteb_version` stays that of the record. Where the
-two compute a metric in different ways (docs/protocol.md) the file keeps the name of the definition it has: a reranking has `map`, not
+A field has the name that mteb 2.26.24 gives it, and the value of the record, with the `mteb_version` by whose rules it was computed. Where
+mteb 1.1.1 computes a metric in another way (docs/protocol.md) the file keeps the name of the definition it has: a reranking has `map`, not
 `map_at_1000`. What mteb 2 has no field for stands under `harness`, which its loader passes over and `harness.read.imports` reads back.
 """
 
@@ -17,7 +17,7 @@ from harness.core.errors import InputError, RequestError
 from harness.core.files import write_json
 from harness.core.fingerprint import Fingerprint
 from harness.core.records import flat_metrics, made_json
-from harness.core.tasks import TaskType
+from harness.core.tasks import TaskSpec, TaskType
 from harness.core.typed import parse
 from harness.read.imports import META, SELF_REPORTED
 from harness.show.export.selection import OTHER_DATA, Exported, Selection
@@ -27,7 +27,7 @@ NO_ORGANIZATION = "no_organization_available"
 _NO_DATA_REVISION = "dataset revision not available"  # as mteb 2 writes it when it converts results of mteb 1
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 
-MAIN_SCORES: dict[TaskType, str] = {
+MAIN_SCORES: dict[TaskType, str] = {  # a run by mteb 2's rules has more: `main_score`
     "Classification": "accuracy",
     "Clustering": "v_measure",
     "PairClassification": "max_accuracy",
@@ -37,6 +37,7 @@ MAIN_SCORES: dict[TaskType, str] = {
 }
 """What stands under `main_score`: the metric that mteb 2.26.24 names, but for rerankings."""
 
+_MTEB2_RERANKING = "map_at_1000"
 _NEAREST = {
     "Reranking": "mteb 2 has map_at_1000 here: rounded to 5 digits, ties in another order, lists cut after 1000. map is the nearest metric "
     "of mteb 1.1.1, and what mteb wrote here before map_at_1000"
@@ -54,13 +55,14 @@ _UNKNOWN = (
 class Written:
     """The folder of the model's revision, the tasks in it by mteb 2's names, and what was left out and why.
 
-    `nearest`: the tasks whose main score is not quite the metric that mteb 2 has there.
+    `nearest`: the tasks whose main score is not quite the metric that mteb 2 has there. `partial`: those without all splits of mteb 2.
     """
 
     folder: Path
     tasks: tuple[str, ...]
     nearest: tuple[str, ...]
     left_out: tuple[str, ...]
+    partial: tuple[str, ...] = ()
 
 
 def write_results(selection: Selection, folder: Path, *, name: str | None = None) -> Written:
@@ -91,7 +93,8 @@ def write_results(selection: Selection, folder: Path, *, name: str | None = None
     for task, result in results.items():
         write_json(place / f"{task}.json", result)
     nearest = tuple(name for name, result in results.items() if "main_score" in result["harness"])
-    return Written(place, tuple(results), nearest, tuple(left_out))
+    partial = tuple(each.task.mteb2_name for each in selection.tasks if each.task.mteb2_name in results and missing_splits(each))
+    return Written(place, tuple(results), nearest, tuple(left_out), partial)
 
 
 def written_lines(written: Written) -> list[str]:
@@ -101,6 +104,11 @@ def written_lines(written: Written) -> list[str]:
         lines.append("mteb 2 wants a model's name with its organization: name it with --name ORGANIZATION/MODEL")
     if written.nearest:
         lines.append(f"main_score is map, not mteb 2's map_at_1000 (docs/exchange.md): {', '.join(written.nearest)}")
+    if written.partial:
+        lines.append(
+            f"not all splits: {', '.join(written.partial)}: mteb 2 averages validation and test, and gives no score beside a result that "
+            "has both. A run with benchmark=cmn_v1 has them (python -m harness score RUN benchmark=cmn_v1)"
+        )
     if written.left_out:
         lines.append(f"left out: {', '.join(written.left_out)}")
     return lines
@@ -111,22 +119,51 @@ def mteb2_name(metric: str) -> str:
     return re.sub("^cos_sim_", "cosine_", metric)
 
 
+def split_metrics(each: Exported) -> dict[str, dict[str, float]]:
+    """The record's metrics by split, under mteb 2's names, main score first; empty where it lacks the metric that mteb 2 has there."""
+    task, record = each.task, each.record
+    one: Any = record.metrics
+    by_split = {split: one[split] for split in task.splits} if len(task.splits) > 1 else {task.split: one}
+    found = {}
+    for split, metrics in by_split.items():
+        flat = {mteb2_name(name): value for name, value in flat_metrics(metrics, task).items() if name != "main_score"}
+        main = _main(task, flat)
+        if main not in flat:
+            return {}
+        found[split] = {"main_score": flat[main], **flat}
+    return found
+
+
+def missing_splits(each: Exported) -> list[str]:
+    """The splits that mteb 2 averages over and the record does not have."""
+    return [split for split in each.task.mteb2_splits if split not in each.task.splits]
+
+
+def nearest_metric(each: Exported) -> str | None:
+    """What stands in for mteb 2's main metric, which the record lacks; None where it has it."""
+    inner = each.record.metrics
+    return MAIN_SCORES[each.task.type] if each.task.type in _NEAREST and _MTEB2_RERANKING not in inner else None
+
+
+def _main(task: TaskSpec, metrics: Mapping[str, Any]) -> str:
+    return _MTEB2_RERANKING if task.type == "Reranking" and _MTEB2_RERANKING in metrics else MAIN_SCORES[task.type]
+
+
 def _result(each: Exported, run: Mapping[str, Any]) -> dict[str, Any] | None:
     task, record = each.task, each.record
-    metrics = {mteb2_name(name): value for name, value in flat_metrics(record.metrics, task).items() if name != "main_score"}
-    main = MAIN_SCORES[task.type]
-    if main not in metrics:
+    scores = split_metrics(each)
+    if not scores:
         return None
     subset, languages = task.language or task.config, _LANGUAGES.get(task.language or "", ["cmn-Hans"])
     revision = record.dataset_revision or _NO_DATA_REVISION
     harness: dict[str, Any] = {**made_json(record.made), "exported": run}
-    if task.type in _NEAREST:
-        harness["main_score"] = {"metric": main, "differs": _NEAREST[task.type]}
+    if nearest := nearest_metric(each):
+        harness["main_score"] = {"metric": nearest, "differs": _NEAREST[task.type]}
     return {
         "dataset_revision": revision if each.on_benchmark else f"{OTHER_DATA}: {each.source} data",
         "task_name": task.mteb2_name,
         "mteb_version": record.mteb_version,
-        "scores": {task.split: [{"hf_subset": subset, "languages": languages, "main_score": metrics[main], **metrics}]},
+        "scores": {split: [{"hf_subset": subset, "languages": languages, **metrics}] for split, metrics in scores.items()},
         "evaluation_time": record.evaluation_time,
         "kg_co2_emissions": None,
         "harness": harness,
