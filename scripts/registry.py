@@ -2,7 +2,7 @@
 
 Run by a Python that has mteb 2.26.24 on top of this one's packages, from the root of the checkout:
 
-    PYTHONPATH=. PYTHON_WITH_MTEB2 scripts/registry.py
+    PYTHONPATH=. PYTHON_WITH_MTEB2 scripts/registry.py [FILE]
 
 Taken are the text models that mteb says know Chinese and that it runs by one of its general wrappers: revision, parameters, dimensions,
 tokens, licence. Their prompts are those that mteb's own wrapper hands to sentence-transformers for each task, which is replaced here
@@ -66,7 +66,7 @@ Prefixes = Mapping[tuple[str, str], str]
 
 
 class Recorder:
-    """Stands in for a SentenceTransformer, and keeps the prompt of the last call."""
+    """Stands in for a SentenceTransformer, and keeps the prompt of the last call and the texts that its tokenizer would get."""
 
     prompts: Mapping[str, str] = {}
     max_seq_length = None
@@ -74,9 +74,10 @@ class Recorder:
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self.prompt: str | None = None
+        self.sent: list[str] = []
 
     def encode(self, sentences: list[str], *, prompt: str | None = None, **_: Any) -> list[list[float]]:
-        self.prompt = prompt
+        self.prompt, self.sent = prompt, [f"{prompt or ''}{sentence}" for sentence in sentences]
         return [[0.0] for _ in sentences]
 
     encode_query = encode_document = encode
@@ -94,7 +95,7 @@ class Inputs(list):
     dataset = type("Dataset", (), {"features": {"text": None}})
 
 
-def main() -> None:
+def main(out: Path = OUT) -> None:
     if mteb.__version__ != VERSION:
         sys.exit(f"this Python has mteb {mteb.__version__}: run with one that has {VERSION}")
     sentence_transformers.SentenceTransformer = Recorder
@@ -106,8 +107,8 @@ def main() -> None:
         name = tables.setdefault(json.dumps(table, sort_keys=True), meta.name) if table else None
         models.append(entry(meta, name))
     sets = {name: json.loads(text) for text, name in tables.items()}
-    write(models, sets)
-    print(f"{OUT}: {len(models)} models, {len(sets)} tables of prompts")
+    write(out, models, sets)
+    print(f"{out}: {len(models)} models, {len(sets)} tables of prompts")
 
 
 def is_wanted(meta: Any) -> bool:
@@ -216,7 +217,7 @@ def template_of(meta: Any) -> str:
     return template("{instruction}", None) if callable(template) else template or "{instruction}"
 
 
-def write(models: list[dict[str, Any]], sets: Mapping[str, Any]) -> None:
+def write(out: Path, models: list[dict[str, Any]], sets: Mapping[str, Any]) -> None:
     """A line per model and per instruction, so that a change is seen."""
     about = {
         "about": "Text models that know Chinese, with the prompts their makers run them with: made by scripts/registry.py, not by hand",
@@ -225,8 +226,8 @@ def write(models: list[dict[str, Any]], sets: Mapping[str, Any]) -> None:
     body = json.dumps(about, ensure_ascii=False, indent=1)[:-2]
     lines = ",\n".join(f"  {json.dumps(model, ensure_ascii=False)}" for model in models)
     prompts = json.dumps(sets, ensure_ascii=False, indent=1).replace("\n", "\n ")
-    OUT.write_text(f'{body},\n "prompts": {prompts},\n "models": [\n{lines}\n ]\n}}\n', encoding="utf-8")
+    out.write_text(f'{body},\n "prompts": {prompts},\n "models": [\n{lines}\n ]\n}}\n', encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(Path, sys.argv[1:]))
