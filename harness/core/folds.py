@@ -7,7 +7,7 @@ anything per pair; they are computed anew on each resample.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from harness.core.errors import InputError, RequestError, unknown
 from harness.core.examples import Examples, units
-from harness.core.tasks import TYPES, TaskSpec
+from harness.core.tasks import TYPES, TaskSpec, TaskType
 
 Floats = NDArray[np.float64]
 _Fold = Callable[[Floats], Floats]
@@ -91,20 +91,16 @@ def _counts(rows: NDArray[np.integer[Any]], count: int) -> Floats:
 
 
 def _folds_of(task: TaskSpec, examples: Examples) -> dict[str, _Fold]:
-    match task.type:
-        case "Classification":
-            return _of_splits(examples)
-        case "Clustering":
-            return {"v_measure": _mean(examples["v_measure"])}
-        case "PairClassification":
-            return dict(_of_labelled_pairs(examples))
-        case "Reranking":
-            return {task.main: _mean(examples["ap"]), "mrr" if task.main == "map" else "mrr_at_10": _mean(examples["rr_at_10"])}
-        case "Retrieval":
-            columns = (name for name in examples.columns if "_at_" in name)
-            return {_metric_of_queries(name): _mean(examples[name]) for name in columns}
-        case "STS":
-            return dict(_of_graded_pairs(examples))
+    return dict(_FOLDS[task.type](task, examples))
+
+
+def _of_ranked_samples(task: TaskSpec, examples: Examples) -> Iterator[tuple[str, _Fold]]:
+    yield task.main, _mean(examples["ap"])
+    yield "mrr" if task.main == "map" else "mrr_at_10", _mean(examples["rr_at_10"])
+
+
+def _of_queries(_: TaskSpec, examples: Examples) -> Iterator[tuple[str, _Fold]]:
+    yield from ((_metric_of_queries(name), _mean(examples[name])) for name in examples.columns if "_at_" in name)
 
 
 def _metric_of_queries(column: str) -> str:
@@ -282,3 +278,14 @@ def _over(numerator: Floats, divisor: NDArray[Any]) -> Floats:
     """Their quotient; 0 where the divisor is."""
     quotient: Floats = np.divide(numerator, divisor, out=np.zeros(np.broadcast(numerator, divisor).shape), where=np.asarray(divisor) > 0)
     return quotient
+
+
+_FOLDS: Mapping[TaskType, Callable[[TaskSpec, Examples], Mapping[str, _Fold] | Iterator[tuple[str, _Fold]]]] = {
+    "Classification": lambda _, examples: _of_splits(examples),
+    "Clustering": lambda _, examples: {"v_measure": _mean(examples["v_measure"])},
+    "PairClassification": lambda _, examples: _of_labelled_pairs(examples),
+    "Reranking": _of_ranked_samples,
+    "Retrieval": _of_queries,
+    "STS": lambda _, examples: _of_graded_pairs(examples),
+}
+"""The metrics of each type as folds over its examples."""

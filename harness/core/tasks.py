@@ -15,6 +15,10 @@ TaskType = Literal["Classification", "Clustering", "PairClassification", "Rerank
 TASK_TYPES: tuple[TaskType, ...] = get_args(TaskType)
 
 
+SPLITS = "*"
+"""Stands for a task's own splits among the tables of its type."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TypeFacts:
     """What all tasks of a type have in common.
@@ -23,7 +27,7 @@ class TypeFacts:
     `contribution`: the column whose mean is the main metric, None where it is no mean of a column. `measure`: what is shown of an example
     that a setting moved, `key`: the column that names the example, `about`: what else is said of it (a format of its columns; `after`: its
     cos_sim under the setting). `similarities`: that mteb 1.1.1 measures, in its order. `random`: whether the protocol draws training texts
-    or k-means starts, so that a score depends on the seed.
+    or k-means starts, so that a score depends on the seed. `tables`: what a task reads, `SPLITS` for its splits.
     """
 
     short: str
@@ -35,6 +39,7 @@ class TypeFacts:
     about: str = ""
     similarities: tuple[str, ...] = ()
     random: bool = False
+    tables: tuple[str, ...] = (SPLITS,)
 
 
 _PAIRS, _SENTENCES = ("cos_sim", "manhattan", "euclidean", "dot"), ("cos_sim", "manhattan", "euclidean")
@@ -47,6 +52,7 @@ TYPES: dict[TaskType, TypeFacts] = {
         measure="share right",
         about="label {label}",
         random=True,
+        tables=("train", SPLITS),
     ),
     "Clustering": TypeFacts(
         short="Clus",
@@ -74,6 +80,7 @@ TYPES: dict[TaskType, TypeFacts] = {
         contribution="ndcg_at_10",
         measure="ndcg_at_10",
         key="query",
+        tables=("corpus", "queries", "qrels"),
     ),
     "STS": TypeFacts(
         short="STS",
@@ -162,11 +169,7 @@ class TaskSpec:
     @property
     def tables(self) -> tuple[str, ...]:
         """The tables the task reads; each is a split of the hub repository (`qrels`: of its qrels repository)."""
-        if self.type == "Classification":
-            return ("train", *self.splits)
-        if self.type == "Retrieval":
-            return ("corpus", "queries", "qrels")
-        return (self.split,)
+        return tuple(name for table in self.kind.tables for name in (self.splits if table == SPLITS else (table,)))
 
     def table_columns(self, table: str) -> tuple[str, ...]:
         """The columns that the table must have."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from harness.core.errors import InputError
-from harness.core.tasks import TaskSpec
+from harness.core.tasks import TaskSpec, TaskType
 from harness.data.tables import Kind, Schema
 from harness.data.types import (
     ClassificationData,
@@ -66,20 +66,10 @@ def parse_task(task: TaskSpec, tables: Mapping[str, Table]) -> Parsed:
     Raises:
         InputError: pairs in more than one row, labels of a pair task other than 0 and 1, labels of another type than those trained on.
     """
-    if task.type == "Classification":
-        return _classification(tables["train"], [tables[split] for split in task.splits])
-    if task.type == "Clustering":
-        return Parsed(_clustering(tables[task.split]))
-    if task.type == "PairClassification":
-        return Parsed(_pairs(tables[task.split]))
-    if task.type == "STS":
-        return Parsed(_sts(tables[task.split]))
-    if task.type == "Reranking":
-        return Parsed(_reranking(tables[task.split]))
-    return _retrieval(tables["corpus"], tables["queries"], tables["qrels"])
+    return _PARSERS[task.type](*(tables[name] for name in task.tables))
 
 
-def _classification(train: Table, tests: Sequence[Table]) -> Parsed:
+def _classification(train: Table, *tests: Table) -> Parsed:
     kinds = {type(label).__name__: table.origin for table in (train, *tests) for label in table.columns["label"][:1]}
     if len(kinds) > 1:
         found = ", ".join(f"{kind} in {origin}" for kind, origin in kinds.items())
@@ -93,27 +83,28 @@ def _classification(train: Table, tests: Sequence[Table]) -> Parsed:
     return Parsed(data, tuple(itertools.chain.from_iterable(doubts)))
 
 
-def _clustering(table: Table) -> ClusteringData:
-    return ClusteringData([LabelledTexts(*pair) for pair in zip(table.columns["sentences"], table.columns["labels"], strict=True)])
+def _clustering(table: Table) -> Parsed:
+    sets = zip(table.columns["sentences"], table.columns["labels"], strict=True)
+    return Parsed(ClusteringData([LabelledTexts(*pair) for pair in sets]))
 
 
-def _pairs(table: Table) -> PairData:
+def _pairs(table: Table) -> Parsed:
     if len(table) != 1:
         raise InputError(f"{table.origin}: found {len(table)} rows, expected one row of lists: mteb scores the first row and no other")
     first, second, labels = (table.columns[name][0] for name in ("sent1", "sent2", "labels"))
     wrong = next((position for position, label in enumerate(labels) if type(label) is not int or label not in (0, 1)), None)
     if wrong is not None:
         raise InputError(f"{table.origin}, column 'labels': found {labels[wrong]!r} as item {wrong + 1}, expected 0 or 1")
-    return PairData(first, second, labels)
+    return Parsed(PairData(first, second, labels))
 
 
-def _sts(table: Table) -> PairData:
-    return PairData(table.columns["sentence1"], table.columns["sentence2"], table.columns["score"])
+def _sts(table: Table) -> Parsed:
+    return Parsed(PairData(table.columns["sentence1"], table.columns["sentence2"], table.columns["score"]))
 
 
-def _reranking(table: Table) -> RerankingData:
+def _reranking(table: Table) -> Parsed:
     columns = (table.columns[name] for name in ("query", "positive", "negative"))
-    return RerankingData([RerankingSample(*row) for row in zip(*columns, strict=True)])
+    return Parsed(RerankingData([RerankingSample(*row) for row in zip(*columns, strict=True)]))
 
 
 def _retrieval(corpus: Table, queries: Table, qrels: Table) -> Parsed:
@@ -134,6 +125,17 @@ def _retrieval(corpus: Table, queries: Table, qrels: Table) -> Parsed:
         *_doubt(qrels, "queries have no judgement", questions.keys() - judged.keys()),
     )
     return Parsed(RetrievalData(texts, questions, judged, {key: title for key, title in titles.items() if title}), doubts)
+
+
+_PARSERS: dict[TaskType, Callable[..., Parsed]] = {
+    "Classification": _classification,
+    "Clustering": _clustering,
+    "PairClassification": _pairs,
+    "Reranking": _reranking,
+    "Retrieval": _retrieval,
+    "STS": _sts,
+}
+"""What makes a type's data of its tables, in the order of `TaskSpec.tables`."""
 
 
 def _repeated(keys: list[Any]) -> set[Any]:
