@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
-from harness.commands.arguments import QUIET, command, overrides, say
+from harness.commands.arguments import QUIET, command, overrides, print_document, say
 
 
 @command(
@@ -21,13 +21,13 @@ def call(arguments: Namespace) -> int:
 
     from harness.evaluate.here import resolve_here
     from harness.evaluate.parts import encode_part
-    from harness.show.console import part_summary, show
+    from harness.show.console import part_document
     from harness.show.live import show_progress
 
     spec, device = resolve_here(arguments.overrides)
     with show_progress(quiet=arguments.quiet) as progress:
         part = encode_part(spec, device, progress)
-    show(part_summary(part))
+    print_document(part_document(part))
     for name, message in part.failed.items():
         say(f"error: {name}: {message}", file=sys.stderr)
     return 1 if part.failed else 0

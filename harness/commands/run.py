@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
-from harness.commands.arguments import QUIET, command, overrides, say
+from harness.commands.arguments import BASELINES, QUIET, command, output_format, overrides, say
 
 
 @command(
     "run tasks: run gpu=a100 dtype=fp16 max_len=512 [tasks=[TNews,STS] model=... data=...]",
     overrides(),
     QUIET,
+    output_format,
+    BASELINES,
 )
 def call(arguments: Namespace) -> int:
     """Run tasks and show the scores."""
@@ -21,13 +23,15 @@ def call(arguments: Namespace) -> int:
 
     from harness.evaluate.here import resolve_here
     from harness.evaluate.runner import execute
-    from harness.show.console import outcome_summary, show
+    from harness.show.console import show
+    from harness.show.form import write_document
     from harness.show.live import show_progress
+    from harness.show.outcome import outcome_document
 
     spec, device = resolve_here(arguments.overrides)
     with show_progress(quiet=arguments.quiet) as progress:
         outcome = execute(spec, device, progress)
-    show(outcome_summary(spec, outcome))
+    show(write_document(outcome_document(spec.benchmark, outcome, baselines=arguments.baselines), arguments.format))
     for name, message in outcome.failed.items():
         say(f"error: {name}: {message}", file=sys.stderr)
     return 1 if outcome.failed else 0

@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import QUIET, command, names, option, overrides, say
+from harness.commands.arguments import BASELINES, QUIET, command, names, option, output_format, overrides, say
 
 
 @command(
@@ -15,17 +15,21 @@ from harness.commands.arguments import QUIET, command, names, option, overrides,
     overrides(help="benchmark=NAME, store=DIR, model.path=DIR, data.root=DIR, workers=N"),
     option("--tasks", type=names, default=[], metavar="TASK[,TASK]", help="tasks or types, not all of the benchmark"),
     QUIET,
+    output_format,
+    BASELINES,
 )
 def call(arguments: Namespace) -> int:
     """Score stored vectors by another benchmark."""
     from harness.evaluate.rescore import rescore, rescored_spec
-    from harness.show.console import outcome_summary, show
+    from harness.show.console import show
+    from harness.show.form import write_document
     from harness.show.live import show_progress
+    from harness.show.outcome import outcome_document
 
     spec = rescored_spec(arguments.run, arguments.overrides, tasks=arguments.tasks)
     with show_progress(quiet=arguments.quiet) as progress:
         outcome = rescore(arguments.run, spec, progress)
-    show(outcome_summary(spec, outcome))
+    show(write_document(outcome_document(spec.benchmark, outcome, baselines=arguments.baselines), arguments.format))
     for name, message in outcome.failed.items():
         say(f"error: {name}: {message}", file=sys.stderr)
     return 1 if outcome.failed else 0

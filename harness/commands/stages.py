@@ -14,9 +14,9 @@ from harness.evaluate.doctor import missing_inputs
 from harness.evaluate.encode.device import describe_device, find_device
 from harness.evaluate.here import resolve_here
 from harness.evaluate.runner import CARD_DTYPES, execute
+from harness.read.known import published_run
 from harness.read.leaderboard import Row, compare, leaderboard_row, printed_rows
 from harness.read.selfcheck import deviations, setting_name
-from harness.show.console import published_run
 from harness.show.form import plain_columns
 from harness.show.leaderboard import table
 from harness.show.live import show_progress

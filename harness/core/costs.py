@@ -33,6 +33,22 @@ class Counters:
     encode_seconds: float = 0.0
     store_seconds: float = 0.0
 
+    @property
+    def texts_per_second(self) -> float | None:
+        """Distinct texts that went through the model per second of encoding; None where none did."""
+        computed = self.distinct - self.found
+        return computed / self.encode_seconds if computed and self.encode_seconds else None
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Tokens through the model per second of encoding, padding among them; None where there were none."""
+        return self.tokens / self.encode_seconds if self.tokens and self.encode_seconds else None
+
+    @property
+    def padding(self) -> float | None:
+        """The share of the tokens through the model that no text needed, 0 to 1; None where some texts came from the store."""
+        return 1 - self.real_tokens / self.tokens if self.tokens and not self.found else None
+
     def __add__(self, other: Counters) -> Counters:
         return self._with(other, 1)
 

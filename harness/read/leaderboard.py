@@ -233,11 +233,11 @@ def compare(row: Row, published: Row) -> Comparison:
     return Comparison(
         published,
         cells=tuple(
-            _difference(cell.value, other.value, comparable=same and _on_benchmark(row, cell.key) and _on_benchmark(published, cell.key))
+            difference(cell.value, other.value, comparable=same and _on_benchmark(row, cell.key) and _on_benchmark(published, cell.key))
             for cell, other in zip(row.cells, published.cells, strict=True)
         ),
         tasks={
-            task.task: _difference(
+            task.task: difference(
                 task.score, theirs[task.task].score, comparable="not C-MTEB" not in (task.identity, theirs[task.task].identity)
             )
             for task in row.tasks
@@ -318,7 +318,8 @@ def _on_benchmark(row: Row, key: str) -> bool:
     return not any(task.identity == "not C-MTEB" for task in row.tasks if key in ("Average", "Types", task.type))
 
 
-def _difference(ours: float | None, theirs: float | None, *, comparable: bool) -> Difference:
+def difference(ours: float | None, theirs: float | None, *, comparable: bool) -> Difference:
+    """Our score against another as both are printed, where both are there and can be compared."""
     if not comparable:
         return Difference("not comparable")
     if ours is None or theirs is None:

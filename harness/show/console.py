@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-from harness.core.benchmarks import Benchmark, load_benchmark
-from harness.core.costs import Cost, Counters
-from harness.core.files import FOLDER_NAME
-from harness.core.records import MANIFEST, Run, benchmark_of, read_run
-from harness.core.resources import resource_dir
-from harness.core.spec import RunSpec
-from harness.core.words import few, printable
+from harness.core.records import MANIFEST, benchmark_of, read_run
+from harness.core.words import printable
 from harness.data.mirror import FetchResult
 from harness.evaluate.encode.store import Pruned, SettingInfo
 from harness.evaluate.parts import EncodedPart
-from harness.evaluate.runner import Outcome
 from harness.evaluate.sweep import Job
+from harness.read.known import published_run
+from harness.show.form import Document, Sentences
 from harness.show.leaderboard import table
+from harness.show.outcome import cost_blocks
 
-_HEADINGS = ("Model ", "Task ")
+_HEADINGS = ("Model ", "Task ", "Texts ")
 
 
 def show(text: str, console: Console | None = None) -> None:
@@ -45,44 +43,11 @@ def _style(line: str) -> str:
     return "bold" if line.startswith(_HEADINGS) else "dim" if line.endswith("missing") else ""
 
 
-def outcome_summary(spec: RunSpec, outcome: Outcome) -> str:
-    """The run's row beside the published one where there is one, its failures, and where its files are."""
-    benchmark = load_benchmark(spec.benchmark)
-    run = read_run(outcome.folder, benchmark)
-    published = published_run(run.header.model, benchmark)
-    lines = [table([run], benchmark, tasks=True, against=published)]
-    lines += ["", *_computed_again(outcome)] if outcome.again else []
-    counts = f"{len(outcome.computed)} computed, {len(outcome.reused)} found done, {len(outcome.failed)} failed"
-    return "\n".join([*lines, "", *([cost_line(outcome.cost)] if outcome.computed else []), f"{counts}; records in {outcome.folder}"])
-
-
-def part_summary(part: EncodedPart) -> str:
+def part_document(part: EncodedPart) -> Document:
     """What encoding a part of a run has cost, and where its vectors are."""
     tasks = f"{len(part.tasks)} tasks, {len(part.failed)} failed" if part.tasks or part.failed else "every task has its record"
-    return f"{encoding_line(part.cost)}\npart {part.shard} of the texts of {tasks}; vectors in {part.store}"
-
-
-def _computed_again(outcome: Outcome) -> list[str]:
-    """A line per reason for which finished tasks did not count as done."""
-    reasons: dict[str, list[str]] = {}
-    for task, reason in outcome.again.items():
-        reasons.setdefault(reason, []).append(task)
-    return [f"computed again, because their records were made with {reason}: {few(tasks, 3)}" for reason, tasks in reasons.items()]
-
-
-def cost_line(cost: Cost) -> str:
-    """The counters of a run in a sentence."""
-    return f"{encoding_line(cost.encoding)}, {cost.scoring_seconds:.1f} s scoring, {cost.waiting_seconds:.1f} s of them waited for"
-
-
-def encoding_line(encoding: Counters) -> str:
-    """What encoding has cost."""
-    share = f", {encoding.tokens / encoding.real_tokens:.3f} tokens through the model per distinct real one" if encoding.real_tokens else ""
-    return (
-        f"{encoding.texts:,} texts, {encoding.distinct:,} distinct, {encoding.found:,} found in the store, "
-        f"{encoding.forwards:,} forward passes{share}; "
-        f"{encoding.tokenize_seconds:.1f} s tokenising, {encoding.encode_seconds:.1f} s encoding"
-    )
+    place = Sentences((f"part {part.shard} of the texts of {tasks}; vectors in {part.store}",), "verbatim")
+    return Document(blocks=lambda: [*cost_blocks(part.cost), place], data=lambda: asdict(part))
 
 
 def sweep_summary(jobs: Sequence[Job]) -> str:
@@ -118,12 +83,6 @@ def store_summary(settings: Sequence[SettingInfo], damaged: Sequence[Path], *, v
 def pruned_summary(pruned: Pruned) -> str:
     """What was deleted."""
     return f"{len(pruned.settings)} settings and {pruned.leftovers} leftover files deleted, {pruned.bytes / 1e6:,.1f} MB freed"
-
-
-def published_run(model: str, benchmark: Benchmark) -> Run | None:
-    """What the model's authors published, where `results/published/` has it."""
-    folder = resource_dir("results/published") / model
-    return read_run(folder, benchmark) if FOLDER_NAME.fullmatch(model) and (folder / MANIFEST).is_file() else None
 
 
 def fetch_line(result: FetchResult) -> str:

@@ -52,11 +52,19 @@ def table(
         InputError: the printed rows beside `against` are damaged.
     """
     rows = [leaderboard_row(run, convention, benchmark, among=runs) for run in runs]
-    if against is not None:
-        published = leaderboard_row(against, convention, benchmark)
-        also = printed_rows(against.path, benchmark) if against.path.is_dir() else ()
-        rows = [row if row.path.resolve() == against.path.resolve() else beside(row, published, also) for row in rows]
-    return write_document(board(rows, tasks=tasks), format)
+    return write_document(board([beside_published(row, against, benchmark) for row in rows], tasks=tasks), format)
+
+
+def beside_published(row: Row, against: Run | None, benchmark: Benchmark) -> Row:
+    """The row with the published run, or its printed rows, under it; itself where it is that run or there is none.
+
+    Raises:
+        InputError: the printed rows are damaged.
+    """
+    if against is None or row.path.resolve() == against.path.resolve():
+        return row
+    also = printed_rows(against.path, benchmark) if against.path.is_dir() else ()
+    return beside(row, leaderboard_row(against, row.convention, benchmark), also)
 
 
 def board(rows: Sequence[Row], *, tasks: bool = False) -> Document:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from harness.core.calibration import Calibration
+from harness.read.known import data_key as known_data_key
 from harness.read.leaderboard import TaskScore, rounded
 from harness.show.report.entries import Entry
 
@@ -121,12 +121,6 @@ def _cell(entry: Entry, reference: Entry, task: str, tolerance: float | None) ->
 
 
 def data_key(entry: Entry, score: TaskScore) -> str:
-    """What the score was made on: empty for the benchmark's data, else a digest of the files, or of the row where they are not known.
-
-    Scores can be compared where their keys are equal.
-    """
-    if score.identity != "not C-MTEB":
-        return ""
-    data = entry.run.records[score.task].made.data if entry.run else None
-    files = sorted(data.sha256.items()) if data and data.sha256 else f"unknown, row {entry.number}"
-    return hashlib.sha256(repr(files).encode()).hexdigest()[:12]
+    """What the score was made on; scores can be compared where their keys are equal."""
+    key = known_data_key(entry.run.records.get(score.task)) if entry.run else ""
+    return f"row {entry.number}" if key is None else key

@@ -1,0 +1,106 @@
+"""What is known of a run's tasks already: what its authors published, a baseline, an earlier run of the model."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness.core.benchmarks import Benchmark
+from harness.core.errors import InputError
+from harness.core.files import FOLDER_NAME
+from harness.core.records import MANIFEST, Run, TaskRecord, read_run
+from harness.core.resources import resource_dir
+from harness.read.leaderboard import Difference, Row, difference, leaderboard_row
+
+KnownKind = Literal["published", "baseline", "earlier"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """Another run beside a run. `differences`: the run's printed score minus this one's, by task; `averages`: by `Cell.key`.
+
+    `same_settings`, `same_weights`: whether it was made with the run's own.
+    """
+
+    kind: KnownKind
+    row: Row
+    differences: Mapping[str, Difference]
+    averages: Mapping[str, Difference]
+    same_settings: bool
+    same_weights: bool
+
+
+def known_scores(run: Run, benchmark: Benchmark, *, tasks: Sequence[str], baselines: Path) -> tuple[Known, ...]:
+    """The published run of the model, its baseline below `baselines` and its latest other run, as far as they scored one of the tasks.
+
+    Of several baselines the one of these very settings, else the latest; baselines and runs that can't be read are left out.
+    """
+    row = leaderboard_row(run, None, benchmark)
+    published = published_run(run.header.model, benchmark)
+    found: list[tuple[KnownKind, Run | None]] = [
+        ("published", published),
+        ("baseline", _first(_siblings(baselines / run.header.model, run, benchmark), run, tasks)),
+        ("earlier", _first(_siblings(run.path.parent, run, benchmark), None, tasks)),
+    ]
+    return tuple(
+        _beside(kind, other, run, row, benchmark) for kind, other in found if other and any(task in other.records for task in tasks)
+    )
+
+
+def published_run(model: str, benchmark: Benchmark) -> Run | None:
+    """What the model's authors published, where `results/published/` has it."""
+    folder = resource_dir("results/published") / model
+    return read_run(folder, benchmark) if FOLDER_NAME.fullmatch(model) and (folder / MANIFEST).is_file() else None
+
+
+def data_key(record: TaskRecord | None) -> str | None:
+    """What a score was made on: empty for the benchmark's own data, else a digest of the files, None where those are not known.
+
+    Two scores can be compared where their keys are equal and known.
+    """
+    data = record.made.data if record else None
+    if data is None or data.verdict != "not C-MTEB":
+        return ""
+    return hashlib.sha256(repr(sorted(data.sha256.items())).encode()).hexdigest()[:12] if data.sha256 else None
+
+
+def _siblings(folder: Path, run: Run, benchmark: Benchmark) -> Iterator[Run]:
+    """The other runs of the folder, the latest first."""
+    manifests = [path for path in folder.glob(f"*/{MANIFEST}") if path.parent.resolve() != run.path.resolve()]
+    for path in sorted(manifests, key=lambda path: path.stat().st_mtime, reverse=True):
+        with contextlib.suppress(InputError):
+            yield read_run(path.parent, benchmark)
+
+
+def _first(others: Iterator[Run], same: Run | None, tasks: Sequence[str]) -> Run | None:
+    """The first that scored one of the tasks; one with the settings of `same` before all others."""
+    useful = [other for other in others if any(task in other.records for task in tasks)]
+    return next((other for other in useful if same and other.manifest.run == same.manifest.run), next(iter(useful), None))
+
+
+def _beside(kind: KnownKind, other: Run, run: Run, row: Row, benchmark: Benchmark) -> Known:
+    theirs = leaderboard_row(other, None, benchmark)
+    keys = {task.name: [data_key(each.records.get(task.name)) for each in (run, other)] for task in benchmark.tasks}
+    alike = {task for task, (mine, its) in keys.items() if mine == its is not None}
+    tasks = {
+        mine.task: difference(mine.score, its.score, comparable=mine.task in alike)
+        for mine, its in zip(row.tasks, theirs.tasks, strict=True)
+    }
+    averages = {
+        mine.key: difference(
+            mine.value,
+            its.value,
+            comparable=alike.issuperset([task.task for task in row.tasks if task.type == mine.key] or [task.task for task in row.tasks]),
+        )
+        for mine, its in zip(row.cells, theirs.cells, strict=True)
+    }
+    settings, weights = ((mine is not None and mine == its) for mine, its in zip(_made_of(run), _made_of(other), strict=True))
+    return Known(kind=kind, row=theirs, differences=tasks, averages=averages, same_settings=settings, same_weights=weights)
+
+
+def _made_of(run: Run) -> tuple[str | None, str | None]:
+    return run.manifest.run, run.manifest.weights
