@@ -23,7 +23,7 @@ from harness.core.prompts import TaskPrompts
 from harness.core.records import read_run
 from harness.core.spec import DataSpec, Dtype, EncodingSpec
 from harness.data.sources import load_task
-from harness.evaluate.calibrate.floors import COVERAGE, RESOLUTION, rounding_floor, spread, tolerance_factor
+from harness.evaluate.calibrate.floors import COVERAGE, RESOLUTION, expected_false_alarms, rounding_floor, spread, tolerance_factor
 from harness.evaluate.calibrate.jitter import Jitter, RoundingScale, measure_scale
 from harness.evaluate.calibrate.measure import calibrate, check_parts
 from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
@@ -90,6 +90,11 @@ def test_a_tolerance_holds_the_share_it_promises_as_often_as_it_promises() -> No
         tolerance = rounding_floor(0.0, draws.tolist(), []).tolerance
         held += norm.cdf(tolerance, 0.02, 0.1) - norm.cdf(-tolerance, 0.02, 0.1) >= COVERAGE
     assert held >= 940, "confidence 0.95, less what 1,000 repetitions can be off"
+
+
+@pytest.mark.parametrize(("draws", "expected"), [(20, 0.003), (10, 0.0175), (5, 0.173), (3, 0.97)])
+def test_fewer_draws_raise_more_false_alarms(draws: int, expected: float) -> None:
+    assert expected_false_alarms(draws) == pytest.approx(expected, rel=0.02)
 
 
 @pytest.mark.parametrize("shift", [0.3, -0.3])
@@ -214,9 +219,9 @@ def test_42_is_the_protocol_and_another_seed_is_not(name: str) -> None:
 
 
 def test_a_calibration_takes_no_forward_pass_and_is_the_same_every_time(home: Path, tmp_path: Path) -> None:
-    done = calibrate(home / "run", [f"store={home / 'store'}"], draws=3)
+    done = calibrate(home / "run", [f"store={home / 'store'}"], draws=5)
     assert done.forwards == 0
-    again = calibrate(home / "run", ["store=null", "workers=0"], draws=3, parts=["seeds"], tasks=["JDReview"])
+    again = calibrate(home / "run", ["store=null", "workers=0"], draws=5, parts=["seeds"], tasks=["JDReview"])
     assert again.forwards > 0
     run = read_run(home / "run", BENCHMARK)
     done.calibration.check_belongs(run, BENCHMARK)
@@ -238,6 +243,7 @@ def test_a_calibration_takes_no_forward_pass_and_is_the_same_every_time(home: Pa
     assert again.calibration.noise("JDReview", "accuracy").seeds == done.calibration.noise("JDReview", "accuracy").seeds
     message = render_text(calibration_document(done))
     assert "0 forward passes" in message
+    assert "false alarms (" in message
     assert "JDReview" in message
 
 
@@ -267,7 +273,8 @@ def test_bootstrap_and_theory_agree_on_a_mean(home: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"draws": 2}, RequestError, "at least 3"),
+        ({"draws": 2, "parts": ["seeds"]}, RequestError, "at least 3"),
+        ({"draws": 3}, RequestError, r"raises 1 false alarms in a check of 370 metrics .* at least 5"),
         ({"tasks": ["TNews"]}, RequestError, "no record of TNews"),
         ({"tasks": ["TNewz"]}, RequestError, "did you mean TNews"),
         ({"overrides": ["dtype=fp16"]}, RequestError, "the run's manifest tells its settings"),

@@ -90,7 +90,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
             asked = [*SAMPLE, "tasks=[AFQMC,JDReview]", f"dim={dim}", f"results_dir={results}"]
             assert main(["run", *asked, "--quiet"]) == 0
             folders.append(str(next((here / results / "sample").glob(f"*_dim{dim}-*"))))
-        assert main(["calibrate", folders[0], "--draws", "3"]) == 0
+        assert main(["calibrate", folders[0], "--draws", "5"]) == 0
         assert main(["export", "mteb", "results/published/acge_text_embedding", "-o", "exported"]) == 0
     return Place(here, *folders)
 
@@ -125,7 +125,7 @@ def adapted(command: str, place: Place) -> list[str]:
     if name == "table" and "--against" in words:
         words[words.index("--against") + 1] = "results/published/acge_text_embedding"
     if name == "calibrate":
-        words += ["--draws", "3", "--tasks", "AFQMC"]
+        words += ["--draws", "5", "--tasks", "AFQMC"]
     if name == "baseline" and "accept" in words:  # of all tasks of the benchmark, where they are not named
         words = [*words[: words.index("--tasks") if "--tasks" in words else None], "--tasks", "AFQMC,JDReview"]
     return [name, *_overrides(words)] if name in ("run", "sweep", "encode", "plan", "reproduce", "doctor") else words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from harness.evaluate.calibrate.floors import expected_false_alarms
 from harness.evaluate.calibrate.measure import Calibrated
 from harness.read.leaderboard import printed
 from harness.show.form import Column, Document, Sentences, grid, number_columns, plain_columns
@@ -41,6 +42,9 @@ def _scale_lines(calibrated: Calibrated) -> list[str]:
             f"rounding: vectors are {scale['to_double_precision']:.2g} of their length from double precision ({scale['texts']} texts), "
             f"{shapes}; jittered by {scale['used']:.2g}"
         )
+        metrics = sum(noise.rounding is not None for task in calibrated.calibration.tasks.values() for noise in task.values())
+        alarms = expected_false_alarms(rounding["draws"], metrics)
+        lines.append(f"a check under other kernels raises {alarms:.1g} false alarms ({metrics} metrics, {rounding['draws']} draws)")
     lines.append(
         f"{calibrated.forwards:,} forward passes for vectors that were not in the store, {calibrated.measuring:,} to measure rounding"
     )

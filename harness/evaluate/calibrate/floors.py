@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import chi2, norm
+from scipy.stats import chi2, norm, t
 
 from harness.core.calibration import Rounding, Spread
 
@@ -29,6 +29,14 @@ def tolerance_factor(draws: int, *, coverage: float = COVERAGE, confidence: floa
     """
     degrees = draws - 1
     return math.sqrt(degrees * (1 + 1 / draws) * norm.ppf((1 + coverage) / 2) ** 2 / chi2.ppf(1 - confidence, degrees))
+
+
+def expected_false_alarms(draws: int, metrics: int = 370) -> float:
+    """How many metrics of a check under other kernels are beyond their tolerance with nothing wrong, if their populations are normal.
+
+    A future difference over the standard deviation of so few draws has Student's distribution, whose tails are heavier the fewer they are.
+    """
+    return float(metrics * 2 * t.sf(tolerance_factor(draws) / math.sqrt(1 + 1 / draws), draws - 1))
 
 
 def rounding_floor(score: float, draws: Sequence[float], wide: Sequence[float]) -> Rounding:

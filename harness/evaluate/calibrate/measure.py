@@ -25,7 +25,15 @@ from harness.core.tasks import TaskSpec, flat_name
 from harness.core.typed import plain
 from harness.data.sources import load_task
 from harness.data.types import LoadedTask
-from harness.evaluate.calibrate.floors import CONFIDENCE, COVERAGE, RESOLUTION, rounding_floor, spread, tolerance_factor
+from harness.evaluate.calibrate.floors import (
+    CONFIDENCE,
+    COVERAGE,
+    RESOLUTION,
+    expected_false_alarms,
+    rounding_floor,
+    spread,
+    tolerance_factor,
+)
 from harness.evaluate.calibrate.jitter import TEXTS, Jitter, RoundingScale, measure_scale
 from harness.evaluate.calibrate.request import check_setting, rebuilt_spec
 from harness.evaluate.encode.canonical import CanonicalEncoder
@@ -42,6 +50,9 @@ PARTS: tuple[FloorName, ...] = get_args(FloorName)
 
 WIDE = 10.0
 """The multiple of the rounding scale under which jumps are looked for that are too rare to be seen at the scale itself."""
+
+FEWEST = 5
+"""Draws of rounding below which every third check of C-MTEB raises a false alarm, or more."""
 
 RESAMPLES = 1000
 """Bootstrap resamples of a task's examples."""
@@ -96,12 +107,11 @@ def calibrate(
     times its scale, and as many for seeds. `tasks`: names or types, by default all that the run has.
 
     Raises:
-        RequestError: an unknown part, task or key, fewer than 3 draws, a folder that is no run, tasks that the run does not have.
+        RequestError: an unknown part, task or key, too few draws, a folder that is no run, tasks that the run does not have.
         InputError: the data or the weights are not the run's, or scoring its vectors again gives other scores than its records have.
         MachineError: this machine or its packages are not those of the run.
     """
-    if draws < 3:
-        raise RequestError(f"--draws {draws}: a spread takes at least 3, and a tolerance is the tighter the more there are (20)")
+    _check_draws(draws, parts)
     run, benchmark = _read(folder)
     chosen = _chosen(run, benchmark, tasks)
     spec = rebuilt_spec(folder, run.manifest, overrides, tasks=tuple(task.name for task in chosen))
@@ -127,6 +137,20 @@ def calibrate(
         provenance=_provenance(setup),
     )
     return Calibrated(calibration=calibration, benchmark=benchmark, forwards=encoder.counters.forwards, measuring=measuring)
+
+
+def _check_draws(draws: int, parts: Sequence[FloorName]) -> None:
+    """Refuse too few: of a spread, and of a tolerance whose gate would often close with nothing wrong."""
+    if draws < 3:
+        raise RequestError(
+            f"--draws {draws}: a spread takes at least 3, and a tolerance {FEWEST}; it is the tighter the more there are (20)"
+        )
+    if "rounding" in parts and draws < FEWEST:
+        raise RequestError(
+            f"--draws {draws}: a gate with so few raises {expected_false_alarms(draws):.1g} false alarms in a check of 370 metrics "
+            f"under other kernels (20 draws: {expected_false_alarms(20):.1g}). Give at least {FEWEST}, or leave rounding out with "
+            "--parts seeds,sampling"
+        )
 
 
 def check_parts(names: Sequence[str]) -> tuple[FloorName, ...]:
