@@ -124,6 +124,8 @@ def adapted(command: str, place: Place) -> list[str]:
         words = [name, run, place.other, *(word for word in words[1:] if word != run)]
     if name == "table" and "--against" in words:
         words[words.index("--against") + 1] = "results/published/acge_text_embedding"
+    if name == "score":
+        words += ["results_dir=live", "--tasks", "AFQMC"]  # of another benchmark than all that lies in results
     if name == "calibrate":
         words += ["--draws", "5", "--tasks", "AFQMC"]
     if name == "baseline" and "accept" in words:  # of all tasks of the benchmark, where they are not named
@@ -136,7 +138,7 @@ def _overrides(words: list[str]) -> list[str]:
     pairs = dict(word.split("=", 1) for word in words[1:] if "=" in word and not word.startswith("--"))
     if words[0] in ("run", "sweep", "encode") or pairs:
         local = pairs.get("data") == "local"
-        pairs |= {"tasks": "[AFQMC]"} if "benchmark" not in pairs else {}
+        pairs |= {"tasks": "[AFQMC]"} if pairs.get("benchmark", "cmn_v1") == "cmn_v1" else {}
         pairs |= {"gpu.mismatch": "warn", "data": "local" if local else "sample"}
         pairs |= {"data.verify": "label"} if local else {}
         pairs["model"] = pairs.get("model", "sample") if pairs.get("model") in ("minilm", "folder") else "sample"

@@ -6,11 +6,15 @@ from argparse import Namespace
 from pathlib import Path
 
 from harness.commands.arguments import BENCHMARK, command, option, output_format, print_document
+from harness.core.errors import RequestError
+
+_RESULTS = "results.path="
 
 
 @command(
-    "check a model card against itself, and --against a run: claims README.md",
-    option("card", type=Path, metavar="CARD", help="the README.md of a model, or a folder of results"),
+    "check a model card against itself, and --against a run: claims README.md, claims --model NAME results.path=DIR",
+    option("card", metavar="CARD", help="the README.md of a model, a folder of results, or with --model results.path=DIR"),
+    option("--model", metavar="NAME[@REVISION]", help="a model of the registry, whose published results are graded"),
     option("--against", type=Path, metavar="RUN", help="a run folder, published records, or mteb's own result files"),
     option("--noise", type=Path, metavar="FILE", help="the run's calibration.json (python -m harness calibrate RUN)"),
     output_format,
@@ -18,9 +22,14 @@ from harness.commands.arguments import BENCHMARK, command, option, output_format
 )
 def call(arguments: Namespace) -> int:
     """Check the statements of a model card."""
+    from harness.read.claims.published import published_results
     from harness.read.claims.report import claims_report
     from harness.show.claims import claims_document
 
-    report = claims_report(arguments.card, against=arguments.against, noise=arguments.noise, benchmark=arguments.benchmark)
+    named, results = arguments.card.startswith(_RESULTS), Path(arguments.card.removeprefix(_RESULTS)).expanduser()
+    if named != bool(arguments.model):
+        raise RequestError(f"--model NAME and {_RESULTS}DIR, a local copy of the results repository, go together")
+    card = published_results(results, arguments.model) if named else results
+    report = claims_report(card, against=arguments.against, noise=arguments.noise, benchmark=arguments.benchmark)
     print_document(claims_document(report), arguments.format)
     return report.exit_code

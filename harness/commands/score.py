@@ -12,7 +12,7 @@ from harness.commands.arguments import BASELINES, QUIET, command, names, option,
 @command(
     "score a run's stored vectors by another benchmark, without the model's work: score RUN benchmark=cmn_v1 [store=DIR ...]",
     option("run", type=Path, metavar="RUN", help="a run folder; its vectors are taken from the store"),
-    overrides(help="benchmark=NAME, store=DIR, model.path=DIR, data.root=DIR, workers=N"),
+    overrides(help="benchmark=NAME, results_dir=DIR, store=DIR, model.path=DIR, data.root=DIR, workers=N"),
     option("--tasks", type=names, default=[], metavar="TASK[,TASK]", help="tasks or types, not all of the benchmark"),
     QUIET,
     output_format,

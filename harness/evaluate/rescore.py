@@ -17,29 +17,31 @@ from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.evaluation import Progress
 from harness.evaluate.runner import Outcome, execute
 
-_BENCHMARK = "benchmark="
+_BENCHMARK, _RESULTS = "benchmark=", "results_dir="
 
 
 def rescored_spec(folder: Path, overrides: Sequence[str], *, tasks: Sequence[str] = ()) -> RunSpec:
     """The settings of the run in a folder under another benchmark: `benchmark=NAME` among the `overrides`, beside where things are
-    (`harness.evaluate.calibrate.request.PLACES`). `tasks`: names or types of the other benchmark, all by default.
+    (`harness.evaluate.calibrate.request.PLACES`) and `results_dir=DIR`, by default that of the run. `tasks`: names or types of the other
+    benchmark, all by default.
 
     Raises:
         RequestError: no other benchmark is named, or an override is none of these.
         InputError: the folder is no run of this harness.
     """
     named = [text.removeprefix(_BENCHMARK) for text in overrides if text.startswith(_BENCHMARK)]
+    places = [text.removeprefix(_RESULTS) for text in overrides if text.startswith(_RESULTS)]
     manifest = read_manifest(folder)
     if len(named) != 1:
         raise RequestError("name the benchmark to score by, once: score RUN benchmark=cmn_v1")
-    spec = rebuilt_spec(folder, manifest, [text for text in overrides if not text.startswith(_BENCHMARK)], tasks=tuple(tasks))
+    spec = rebuilt_spec(folder, manifest, [text for text in overrides if not text.startswith((_BENCHMARK, _RESULTS))], tasks=tuple(tasks))
     other = load_benchmark(named[0])
     if other.name == benchmark_name(spec.benchmark):
         raise RequestError(f"{folder} was scored by {other.name} already: name another benchmark")
     if spec.store is None:
         raise RequestError("the vectors come from the store, and there is none: name it with store=DIR")
     other.select(tasks)
-    return replace(spec, benchmark=named[0])
+    return replace(spec, benchmark=named[0], results_dir=Path(places[-1]).expanduser() if places else spec.results_dir)
 
 
 def rescore(folder: Path, spec: RunSpec, progress: Progress) -> Outcome:

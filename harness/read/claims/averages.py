@@ -63,32 +63,33 @@ class Averages:
     matches: tuple[RowMatch, ...]
     front: RowMatch | None
     own: tuple[RowMatch, ...]
+    usual: str
 
     @property
     def convention(self) -> str:
-        """The first named convention under which the front matter is its row, ties as C_MTEB rounds them if one can; else `cmteb`."""
+        """The first named convention under which the front matter is its row, ties as C_MTEB rounds them if one can; else the usual one."""
         if self.front is None:
-            return "cmteb"
+            return self.usual
         equal = [name for name, fit in self.front.fits.items() if fit.equal]
         scores = self.front.row.scores
         strict = [name for name in equal if all(value in (None, scores[title]) for title, value in self.computed[name].items())]
-        return next(iter(strict or equal), "cmteb")
+        return next(iter(strict or equal), self.usual)
 
 
 def averages(sheet: Sheet, benchmark: Benchmark) -> Averages:
     """The averages of the claims under every convention that takes all tasks, and the printed rows beside them."""
     titles = score_titles(benchmark.tasks)
     names = [name for name, rule in benchmark.conventions.items() if not rule.without]
-    rows = {name: leaderboard_row(sheet.run, name, benchmark) for name in names}
-    computed = {name: {titles[c.key]: None if c.value is None else rounded(c.value) for c in row.cells} for name, row in rows.items()}
-    means = {name: {titles[c.key]: c.mean for c in row.cells if c.mean is not None} for name, row in rows.items()}
+    rows = {name: [c for c in leaderboard_row(sheet.run, name, benchmark).cells if c.key in titles] for name in names}
+    computed = {name: {titles[c.key]: None if c.value is None else rounded(c.value) for c in cells} for name, cells in rows.items()}
+    means = {name: {titles[c.key]: c.mean for c in cells if c.mean is not None} for name, cells in rows.items()}
     matches = tuple(
         RowMatch(number=number, place=place, row=row, fits={name: _fit(row, means[name]) for name in names})
         for number, (row, place) in enumerate(zip(sheet.rows, sheet.places, strict=True), start=1)
     )
     own = tuple(match for match in matches if bare_name(match.row.header.model) == bare_name(sheet.model)) or matches
     fitting = [match for match in own if any(fit.equal for fit in match.fits.values())]
-    return Averages(computed, matches, fitting[0] if len(fitting) == 1 else None, own)
+    return Averages(computed, matches, fitting[0] if len(fitting) == 1 else None, own, benchmark.usual)
 
 
 def average_checks(found: Averages, benchmark: Benchmark) -> list[Check]:

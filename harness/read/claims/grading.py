@@ -254,7 +254,7 @@ def _averages(averages: Averages, row: Row, cells: list[Graded], benchmark: Benc
         if alike and match is not front:
             targets[match.label] = dict(match.row.scores)
     for label, values in targets.items():
-        for cell in row.cells:
+        for cell in (each for each in row.cells if each.key in titles):
             members = [task.name for task in benchmark.tasks if cell.key in ("Average", task.type)]
             unlike = [name for name in members if name not in mains or mains[name].grade in ("not comparable", "definition differs")]
             known = [floor for name in members if name in mains and (floor := mains[name].tolerance) is not None]

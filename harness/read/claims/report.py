@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.core.calibration import read_calibration
@@ -13,6 +13,7 @@ from harness.read.claims.findings import Check
 from harness.read.claims.grading import Comparison, grade
 from harness.read.claims.numbers import number_checks
 from harness.read.claims.provenance import provenance_checks
+from harness.read.claims.published import Published, published_recipe
 from harness.read.claims.sheet import Sheet, read_sheet
 from harness.read.claims.statements import statement_checks
 from harness.read.leaderboard import one_run
@@ -33,8 +34,10 @@ class ClaimsReport:
         return self.comparison.exit_code if self.comparison else 0
 
 
-def claims_report(card: Path, *, against: Path | None = None, noise: Path | None = None, benchmark: str | None = None) -> ClaimsReport:
-    """The card (or folder of results) read, checked, and graded against a run.
+def claims_report(
+    card: Path | Published, *, against: Path | None = None, noise: Path | None = None, benchmark: str | None = None
+) -> ClaimsReport:
+    """The card (or folder of results, or what is published of a model) read, checked, and graded against a run.
 
     Raises:
         InputError: the card, the run or the calibration can't be read.
@@ -42,8 +45,9 @@ def claims_report(card: Path, *, against: Path | None = None, noise: Path | None
     """
     if noise is not None and against is None:
         raise RequestError("--noise has a meaning only with --against RUN: it says how far a run may be from the card")
-    table = benchmark_of([against or card], benchmark)
-    sheet = read_sheet(card, table)
+    path = card.folder if isinstance(card, Published) else card
+    table = benchmark_of([against or path], benchmark)
+    sheet = read_sheet(path, table)
     found = averages(sheet, table)
     comparison = None
     if against is not None:
@@ -52,5 +56,9 @@ def claims_report(card: Path, *, against: Path | None = None, noise: Path | None
         if calibration is not None:
             calibration.check_belongs(run, table)
         comparison = grade(sheet, found, run, table, calibration)
+        if isinstance(card, Published):
+            first = tuple(published_recipe(card, run))
+            rest = (each for each in comparison.recipe if each.name not in {field.name for field in first})
+            comparison = replace(comparison, recipe=(*first, *rest))
     numbers = (*average_checks(found, table), *number_checks(sheet, table), *provenance_checks(sheet, table))
     return ClaimsReport(sheet, found, (*numbers, *statement_checks(sheet, found, table)), comparison)
