@@ -26,7 +26,7 @@ from harness.show.report.build import Report, build_report
 from harness.show.report.charts import write_charts
 from harness.show.report.html import report_document
 from harness.show.report.words import LANGUAGES, PAGE, words
-from tests.reports import HOSTILE, NAMES, SAMPLE, Page, ours, page_of, page_text
+from tests.reports import HOSTILE, NAMES, SAMPLE, Page, calibration, ours, page_of, page_text
 from tests.runs import BENCHMARK, BY_HAND, PUBLISHED, ROOT
 
 
@@ -115,6 +115,25 @@ def test_tables_and_buttons_tell_what_they_are(tmp_path: Path) -> None:
     assert set(named) <= set(ids)
     assert {found["href"][1:] for found, _ in page.all("a") if found["href"].startswith("#")} <= set(ids)
     assert all(found.get("aria-hidden") == "true" for found, _ in page.all("svg"))  # a table beside it says the same
+
+
+def test_the_calibration_of_the_run_s_own_baseline_is_offered(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        baseline = ours(tmp_path / "baselines" / "acge" / name, run=f"settings {name}")
+        calibration(baseline / "calibration.json", run=f"settings {name}", tolerance=0.06)
+    runs = [ours(tmp_path / "results" / f"{dim}", dim=dim, run="settings b") for dim in (64, 1792)]
+    offered = build_report(runs, BENCHMARK, baselines=tmp_path / "baselines")
+    assert offered.offered == tmp_path / "baselines" / "acge" / "b"
+    assert f"--reference {offered.offered}" in page_text(offered, tmp_path / "report.html")
+    assert build_report(runs, BENCHMARK, baselines=tmp_path / "none").offered is None
+
+
+def test_rates_stand_with_the_cost(tmp_path: Path) -> None:
+    run = ours(tmp_path / "run")
+    cost = {"encoding": {"encode_seconds": 2.0, "tokens": 5000, "distinct": 30}}
+    (run / "costs.jsonl").write_text(json.dumps(cost) + "\n", encoding="utf-8")
+    page = page_of(build_report([run], BENCHMARK), tmp_path / "report.html")
+    assert {"2,500.0", "15.0"} <= {words for _, words in page.all("td", class_="number")}
 
 
 def test_tasks_that_nobody_ran_are_named_and_not_listed(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.core.benchmarks import Benchmark
 from harness.core.calibration import CALIBRATION, Calibration, read_calibration
 from harness.core.errors import InputError, RequestError
+from harness.core.records import read_manifest
 from harness.read.claims.report import ClaimsReport, claims_report
 from harness.read.claims.sheet import read_sheet
 from harness.read.differences import SettingDifference, differences
@@ -38,7 +39,10 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Everything on the page. `without_costs`: the runs of ours that have no costs."""
+    """Everything on the page. `without_costs`: the runs of ours that have no costs.
+
+    `offered`: a calibrated baseline of the reference's settings, where the reference has no noise bands.
+    """
 
     benchmark: str
     convention: str
@@ -50,6 +54,7 @@ class Report:
     without_costs: tuple[Entry, ...]
     settings: Settings | None
     claims: tuple[ClaimsReport, ...]
+    offered: Path | None
 
 
 def build_report(
@@ -60,12 +65,14 @@ def build_report(
     reference: Path | None = None,
     card: Path | None = None,
     calibration: Path | None = None,
+    baselines: Path = Path("results/baselines"),
 ) -> Report:
     """The report on all runs at or below the paths.
 
     `reference`: the run that others are compared with, shown even where it is below no path; without it the run that the calibration
     belongs to, else the row with the most scores on the benchmark's own data. `calibration`: its noise bands; without it the file that
-    lies beside the reference's records, if one does. `card`: graded against every run of its model.
+    lies beside the reference's records, if one does. `baselines`: where else to look for one, to offer it.
+    `card`: graded against every run of its model.
 
     Raises:
         RequestError: a path without a run, several runs at `reference`, an unknown convention, or a calibration of another run.
@@ -97,6 +104,7 @@ def build_report(
         costs=tuple(cost for _, cost in costs if cost),
         without_costs=tuple(entry for entry, cost in costs if cost is None),
         settings=_settings(ours, chosen),
+        offered=_calibrated_baseline(chosen, baselines) if chosen and chosen.number not in bands else None,
         claims=_claims(card, entries, benchmark, noise, calibration) if card else (),
     )
 
@@ -130,6 +138,17 @@ def _bands(entries: Sequence[Entry], benchmark: Benchmark) -> dict[int, Noise]:
                 calibration.check_belongs(entry.run, benchmark)
                 found[entry.number] = Noise(path, calibration)
     return found
+
+
+def _calibrated_baseline(entry: Entry, baselines: Path) -> Path | None:
+    """The baseline of the entry's own settings that has noise bands."""
+    if entry.run is None or entry.run.manifest.run is None:
+        return None
+    for path in sorted(baselines.glob(f"*/*/{CALIBRATION}")):
+        with contextlib.suppress(InputError):
+            if read_manifest(path.parent).run == entry.run.manifest.run and path.parent.resolve() != entry.row.path.resolve():
+                return path.parent
+    return None
 
 
 def _settings(ours: Sequence[Entry], reference: Entry | None) -> Settings | None:
