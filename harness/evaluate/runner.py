@@ -91,7 +91,8 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
     failed: dict[str, str] = {}
     cost = Cost()
     if todo or (done and not _has_manifest(spec.folder)):
-        with _exclusive(spec.folder):
+        with _exclusive(spec.folder), ScoringPool(_workers(spec, device)) as pool:
+            pool.start(scorer_of(spec.benchmark))
             encoders = encoders or EncoderPool()
             encoder = encoders.encoder(spec, device)
             if spec.dim is not None and spec.dim > encoder.embedding_dim:
@@ -112,9 +113,8 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
             _open_folder(spec, benchmark, replace(manifest, canary=checked.found if checked else UNCHECKED))
             sink = _Records(agenda, benchmark, encoder, progress)
             sink.checked(checked)
-            with ScoringPool(_workers(spec, device)) as pool:
-                evaluation = Evaluation(spec, prompts, encoder, pool, sink, progress)
-                evaluation.run(todo)
+            evaluation = Evaluation(spec, prompts, encoder, pool, sink, progress)
+            evaluation.run(todo)
             failed, cost = sink.errors, sink.finish(evaluation.waited, peak_memory(device))
     return Outcome(
         folder=spec.folder,

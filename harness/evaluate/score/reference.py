@@ -50,7 +50,7 @@ def fresh_task(task: TaskSpec) -> Any:
         MachineError: the installed packages are not the pinned ones.
         RequestError: mteb does not know the task.
     """
-    found = _mteb()(tasks=[task.name], task_langs=["zh", "zh-CN"]).tasks
+    found = load_reference()(tasks=[task.name], task_langs=["zh", "zh-CN"]).tasks
     if not found:
         raise RequestError(f"{task.name} is no Chinese task of mteb {SCORING_PINS['mteb']}, by which this benchmark is scored: take it out")
     return found[0]
@@ -96,7 +96,8 @@ def quiet_reference() -> Iterator[None]:
 
 
 @cache
-def _mteb() -> Any:
+def load_reference() -> Any:
+    """The class `mteb.MTEB`, with C_MTEB's tasks registered and without its progress bar; imported once, which takes seconds."""
     check_scoring_packages()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # mteb imports sentence_transformers.models

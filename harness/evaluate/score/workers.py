@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import os
+import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -75,6 +78,13 @@ class ScoringPool:
         if self._scratch is not None:
             self._scratch.cleanup()
 
+    def start(self, scorer: Scorer) -> None:
+        """Start the processes, so that they import what the scorer needs while the model loads; otherwise the first job starts them."""
+        if self._workers:
+            pool = self._started()[0]
+            for _ in range(self._workers):
+                pool.submit(_prepare, scorer)
+
     def submit(self, job: ScoringJob) -> Future[Scored]:
         """The job's result, later; an error of `Scorer.score` is the future's.
 
@@ -83,17 +93,23 @@ class ScoringPool:
         """
         if self._workers == 0:
             return _done(job)
-        if self._pool is None or self._scratch is None:
-            # spawned, not forked: a copy of a process whose threads hold locks may never wake up
-            self._pool = ProcessPoolExecutor(self._workers, mp_context=multiprocessing.get_context("spawn"))
-            self._scratch = tempfile.TemporaryDirectory(prefix="harness-scoring-")
+        pool, scratch = self._started()
         self._count += 1
-        path = Path(self._scratch.name) / f"{self._count}.safetensors"
+        path = scratch / f"{self._count}.safetensors"
         save_file({_VECTORS: job.vectors.contiguous()}, path)
         try:
-            return self._pool.submit(_score_file, replace(job, vectors=torch.empty(0)), path)
+            return pool.submit(_score_file, replace(job, vectors=torch.empty(0)), path)
         except BrokenProcessPool as error:
             raise dead_worker() from error
+
+    def _started(self) -> tuple[ProcessPoolExecutor, Path]:
+        """The processes, and the folder for their vectors."""
+        if self._pool is None or self._scratch is None:
+            self._scratch = tempfile.TemporaryDirectory(prefix="harness-scoring-")
+            # spawned, not forked: a copy of a process whose threads hold locks may never wake up
+            spawn = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self._workers, spawn, initializer=_end_with_parent, initargs=(self._scratch.name,))
+        return self._pool, Path(self._scratch.name)
 
 
 def dead_worker() -> MachineError:
@@ -118,6 +134,25 @@ def score_job(job: ScoringJob) -> Scored:
 def vectors_sha256(vectors: torch.Tensor) -> str:
     """SHA-256 over vectors [n, dim], row by row, as they lie in memory."""
     return hashlib.sha256(vectors.contiguous().view(torch.uint8).numpy().data).hexdigest()
+
+
+def _end_with_parent(scratch: str) -> None:
+    """Makes this process end, and takes the vectors along, when the one that started it is killed: nobody else would."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        shutil.rmtree(scratch, ignore_errors=True)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="parent").start()
+
+
+def _prepare(scorer: Scorer) -> None:
+    """Unpickling the scorer has imported its module; one with more to import has a `prepare`."""
+    if prepare := getattr(scorer, "prepare", None):
+        prepare()
 
 
 def _score_file(job: ScoringJob, path: Path) -> Scored:
