@@ -153,7 +153,84 @@ def _half_weights(*arguments: Any) -> Any:
 _LOAD_CHAIN = loading.load_chain
 
 
+# The chain, after it was read and before it is checked
+
+
+def _chain(change: Callable[[Any], None]) -> Plant:
+    """A module chain that is changed while it is loaded, so that every pass of the run has the fault."""
+
+    def changed(*arguments: Any) -> Any:
+        chain = _LOAD_CHAIN(*arguments)
+        with torch.no_grad():
+            change(chain)
+        return chain
+
+    return _code(_patched(loading, "load_chain", changed))
+
+
+def _weights(change: Callable[[torch.Tensor], torch.Tensor]) -> Plant:
+    """Matrices that are changed; vectors (biases, LayerNorm) stay."""
+
+    def every(chain: Any) -> None:
+        for parameter in chain.parameters():
+            if parameter.dim() > 1:
+                parameter.copy_(change(parameter))
+
+    return _chain(every)
+
+
+def _int8(weights: torch.Tensor) -> torch.Tensor:
+    step = weights.abs().max() / 127
+    return (weights / step).round() * step
+
+
+def _noisy(weights: torch.Tensor) -> torch.Tensor:
+    noise = torch.randn(weights.shape, generator=torch.Generator().manual_seed(weights.numel()))
+    return weights * (1 + 1e-2 * noise).to(weights.dtype)
+
+
+def _activation(function: nn.Module) -> Plant:
+    def replaced(chain: Any) -> None:
+        for module in chain.modules():
+            if hasattr(module, "intermediate_act_fn"):
+                module.intermediate_act_fn = function
+
+    return _chain(replaced)
+
+
+def _next_positions(chain: Any) -> None:
+    table = chain[0].model.embeddings.position_embeddings.weight
+    table.copy_(table.roll(-1, dims=0))
+
+
+def _other_segment(chain: Any) -> None:
+    table = chain[0].model.embeddings.token_type_embeddings.weight
+    table.copy_(table.flip(0))
+
+
+def _plain_layer_norm(chain: Any) -> None:
+    for module in chain.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.weight.fill_(1)
+
+
+def _without_mask(model: LoadedModel, ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Attention sees the padding; pooling does not."""
+    features = {"token_embeddings": model.token_embeddings(ids, None)}
+    if mask is not None:
+        features["attention_mask"] = mask.to(torch.int64)
+    for module in model.tail:
+        features = module(features)
+    return features["sentence_embedding"]
+
+
 # Tokens
+
+
+class _CutFromTheLeft(TextTokenizer):
+    def __init__(self, tokenizer: Any, max_len: int) -> None:
+        super().__init__(tokenizer, max_len)
+        self._backend.enable_truncation(max_len, direction="left")
 
 
 class _OneTokenShort(TextTokenizer):
@@ -282,6 +359,16 @@ FAULTS: tuple[Fault, ...] = (
         plant=_code(*(_patched(room, "passage_text", lambda passage: passage["text"].strip()) for room in (adapter, tasks))),
     ),
     Fault(name="weights silently fp16", where="code", plant=_code(_patched(loading, "load_chain", _half_weights))),
+    Fault(name="weights rounded to fp16", where="code", plant=_weights(lambda weights: weights.half().to(weights.dtype))),
+    Fault(name="weights rounded to int8", where="code", plant=_weights(_int8)),
+    Fault(name="weights x (1 + 1e-2 N)", where="code", plant=_weights(_noisy)),
+    Fault(name="gelu -> relu", where="code", plant=_activation(nn.ReLU())),
+    Fault(name="gelu by tanh", where="code", plant=_activation(nn.GELU(approximate="tanh"))),
+    Fault(name="positions + 1", where="code", plant=_chain(_next_positions)),
+    Fault(name="segment ids 1 for 0", where="code", plant=_chain(_other_segment)),
+    Fault(name="LayerNorm weights ignored", where="code", plant=_chain(_plain_layer_norm)),
+    Fault(name="attention mask ignored", where="code", plant=_code(_patched(LoadedModel, "forward", _without_mask))),
+    Fault(name="truncation from the left", where="code", plant=_code(_patched(encoding, "TextTokenizer", _CutFromTheLeft))),
     Fault(name="vectors silently fp16", where="code", plant=_code(_patched(LoadedModel, "forward", _half_vectors))),
     Fault(name="LayerNorm epsilon 1e-5 for 1e-12", where="code", plant=_loaded(_other_epsilon)),
     Fault(

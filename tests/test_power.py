@@ -101,6 +101,13 @@ def test_a_fault_is_there_while_it_is_planted_and_gone_afterwards(faults: Module
         "tokenizer keeps capitals",
         "one bit of one weight @ code",
         "Dense dropped @ code",
+        "weights rounded to int8",
+        "weights x (1 + 1e-2 N)",
+        "gelu -> relu",
+        "gelu by tanh",
+        "positions + 1",
+        "attention mask ignored",
+        "truncation from the left",
     ],
     indirect=True,
 )
