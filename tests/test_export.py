@@ -53,7 +53,7 @@ def test_one_other_score_is_one_other_line() -> None:
     tnews = run.records["TNews"]
     run.records["TNews"] = replace(tnews, metrics={**tnews.metrics, "accuracy": 0.25})
     text = SEED_CARD.read_text(encoding="utf-8")
-    merged = merge_entries(text, "x", index_entries(select_scores(run, BENCHMARK, other_data=False)))
+    merged = merge_entries(text, "acge_text_embedding", index_entries(select_scores(run, BENCHMARK, other_data=False)))
     pairs = zip(text.splitlines(keepends=True), merged.text.splitlines(keepends=True), strict=True)
     assert [pair for pair in pairs if pair[0] != pair[1]] == [("      value: 53.687\n", "      value: 25.0\n")]
 

@@ -93,7 +93,8 @@ CASES = {
         card(f"model-index:\n- name: other\n  results:\n{OLD}- name: m\n  results:\n{OLD}"),
         card(f"model-index:\n- name: other\n  results:\n{OLD}- name: m\n  results:\n{OURS}"),
     ),
-    "one model of another name": (card(INDEX.replace("m\n", "n\n") + OLD), card(INDEX.replace("m\n", "n\n") + OURS)),
+    "one model of nearly that name": (card(INDEX.replace("m\n", "org/M\n") + OLD), card(INDEX.replace("m\n", "org/M\n") + OURS)),
+    "nearly that repository": (card(INDEX + OLD.replace("C-MTEB/STSB", "mteb/STSB-test")), card(INDEX + OURS)),
 }
 
 
@@ -189,6 +190,7 @@ def test_of_any_card_only_the_entry_changes(
         (card("model-index: [{name: m}]\n"), InputError, "no list of results"),
         (card("model-index: [{name: m, results: text}]\n"), InputError, "no list of results"),
         (card(INDEX + OLD + OLD), InputError, "has MTEB STSB 2 times: remove all but one"),
+        (card(INDEX.replace("m\n", "n\n") + OLD), RequestError, "the card is of the model 'n', the scores are of 'm': .* --name 'n'"),
         (card("model-index: [{name: a, results: []}, {name: b, results: []}]\n"), RequestError, r"2 models \(a, b\), not one 'm'"),
         (card(f"{INDEX}{OLD.replace('type: STS', 'type: &t STS')}z: *t\n"), InputError, "an anchor, an alias"),
         (card(f"z: &r\n- {{a: 1}}\n{INDEX.rstrip()} *r\n"), InputError, "an anchor, an alias"),

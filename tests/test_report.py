@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,15 @@ from hypothesis import strategies as st
 
 from harness.core.errors import RequestError
 from harness.core.records import read_run, write_failure
+from harness.read.leaderboard import load_rows
+from harness.show.leaderboard import table
+from harness.show.report import build
 from harness.show.report.build import build_report
 from harness.show.report.charts import HEAT, write_charts
 from harness.show.report.heat import LABELS, STEPS, step
 from tests.cards import card_text, rows_table, write_card
 from tests.reports import SAMPLE, calibration, heat_cells, ours, page_of, page_text
-from tests.runs import BENCHMARK, BY_HAND, PUBLISHED
+from tests.runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, write_run
 
 
 def test_published_results_and_printed_rows_stand_beside_our_runs(tmp_path: Path) -> None:
@@ -291,3 +295,29 @@ def test_a_card_without_a_run_of_its_model_is_checked_by_itself(tmp_path: Path) 
     (claims,) = build_report([ours(tmp_path / "a", model="x")], BENCHMARK, card=PUBLISHED).claims
     assert claims.comparison is None
     assert {check.name for check in claims.checks} >= {"rows", "sums", "counts"}
+
+
+def test_of_very_many_rows_the_reference_and_the_best_are_shown_task_by_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "DETAILED", 2)
+    for number, score in enumerate((0.1, 0.9, 0.5, 0.7)):
+        write_run(tmp_path / str(number), dict.fromkeys(BY_HAND, score))
+    report = build_report([tmp_path], BENCHMARK, reference=tmp_path / "0")
+    assert [entry.row.path.name for entry in report.entries] == ["0", "1", "2", "3"]
+    assert [entry.row.path.name for entry in report.detailed] == ["0", "1"]
+    assert report.heat is not None
+    assert report.heat.entries == report.detailed
+
+
+def test_rows_of_one_name_and_setting_show_what_differs_of_their_paths(tmp_path: Path) -> None:
+    for name in ("a/first", "b/second"):
+        write_run(tmp_path / name)
+    text = table(load_rows([tmp_path], BENCHMARK), BENCHMARK, format="md")
+    assert "acge (a/first)" in text
+    assert "acge (b/second)" in text
+
+
+def test_a_name_of_20_000_characters_is_cut_in_its_middle(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", header=replace(HEADER, model="a" * 10_000 + "z" * 10_000))
+    text = table(load_rows([tmp_path], BENCHMARK), BENCHMARK)
+    assert max(map(len, text.splitlines())) <= 120
+    assert "~" in text

@@ -218,7 +218,7 @@ def test_latex_never_makes_other_data_the_best(tmp_path: Path) -> None:
     text = write_document(board(rows), "latex")
     assert r"\textbf{45.88}" in text
     assert r"\textbf{99.00}" not in text
-    assert r"acge$^{\dagger}$" in text
+    assert r"acge (sample)$^{\dagger}$" in text
 
 
 @given(st.text())

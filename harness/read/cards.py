@@ -41,6 +41,7 @@ _DECIMAL = r"[0-9]{1,9}(\.[0-9]+)?"
 _WHOLE = ("Dimension", "Sequence Length")
 _NUMBERS = {"Model Size (GB)": _DECIMAL, **dict.fromkeys(_WHOLE, "[0-9]{1,9}")}
 _NOTHING = ("", "~", "null", "None")
+_NESTED = 200
 _LARGEST = 16 << 20  # bytes; the largest cards of the hub, with the results of hundreds of tasks, have a few
 _SIMILARITIES = ("cos_sim", "dot", "euclidean", "manhattan", "max")  # mteb 1.1.1 nests these, mteb_meta.py joins them with "_"
 
@@ -280,14 +281,27 @@ def _model_index(text: str) -> dict[str, Any]:
     if match is None:
         raise InputError("the card has no YAML front matter: expected it between a first line '---' and another one")
     try:
-        # The base loader leaves every scalar a string: 1e-05 is no number to YAML 1.1, and a commit of digits would be one.
-        front = yaml.load(match[1], Loader=yaml.BaseLoader)  # noqa: S506 (builds strings, lists and dicts only)
+        front = _load_strings(match[1])
     except (yaml.YAMLError, RecursionError) as error:
         raise InputError(f"the front matter of the card is no YAML ({' '.join(str(error).split())}): correct it") from error
     models = _get(front, "model-index", list, "the front matter of the card")
     if len(models) != 1 or not isinstance(models[0], dict):
         raise InputError(f"the model-index of the card has {len(models)} models; expected one with a name and results")
     return dict(models[0])
+
+
+def _load_strings(text: str) -> Any:
+    """The YAML value with every scalar a string: 1e-05 is no number to YAML 1.1, and a commit of digits would be one.
+
+    libyaml is nine times as fast as Python, and dies of deep nesting: what may be nested goes to the parser that raises.
+    """
+    opened = deepest = 0
+    for bracket in re.findall(r"[\[\]{}]", text):
+        opened += 1 if bracket in "[{" else -1
+        deepest = max(deepest, opened)
+    indented = max(map(len, re.findall(r"^[ \-?:]*", text, re.MULTILINE)), default=0)
+    fast = deepest < _NESTED and indented < _NESTED and hasattr(yaml, "CBaseLoader")
+    return yaml.load(text, Loader=yaml.CBaseLoader if fast else yaml.BaseLoader)  # noqa: S506 (builds strings, lists and dicts only)
 
 
 def _get(mapping: Any, key: str, kind: type, where: str) -> Any:

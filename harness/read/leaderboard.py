@@ -26,6 +26,8 @@ Identity = Literal["not C-MTEB", "unverified", "self-reported", "verified"]
 IDENTITIES: tuple[Identity, ...] = ("not C-MTEB", "unverified", "self-reported", "verified")
 """Whether a score was made on the benchmark's own data, least certain first; `self-reported`: its authors say so."""
 
+_LONGEST_NAME = 200
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskScore:
@@ -197,13 +199,18 @@ def leaderboard_row(run: Run, convention: str | None, benchmark: Benchmark, *, a
     average, *types = (_cell(key, title, tasks, rule, benchmark.adding_order) for key, title in score_titles(specs).items())
     return Row(
         path=run.path,
-        header=run.header,
+        header=replace(run.header, model=_short(run.header.model)),
         convention=name,
         about=rule.about,
         cells=(average, *([_mean_of_types(types)] if rule.type_mean else []), *types),
         tasks=tasks,
         unreadable=run.broken.get(MANIFEST),
     )
+
+
+def _short(name: str) -> str:
+    """The name; without its middle where it is longer than any name."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME // 2]}~{name[-_LONGEST_NAME // 2 :]}"
 
 
 def printed_rows(path: Path, benchmark: Benchmark) -> tuple[Row, ...]:

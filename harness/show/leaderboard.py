@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from harness.core.benchmarks import Benchmark
@@ -87,7 +88,7 @@ def board(rows: Sequence[Row], *, tasks: bool = False) -> Document:
 
 
 def _blocks(rows: Sequence[Row], *, tasks: bool) -> Iterator[Block]:
-    notes = _notes(rows)
+    rows, notes = _told_apart(rows), _notes(rows)
     yield grid(_columns(rows), (line for row in rows for line in _lines(row, notes)))
     yield Sentences(("Convention {convention}: {about}".format(**_convention(rows[0])),))
     yield Sentences((_LEGEND,), width="narrow", tight=True)
@@ -101,21 +102,45 @@ def _blocks(rows: Sequence[Row], *, tasks: bool) -> Iterator[Block]:
         yield Sentences(tuple(_task_legend(rows)), "notes")
 
 
+def _told_apart(rows: Sequence[Row]) -> list[Row]:
+    """The rows; where several have one name and setting, with as much of their paths behind the name as differs, or with a number."""
+    alike: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        alike.setdefault(tuple(_header_cells(row.header)), []).append(row)
+    labels: dict[int, str] = {}
+    for group in (group for group in alike.values() if len(group) > 1):
+        places = [str(row.path.resolve()) for row in group]
+        common = os.path.commonpath(places)
+        named = len(set(places)) == len(group)
+        for number, (row, place) in enumerate(zip(group, places, strict=True), start=1):
+            labels[id(row)] = f"{row.header.model} ({os.path.relpath(place, common) if named else number})"
+    return [replace(row, header=replace(row.header, model=labels[id(row)])) if id(row) in labels else row for row in rows]
+
+
 def _csv(rows: Sequence[Row]) -> str:
-    columns = [*_columns(rows)[:-2], *plain_columns("Kind", "Convention", "Coverage", "Data", "Notes")]
+    columns = [*_columns(rows)[:-2], *plain_columns("Kind", "Convention", "Coverage", "Data", "Notes", "Path")]
     lines = []
     for row in rows:
         lines.append(_csv_line(row, "run", [*row.notes, *_problems([row])]))
         for comparison in row.beside:
             published = _csv_line(comparison.other, "published", comparison.other.notes)
             header, remark = published[: len(HEADER_TITLES)], comparison.remark or ""
-            lines += [published, [*header, *map(str, comparison.cells), "difference", row.convention, "", "", remark]]
+            lines += [published, [*header, *map(str, comparison.cells), "difference", row.convention, "", "", remark, ""]]
     return csv_table(columns, lines)
 
 
 def _csv_line(row: Row, kind: str, notes: Iterable[str]) -> list[str]:
     scores = [printed(cell.value) for cell in row.cells]
-    return [*_header_cells(row.header), *scores, kind, row.convention, _coverage(row.cells[0]), row.identity or "", "; ".join(notes)]
+    return [
+        *_header_cells(row.header),
+        *scores,
+        kind,
+        row.convention,
+        _coverage(row.cells[0]),
+        row.identity or "",
+        "; ".join(notes),
+        str(row.path),
+    ]
 
 
 def _csv_tasks(rows: Sequence[Row]) -> str:
@@ -130,7 +155,7 @@ def _csv_tasks(rows: Sequence[Row]) -> str:
 
 def _latex(rows: Sequence[Row], *, tasks: bool) -> str:
     """Tables for a paper; Chinese needs XeLaTeX. The best average of a column on the benchmark's data is bold."""
-    cells = rows[0].cells
+    rows, cells = _told_apart(rows), rows[0].cells
     best = [_best(row.cells[index].value for row in rows if row.identity != "not C-MTEB") for index in range(len(cells))]
     lines = []
     for row in rows:

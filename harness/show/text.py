@@ -1,7 +1,10 @@
-"""A document as text for a terminal of 100 columns."""
+"""A document as text: as wide as the terminal or `COLUMNS` says, else 100 columns, but for names in a file, which nothing cuts."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from collections.abc import Iterable, Sequence
 
 from harness.core.tasks import SHORT_TYPES
@@ -9,7 +12,22 @@ from harness.core.words import SHORT_DTYPES, SHORT_IDENTITIES, display_width, on
 from harness.show.form import Block, Column, Document, Grid, Heading, Sentences, Style, is_empty
 
 TERMINAL_WIDTH = 100
+_NARROWEST = 40
+_NAME_SPACES = 3  # a cell of more words is a sentence
+_LONGEST_LINE = 400  # of a table in a file
 _MAKER_NAMES = ("NVIDIA ", "TESLA ", "Tesla ", "GeForce ")
+
+
+def text_width() -> int:
+    """How wide text is: `COLUMNS`, the terminal's own width, or `TERMINAL_WIDTH` where there is neither."""
+    return max(_NARROWEST, _stated_width() or TERMINAL_WIDTH)
+
+
+def _stated_width() -> int | None:
+    stated = os.environ.get("COLUMNS", "")
+    if stated.isdecimal() and int(stated) > 0:
+        return int(stated)
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def render_text(document: Document) -> str:
@@ -24,7 +42,7 @@ def render_text(document: Document) -> str:
 def _block(block: Block) -> str:
     match block:
         case Heading(text):
-            return f"{text}\n{'-' * min(TERMINAL_WIDTH, len(text))}"
+            return f"{text}\n{'-' * min(text_width(), len(text))}"
         case Sentences(lines, style):
             return "\n".join(_sentence(line, number, style) for number, line in enumerate(lines, start=1))
         case Grid(columns, rows):
@@ -44,10 +62,10 @@ def _sentence(line: str, number: int, style: Style) -> str:
 
 
 def text_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
-    """The table for a terminal, `TERMINAL_WIDTH` columns wide at most as long as cutting names can do it.
+    """The table, as wide as the text at most as long as cutting names can do it; names that differ still differ when they are cut.
 
-    Wide characters (CJK) count as two columns. Numbers are aligned at the decimal point and never cut. A name that is cut ends in `~`:
-    the usual ellipsis is one column wide on some terminals and two on others.
+    Wide characters (CJK) count as two columns. Numbers are aligned at the decimal point and never cut. A name is cut in its middle, where
+    it has a `~`: the usual ellipsis is one column wide on some terminals and two on others. In a file only very long names are cut.
     """
     body = [[one_line(cell) for cell in row] for row in rows]
     for index, column in enumerate(columns):
@@ -56,8 +74,9 @@ def text_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
                 row[index] = cell
     lines = [[column.short for column in columns], *body]
     widths = [max(display_width(line[index]) for line in lines) for index in range(len(columns))]
-    gap = 2 if sum(widths) + 2 * (len(widths) - 1) <= TERMINAL_WIDTH else 1
-    widths = _shrunk(columns, widths, TERMINAL_WIDTH - gap * (len(widths) - 1))
+    gap = 2 if sum(widths) + 2 * (len(widths) - 1) <= text_width() else 1
+    room = text_width() if _stated_width() else max(text_width(), _LONGEST_LINE)
+    widths = _shrunk(columns, lines, widths, room - gap * (len(widths) - 1))
     return "\n".join(
         (" " * gap).join(_fitted(cell, width, column.numeric) for cell, width, column in zip(line, widths, columns, strict=True)).rstrip()
         for line in lines
@@ -68,7 +87,7 @@ def paragraph(text: str, *, indent: int) -> str:
     """The text wrapped between words to the width of the terminal, all lines but the first indented."""
     lines = [""]
     for word in one_line(text).split():
-        if lines[-1].strip() and display_width(lines[-1]) + 1 + display_width(word) > TERMINAL_WIDTH:
+        if lines[-1].strip() and display_width(lines[-1]) + 1 + display_width(word) > text_width():
             lines.append(" " * indent + word)
         else:
             lines[-1] += f" {word}" if lines[-1].strip() else word
@@ -82,21 +101,36 @@ def _aligned(cells: list[str]) -> list[str]:
     return [cell + " " * (most - own) if own else cell for cell, own in zip(cells, decimals, strict=True)]
 
 
-def _shrunk(columns: Sequence[Column], widths: list[int], room: int) -> list[int]:
+def _shrunk(columns: Sequence[Column], lines: Sequence[Sequence[str]], widths: list[int], room: int) -> list[int]:
     """The widths after as much has been cut from the columns that may be cut, the last one first, as makes all fit."""
     widths = list(widths)
     for index in reversed(range(len(columns))):
-        least = columns[index].shrinks_to
-        if least is not None:
-            widths[index] = min(widths[index], max(least, widths[index] - max(0, sum(widths) - room)))
+        least, excess = columns[index].shrinks_to, sum(widths) - room
+        if least is not None and excess > 0:
+            cells = {line[index] for line in lines}
+            wanted = min(widths[index], max(least, widths[index] - excess))
+            widths[index] = next(
+                (width for width in range(wanted, widths[index]) if len({_cut(cell, width) for cell in cells}) == len(cells)), widths[index]
+            )
     return widths
 
 
+def _cut(cell: str, width: int) -> str:
+    """The cell in so many columns, with a `~` where something is left out: of a name its middle, of a sentence its end."""
+    if display_width(cell) <= width:
+        return cell
+    tail = 0 if cell.count(" ") > _NAME_SPACES else (width - 1) // 3  # names differ at their ends
+    head = width - 1 - tail
+    first, last = cell[:head], cell[len(cell) - tail :] if tail else ""
+    while display_width(first) > head:
+        first = first[:-1]
+    while display_width(last) > tail:
+        last = last[1:]
+    return f"{first}~{last}"
+
+
 def _fitted(cell: str, width: int, numeric: bool) -> str:
-    if display_width(cell) > width:
-        while display_width(cell) > width - 1:
-            cell = cell[:-1]
-        cell += "~"
+    cell = _cut(cell, width)
     padding = " " * (width - display_width(cell))
     return padding + cell if numeric else cell + padding
 

@@ -7,7 +7,7 @@ newline. What came out is parsed again and compared with what was meant before a
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
 from harness.core.errors import InputError, RequestError
 from harness.core.files import atomic_write
+from harness.core.words import bare_name
+from harness.read.entries import near_repository
 from harness.show.export.model_index import Entry, dump, index_yaml
 
 # A superset of what huggingface_hub takes for a front matter: it allows blank lines above, but neither a byte order mark nor spaces.
@@ -81,12 +83,12 @@ def merge_summary(path: Path, merged: Merged) -> str:
 def merge_entries(text: str, name: str, entries: Sequence[Entry]) -> Merged:
     """The card with these entries in its model-index.
 
-    An entry takes the place of the one with its repository and split and its config or name; others are added at the end of the list.
-    The model-index of one model is taken whatever that model is called; of several, the one of this name.
+    An entry takes the place of the one with its repository and split and its config or name, or of one with its name and split under
+    nearly that repository; others are added at the end of the list.
 
     Raises:
         InputError: the front matter can't be read, has a data set twice, or can't be changed at one place alone.
-        RequestError: several models, none of this name.
+        RequestError: the card is of another model, or of several of which none has this name.
     """
     newline = "\r\n" if "\r\n" in text[: text.find("\n") + 1] else "\n"
     match = _FRONT_MATTER.match(text)
@@ -160,9 +162,13 @@ def _model(index: yaml.Node, name: str) -> tuple[int, yaml.MappingNode]:
     models = index.value if isinstance(index, yaml.SequenceNode) else []
     if not models or not all(isinstance(model, yaml.MappingNode) for model in models):
         raise InputError("the model-index of the card is no list of models, as the hub expects it: mend or remove it")
-    if len(models) == 1:
-        return 0, models[0]
     names = [str(_plain(model).get("name")) for model in models]
+    if len(models) == 1:
+        if bare_name(names[0]) != bare_name(name):
+            raise RequestError(
+                f"the card is of the model {names[0]!r}, the scores are of {name!r}: if that is one model, add --name {names[0]!r}"
+            )
+        return 0, models[0]
     if names.count(name) != 1:
         raise RequestError(
             f"the model-index of the card has {len(models)} models ({', '.join(names)}), not one {name!r}: name it with --name"
@@ -180,9 +186,16 @@ def _place(existing: Sequence[Any], entry: Entry) -> int | None:
         and all(found.get(key) == wanted[key] for key in ("type", "split"))
         and (found.get("config") == wanted["config"] or found.get("name") == wanted["name"])
     ]
+    places = places or [number for number, found in enumerate(datasets) if isinstance(found, dict) and _near(found, wanted)]
     if len(places) > 1:
         raise InputError(f"the model-index of the card has {wanted['name']} {len(places)} times: remove all but one")
     return places[0] if places else None
+
+
+def _near(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a data set is the wanted one but for how its repository's name ends, as readers of cards take it."""
+    same = all(found.get(key) == wanted[key] for key in ("name", "split"))
+    return same and near_repository(str(found.get("type")), wanted["type"])
 
 
 def _whole_index(front: str, root: yaml.MappingNode | None, name: str, entries: Sequence[Entry], newline: str) -> _Edit:

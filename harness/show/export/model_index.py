@@ -19,7 +19,8 @@ _LINE_ENDS = "\x85\u2028\u2029"  # PyYAML writes them as they are, and reads the
 
 def card_model_name(run: Run) -> str:
     """How a card would call the run's model: the last part of its repository, else the name that the run has."""
-    repository = run.manifest.model.repository if run.manifest.model else None
+    loaded, asked = run.manifest.model, run.manifest.spec.model if run.manifest.spec else None
+    repository = (loaded.repository if loaded else None) or (asked.hub if asked else None)
     return (repository or run.header.model).rpartition("/")[2]
 
 

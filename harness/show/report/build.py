@@ -19,6 +19,9 @@ from harness.show.report.curves import CurveSet, curve_sets
 from harness.show.report.entries import Entry, read_entries, same_model
 from harness.show.report.heat import HeatMap, Noise, heat_map
 
+DETAILED = 100
+"""How many rows are shown task by task: a matrix of a thousand columns is read by nobody, and is most of the page."""
+
 
 @dataclass(frozen=True)
 class SettingRow:
@@ -39,7 +42,7 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Everything on the page. `without_costs`: the runs of ours that have no costs.
+    """Everything on the page. `detailed`: the rows that are shown task by task. `without_costs`: the runs of ours that have no costs.
 
     `offered`: a calibrated baseline of the reference's settings, where the reference has no noise bands.
     """
@@ -48,6 +51,7 @@ class Report:
     convention: str
     about: str
     entries: tuple[Entry, ...]
+    detailed: tuple[Entry, ...]
     heat: HeatMap | None
     curves: tuple[CurveSet, ...]
     costs: tuple[RunCost, ...]
@@ -92,21 +96,31 @@ def build_report(
     bands = _bands(entries, benchmark)
     if chosen and noise and calibration:
         bands[chosen.number] = Noise(calibration, noise)
-    ours = [entry for entry in entries if entry.kind == "ours" and entry.row.unreadable is None]
+    detailed = _detailed(entries, chosen)
+    ours = [entry for entry in detailed if entry.kind == "ours" and entry.row.unreadable is None]
     costs = [(entry, run_cost(entry)) for entry in ours]
     return Report(
         benchmark=benchmark.name,
         convention=convention,
         about=benchmark.convention(convention).about,
         entries=entries,
-        heat=heat_map(entries, chosen, noise=bands) if chosen else None,
-        curves=curve_sets(entries),
+        detailed=detailed,
+        heat=heat_map(detailed, chosen, noise=bands) if chosen else None,
+        curves=curve_sets(detailed if len(entries) > DETAILED else entries),
         costs=tuple(cost for _, cost in costs if cost),
         without_costs=tuple(entry for entry, cost in costs if cost is None),
         settings=_settings(ours, chosen),
         offered=_calibrated_baseline(chosen, baselines) if chosen and chosen.number not in bands else None,
         claims=_claims(card, entries, benchmark, noise, calibration) if card else (),
     )
+
+
+def _detailed(entries: Sequence[Entry], reference: Entry | None) -> tuple[Entry, ...]:
+    """The rows with tasks, in their order; of very many the reference and the best ones."""
+    rows = [entry for entry in entries if entry.row.tasks]
+    best = sorted(rows, key=lambda entry: (entry is not reference, entry.row.cells[0].value is None, -(entry.row.cells[0].value or 0)))
+    kept = {entry.number for entry in best[:DETAILED]}
+    return tuple(entry for entry in rows if entry.number in kept)
 
 
 def _reference(entries: Sequence[Entry], path: Path | None, noise: Calibration | None) -> Entry | None:

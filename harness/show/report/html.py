@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -89,7 +90,14 @@ def _policy(style: str, script: str) -> str:
 def _translator(spoken: Mapping[str, Words]) -> Callable[..., Markup]:
     """`t(key, name=value)`: the words in both languages, one of which the style hides; values are escaped."""
 
+    @cache
+    def fixed(key: str) -> Markup:
+        return translated(key, {})
+
     def translate(key: str, **values: object) -> Markup:
+        return translated(key, values) if values else fixed(key)
+
+    def translated(key: str, values: Mapping[str, object]) -> Markup:
         spans = []
         for language, own in spoken.items():
             text = Markup(own[key]).format(**values)  # noqa: S704 (our own words)
@@ -103,8 +111,13 @@ def _linker(output: Path) -> Callable[[Path], Markup]:
     """`href(path)`: the attributes of a link from the page to a file, which tell its path when pointed at."""
     folder = output.resolve().parent
 
+    @cache
+    def seen_from(place: Path) -> str:
+        return os.path.relpath(place.resolve(), folder)
+
+    @cache
     def href(path: Path) -> Markup:
-        relative = os.path.relpath(path.resolve(), folder)
+        relative = f"{seen_from(path.parent)}/{path.name}".removeprefix("./") if path.name and not path.is_symlink() else seen_from(path)
         return Markup('href="{}" title="{}"').format(quote(relative), relative)
 
     return href
