@@ -24,7 +24,7 @@ from harness.core.tasks import TaskSpec
 from harness.core.typed import plain
 from harness.data.types import LoadedTask
 from harness.evaluate.encode.encoder import ENCODERS
-from harness.evaluate.score.scorer import scorer_of
+from harness.evaluate.score.scorer import run_scorer
 
 T = TypeVar("T")
 
@@ -67,9 +67,7 @@ class MadeWith:
 
 def code_of(spec: RunSpec) -> CodeDigests:
     """The code that makes the run's vectors and scores, its kind of encoder and its scorer from outside of the package among it."""
-    return CodeDigests(
-        encoding=plugin_digest(ENCODERS.get(spec.model.kind), ENCODING), scoring=plugin_digest(scorer_of(spec.benchmark), SCORING)
-    )
+    return CodeDigests(encoding=plugin_digest(ENCODERS.get(spec.model.kind), ENCODING), scoring=plugin_digest(run_scorer(spec), SCORING))
 
 
 def made_here(spec: RunSpec) -> MadeWith:

@@ -31,7 +31,7 @@ from harness.evaluate.agenda import window_bytes, windows
 from harness.evaluate.encode.encoder import Encoded, Encoder, EncodingStep
 from harness.evaluate.lengths import modelled_counts
 from harness.evaluate.progress import WindowPart
-from harness.evaluate.score.scorer import scorer_of
+from harness.evaluate.score.scorer import run_scorer
 from harness.evaluate.score.workers import Scored, ScoringJob, ScoringPool, dead_worker
 
 T = TypeVar("T")
@@ -116,7 +116,7 @@ class Evaluation:
     def __init__(self, spec: RunSpec, prompts: PromptTable, encoder: Encoder, pool: ScoringPool, sink: Sink, progress: Progress) -> None:
         self._spec = spec
         self._prompts = prompts
-        self._scorer = scorer_of(spec.benchmark)
+        self._scorer = run_scorer(spec)
         self._encoder = encoder
         self._pool = pool
         self._sink = sink

@@ -26,7 +26,7 @@ from harness.evaluate.evaluation import Progress, weights
 from harness.evaluate.lengths import modelled_counts
 from harness.evaluate.progress import WindowPart
 from harness.evaluate.prompting import run_prompts
-from harness.evaluate.score.scorer import scorer_of
+from harness.evaluate.score.scorer import run_scorer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ class _Part:
         loaded = load_task(task, self._spec.data)
         if self._agenda.shared(task, loaded, self._encoder.fingerprint.digest):
             return []
-        texts = scorer_of(self._spec.benchmark).texts(task, loaded.data, self._prompts.of(task))
+        texts = run_scorer(self._spec).texts(task, loaded.data, self._prompts.of(task))
         return [text for text in texts if self._shard.has(text)]
 
     def _encode(self, window: Sequence[tuple[TaskSpec, list[str]]]) -> None:

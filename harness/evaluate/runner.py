@@ -46,7 +46,7 @@ from harness.evaluate.encode.own import OwnSettings
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.evaluation import Evaluated, Evaluation, Progress
 from harness.evaluate.prompting import prompt_notes, run_prompts, unused_settings
-from harness.evaluate.score.scorer import scorer_of
+from harness.evaluate.score.scorer import run_scorer
 from harness.evaluate.score.seeding import SEED
 from harness.evaluate.score.workers import ScoringPool
 
@@ -87,12 +87,12 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
     todo, done = agenda.todo, [task for task in selected if task.name in agenda.done]
     progress.plan(todo, done)
     SOURCES.get(spec.data.source)
-    scorer_of(spec.benchmark).refuse_unknown(todo)
+    run_scorer(spec).refuse_unknown(todo)
     failed: dict[str, str] = {}
     cost = Cost()
     if todo or (done and not _has_manifest(spec.folder)):
         with _exclusive(spec.folder), ScoringPool(_workers(spec, device)) as pool:
-            pool.start(scorer_of(spec.benchmark))
+            pool.start(run_scorer(spec))
             encoders = encoders or EncoderPool()
             encoder = encoders.encoder(spec, device)
             if spec.dim is not None and spec.dim > encoder.embedding_dim:

@@ -41,7 +41,7 @@ from harness.evaluate.encode.device import find_device
 from harness.evaluate.encode.encoder import ENCODERS
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.prompting import run_prompts
-from harness.evaluate.score.scorer import scorer_of
+from harness.evaluate.score.scorer import run_scorer
 from harness.evaluate.score.tasks import SEED
 from harness.evaluate.score.workers import Scored, ScoringJob, ScoringPool
 
@@ -189,7 +189,7 @@ def _own_texts(spec: RunSpec, prompts: PromptTable, tasks: Sequence[TaskSpec]) -
     texts: list[str] = []
     generator = np.random.default_rng(SEED)
     for position, task in enumerate(tasks):
-        planned = scorer_of(spec.benchmark).texts(task, load_task(task, spec.data).data, prompts.of(task))
+        planned = run_scorer(spec).texts(task, load_task(task, spec.data).data, prompts.of(task))
         share = (TEXTS - len(texts)) // (len(tasks) - position)
         texts += [planned[row] for row in generator.choice(len(planned), size=min(share, len(planned)), replace=False)]
     return list(dict.fromkeys(texts))
@@ -198,7 +198,7 @@ def _own_texts(spec: RunSpec, prompts: PromptTable, tasks: Sequence[TaskSpec]) -
 def _calibrate_task(setup: _Setup, task: TaskSpec) -> dict[str, MetricNoise]:
     loaded = load_task(task, setup.spec.data)
     _check_data(setup.run, task, loaded)
-    scorer = scorer_of(setup.spec.benchmark)
+    scorer = run_scorer(setup.spec)
     prompts = setup.prompts.of(task)
     texts = scorer.texts(task, loaded.data, prompts)
     job = ScoringJob(

@@ -165,6 +165,7 @@ ENCODERS: Seam[EncoderKind] = Seam(
         "canonical": "harness.evaluate.encode.kinds:CANONICAL",
         "endpoint": "harness.evaluate.encode.endpoint:ENDPOINT",
         "reference": "harness.evaluate.encode.as_is:REFERENCE",
+        "reranker": "harness.evaluate.encode.reranker:RERANKER",
     },
 )
 """The kinds of `model.kind=`."""

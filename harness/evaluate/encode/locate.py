@@ -51,8 +51,8 @@ class Weights:
         return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def find_model(model: ModelSpec) -> LocatedModel:
-    """The folder that holds the model; `path` is taken before `package`, and that before `hub`.
+def find_model(model: ModelSpec, *, marker: str = "modules.json") -> LocatedModel:
+    """The folder that holds the model; `path` is taken before `package`, and that before `hub`. `marker`: the file that it must have.
 
     A hub model is downloaded at `revision` (safetensors, JSON and vocabulary files only); `HF_ENDPOINT`, `HF_HUB_OFFLINE` and `HF_HOME`
     are honoured. A `revision` of None is whatever the hub serves at that moment, and the commit says which that was.
@@ -63,11 +63,13 @@ def find_model(model: ModelSpec) -> LocatedModel:
         MachineError: the hub is out of reach and its cache does not hold the model.
     """
     if model.path is not None:
-        return _checked(LocatedModel(name=model.name, folder=Path(model.path).expanduser(), source="path", repository=None, commit=None))
+        return _checked(
+            LocatedModel(name=model.name, folder=Path(model.path).expanduser(), source="path", repository=None, commit=None), marker
+        )
     if model.package is not None:
-        return _checked(_package_model(model, model.package))
+        return _checked(_package_model(model, model.package), marker)
     if model.hub is not None:
-        return _checked(_hub_model(model, model.hub))
+        return _checked(_hub_model(model, model.hub), marker)
     raise RequestError(f"model {model.name!r} says not where it is: set model.path=DIR, model.package=NAME or model.hub=OWNER/NAME")
 
 
@@ -152,14 +154,14 @@ def stored_tensors(path: Path) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _checked(found: LocatedModel) -> LocatedModel:
+def _checked(found: LocatedModel, marker: str = "modules.json") -> LocatedModel:
     folder = found.folder
     if not folder.is_dir():
         raise InputError(f"model folder {folder} is missing: set model.path=DIR to the folder of a SentenceTransformer")
-    if not (folder / "modules.json").is_file():
+    if not (folder / marker).is_file():
         plain = " (config.json alone is a plain transformers model: which pooling it wants would be a guess)"
         raise InputError(
-            f"{folder} has no modules.json{plain if (folder / 'config.json').is_file() else ''}: "
+            f"{folder} has no {marker}{plain if (folder / 'config.json').is_file() else ''}: "
             "name a folder that SentenceTransformer.save wrote"
         )
     return found
@@ -213,7 +215,7 @@ def _hub_model(model: ModelSpec, repository: str, *, download: bool = True) -> L
 
 
 def _transformer_folder(folder: Path) -> Path:
-    modules = read_json(folder / "modules.json")
+    modules = read_json(folder / "modules.json") if (folder / "modules.json").is_file() else []
     first = modules[0] if isinstance(modules, list) and modules else {}
     return folder / str(first.get("path", "")) if isinstance(first, dict) else folder
 

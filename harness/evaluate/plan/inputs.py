@@ -28,7 +28,7 @@ from harness.evaluate.plan.counting import Shelf
 from harness.evaluate.plan.rates import runs_like
 from harness.evaluate.plan.texts import TaskTexts, counted_texts, modelled_texts, texts_by_characters
 from harness.evaluate.prompting import run_prompts
-from harness.evaluate.score.scorer import scorer_of
+from harness.evaluate.score.scorer import run_scorer
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -137,7 +137,7 @@ class Inputs:
             self._on_step(f"reading {task.name}")
             try:
                 loaded = load_task(task, spec.data, present=True)
-                texts = scorer_of(spec.benchmark).texts(task, loaded.data, prompts)
+                texts = run_scorer(spec).texts(task, loaded.data, prompts)
                 self._data[key] = TaskInput(loaded=loaded, texts=texts, problem=None)
             except Exception as error:  # noqa: BLE001  the task boundary: a run would go on with the other tasks
                 problem = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"

@@ -64,6 +64,10 @@ class EmbeddingModel:
             return vectors
         return np.asarray((vectors.float() if vectors.dtype is torch.bfloat16 else vectors).numpy())
 
+    def raw(self, texts: list[str]) -> torch.Tensor:
+        """What the model gave for the texts, [n, full dimension], neither cut nor normalised."""
+        return self._encode_raw(texts)
+
     def vectors(self, texts: list[str]) -> torch.Tensor:
         """The vectors of `texts` in the dtype that is scored, [n, dim]; raises as `encode` does."""
         with torch.no_grad(), preserved_random_state():

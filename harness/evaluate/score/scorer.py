@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from harness.core.benchmarks import load_benchmark
+from harness.core.errors import RequestError
 from harness.core.plugins import Seam
 from harness.core.prompts import TaskPrompts
+from harness.core.spec import Settings
 from harness.core.tasks import TaskSpec
 from harness.data.types import TaskData
 from harness.evaluate.score.adapter import EmbeddingModel
@@ -41,10 +43,30 @@ class Scorer(Protocol):
         ...
 
 
-SCORERS: Seam[Scorer] = Seam("scorers", {"mteb1": "harness.evaluate.score.tasks:MTEB1", "mteb2": "harness.evaluate.score.mteb2:MTEB2"})
+SCORERS: Seam[Scorer] = Seam(
+    "scorers",
+    {
+        "mteb1": "harness.evaluate.score.tasks:MTEB1",
+        "mteb2": "harness.evaluate.score.mteb2:MTEB2",
+        "pairs": "harness.evaluate.score.cross:PAIRS",
+    },
+)
 """The scorers that a benchmark may name."""
 
 
-def scorer_of(benchmark: str) -> Scorer:
-    """The scorer of the benchmark of that name or file; raises RequestError where there is no such benchmark or scorer."""
-    return SCORERS.get(load_benchmark(benchmark).scorer)
+def run_scorer(spec: Settings) -> Scorer:
+    """The scorer of a run: its benchmark's, or the one of pairs where the model is a reranker.
+
+    Raises:
+        RequestError: the benchmark or its scorer is not known, or a reranker is asked for metrics that are not mteb 1.1.1's.
+    """
+    scorer = load_benchmark(spec.benchmark).scorer
+    if spec.model.kind != RERANKER_KIND:
+        return SCORERS.get(scorer)
+    if scorer != "mteb1":
+        raise RequestError(f"benchmark={spec.benchmark} scores by {scorer}; pairs are scored by the definitions of mteb1 alone")
+    return SCORERS.get("pairs")
+
+
+RERANKER_KIND = "reranker"
+"""The kind of encoders whose vectors are scores of pairs."""

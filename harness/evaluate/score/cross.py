@@ -1,0 +1,75 @@
+"""Reranking by a model that scores pairs: the scores take the place of similarities, and the metrics are C_MTEB's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from harness.core.errors import InputError, RequestError
+from harness.core.examples import make_examples
+from harness.core.prompts import TaskPrompts
+from harness.core.tasks import TaskSpec
+from harness.data.types import RerankingData, RerankingSample, TaskData
+from harness.evaluate.encode.pairs import pair_text
+from harness.evaluate.score.adapter import EmbeddingModel
+from harness.evaluate.score.seeding import SEED
+from harness.evaluate.score.tasks import Search, TaskScores
+
+
+class PairScorer:
+    """The scorer (`score.scorer.Scorer`) of runs whose encoder scores pairs: a "vector" has one number, the score of its pair."""
+
+    def refuse_unknown(self, tasks: Iterable[TaskSpec]) -> None:
+        """Pass Reranking tasks.
+
+        Raises:
+            RequestError: another one is asked for.
+        """
+        if other := sorted({task.type for task in tasks if task.type != "Reranking"}):
+            raise RequestError(f"a reranker scores pairs and gives no vectors for {', '.join(other)}: add tasks=[Reranking]")
+
+    def texts(self, task: TaskSpec, data: TaskData, prompts: TaskPrompts, *, seed: int = SEED) -> list[str]:
+        """The distinct pairs, each as one text."""
+        del task, seed
+        return list(dict.fromkeys(text for sample in _scored(data) for text in _pairs(sample, prompts)))
+
+    def score(self, task: TaskSpec, data: TaskData, model: EmbeddingModel, *, search: Search, seed: int = SEED) -> TaskScores:
+        """`map` and `mrr` as C_MTEB 1.1.1 computes them from a cross-encoder's scores.
+
+        Raises:
+            InputError: there is nothing to rank.
+        """
+        del search, seed
+        from C_MTEB.tasks.Reranking import ChineseRerankingEvaluator
+
+        samples = _scored(data)
+        if not samples:
+            raise InputError(f"{task.name}: no sample has a relevant and an irrelevant candidate")
+        texts = [text for sample in samples for text in _pairs(sample, model.prompts)]
+        scores = model.raw(texts)[:, 0].double().numpy()
+        evaluator = ChineseRerankingEvaluator([])
+        precisions, ranks, start = [], [], 0
+        for sample in samples:
+            relevant = [True] * len(sample.positive) + [False] * len(sample.negative)
+            own = scores[start : start + len(relevant)]
+            start += len(relevant)
+            precisions.append(float(evaluator.ap_score(relevant, own)))
+            ranks.append(float(evaluator.mrr_at_k_score(relevant, np.argsort(-own), evaluator.mrr_at_k)))
+        numbers = [number for number, sample in enumerate(data.samples) if sample.positive and sample.negative]  # type: ignore[union-attr]
+        rows = ([sample.query, *sample.positive, *sample.negative] for sample in samples)
+        examples = make_examples(numbers, rows, {"ap": np.array(precisions), "rr_at_10": np.array(ranks)})
+        return TaskScores({"map": float(np.mean(precisions)), "mrr": float(np.mean(ranks))}, examples)
+
+
+def _scored(data: TaskData) -> list[RerankingSample]:
+    assert isinstance(data, RerankingData)
+    return [sample for sample in data.samples if sample.positive and sample.negative]
+
+
+def _pairs(sample: RerankingSample, prompts: TaskPrompts) -> Sequence[str]:
+    candidates = [*sample.positive, *sample.negative]
+    return [pair_text(f"{prompts.query}{sample.query}", f"{prompts.passage}{candidate}") for candidate in candidates]
+
+
+PAIRS = PairScorer()

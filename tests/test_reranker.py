@@ -1,0 +1,86 @@
+"""A CrossEncoder on the Reranking tasks: scores by pair, C_MTEB's own metrics, resumed and found in the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from sentence_transformers import CrossEncoder
+from tiny_models import HIDDEN, POSITIONS, _tokenizer
+
+from harness.core.benchmarks import load_benchmark
+from harness.core.errors import RequestError
+from harness.core.records import read_run
+from harness.core.spec import DataSpec, EncodingSpec, ModelSpec, RunSpec
+from harness.data.sources import load_task
+from harness.evaluate.encode.pairs import pair_text
+from harness.evaluate.encode.reranker import RERANKER
+from harness.evaluate.here import resolve_here
+from harness.evaluate.progress import Silent
+from harness.evaluate.runner import Outcome, execute
+
+BENCHMARK = load_benchmark()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A tiny random reranker of bge-reranker's form."""
+    from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
+
+    tokenizer = _tokenizer(pad_id=1)
+    sizes = {"hidden_size": HIDDEN, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "num_labels": 1}
+    config = XLMRobertaConfig(vocab_size=len(tokenizer), max_position_embeddings=POSITIONS + 2, pad_token_id=1, **sizes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = XLMRobertaForSequenceClassification(config)
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                torch.nn.init.normal_(parameter, std=0.3)
+    model.save_pretrained(tmp_path / "reranker")
+    tokenizer.save_pretrained(tmp_path / "reranker")
+    return tmp_path / "reranker"
+
+
+def spec_of(tmp_path: Path, folder: Path, *overrides: str) -> RunSpec:
+    places = [f"results_dir={tmp_path / 'results'}", f"store={tmp_path / 'store'}", "gpu=cpu", "data=sample", "max_len=48"]
+    words = [f"model={folder}", "model.kind=reranker", "tasks=[T2Reranking]", *places, *overrides]
+    return resolve_here(list({word.partition("=")[0]: word for word in words}.values()), "cpu")[0]
+
+
+def run(tmp_path: Path, folder: Path, *overrides: str) -> Outcome:
+    return execute(spec_of(tmp_path, folder, *overrides), torch.device("cpu"), Silent())
+
+
+def test_its_scores_are_those_that_c_mteb_computes_of_the_cross_encoder(tmp_path: Path, folder: Path) -> None:
+    from C_MTEB.tasks.Reranking import ChineseRerankingEvaluator
+
+    outcome = run(tmp_path, folder)
+    assert outcome.failed == {}
+    record = read_run(outcome.folder, BENCHMARK).records["T2Reranking"]
+    task = BENCHMARK.task("T2Reranking")
+    samples = load_task(task, DataSpec(source="sample", verify="label")).data.samples
+    loaded = RERANKER.load(ModelSpec(name="r", path=str(folder)), dtype="fp32", device=torch.device("cpu"))
+    setting = EncodingSpec(ladder="padded", batch_tokens=spec_of(tmp_path, folder).gpu.encoding.batch_tokens)
+    encoder = RERANKER.encoder(loaded, max_len=48, encoding=setting, device=torch.device("cpu"), store=None)
+    theirs = CrossEncoder(str(folder), device="cpu", max_length=48)
+
+    class Scores:
+        def compute_score(self, pairs: list[list[str]]) -> list[float]:
+            found = encoder.encode_counted([pair_text(*pair) for pair in pairs]).vectors[:, 0]
+            plain = theirs.predict(pairs, activation_fn=torch.nn.Identity(), show_progress_bar=False)
+            assert torch.allclose(found, torch.tensor(plain), atol=1e-5)
+            return found.tolist()  # not `plain`: pairs of equal tokens tie, and rounding would break the ties
+
+    rows = [{"query": one.query, "positive": one.positive, "negative": one.negative} for one in samples]
+    expected = ChineseRerankingEvaluator(rows).compute_metrics_batched(Scores())
+    assert record.metrics["map"] == pytest.approx(expected["map"], abs=1e-6)
+    assert record.metrics["mrr"] == pytest.approx(expected["mrr"], abs=1e-6)
+    assert run(tmp_path, folder).reused == ("T2Reranking",)
+    again = run(tmp_path, folder, "overwrite=true")
+    assert (again.cost.encoding.forwards, again.cost.encoding.found) == (0, again.cost.encoding.distinct)
+
+
+def test_tasks_without_pairs_are_refused_before_anything_runs(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(RequestError, match=r"gives no vectors for STS: add tasks=\[Reranking\]"):
+        run(tmp_path, folder, "tasks=[STSB,T2Reranking]")
