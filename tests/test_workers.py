@@ -12,12 +12,12 @@ import pytest
 
 CODE = """
 import multiprocessing, os, signal, sys, tempfile
-from harness.evaluate.score.scorer import scorer_of
+from harness.evaluate.score.scorer import SCORERS
 from harness.evaluate.score.workers import ScoringPool
 if __name__ == "__main__":
     tempfile.tempdir = sys.argv[1]
     with ScoringPool(1) as pool:
-        pool.start(scorer_of("cmteb35"))
+        pool.start(SCORERS.get("mteb1"))
         (worker,) = multiprocessing.active_children()
         pool._pool.submit(os.getpid).result()  # it has begun
         print(worker.pid, flush=True)
