@@ -129,7 +129,7 @@ def read_json(path: Path) -> dict[str, object] | list[object]:
     """
     try:
         value: dict[str, object] | list[object] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} can't be read as JSON ({error}): download the model again") from error
     return value
 
@@ -143,15 +143,24 @@ def stored_tensors(path: Path) -> dict[str, tuple[int, ...]]:
     try:
         with path.open("rb") as stream:
             (length,) = struct.unpack("<Q", stream.read(8))
+            if length > path.stat().st_size:
+                raise ValueError(f"its header says to be {length} bytes long, the file has {path.stat().st_size}")
             header = json.loads(stream.read(length))
         header.pop("__metadata__", None)
-        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-        shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
-    except (OSError, ValueError, KeyError, TypeError, struct.error, MemoryError) as error:
+        end = max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
+        shapes = {name: tuple(map(_side, entry["shape"])) for name, entry in header.items()}
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError, struct.error) as error:
         raise InputError(f"{path} is not a safetensors file ({error}): download the model again") from error
     if path.stat().st_size != 8 + length + end:
         raise InputError(f"{path} has {path.stat().st_size} bytes, its header says {8 + length + end}: download the model again")
     return shapes
+
+
+def _side(found: object) -> int:
+    """A side of a tensor's shape; raises ValueError for what is none."""
+    if not isinstance(found, int) or not 0 <= found < 2**48:
+        raise ValueError(f"a tensor has the side {found!s:.40}")
+    return found
 
 
 def _checked(found: LocatedModel, marker: str = "modules.json") -> LocatedModel:

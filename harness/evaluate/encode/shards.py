@@ -112,13 +112,16 @@ def open_shard(path: Path, *, dim: int, dtype: Dtype) -> tuple[Shard, Keys]:
                 raise DamagedShardError(f"its header says to be {length} bytes long")
             header = json.loads(stream.read(length))
             count = int(header["keys"]["shape"][0])
+            if not 0 <= 16 * count <= path.stat().st_size:
+                raise DamagedShardError(f"its header says to have {count!s:.40} vectors")
             raw = stream.read(16 * count)
             size = stream.seek(0, 2)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, struct.error) as error:
+            vectors = dict(header["vectors"])
+    except (OSError, ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError, struct.error) as error:
         raise DamagedShardError(str(error)) from error
     start = 8 + length + 16 * count
     expected = start + count * dim * TORCH_DTYPE[dtype].itemsize
-    if size != expected or header["vectors"].get("dtype") != _CODE[dtype] or header["vectors"].get("shape") != [count, dim]:
+    if size != expected or vectors.get("dtype") != _CODE[dtype] or vectors.get("shape") != [count, dim]:
         raise DamagedShardError(f"it has {size} bytes, {expected} expected for {count} vectors of {dim} numbers in {dtype}")
     return Shard(path, count, dim, dtype, start), np.frombuffer(raw, dtype=np.uint8).reshape(count, 16)
 
