@@ -396,3 +396,10 @@ def test_the_sample_is_never_taken_for_the_benchmark(tmp_path: Path, monkeypatch
         provenance = load_task(task("AFQMC"), DataSpec(source="sample", verify=verify)).provenance
         assert (provenance.source, provenance.verdict) == ("sample", "not C-MTEB")
         assert "embedded sample" in provenance.mismatches[0]
+
+
+def test_json_lines_in_a_file_called_json_are_read(tmp_path: Path) -> None:
+    rows = [{"sentence1": "甲", "sentence2": "乙", "score": 1}, {"sentence1": "丙", "sentence2": "丁", "score": 0}]
+    (tmp_path / "STSB").mkdir()
+    (tmp_path / "STSB" / "test.json").write_bytes(json_lines(rows))
+    assert load("STSB", tmp_path).data == PairData(["甲", "丙"], ["乙", "丁"], [1, 0])

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from harness.core.errors import InputError
 from harness.core.tasks import TaskSpec
 
-FORMATS = (".jsonl", ".jsonl.gz", ".json.gz", ".parquet")
-"""What a table file may end in; `.json.gz` holds JSON lines too."""
+FORMATS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
+"""What a table file may end in; `.json` and `.json.gz` hold JSON lines too."""
 
 _ONE_FILE = re.compile(rf"({'|'.join(map(re.escape, FORMATS))})")
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?\.parquet")
