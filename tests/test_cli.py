@@ -12,6 +12,7 @@ import pytest
 
 from harness.commands import main
 from harness.core.schema import RunConfig, schema_keys
+from harness.core.words import of_task
 
 PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published"
 
@@ -114,3 +115,8 @@ def test_the_version_names_what_defines_scores(capsys: pytest.CaptureFixture[str
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("cmteb-harness ")
     assert "mteb 1.1.1" in lines
+
+
+def test_a_tasks_name_stands_before_its_message_once() -> None:
+    assert of_task("STSB", "STSB: no file") == of_task("STSB", "no file") == "STSB: no file"
+    assert of_task("STSB", "STSB: no file", " failed:") == "STSB failed: no file"

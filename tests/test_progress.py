@@ -191,4 +191,4 @@ def test_a_real_run_is_shown_to_its_end(tmp_path: Path) -> None:
     assert "encoded" in message[-2]
     assert message[-1] == f"{outcome.cost.encoding.texts} of {outcome.cost.encoding.texts} texts read, 0 of them found in the store"
     assert re.search(r"STSB +\d", written(console))
-    assert re.search(r"AFQMC +failed: AFQMC: no folder", written(console))
+    assert re.search(r"AFQMC +failed: no folder", written(console))

@@ -6,6 +6,7 @@ import sys
 from argparse import Namespace
 
 from harness.commands.arguments import QUIET, command, overrides, print_document, say
+from harness.core.words import of_task
 
 
 @command(
@@ -29,5 +30,5 @@ def call(arguments: Namespace) -> int:
         part = encode_part(spec, device, progress)
     print_document(part_document(part))
     for name, message in part.failed.items():
-        say(f"error: {name}: {message}", file=sys.stderr)
+        say(f"error: {of_task(name, message)}", file=sys.stderr)
     return 1 if part.failed else 0

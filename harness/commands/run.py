@@ -6,6 +6,7 @@ import sys
 from argparse import Namespace
 
 from harness.commands.arguments import BASELINES, QUIET, command, output_format, overrides, say
+from harness.core.words import of_task
 
 
 @command(
@@ -33,5 +34,5 @@ def call(arguments: Namespace) -> int:
         outcome = execute(spec, device, progress)
     show(write_document(outcome_document(spec.benchmark, outcome, baselines=arguments.baselines), arguments.format))
     for name, message in outcome.failed.items():
-        say(f"error: {name}: {message}", file=sys.stderr)
+        say(f"error: {of_task(name, message)}", file=sys.stderr)
     return 1 if outcome.failed else 0

@@ -7,6 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from harness.commands.arguments import BASELINES, QUIET, command, names, option, output_format, overrides, say
+from harness.core.words import of_task
 
 
 @command(
@@ -31,5 +32,5 @@ def call(arguments: Namespace) -> int:
         outcome = rescore(arguments.run, spec, progress)
     show(write_document(outcome_document(spec.benchmark, outcome, baselines=arguments.baselines), arguments.format))
     for name, message in outcome.failed.items():
-        say(f"error: {name}: {message}", file=sys.stderr)
+        say(f"error: {of_task(name, message)}", file=sys.stderr)
     return 1 if outcome.failed else 0

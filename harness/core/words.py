@@ -36,6 +36,11 @@ def stated(value: object) -> str | None:
     return None if value in (None, "") else str(value)
 
 
+def of_task(task: str, message: str, between: str = ":") -> str:
+    """A task's message with its name before it, once: most errors of a task's data begin with it themselves."""
+    return f"{task}{between} {message.removeprefix(f'{task}: ')}"
+
+
 def duration(seconds: float | None) -> str:
     """`8 s`, `8.0 s` of a float, `1:05`, `2 h 05 m`; `?` where unknown."""
     if seconds is None:

@@ -1,7 +1,9 @@
 """Which files of a repository or a folder hold a table: a pure function of their names.
 
 C-MTEB keeps `data/<split>-00000-of-00001-<hash>.parquet`; mteb's older multilingual repositories `<config>/<split>.jsonl`, its converted
-ones `<split>/<config>.json.gz` or `<config>/<split>-00000-of-00001.parquet`; folders made by hand `<split>.jsonl.gz`. The two MASSIVE
+ones `<split>/<config>.json.gz` or `<config>/<split>-00000-of-00001.parquet`; folders made by hand `<split>.jsonl.gz`. Retrieval has a
+folder per table in mteb 2's re-uploads (`corpus/<split>-...parquet`), and judgements as `qrels/<split>.tsv` in BEIR's; what `save_to_disk`
+of `datasets` writes is `<split>/data-00000-of-00001.arrow`. The two MASSIVE
 repositories have, at the revision the card names, nothing but a loading script and the archive it reads: the archive is read here the way
 that script did. No loading script is ever run.
 """
@@ -9,7 +11,7 @@ that script did. No loading script is ever run.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.core.errors import InputError
@@ -18,8 +20,10 @@ from harness.core.tasks import TaskSpec
 FORMATS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
 """What a table file may end in; `.json` and `.json.gz` hold JSON lines too."""
 
-_ONE_FILE = re.compile(rf"({'|'.join(map(re.escape, FORMATS))})")
-_SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?\.parquet")
+LOCAL_FORMATS = (*FORMATS, ".jsonl.zst", ".csv", ".tsv", ".arrow")
+"""What a table file of a folder may end in; of the hub's repositories only `FORMATS` are read."""
+
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?\.(?:parquet|arrow)")
 _MASSIVE = "amazon-massive-dataset-1.0.tar.gz"
 _MASSIVE_LABEL = {"mteb/amazon_massive_intent": "intent", "mteb/amazon_massive_scenario": "scenario"}
 _MASSIVE_PARTITION = {"train": "train", "validation": "dev", "test": "test"}
@@ -40,11 +44,11 @@ class Part:
 
     @property
     def suffix(self) -> str:
-        """What the name ends in, one of `FORMATS` or `.tar.gz`."""
-        return next((suffix for suffix in (".tar.gz", *FORMATS) if self.name.endswith(suffix)), "")
+        """What the name ends in, one of `LOCAL_FORMATS` or `.tar.gz`."""
+        return next((suffix for suffix in (".tar.gz", *LOCAL_FORMATS) if self.name.endswith(suffix)), "")
 
 
-def find_parts(task: TaskSpec, split: str, names: Iterable[str], *, place: str) -> tuple[Part, ...]:
+def find_parts(task: TaskSpec, split: str, names: Iterable[str], *, place: str, formats: Sequence[str] = FORMATS) -> tuple[Part, ...]:
     """The files that hold a split of the task, among `names` (paths within `place`), shards in order; empty when there are none.
 
     Files of the task's own config (its language) go before files of all configs, whose rows differ in a `lang` column.
@@ -55,8 +59,9 @@ def find_parts(task: TaskSpec, split: str, names: Iterable[str], *, place: str) 
     known = sorted(names)
     only = None if task.config == "default" else ("lang", task.config)
     own = (f"{task.config}/{split}", f"{split}/{task.config}", f"data/{task.config}/{split}")
-    for bases in (own, (split, f"data/{split}")):
-        groups = _groups(bases, known)
+    foldered = (f"{split}/{task.split}", f"{split}/{split}", f"{split}/data") if split != task.split else (f"{split}/data",)
+    for bases in (own, (split, f"data/{split}"), foldered):
+        groups = _groups(bases, known, formats)
         if len(groups) > 1:
             raise InputError(
                 f"{place} has several files for {split!r} of {task.name}: {', '.join(name for group in groups for name in group)}. "
@@ -82,7 +87,7 @@ def mirror_name(table: str, part: Part) -> str:
     return table + (".jsonl.gz" if part.suffix == ".json.gz" else part.suffix)
 
 
-def _groups(bases: Iterable[str], names: list[str]) -> list[list[str]]:
+def _groups(bases: Iterable[str], names: list[str], formats: Sequence[str]) -> list[list[str]]:
     """The names that are a base with a known ending; each single file is a group, so is each set of shards."""
     singles: list[list[str]] = []
     shards: dict[tuple[str, str], list[tuple[str, str]]] = {}
@@ -91,9 +96,9 @@ def _groups(bases: Iterable[str], names: list[str]) -> list[list[str]]:
             if not name.startswith(base):
                 continue
             ending = name[len(base) :]
-            if _ONE_FILE.fullmatch(ending):
+            if ending in formats:
                 singles.append([name])
-            elif shard := _SHARD.fullmatch(ending):
+            elif (shard := _SHARD.fullmatch(ending)) and ending.endswith(tuple(formats)):
                 shards.setdefault((base, shard[2]), []).append((shard[1], name))
     for (base, total), found in shards.items():
         wanted = [f"{index:05d}" for index in range(int(total))]

@@ -12,7 +12,7 @@ from harness.core.files import is_inside
 from harness.core.tasks import TaskSpec
 from harness.core.typed import read_typed
 from harness.core.words import few
-from harness.data.layout import FORMATS, find_parts
+from harness.data.layout import LOCAL_FORMATS, find_parts
 from harness.data.loading import TaskFiles
 from harness.data.tables import DataFile
 
@@ -67,15 +67,18 @@ def locate_local(task: TaskSpec, root: Path, *, source: str = "local") -> TaskFi
     names = _names(folder) if manifest is None else list(manifest.files)
     tables = {}
     for table in task.tables:
-        parts = find_parts(task, table, names, place=str(folder))
+        place, parts = folder, find_parts(task, table, names, place=str(folder), formats=LOCAL_FORMATS)
+        sibling = folder.with_name(f"{folder.name}-qrels")
+        if not parts and table == "qrels" and sibling.is_dir():  # the hub keeps judgements in a repository of their own
+            place, parts = sibling, find_parts(task, task.split, _names(sibling), place=str(sibling), formats=LOCAL_FORMATS)
         if not parts:
             raise InputError(
                 f"{task.name}: no file of table {table!r} in {folder} (found {', '.join(names) or 'no data file'}), expected one of "
-                f"{', '.join(table + suffix for suffix in FORMATS)} there or in data/. {remedy}"
+                f"{', '.join(table + suffix for suffix in LOCAL_FORMATS)} there or in data/{_also(task, table, folder)}. {remedy}"
             )
         known = manifest.files if manifest is not None else {}
         tables[table] = tuple(
-            DataFile(part, folder / part.name, str(folder / part.name), known[part.name].sha256 if part.name in known else None)
+            DataFile(part, place / part.name, str(place / part.name), known[part.name].sha256 if part.name in known else None)
             for part in parts
         )
     if manifest is None:
@@ -92,19 +95,25 @@ def locate_local(task: TaskSpec, root: Path, *, source: str = "local") -> TaskFi
     )
 
 
+def _also(task: TaskSpec, table: str, folder: Path) -> str:
+    """Where else the judgements of a retrieval may lie."""
+    return f", or {table}/{task.split}.tsv, or a folder {folder.name}-qrels beside it with {task.split}.parquet" if table == "qrels" else ""
+
+
 def find_folder(task: TaskSpec, root: Path) -> Path:
-    """The folder of the task below `root`: its name on the card, or the one that mteb 2 uses.
+    """The folder of the task below `root`: its name on the card, the one that mteb 2 uses, or that of its repository on the hub.
 
     Raises:
         InputError: there is none, or there are both.
     """
-    folders = [root / name for name in task.names if (root / name).is_dir()]
+    names = dict.fromkeys([*task.names, task.hub.rpartition("/")[2]])
+    folders = [root / name for name in names if (root / name).is_dir()]
     if len(folders) > 1:
         raise InputError(f"{task.name} has two folders, {folders[0]} and {folders[1]}: keep one of them")
     if not folders:
         present = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
         raise InputError(
-            f"{task.name}: no folder {' or '.join(task.names)} in {root} (found {', '.join(present) or 'no folder'}). "
+            f"{task.name}: no folder {' or '.join(names)} in {root} (found {', '.join(present) or 'no folder'}). "
             f"Fetch it: python -m harness fetch data.root={root} tasks=[{task.name}]"
         )
     return folders[0]
@@ -127,5 +136,5 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def _names(folder: Path) -> list[str]:
-    endings = (*FORMATS, ".tar.gz")
+    endings = (*LOCAL_FORMATS, ".tar.gz")
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.name.endswith(endings) and path.is_file())

@@ -1,8 +1,13 @@
-"""Files into typed columns: Parquet by pyarrow, JSON lines by the standard library. A wrong cell is named by file, line and column."""
+"""Files into typed columns: Parquet and Arrow by pyarrow, JSON lines and CSV by the standard library.
+
+A wrong cell is named by file, line and column.
+"""
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 import math
 import tarfile
@@ -15,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, Literal, cast
 
 import pyarrow
+import pyarrow.ipc
 import pyarrow.parquet
 
 from harness.core.errors import InputError
@@ -42,6 +48,9 @@ _TYPES: dict[Kind, tuple[frozenset[type], ...]] = {
     "texts": (frozenset({str}),),
     "labels": (frozenset({int}), frozenset({str})),
 }
+_ALIASES = {"id": "_id", "qid": "query-id", "pid": "corpus-id"}
+"""What BEIR and mteb 2 call columns of C-MTEB, where a file has these."""
+
 _LISTS: frozenset[Kind] = frozenset({"texts", "labels"})
 _SHOWN = 60
 _LFS_POINTER = b"version https://git-lfs"
@@ -93,7 +102,7 @@ def read_table(files: Sequence[DataFile], schema: Schema) -> Table:
 
 def _read_file(file: DataFile, schema: Schema) -> Table:
     _check_is_content(file)
-    rows = _read_parquet(file, schema) if file.part.suffix == ".parquet" else _read_jsonl(file, schema)
+    rows = _READERS.get(file.part.suffix, _read_jsonl)(file, schema)
     if not rows.numbers:
         value = f" with {file.part.only[0]} {file.part.only[1]!r}" if file.part.only else ""
         raise InputError(f"{file.origin}: no row{value}, expected at least one")
@@ -123,8 +132,9 @@ def _read_jsonl(file: DataFile, schema: Schema) -> _Rows:
             if row is None:
                 continue
             if not columns:
-                columns = {name: [] for name in _present(file, schema, row, f", line {line}")}
-                appenders = [(file.part.columns.get(name, name), cells.append) for name, cells in columns.items()]
+                called = _present(file, schema, row, f", line {line}")
+                columns = {name: [] for name in called}
+                appenders = [(called[name], cells.append) for name, cells in columns.items()]
                 if only and only[0] not in row and file.part.member is None:
                     only = None
             if only and row.get(only[0]) != only[1]:
@@ -158,13 +168,27 @@ def _read_parquet(file: DataFile, schema: Schema) -> _Rows:
     try:
         with pyarrow.parquet.ParquetFile(file.path) as parquet:
             present = _present(file, schema, parquet.schema_arrow.names, "")
-            names = [file.part.columns.get(name, name) for name in present]
             only = file.part.only if file.part.only and file.part.only[0] in parquet.schema_arrow.names else None
-            table = parquet.read(columns=list(dict.fromkeys([*names, *([only[0]] if only else [])])))
+            table = parquet.read(columns=list(dict.fromkeys([*present.values(), *([only[0]] if only else [])])))
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"{file.origin}: truncated or damaged Parquet ({error})") from error
+    return _arrow_rows(table, present, only)
+
+
+def _read_arrow(file: DataFile, schema: Schema) -> _Rows:
+    """What `datasets` writes with `save_to_disk`: Arrow's stream format."""
+    try:
+        with pyarrow.memory_map(str(file.path)) as stream:
+            table = pyarrow.ipc.open_stream(stream).read_all()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"{file.origin}: truncated or damaged Arrow ({error})") from error
+    only = file.part.only if file.part.only and file.part.only[0] in table.column_names else None
+    return _arrow_rows(table, _present(file, schema, table.column_names, ""), only)
+
+
+def _arrow_rows(table: Any, present: Mapping[str, str], only: tuple[str, str] | None) -> _Rows:
     numbers: Sequence[int] = range(1, table.num_rows + 1)
-    columns = {ours: table.column(theirs).to_pylist() for ours, theirs in zip(present, names, strict=True)}
+    columns = {ours: table.column(theirs).to_pylist() for ours, theirs in present.items()}
     if only:
         keep = [index for index, value in enumerate(table.column(only[0]).to_pylist()) if value == only[1]]
         columns = {name: [cells[index] for index in keep] for name, cells in columns.items()}
@@ -172,17 +196,62 @@ def _read_parquet(file: DataFile, schema: Schema) -> _Rows:
     return _Rows(columns, numbers, "row")
 
 
-def _present(file: DataFile, schema: Schema, found: Mapping[str, Any] | Sequence[str], where: str) -> list[str]:
-    """The schema's columns that the file has.
+def _read_delimited(file: DataFile, schema: Schema) -> _Rows:
+    """CSV with a header, or the same with tabs. Cells are text there, so numbers are read by what the column must be."""
+    columns: dict[str, list[Any]] = {}
+    present: dict[str, str] = {}
+    numbers: list[int] = []
+    with (
+        _no_damage(file, lambda: f"after line {numbers[-1] if numbers else 1}"),
+        file.path.open(encoding="utf-8-sig", newline="") as stream,
+    ):
+        rows = csv.DictReader(stream, delimiter="\t" if file.part.suffix == ".tsv" else ",")
+        try:
+            present = _present(file, schema, rows.fieldnames or [], ", line 1")
+            columns = {name: [] for name in present}
+            for row in rows:
+                for ours, theirs in present.items():
+                    columns[ours].append(row[theirs])
+                numbers.append(rows.line_num)
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise InputError(f"{file.origin}: not a table in UTF-8 ({error})") from error
+    if lists := [name for name in present if schema.columns[name] in _LISTS]:
+        raise InputError(
+            f"{file.origin}: column {lists[0]!r} holds lists, which this format has no way to write: give JSON lines or Parquet"
+        )
+    return _Rows({name: _numbers(cells, schema.columns[name]) for name, cells in columns.items()}, numbers, "line")
+
+
+def _numbers(cells: list[Any], kind: Kind) -> list[Any]:
+    """The cells as numbers where the kind asks for them and all can be read so; else as they are, for `_check_cells` to name the first."""
+    convert = {"number": float, "grade": int, "label": int}.get(kind)
+    try:
+        return cells if convert is None else [convert(cell) for cell in cells]
+    except (TypeError, ValueError):
+        return cells
+
+
+_READERS: Mapping[str, Callable[[DataFile, Schema], _Rows]] = {
+    ".parquet": _read_parquet,
+    ".arrow": _read_arrow,
+    ".csv": _read_delimited,
+    ".tsv": _read_delimited,
+}
+"""By what the name ends in; everything else is JSON lines."""
+
+
+def _present(file: DataFile, schema: Schema, found: Mapping[str, Any] | Sequence[str], where: str) -> dict[str, str]:
+    """The schema's columns that the file has, and what it calls them.
 
     Raises:
         InputError: one that is not optional is missing.
     """
     names = {name: file.part.columns.get(name, name) for name in schema.columns}
+    names |= {name: alias for name, alias in _ALIASES.items() if name in names and names[name] not in found and alias in found}
     missing = [theirs for ours, theirs in names.items() if theirs not in found and ours not in schema.optional]
     if missing:
         raise _missing_column(file, missing, found, where)
-    return [ours for ours, theirs in names.items() if theirs in found]
+    return {ours: theirs for ours, theirs in names.items() if theirs in found}
 
 
 def _missing_column(file: DataFile, missing: list[str], found: Mapping[str, Any] | Sequence[str], where: str) -> InputError:
@@ -268,6 +337,10 @@ def _no_damage(file: DataFile, where: Callable[[], str]) -> Iterator[None]:
 def _open_lines(file: DataFile) -> Iterator[IO[bytes]]:
     """The file's lines as bytes, whatever they are wrapped in."""
     with _no_damage(file, lambda: "at its beginning"):
+        if file.part.suffix.endswith(".zst"):
+            with pyarrow.input_stream(str(file.path), compression="zstd") as packed, io.BufferedReader(packed) as unpacked:
+                yield cast(IO[bytes], unpacked)
+            return
         if file.part.member is None:
             with file.path.open("rb") as raw:
                 yield cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if file.part.suffix.endswith(".gz") else raw

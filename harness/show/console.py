@@ -88,7 +88,7 @@ def pruned_summary(pruned: Pruned) -> str:
 def fetch_line(result: FetchResult) -> str:
     """What became of a task that was mirrored, in a line."""
     if result.provenance is None:
-        return f"{result.task:<30} FAILED: {result.error}"
+        return f"{result.task:<30} FAILED: {(result.error or '').removeprefix(f'{result.task}: ')}"
     text = f"{result.provenance.repository}@{(result.provenance.revision or '')[:8]}"
     substituted = " in place of the pinned revision" if result.provenance.substituted else ""
     return f"{result.task:<30} {result.status:<8} {text}{substituted}: {result.provenance.verdict}"

@@ -11,7 +11,7 @@ from harness.core.benchmarks import Benchmark
 from harness.core.errors import RequestError
 from harness.core.records import RowHeader, Run
 from harness.core.tasks import SHORT_TYPES
-from harness.core.words import named
+from harness.core.words import named, of_task
 from harness.read.cards import HEADER_TITLES
 from harness.read.leaderboard import (
     Cell,
@@ -291,7 +291,9 @@ def _problems(rows: Sequence[Row]) -> list[str]:
         if row.unreadable:
             problems.append(row.unreadable)
             continue
-        problems += [f"{row.path}: {task.task} {task.state}: {task.message}" for task in row.tasks if task.state in ("failed", "broken")]
+        problems += [
+            f"{row.path}: {of_task(task.task, task.message, f' {task.state}:')}" for task in row.tasks if task.state in ("failed", "broken")
+        ]
         missing = [task.task for task in row.tasks if task.state == "missing"]
         if missing:
             problems.append(f"{row.path}: no record of {named(missing, len(row.tasks))}")

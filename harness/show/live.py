@@ -77,7 +77,7 @@ class Live:
         self._estimate.drop(task.name)
         self._finished += 1
         self._failed += score is None
-        text = f"{100 * score:7.2f}" if score is not None else one_line(f" failed: {error}")
+        text = f"{100 * score:7.2f}" if score is not None else one_line(f" failed: {(error or '').removeprefix(f'{task.name}: ')}")
         line = Text(f"{task.name:<30} {text}", style="" if score is not None else "red")
         self._console.print(line, highlight=False, soft_wrap=True)
 

@@ -1,0 +1,115 @@
+"""Folders as people have them: hub clones, mteb 2's and BEIR's layouts, `save_to_disk`, CSV, TSV, zstd; all give the same data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pytest
+from fakehub import json_lines, parquet
+from test_data_local import CORPUS, QRELS, QUERIES, SETS, STS_ROWS, TEST, TRAIN, load, task, write
+
+from harness.core.errors import InputError
+from harness.data.types import PairData, RetrievalData
+
+THEIR_CORPUS = [{"_id": row["id"], **{key: row[key] for key in ("title", "text")}} for row in CORPUS]
+THEIR_QUERIES = [{"_id": row["id"], "text": row["text"]} for row in QUERIES]
+THEIR_QRELS = [{"query-id": row["qid"], "corpus-id": row["pid"], "score": row["score"]} for row in QRELS]
+
+
+def columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def delimited(rows: list[dict[str, Any]], mark: str) -> bytes:
+    return "\n".join(mark.join(map(str, cells)) for cells in (rows[0], *(row.values() for row in rows))).encode()
+
+
+def zstd(content: bytes) -> bytes:
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(content)
+    return bytes(sink.getvalue())
+
+
+def hub_clone(_: Path) -> dict[str, bytes]:
+    end = "-00000-of-00001-0123456789abcdef.parquet"
+    return {
+        f"CovidRetrieval/data/corpus{end}": parquet(columns(CORPUS)),
+        f"CovidRetrieval/data/queries{end}": parquet(columns(QUERIES)),
+        f"CovidRetrieval-qrels/data/dev{end}": parquet(columns(QRELS)),
+    }
+
+
+def of_mteb2(_: Path) -> dict[str, bytes]:
+    tables = {"corpus": THEIR_CORPUS, "queries": THEIR_QUERIES, "qrels": THEIR_QRELS}
+    return {f"CovidRetrieval/{name}/dev-00000-of-00001.parquet": parquet(columns(rows)) for name, rows in tables.items()}
+
+
+def of_beir(_: Path) -> dict[str, bytes]:
+    return {
+        "CovidRetrieval/corpus.jsonl": json_lines(THEIR_CORPUS),
+        "CovidRetrieval/queries.jsonl": json_lines(THEIR_QUERIES),
+        "CovidRetrieval/qrels/dev.tsv": delimited(THEIR_QRELS, "\t"),
+    }
+
+
+def zipped(_: Path) -> dict[str, bytes]:
+    tables = {"corpus": CORPUS, "queries": QUERIES, "qrels": QRELS}
+    return {f"CovidRetrieval/{name}.jsonl.zst": zstd(json_lines(rows)) for name, rows in tables.items()}
+
+
+@pytest.mark.parametrize("layout", [hub_clone, of_mteb2, of_beir, zipped])
+def test_a_retrieval_is_the_same_in_every_layout(tmp_path: Path, layout: Callable[[Path], dict[str, bytes]]) -> None:
+    loaded = load("CovidRetrieval", write(tmp_path, layout(tmp_path)))
+    assert loaded.data == RetrievalData({"d1": "一段", "d2": "两段"}, {"q1": "问"}, {"q1": {"d1": 1}}, {"d1": "题"})
+    assert len(loaded.provenance.sha256) == 3
+
+
+def test_what_save_to_disk_writes(tmp_path: Path) -> None:
+    import datasets
+
+    datasets.DatasetDict({"validation": datasets.Dataset.from_list(STS_ROWS)}).save_to_disk(str(tmp_path / "AFQMC"))
+    assert load("AFQMC", tmp_path).data == PairData(["甲", "丙"], ["乙", ""], [1, 0])
+    (shard,) = (tmp_path / "AFQMC" / "validation").glob("*.arrow")
+    shard.write_bytes(shard.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"truncated or damaged Arrow"):
+        load("AFQMC", tmp_path)
+
+
+@pytest.mark.parametrize(("suffix", "mark"), [("csv", ","), ("tsv", "\t")])
+def test_tables_with_a_header(tmp_path: Path, suffix: str, mark: str) -> None:
+    write(tmp_path, {f"AFQMC/validation.{suffix}": delimited(STS_ROWS, mark)})
+    assert load("AFQMC", tmp_path).data == PairData(["甲", "丙"], ["乙", ""], [1.0, 0.0])
+    write(tmp_path, {f"Waimai/{name}.{suffix}": delimited(rows, mark) for name, rows in (("train", TRAIN), ("test", TEST))})
+    assert load("Waimai", tmp_path).data.test.labels == [1, 0]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "content", "message"),
+    [
+        ("AFQMC", "AFQMC/validation.csv", b"sentence1,sentence2,score\na,b,x\n", "line 2, column 'score': found \"x\", expected a finite"),
+        ("AFQMC", "AFQMC/validation.csv", b"sentence1,score\na,1\n", "column 'sentence2' is missing"),
+        ("CLSClusteringS2S", "CLSClusteringS2S/test.csv", delimited(SETS, ","), "holds lists, which this format has no way to write"),
+        ("AFQMC", "AFQMC/validation.tsv", b"\xff\xfe", "not a table in UTF-8"),
+        ("AFQMC", "AFQMC/validation.jsonl.zst", b"nothing", "validation.jsonl.zst"),
+    ],
+)
+def test_a_wrong_file_is_one_error_that_names_it(tmp_path: Path, name: str, file: str, content: bytes, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load(name, write(tmp_path, {file: content}))
+    assert message in str(caught.value)
+
+
+def test_a_folder_may_be_called_as_its_repository(tmp_path: Path) -> None:
+    repository = task("TNews").hub.rpartition("/")[2]
+    write(tmp_path, {f"{repository}/{table}.jsonl": json_lines(rows) for table, rows in (("train", TRAIN), ("validation", TEST))})
+    assert load("TNews", tmp_path).data.test.texts == ["不错", "差"]  # type: ignore[union-attr]
+
+
+def test_missing_judgements_name_where_they_may_lie(tmp_path: Path) -> None:
+    write(tmp_path, {f"CovidRetrieval/{name}.jsonl": json_lines(rows) for name, rows in (("corpus", CORPUS), ("queries", QUERIES))})
+    with pytest.raises(InputError, match=r"qrels/dev\.tsv, or a folder CovidRetrieval-qrels beside it"):
+        load("CovidRetrieval", tmp_path)
