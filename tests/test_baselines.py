@@ -29,7 +29,7 @@ def baseline(tmp_path: Path) -> Run:
 
 
 def accept(run: Run, to: Path, **options: Any) -> Accepted:
-    return accept_baseline(run, BENCHMARK, to=to, **{"why": "first", "who": "someone", "when": WHEN, **options})
+    return accept_baseline(run, BENCHMARK, to=to, **{"why": "first", "who": "someone", "when": WHEN, "uncalibrated": True, **options})
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -142,7 +142,7 @@ def test_baselines_are_listed_with_their_reasons(
     to = tmp_path / "to"
     with pytest.raises(RequestError, match="no baselines at"):
         list_baselines(to)
-    assert main(["baseline", "accept", str(baseline.path), "--why", "first\nof all", "--to", str(to)]) == 0
+    assert main(["baseline", "accept", str(baseline.path), "--why", "first\nof all", "--to", str(to), "--uncalibrated"]) == 0
     capsys.readouterr()
     shutil.copytree(to / "acge" / "baseline", to / "acge" / ".baseline.x.tmp")  # what a kill leaves
     shutil.copytree(to / "acge" / "baseline", to / "acge" / "by_hand")
@@ -161,3 +161,11 @@ def test_baselines_are_listed_with_their_reasons(
 
 def test_an_empty_folder_of_baselines_says_how_to_make_one(tmp_path: Path) -> None:
     assert listed_lines(list_baselines(tmp_path)) == ["no baseline yet: python -m harness baseline accept RUN --why TEXT"]
+
+
+def test_a_run_without_a_calibration_is_accepted_only_where_that_is_asked_for(baseline: Run, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"no calibration\.json, .*harness calibrate .*--uncalibrated"):
+        accept(baseline, tmp_path / "to", uncalibrated=False)
+    assert not (tmp_path / "to").exists()
+    write_calibration(baseline.path / "calibration.json", calibration_of(baseline))
+    assert accept(baseline, tmp_path / "to", uncalibrated=False).entry.calibrated

@@ -126,7 +126,7 @@ def test_what_is_no_baseline_is_not_replaced(tmp_path: Path, make: Callable[[Pat
 
 
 def accept(run: Any, to: Path, name: str | None = None) -> None:
-    accept_baseline(run, BENCHMARK, to=to, why="test", who=None, when=datetime(2026, 3, 1, tzinfo=UTC), name=name)
+    accept_baseline(run, BENCHMARK, to=to, why="test", who=None, when=datetime(2026, 3, 1, tzinfo=UTC), name=name, uncalibrated=True)
 
 
 def test_a_benchmark_whose_tasks_would_be_files_elsewhere_is_refused(tmp_path: Path) -> None:

@@ -86,7 +86,9 @@ def test_every_reading_command_honours_it(home: Path, tmp_path: Path, capsys: py
     assert (claimed["tasks"], {cell["of"] for cell in claimed["against"]["cells"]}) == (2, {"STSB", "Ocnli"})
     beside = json.loads(printed(capsys, "table", full, "--against", PUBLISHED, "--format", "json"))
     assert beside["rows"][0]["coverage"]["Average (2)"] == "2/2"
-    assert "accepted sample/" in printed(capsys, "baseline", "accept", full, "--why", "first", "--to", tmp_path / "baselines")
+    assert "accepted sample/" in printed(
+        capsys, "baseline", "accept", full, "--why", "first", "--uncalibrated", "--to", tmp_path / "baselines"
+    )
     assert "2 tasks" in printed(capsys, "baseline", "list", "--to", tmp_path / "baselines")
     assert "NO DRIFT: 2 tasks, 2 identical" in printed(capsys, "check", tmp_path / "baselines", full)
     calibrated = printed(capsys, "calibrate", cut, f"store={home / 'store'}", "--draws", 3, "--parts", "sampling")

@@ -12,11 +12,12 @@ _TO = option("--to", type=Path, default=Path("results/baselines"), metavar="DIR"
 
 @command(
     "copy a complete run to results/baselines and log the reason",
-    option("run", type=Path, metavar="RUN", help="a run folder, calibrated at best"),
+    option("run", type=Path, metavar="RUN", help="a run folder, calibrated"),
     option("--why", required=True, metavar="TEXT", help="the reason, for the log"),
     option("--name", metavar="NAME", help="the baseline's folder below the model's (that of the run)"),
     _TO,
     option("--tasks", type=names, default=[], metavar="TASK[,TASK]", help="what it is to cover, not the whole benchmark"),
+    option("--uncalibrated", action="store_true", help="accept a run without calibration.json: only identical scores will pass"),
     BENCHMARK,
 )
 def _accept(arguments: Namespace) -> int:
@@ -38,6 +39,7 @@ def _accept(arguments: Namespace) -> int:
         when=datetime.now(tz=UTC),
         name=arguments.name,
         tasks=arguments.tasks,
+        uncalibrated=arguments.uncalibrated,
     )
     if accepted.changes:
         print_document(drift_document(accepted.changes))

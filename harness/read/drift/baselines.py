@@ -78,10 +78,12 @@ def accept_baseline(
     when: datetime,
     name: str | None = None,
     tasks: Sequence[str] = (),
+    uncalibrated: bool = False,
 ) -> Accepted:
     """Copy the run's records, manifest, `spec.yaml` and calibration to `<to>/<model>/<name>/`, and log it.
 
     `name`: that of the run's folder by default. `tasks`: what the baseline is to cover, by default the whole benchmark.
+    `uncalibrated`: whether a run without a calibration is taken.
 
     Raises:
         RequestError: `why` is empty, the name or the model's is no folder's, the run is not one of this harness or is that very
@@ -100,6 +102,11 @@ def accept_baseline(
     calibration = run.path / CALIBRATION
     if calibration.is_file():
         read_calibration(calibration, benchmark).check_belongs(run, benchmark)
+    elif not uncalibrated:
+        raise RequestError(
+            f"{run.path} has no {CALIBRATION}, so only identical scores would pass: run python -m harness calibrate {run.path} first. "
+            "--uncalibrated accepts it as it is"
+        )
     target = to / model / name
     if target.resolve() == run.path.resolve():
         raise RequestError(f"{run.path} is that baseline already: name a run outside of {to}")
