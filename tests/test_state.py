@@ -15,7 +15,7 @@ from tiny_models import build_model
 
 from harness.core import code
 from harness.core.code import SCORING, bare_code, code_digest
-from harness.core.errors import InputError, RequestError
+from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.records import Bits, Run, read_run, write_record
 from harness.evaluate.encode import kinds
 from harness.evaluate.here import resolve_here
@@ -183,6 +183,17 @@ class TestStore:
         proof.unlink()
         with pytest.raises(InputError, match="none of the canary's to prove them by"):
             go("overwrite=true")
+
+    def test_a_full_disk_costs_the_store_and_not_the_scores(
+        self, go: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def full(*_: object, **__: object) -> Path:
+            raise MachineError("can't write store/x: No space left on device")
+
+        monkeypatch.setattr("harness.evaluate.encode.store.write_shard", full)
+        outcome = go()
+        assert (outcome.computed, outcome.failed) == (("STSB",), {})
+        assert [record.getMessage().count("No space left") for record in caplog.records] == [1]
 
 
 class TestBits:

@@ -371,3 +371,17 @@ def test_damage_during_a_run_costs_time_and_no_bit(folder: Path, store: VectorSt
     assert (again.counters.found, again.counters.distinct) == (0, len(TEXTS))
     assert again.encode(TEXTS).equal(vectors)
     assert again.counters.found == len(TEXTS)
+
+
+def test_a_store_that_can_not_be_written_and_is_not_required_keeps_nothing_and_says_so_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    stored = VectorStore(tmp_path / "file" / "store", required=False).open(DIGEST, dim=8, dtype="bf16", about={"model": "tiny"})
+    for first in (0, 3):
+        stored.put(keys_of(*range(first, first + 3)), numbers(3))
+        stored.flush()
+    assert not stored.contains(keys_of(*range(6))).any()
+    (record,) = caplog.records
+    assert "goes on without the store" in record.getMessage()
+    assert "can't write" in record.getMessage()

@@ -57,7 +57,7 @@ def encode_part(spec: RunSpec, device: torch.device, progress: Progress, *, enco
     progress.plan(agenda.todo, [task for task in selected if task.name in agenda.done])
     if not agenda.todo:
         return EncodedPart(shard=shard, store=spec.store, tasks=(), failed={}, cost=Counters())
-    encoders = encoders or EncoderPool()
+    encoders = encoders or EncoderPool(store_required=True)
     encoder = encoders.encoder(spec, device)
     if spec.canary:
         encoders.check(spec, device)

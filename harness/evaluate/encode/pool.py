@@ -16,9 +16,13 @@ from harness.evaluate.encode.store import VectorStore
 
 
 class EncoderPool:
-    """Loaded weights, one set per model, dtype and device; their encoders, one per setting; opened stores; and what the checks found."""
+    """Loaded weights, one set per model, dtype and device; their encoders, one per setting; opened stores; and what the checks found.
 
-    def __init__(self) -> None:
+    `store_required`: whether a store that can't be written is an error; a run goes on without it.
+    """
+
+    def __init__(self, *, store_required: bool = False) -> None:
+        self._store_required = store_required
         self._weights: dict[Hashable, Any] = {}
         self._encoders: dict[Hashable, Encoder] = {}
         self._stores: dict[Path, VectorStore] = {}
@@ -29,7 +33,7 @@ class EncoderPool:
         """The run's encoder; raises as its kind does."""
         key = (_setting(spec, device), spec.store, spec.devices)
         if key not in self._encoders:
-            store = self._stores.setdefault(spec.store, VectorStore(spec.store)) if spec.store else None
+            store = self._stores.setdefault(spec.store, VectorStore(spec.store, required=self._store_required)) if spec.store else None
             self._encoders[key] = ENCODERS.get(spec.model.kind).encoder(
                 self._loaded(spec, device), max_len=spec.max_len, encoding=spec.gpu.encoding, device=device, store=store
             )

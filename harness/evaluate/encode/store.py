@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,10 +64,14 @@ class Pruned:
 
 
 class VectorStore:
-    """A folder of vectors; each setting is opened once. Nothing is written before the first vector is there."""
+    """A folder of vectors; each setting is opened once. Nothing is written before the first vector is there.
 
-    def __init__(self, path: Path) -> None:
+    `required`: whether a folder that can't be written is an error; else what can't be kept is computed again another time.
+    """
+
+    def __init__(self, path: Path, *, required: bool = True) -> None:
         self.path = path
+        self._required = required
         self._opened: dict[str, StoredVectors] = {}
 
     def open(self, digest: str, *, dim: int, dtype: Dtype, about: Mapping[str, Any]) -> StoredVectors:
@@ -78,7 +82,7 @@ class VectorStore:
         """
         if digest not in self._opened:
             full = {**about, "digest": digest, "dim": dim, "dtype": dtype}
-            self._opened[digest] = StoredVectors(self.path / digest[:32], dim=dim, dtype=dtype, about=full)
+            self._opened[digest] = StoredVectors(self.path / digest[:32], dim=dim, dtype=dtype, about=full, required=self._required)
         return self._opened[digest]
 
     def look(self, digest: str, *, dim: int, dtype: Dtype) -> StoredNames:
@@ -141,8 +145,10 @@ class VectorStore:
 class StoredVectors:
     """The vectors of one setting: get what is there, put what is not. For one thread; other processes may write the same folder."""
 
-    def __init__(self, folder: Path, *, dim: int, dtype: Dtype, about: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, *, dim: int, dtype: Dtype, about: Mapping[str, Any], required: bool = True) -> None:
         self.folder = folder
+        self._required = required
+        self._given_up = False
         self._dim = dim
         self._dtype = dtype
         self._about = about
@@ -203,15 +209,18 @@ class StoredVectors:
         """Keeps vectors [n, dim] under keys [n, 16]; on disk when a shard is full or a minute old, and after `flush`.
 
         Raises:
-            MachineError: an earlier shard could not be written.
+            MachineError: an earlier shard of a store that is required could not be written.
         """
+        if self._given_up:
+            return
         if not self._pending:
             self._pending_since = time.monotonic()
         self._pending.append((keys, vectors))
         self._pending_bytes += vectors.nbytes
-        self._collect(at_most=_SHARDS_WAITING)
-        if self._pending_bytes >= _SHARD_BYTES or time.monotonic() - self._pending_since > _SHARD_SECONDS:
-            self._write()
+        with self._or_give_up():
+            self._collect(at_most=_SHARDS_WAITING)
+            if self._pending_bytes >= _SHARD_BYTES or time.monotonic() - self._pending_since > _SHARD_SECONDS:
+                self._write()
 
     def prove(self, keys: Keys, vectors: torch.Tensor) -> None:
         """Compare the canary's vectors [n, dim] with those that everyone made who filled this setting, and keep those of new keys.
@@ -247,19 +256,35 @@ class StoredVectors:
         if len(known) < len(keys):
             fresh = np.flatnonzero(numbers < 0)
             fresh = fresh[np.unique(keys[fresh], axis=0, return_index=True)[1]]
-            self._describe()
-            write_shard(self.folder, keys[fresh], vectors[torch.from_numpy(fresh)], self._dtype, suffix=PROOF)
+            with self._or_give_up():
+                self._describe()
+                write_shard(self.folder, keys[fresh], vectors[torch.from_numpy(fresh)], self._dtype, suffix=PROOF)
 
     def flush(self) -> None:
         """Everything put so far is on disk when this returns, and found by `get`.
 
         Raises:
-            MachineError: the folder can't be written.
+            MachineError: the folder of a store that is required can't be written.
         """
-        if self._pending:
-            self._write()
-        self._collect(at_most=0)
+        with self._or_give_up():
+            if self._pending:
+                self._write()
+            self._collect(at_most=0)
         self.refresh()
+
+    @contextlib.contextmanager
+    def _or_give_up(self) -> Iterator[None]:
+        """A store that can't be written and is not required keeps nothing from then on: a full disk costs the store, not the scores."""
+        try:
+            yield
+        except MachineError as error:
+            if self._required:
+                raise
+            self._given_up = True
+            self._pending.clear()
+            self._writes.clear()
+            self._pending_bytes = 0
+            log.warning("%s. The run goes on without the store, its vectors are not kept", error)
 
     def _set_aside(self, path: Path, error: DamagedShardError) -> None:
         _tell(path, error)
