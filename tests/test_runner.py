@@ -336,3 +336,11 @@ def test_a_mismatched_device_that_was_allowed_marks_the_table(spec_of: Spec) -> 
     outcome = execute(spec_of("gpu=a100", "gpu.mismatch=warn", "tasks=[STSB]"), torch.device("cpu"), Silent())
     notes = read_run(outcome.folder, BENCHMARK).header.notes
     assert any("gpu=a100 was expected" in note for note in notes)
+
+
+def test_a_model_that_does_not_load_leaves_no_folder(run: Run, model_folder: Path, tmp_path: Path) -> None:
+    broken = copy_model(model_folder, tmp_path / "broken", lambda weights: weights)
+    (broken / "config.json").write_text("{}")
+    with pytest.raises(InputError):
+        run(f"model.path={broken}")
+    assert not list((tmp_path / "results").glob("broken*"))

@@ -291,7 +291,7 @@ def _notes(spec: RunSpec, device: DeviceInfo) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def _exclusive(folder: Path) -> Iterator[None]:
-    """The folder for this process alone; the kernel frees it when the process ends, however it ends.
+    """The folder for this process alone; the kernel frees it when the process ends, however it ends. A run that wrote nothing leaves none.
 
     Raises:
         RequestError: another process has it.
@@ -306,13 +306,17 @@ def _exclusive(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno not in (
-                errno.EAGAIN,
-                errno.EACCES,
-            ):  # somebody has it: flock(2) says the first, NFS either
+            if error.errno not in (errno.EAGAIN, errno.EACCES):  # somebody has it: flock(2) says the first, NFS either
                 raise MachineError(
                     f"the file system of {folder} refuses locks ({error.strerror}), so two runs could write into it at once: mount it with "
                     "locks (NFS: version 4, or version 3 with lockd and without `nolock`), or name a results_dir=DIR on another one"
                 ) from error
             raise RequestError(f"another run is writing {folder}: wait for it, or name another results_dir=DIR") from error
-        yield
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                if [path.name for path in folder.iterdir()] == [".lock"]:
+                    (folder / ".lock").unlink()
+                    folder.rmdir()
+                    folder.parent.rmdir()  # of the model, where this was its only run
