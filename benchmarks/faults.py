@@ -298,7 +298,7 @@ _LOAD_TASK = evaluation.load_task
 
 
 def _dot_products() -> AbstractContextManager[Any]:
-    reference._mteb()  # its evaluators are imported once, on demand
+    reference.load_reference()  # its evaluators are imported once, on demand
     from mteb.evaluation.evaluators import STSEvaluator
 
     stack = ExitStack()
