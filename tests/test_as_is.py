@@ -11,10 +11,12 @@ from sentence_transformers import SentenceTransformer
 from tiny_models import build_model
 
 from harness.core.benchmarks import load_benchmark
-from harness.core.errors import CanaryError, RequestError
+from harness.core.errors import CanaryError, InputError, RequestError
 from harness.core.records import read_run
 from harness.core.spec import EncodingSpec, ModelSpec
 from harness.evaluate.encode.as_is import REFERENCE
+from harness.evaluate.encode.encoder import EncoderKind
+from harness.evaluate.encode.reranker import RERANKER
 from harness.evaluate.here import resolve_here
 from harness.evaluate.progress import Silent
 from harness.evaluate.runner import execute
@@ -82,3 +84,20 @@ def test_foreign_code_is_named_before_it_could_run(tmp_path: Path) -> None:
     (folder / "config.json").write_text(json.dumps(values | {"auto_map": {"AutoModel": "evil.Evil"}}))
     with pytest.raises(RequestError, match=r"names code of its own.*model.trust_remote_code=true"):
         REFERENCE.load(spec_of(folder), dtype="fp32", device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize("kind", [REFERENCE, RERANKER], ids=["reference", "reranker"])
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        ("{", InputError, r"config\.json can't be read as JSON"),
+        ('{"auto_map": {"AutoModel": "x.Y"}}', RequestError, "names code of its own"),
+    ],
+)
+def test_a_damaged_config_or_one_with_code_is_one_error_that_names_it(
+    tmp_path: Path, kind: EncoderKind, content: str, error: type[Exception], message: str
+) -> None:
+    folder = build_model(tmp_path)
+    (folder / "config.json").write_text(content)
+    with pytest.raises(error, match=message):
+        kind.load(spec_of(folder), dtype="fp32", device=torch.device("cpu"))

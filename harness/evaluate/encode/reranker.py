@@ -7,10 +7,8 @@ The forms are those that sentence-transformers loads: sequence classification (b
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,33 +16,19 @@ import torch
 from sentence_transformers import CrossEncoder
 from torch import nn
 
-from harness.core.errors import CanaryError, InputError, RequestError
+from harness.core.errors import CanaryError, RequestError
 from harness.core.files import sha256_file
-from harness.core.fingerprint import Fingerprint
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.by_text import UNREPEATABLE, IntArray, TextEncoder
 from harness.evaluate.encode.canary import canary_texts
-from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, kernel_identity, numeric_flags
 from harness.evaluate.encode.encoder import Checked, EncoderKind
-from harness.evaluate.encode.locate import LocatedModel, Weights, find_model, hash_weights
-from harness.evaluate.encode.model import quiet_transformers
+from harness.evaluate.encode.locate import LocatedModel, find_model, hash_weights
 from harness.evaluate.encode.pairs import pair_text, read_pair
 from harness.evaluate.encode.store import VectorStore
+from harness.evaluate.encode.whole import WholeModel, in_equal_lengths, load_whole, whole_fingerprint
 
 _MARKER = "config.json"  # many rerankers have no modules.json
 _PAIRS = 128  # of the canary's texts
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadedReranker:
-    """A CrossEncoder with what names it."""
-
-    located: LocatedModel
-    spec: ModelSpec
-    dtype: Dtype
-    model: CrossEncoder
-    weights: Weights
-    files: str
 
 
 class PairBackend:
@@ -52,7 +36,7 @@ class PairBackend:
 
     embedding_dim = 1
 
-    def __init__(self, loaded: LoadedReranker, *, max_len: int, batch_tokens: int) -> None:
+    def __init__(self, loaded: WholeModel, *, max_len: int, batch_tokens: int) -> None:
         self.dtype = loaded.dtype
         self._model = loaded.model
         self._max_len = max_len
@@ -71,21 +55,19 @@ class PairBackend:
     def vectors(self, texts: Sequence[str], lengths: IntArray) -> tuple[torch.Tensor, int]:
         """The scores [n, 1], raw; the number of batches."""
         self._model.max_seq_length = self._max_len
-        made = torch.empty(len(texts), 1, dtype=TORCH_DTYPE[self.dtype])
-        batches = 0
-        for length in np.unique(lengths).tolist():
-            rows = np.flatnonzero(lengths == length)
-            size = max(1, self._batch_tokens // max(1, length))
-            batches += -(-len(rows) // size)
-            found = self._model.predict(
-                [read_pair(texts[row]) for row in rows.tolist()],
+        return in_equal_lengths(
+            lambda rows, size: self._model.predict(
+                [read_pair(texts[row]) for row in rows],
                 batch_size=size,
                 show_progress_bar=False,
                 activation_fn=nn.Identity(),
                 convert_to_tensor=True,
-            )
-            made[torch.from_numpy(rows), 0] = found.to(TORCH_DTYPE[self.dtype]).cpu()
-        return made, batches
+            ),
+            lengths,
+            dim=1,
+            dtype=self.dtype,
+            batch_tokens=self._batch_tokens,
+        )
 
 
 class Reranker(EncoderKind):
@@ -99,61 +81,28 @@ class Reranker(EncoderKind):
         """The digest of the folder's other files; raises as `find_model` does."""
         return _files(find_model(model, marker=_MARKER))
 
-    def load(self, model: ModelSpec, *, dtype: Dtype, device: torch.device) -> LoadedReranker:
+    def load(self, model: ModelSpec, *, dtype: Dtype, device: torch.device) -> WholeModel:
         """The model on the device.
 
         Raises:
+            RequestError: it gives several scores a pair, or as `load_whole` does.
             InputError: it does not load.
-            RequestError: it gives several scores a pair.
         """
         located = find_model(model, marker=_MARKER)
-        options = {"dtype": TORCH_DTYPE[dtype], "use_safetensors": None if model.allow_pickle else True}
-        weights = hash_weights(located.folder, allow_pickle=model.allow_pickle)
-        with torch.random.fork_rng(devices=[]), quiet_transformers():
-            try:
-                loaded = CrossEncoder(
-                    str(located.folder),
-                    device=str(device),
-                    local_files_only=True,
-                    trust_remote_code=model.trust_remote_code,
-                    model_kwargs=options,
-                )
-            except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, AttributeError) as error:
-                raise InputError(f"model folder {located.folder} does not load ({type(error).__name__}: {error})") from error
-        if loaded.num_labels != 1:
-            raise RequestError(f"{located.folder} gives {loaded.num_labels} scores a pair, a reranker gives one")
-        return LoadedReranker(located=located, spec=model, dtype=dtype, model=loaded.eval(), weights=weights, files=_files(located))
+        loaded = load_whole(CrossEncoder, located, model, dtype=dtype, device=device, files=_files(located))
+        if loaded.model.num_labels != 1:
+            raise RequestError(f"{located.folder} gives {loaded.model.num_labels} scores a pair, a reranker gives one")
+        return loaded
 
     def encoder(
-        self, weights: LoadedReranker, *, max_len: int, encoding: EncodingSpec, device: torch.device, store: VectorStore | None
+        self, weights: WholeModel, *, max_len: int, encoding: EncodingSpec, device: torch.device, store: VectorStore | None
     ) -> TextEncoder:
         """The encoder of pairs."""
-        kernel = kernel_identity(device)
-        decides = ["reranker", weights.weights.digest, weights.files, weights.dtype, encoding.batch_tokens, kernel]
-        parameters = sum(parameter.numel() for parameter in weights.model.parameters())
-        fingerprint = Fingerprint(
-            model=weights.spec.name,
-            source=weights.located.source,
-            repository=weights.located.repository,
-            commit=weights.located.commit,
-            weights_digest=weights.weights.digest,
-            weights_sha256=dict(weights.weights.sha256),
-            modules=("CrossEncoder",),
-            parameters=parameters,
-            stored_parameters=weights.weights.stored_parameters,
-            dtype=weights.dtype,
-            attention="as sentence-transformers chooses: purity is measured, not given",
-            max_len=max_len,
-            embedding_dim=1,
-            ladder="equal lengths",
-            batch_tokens=encoding.batch_tokens,
-            device=describe_device(device),
-            flags=numeric_flags(),
-            kernel=kernel,
-            digest=hashlib.sha256(json.dumps(decides).encode()).hexdigest(),
+        fingerprint = whole_fingerprint(
+            "reranker", weights, max_len=max_len, encoding=encoding, device=device, dim=1, modules=("CrossEncoder",)
         )
         backend = PairBackend(weights, max_len=max_len, batch_tokens=encoding.batch_tokens)
-        return TextEncoder(backend, fingerprint=fingerprint, max_len=max_len, flops_per_token=2 * parameters, store=store)
+        return TextEncoder(backend, fingerprint=fingerprint, max_len=max_len, flops_per_token=2 * weights.parameters, store=store)
 
     def check(self, encoder: TextEncoder) -> Checked:
         """Score pairs of the canary's texts twice, in two orders; the floor is in standard deviations of the scores.
