@@ -78,7 +78,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
             state.seen.append({"body": body, "key": self.headers.get("Authorization"), "path": self.path})
             status, headers = state.faults.pop(0) if state.faults else (200, {})
             key = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
-            payload = json.dumps(state.answer(body)) if status == 200 else f"failed for {key}"
+            payload = state.answer(body) if status == 200 else f"failed for {key}"
+            payload = payload if isinstance(payload, str) else json.dumps(payload)
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
@@ -169,6 +170,13 @@ def test_wrong_answers_are_named(server: Server, tmp_path: Path) -> None:
 def test_what_is_no_answer_is_said_to_be_none(items: Any, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "answer", lambda body: {} if items is None else {"data": items})
     with pytest.raises(MachineError, match="gave no embeddings"):
+        embed(f"{server.url}/embeddings", "served", ["a"])
+
+
+@pytest.mark.parametrize("raw", ["{", "[" * 100_000, "\x00"], ids=["cut", "nested", "binary"])
+def test_an_answer_that_is_no_json_is_one_error(raw: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "answer", lambda body: raw)
+    with pytest.raises(MachineError, match="gave no answer in 6 tries"):
         embed(f"{server.url}/embeddings", "served", ["a"])
 
 

@@ -193,7 +193,7 @@ def _post(url: str, body: dict[str, Any]) -> Any:
             if error.code not in _AGAIN:
                 raise RequestError(f"{_shown(url)} refuses the request ({last}). A key is read from {KEY}") from error
             pause = _asked_pause(error.headers, pause)
-        except (OSError, ValueError, http.client.HTTPException) as error:
+        except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
             last = _without_key(f"{type(error).__name__}: {error}")
     raise MachineError(f"{_shown(url)} gave no answer in {TRIES} tries, the last one: {last}. Finished tasks are kept: run again")
 
