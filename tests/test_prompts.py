@@ -150,3 +150,11 @@ def test_a_default_prompt_is_never_left_out_in_silence(tmp_path: Path, model: Pa
 def test_a_model_without_prompts_has_none_to_use(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="have no prompts"):
         run(request(tmp_path, SAMPLE_DIR / "model", "prompts=model", "model.name=sample"))
+
+
+def test_a_task_that_a_file_misspells_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.yaml"
+    file.write_text("tasks: {T2Retreival: find, STS: {text: x}, CMedQAv2-reranking: y, EcomRetrieval: z}\n", encoding="utf-8")
+    with pytest.raises(RequestError, match="prompts: unknown task or task type 'T2Retreival': did you mean T2Retrieval") as caught:
+        spec_of(request(tmp_path, SAMPLE_DIR / "model", f"prompts={file}"))
+    assert str(caught.value).count("unknown task") == 1

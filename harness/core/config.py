@@ -26,7 +26,7 @@ from harness.core.benchmarks import is_file_name, load_benchmark
 from harness.core.errors import MachineError, RequestError, unknown
 from harness.core.files import FOLDER_NAME
 from harness.core.overrides import as_typed, is_model
-from harness.core.prompts import Prompts
+from harness.core.prompts import Prompts, name_problems
 from harness.core.registry import registry, unknown_model
 from harness.core.resources import data_root, resource_dir
 from harness.core.schema import RunConfig, from_plain, schema_keys
@@ -68,7 +68,9 @@ def resolve_request(overrides: Sequence[str], *, device_name: str, device_memory
         asked = compose_config([*(text for text in sound if not text.startswith("gpu=")), f"gpu={known}"])
     tasks: tuple[str, ...] = ()
     try:
-        tasks = tuple(task.name for task in load_benchmark(asked.benchmark).select(asked.tasks))
+        own = load_benchmark(asked.benchmark)
+        problems += name_problems(asked.prompts, own.tasks)
+        tasks = tuple(task.name for task in own.select(asked.tasks))
     except RequestError as error:
         problems.append(str(error))
     if not any(text.partition("=")[0] in GROUPS for text in wrong):  # a model or data that was not understood would be blamed twice

@@ -14,7 +14,7 @@ A file (`prompts=FILE.yaml`) has any of the keys of `PromptTable`:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,7 @@ from typing import Any, Literal
 import yaml
 
 from harness.core.errors import RequestError, unknown
-from harness.core.tasks import TASK_TYPES, TaskSpec
+from harness.core.tasks import TASK_TYPES, TaskSpec, known_tasks
 from harness.core.typed import convert
 
 PromptSource = Literal["none", "model", "file"]
@@ -163,6 +163,16 @@ def _read_table(path: Path) -> PromptTable:
     return table
 
 
-def unused_names(table: PromptTable, known_tasks: Mapping[str, object]) -> list[str]:
-    """The names in `tasks` that are no task and no type."""
-    return [name for name in table.tasks if name not in known_tasks and name not in TASK_TYPES]
+def name_problems(prompts: Prompts, tasks: Iterable[TaskSpec]) -> list[str]:
+    """The names of a file's `tasks` that are no task, of `tasks` or of `configs/tasks.yaml`, and no type, a sentence each: their prompts
+    would be left out in silence. The registry's tables have names of other benchmarks, too."""
+    if prompts.source != "file" or prompts.table is None:
+        return []
+    facts = known_tasks()["tasks"]
+    known = {
+        *TASK_TYPES,
+        *facts,
+        *(row["mteb2"]["name"] for row in facts.values() if "mteb2" in row),
+        *(name for task in tasks for name in task.names),
+    }
+    return [f"prompts: {unknown('task or task type', name, sorted(known))}" for name in prompts.table.tasks if name not in known]
