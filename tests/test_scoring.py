@@ -23,7 +23,7 @@ from harness.core.errors import EncodingError, InputError, MachineError, Request
 from harness.core.prompts import PromptTable, TaskPrompts, instructed_queries
 from harness.data.types import ClassificationData, ClusteringData, LabelledTexts, PairData, RerankingData, RerankingSample, RetrievalData
 from harness.evaluate.score.adapter import EmbeddingModel, RetrievalModel
-from harness.evaluate.score.reference import check_scoring_packages
+from harness.evaluate.score.reference import check_scoring_packages, fresh_task, load_reference
 from harness.evaluate.score.tasks import planned_texts, score_task
 
 BENCHMARK = load_benchmark()
@@ -233,6 +233,14 @@ class TestTraps:
         score(name)
         dataset = made[0].dataset.get(BENCHMARK.task(name).language, made[0].dataset)
         assert {type(column) for split in dataset.values() for column in split.values()} == {list}
+
+    def test_a_fresh_task_is_what_the_cards_script_makes_with_the_generators_where_that_leaves_them(self) -> None:
+        for task in (BENCHMARK.task(name) for name in ONE_OF_EACH):
+            (theirs, *_) = load_reference()(tasks=[task.name], task_langs=["zh", "zh-CN"]).tasks
+            seeded = generator_states()
+            random.random(), torch.rand(1)
+            ours = fresh_task(task)
+            assert (type(ours), vars(ours), generator_states()) == (type(theirs), vars(theirs), seeded)
 
     def test_b7_the_task_is_evaluated_once(self) -> None:
         calls = []
