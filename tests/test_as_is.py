@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
-from tiny_models import build_model
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from tiny_models import HIDDEN, POSITIONS, _tokenizer, build_model
 
 from harness.core.benchmarks import load_benchmark
+from harness.core.costs import Counters
 from harness.core.errors import CanaryError, InputError, RequestError
 from harness.core.records import read_run
 from harness.core.spec import EncodingSpec, ModelSpec
@@ -18,6 +21,7 @@ from harness.evaluate.encode.as_is import REFERENCE
 from harness.evaluate.encode.encoder import EncoderKind
 from harness.evaluate.encode.reranker import RERANKER
 from harness.evaluate.here import resolve_here
+from harness.evaluate.plan.planning import make_plan
 from harness.evaluate.progress import Silent
 from harness.evaluate.runner import execute
 
@@ -51,7 +55,11 @@ def test_a_run_states_that_purity_was_measured(tmp_path: Path) -> None:
     places = [f"results_dir={tmp_path / 'results'}", f"store={tmp_path / 'store'}", "gpu=cpu", "data=sample", "tasks=[STSB]", "max_len=48"]
     request = [f"model={folder}", "model.kind=reference", "model.name=as-is", *places]
     spec, device = resolve_here(request, "cpu")
-    done = read_run(execute(spec, device, Silent()).folder, BENCHMARK)
+    (plan,) = make_plan(request).runs
+    outcome = execute(spec, device, Silent())
+    assert plan.obstacles == ()
+    assert as_planned(plan.cost) == as_planned(outcome.cost.encoding)
+    done = read_run(outcome.folder, BENCHMARK)
     assert "encoder of kind reference, not canonical" in done.header.notes
     assert done.manifest.canary["verdict"] == "passed"
     assert done.manifest.canary["floor"] < 1e-5
@@ -59,6 +67,45 @@ def test_a_run_states_that_purity_was_measured(tmp_path: Path) -> None:
     assert any("purity is measured" in path.read_text() for path in (tmp_path / "store").glob("*/setting.json"))
     again = execute(resolve_here([*request, "overwrite=true"], "cpu")[0], device, Silent())
     assert again.cost.encoding.forwards == 0
+    (plan,) = make_plan([*request, "overwrite=true"]).runs
+    assert (plan.left.texts, plan.cost.found) == (0, again.cost.encoding.found)
+
+
+@pytest.fixture
+def static(tmp_path: Path) -> Path:
+    """A tiny random model of one table and no layers."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        modules = [StaticEmbedding(_tokenizer(pad_id=0), embedding_dim=24)]
+        SentenceTransformer(modules=modules, device="cpu").save(str(tmp_path / "static"), create_model_card=False)
+    return tmp_path / "static"
+
+
+def test_a_static_model_is_cut_planned_and_run(tmp_path: Path, static: Path) -> None:
+    found = encoder_of(static, max_len=8).encode_counted(["天地人" * 40, "天地人天地人天地", "你好"])
+    assert found.cut.tolist() == [True, False, False]
+    assert found.tokens.tolist() == [8, 8, 2]
+    assert torch.equal(found.vectors[0], found.vectors[1])
+    assert torch.allclose(found.vectors[2], torch.tensor(SentenceTransformer(str(static), device="cpu").encode(["你好"])[0]))
+    request = [f"model={static}", "model.kind=reference", "gpu=cpu", "data=sample", "tasks=[STSB]", f"results_dir={tmp_path / 'results'}"]
+    request += [f"store={tmp_path / 'store'}"]
+    (plan,) = make_plan(request).runs
+    spec, device = resolve_here(request, "cpu")
+    outcome = execute(spec, device, Silent())
+    assert (outcome.failed, plan.obstacles) == ({}, ())
+    assert as_planned(plan.cost) == as_planned(outcome.cost.encoding)
+
+
+def test_a_length_that_the_model_does_not_carry_is_refused_and_planned_as_an_obstacle(tmp_path: Path) -> None:
+    folder = build_model(tmp_path, model_type="mpnet", pooling="mean")
+    with pytest.raises(RequestError, match=f"max_len=65 is more than as-is carries, which is {POSITIONS} tokens: set max_len={POSITIONS}"):
+        encoder_of(folder, max_len=65)
+    outline = REFERENCE.outline(spec_of(folder))
+    assert (outline.max_positions, outline.embedding_dim) == (POSITIONS, HIDDEN)
+
+
+def as_planned(counters: Counters) -> dict[str, int]:
+    return {key: value for key, value in asdict(counters).items() if not key.endswith("_seconds")}
 
 
 def test_a_model_that_draws_random_numbers_is_found_out(tmp_path: Path) -> None:

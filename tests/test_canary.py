@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import gc
 import json
+import re
 import subprocess
 import sys
 import weakref
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_models
 import torch
 from runs import BENCHMARK, ROOT
 from safetensors.torch import load_file, save_file
@@ -202,6 +204,13 @@ def test_a_constant_encoder_stops_the_run(tmp_path: Path) -> None:
     message = refused(load(constant_model(tmp_path)))
     assert "near-constant vectors: the median cosine of different texts is 1.0000" in message
     assert "distance to fp32" not in message
+
+
+def test_a_tokenizer_that_loses_the_characters_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiny_models, "BYTEWISE", ())  # WordPiece in a folder that transformers reads as a Qwen2's: bytes that no word has
+    folder = build_model(tmp_path, model_type="qwen2", pooling="lasttoken")
+    message = refused(load(ModelSpec(name="qwen", path=str(folder))))
+    assert re.search(r"tokenizer: 2\d\d texts make \d\d different sequences of token ids, expected at least 50%", message)
 
 
 def test_vectors_without_a_direction_stop_the_run(tmp_path: Path) -> None:

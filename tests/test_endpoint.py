@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.commands import main
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import CanaryError, EncodingError, InputError, MachineError, RequestError
 from harness.core.records import read_run
 from harness.evaluate.encode import endpoint
 from harness.evaluate.encode.endpoint import KEY, embed
 from harness.evaluate.here import resolve_here
+from harness.evaluate.plan.planning import make_plan
 from harness.evaluate.progress import Silent
 from harness.evaluate.runner import Outcome, execute
 
@@ -195,3 +197,18 @@ def test_another_model_behind_the_same_name_is_not_served_from_the_store(server:
     server.salt = "another model"
     with pytest.raises(InputError, match="another model answers under this name"):
         run(request(tmp_path, server, "overwrite=true"))
+
+
+def test_a_plan_counts_requests_and_asks_the_server_nothing(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = [*request(tmp_path, server), f"model.embedding_dim={DIM}"]
+    (plan,) = make_plan(asked).runs
+    assert server.seen == []
+    assert (plan.obstacles, plan.seconds, plan.cost.flops) == ((), None, 0)
+    outcome = run(asked)
+    assert plan.cost.forwards == outcome.cost.encoding.forwards
+    (again,) = make_plan([*asked, "overwrite=true"]).runs
+    assert (again.left.texts, again.cost.found, again.seconds) == (0, outcome.cost.encoding.distinct, 0.0)
+    assert main(["plan", *asked, "overwrite=true", "store=null", "dtype=fp32"]) == 0
+    assert "requests" in capsys.readouterr().out
+    (other,) = make_plan([*(word for word in asked if not word.startswith("dtype=")), "dtype=fp16"]).runs
+    assert any("an endpoint gives fp32 numbers" in text for text in other.obstacles)

@@ -17,6 +17,7 @@ from harness.data.sources import load_task
 from harness.evaluate.encode.pairs import pair_text
 from harness.evaluate.encode.reranker import RERANKER
 from harness.evaluate.here import resolve_here
+from harness.evaluate.plan.planning import make_plan
 from harness.evaluate.progress import Silent
 from harness.evaluate.runner import Outcome, execute
 
@@ -42,10 +43,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "reranker"
 
 
-def spec_of(tmp_path: Path, folder: Path, *overrides: str) -> RunSpec:
+def request_of(tmp_path: Path, folder: Path, *overrides: str) -> list[str]:
     places = [f"results_dir={tmp_path / 'results'}", f"store={tmp_path / 'store'}", "gpu=cpu", "data=sample", "max_len=48"]
     words = [f"model={folder}", "model.kind=reranker", "tasks=[T2Reranking]", *places, *overrides]
-    return resolve_here(list({word.partition("=")[0]: word for word in words}.values()), "cpu")[0]
+    return list({word.partition("=")[0]: word for word in words}.values())
+
+
+def spec_of(tmp_path: Path, folder: Path, *overrides: str) -> RunSpec:
+    return resolve_here(request_of(tmp_path, folder, *overrides), "cpu")[0]
 
 
 def run(tmp_path: Path, folder: Path, *overrides: str) -> Outcome:
@@ -55,8 +60,11 @@ def run(tmp_path: Path, folder: Path, *overrides: str) -> Outcome:
 def test_its_scores_are_those_that_c_mteb_computes_of_the_cross_encoder(tmp_path: Path, folder: Path) -> None:
     from C_MTEB.tasks.Reranking import ChineseRerankingEvaluator
 
+    (plan,) = make_plan(request_of(tmp_path, folder)).runs
     outcome = run(tmp_path, folder)
-    assert outcome.failed == {}
+    assert (outcome.failed, plan.obstacles) == ({}, ())
+    done = outcome.cost.encoding
+    assert (plan.cost.forwards, plan.cost.tokens, plan.cost.flops) == (done.forwards, done.tokens, done.flops)
     record = read_run(outcome.folder, BENCHMARK).records["T2Reranking"]
     task = BENCHMARK.task("T2Reranking")
     samples = load_task(task, DataSpec(source="sample", verify="label")).data.samples
@@ -84,3 +92,5 @@ def test_its_scores_are_those_that_c_mteb_computes_of_the_cross_encoder(tmp_path
 def test_tasks_without_pairs_are_refused_before_anything_runs(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(RequestError, match=r"gives no vectors for STS: add tasks=\[Reranking\]"):
         run(tmp_path, folder, "tasks=[STSB,T2Reranking]")
+    with pytest.raises(RequestError, match=r"gives no vectors for STS: add tasks=\[Reranking\]"):
+        make_plan(request_of(tmp_path, folder, "tasks=[STSB,T2Reranking]"))

@@ -17,6 +17,7 @@ POSITIONS = 64
 HAN = "一二三四五六七八九十天地人你我他好中文本句子模型今明昨日月星山水火木金土大小多少上下左右前后东西南北"
 
 DECODERS = ("qwen2", "qwen3", "llama", "mistral", "ministral3", "gemma3_text")
+BYTEWISE = ("qwen2",)  # transformers splits these by bytes whatever the folder's tokenizer says: a WordPiece model behind it loses all Han
 _WINDOW: dict[str, Any] = {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"]}
 TWINS: dict[str, dict[str, Any]] = {
     "BERT": {"model_type": "bert", "pooling": "cls", "normalize": True},
@@ -79,7 +80,12 @@ def build_model(
 ) -> Path:
     """A SentenceTransformer of the kind, with fp32 weights drawn from `seed`, saved to `folder`."""
     parts = folder / "parts"
-    tokenizer = _tokenizer(pad_id=1 if model_type in _AFTER_PADDING else 0, decoder=model_type in DECODERS, padding_side=padding_side)
+    tokenizer = _tokenizer(
+        pad_id=1 if model_type in _AFTER_PADDING else 0,
+        decoder=model_type in DECODERS,
+        padding_side=padding_side,
+        bytewise=model_type in BYTEWISE,
+    )
     tokenizer.save_pretrained(parts)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -111,14 +117,20 @@ def _transformer(model_type: str, vocabulary: int, pad_id: int, scale: float, co
     return model
 
 
-def _tokenizer(pad_id: int, *, decoder: bool = False, padding_side: str = "right") -> PreTrainedTokenizerFast:
+def _tokenizer(pad_id: int, *, decoder: bool = False, padding_side: str = "right", bytewise: bool = False) -> PreTrainedTokenizerFast:
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
     words = [*letters, *(f"##{letter}" for letter in letters), *"0123456789", *"，。！？,.!?:/", *HAN]
+    if bytewise:
+        words = sorted(pre_tokenizers.ByteLevel.alphabet())
     specials = ["[PAD]", "[UNK]"] if pad_id == 0 else ["[UNK]", "[PAD]"]
     vocabulary = {word: index for index, word in enumerate([*specials, "[CLS]", "[SEP]", "[MASK]", *words])}
-    backend = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
-    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    if bytewise:
+        backend = Tokenizer(models.BPE(vocabulary, merges=[]))
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    else:
+        backend = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
+        backend.normalizer = normalizers.BertNormalizer(lowercase=True)
+        backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     ends = [(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")]
     single = "$A [SEP]" if decoder else "[CLS] $A [SEP]"  # decoders for embeddings append their end token
     backend.post_processor = processors.TemplateProcessing(single=single, special_tokens=ends)

@@ -28,13 +28,15 @@ TEXTS = _texts()
 
 @dataclass(frozen=True, kw_only=True)
 class Twin:
-    """`differing`, of `compared`: vectors with other bits in another order, in other calls. `distance`: of the farthest text to fp32."""
+    """`differing`, of `compared`: vectors with other bits in another order, in other calls. `distance`: of the farthest text to fp32.
+    `told_apart`: the share of the texts that have token ids of their own."""
 
     type: str
     masking: str
     compared: int
     differing: int
     distance: float
+    told_apart: float
 
 
 def measure(folder: Path, *, dtype: Dtype) -> Twin:
@@ -47,8 +49,14 @@ def measure(folder: Path, *, dtype: Dtype) -> Twin:
         vectors = encoder.encode(TEXTS)
         differing += int((vectors.view(torch.uint8) != _elsewhere(encoder).view(torch.uint8)).any(dim=1).sum())
         distances.append(float((_units(vectors) - expected).norm(dim=1).max()))
-    kind = encoder.model.config.model_type
-    return Twin(type=kind, masking=encoder.model.masking, compared=2 * len(TEXTS), differing=differing, distance=max(distances))
+    return Twin(
+        type=encoder.model.config.model_type,
+        masking=encoder.model.masking,
+        compared=2 * len(TEXTS),
+        differing=differing,
+        distance=max(distances),
+        told_apart=len({ids.tobytes() for ids in encoder.tokenizer.tokenize(TEXTS).rows()}) / len(TEXTS),
+    )
 
 
 def _elsewhere(encoder: CanonicalEncoder) -> torch.Tensor:

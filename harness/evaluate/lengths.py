@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,14 @@ def fields(task: TaskSpec) -> Iterator[Field]:
 def tokens_per_character(mean: float) -> float:
     """The rate in fields of so many characters on average, specials apart."""
     return 0.94 if mean < _SHORT else 0.88
+
+
+def estimated_counts(texts: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Untruncated token counts, specials included, by the rate for the characters of these texts."""
+    characters = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+    rate = tokens_per_character(characters.mean() if len(texts) else 0.0)
+    counts: npt.NDArray[np.int64] = np.rint(rate * characters).astype(np.int64) + 2
+    return counts
 
 
 def modelled_bytes(task: TaskSpec) -> int:

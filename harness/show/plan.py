@@ -69,7 +69,7 @@ def _run_blocks(run: RunPlan) -> list[Block]:
     total = [
         *(f"{len(run.tasks)} task{'s' if len(run.tasks) > 1 else ''}", "", _texts(texts, run.tasks), _scaled(done, tokens[0])),
         *(f"{sum(task.stored for task in run.tasks):,}", _texts(whole.texts, run.tasks), _scaled(whole.tokens, tokens[0])),
-        *(_scaled(run.cost.flops, flops[0]), duration(run.seconds)),
+        *(_flops(run, run.cost.flops, flops[0]), duration(run.seconds)),
     ]
     return [Sentences((head,)), grid(columns, [*lines, total]), _below([run], _summary(run))]
 
@@ -101,7 +101,7 @@ def _task_line(run: RunPlan, task: TaskPlan, tokens: float, flops: float) -> lis
     if task.state != "open":
         return [*known, *[""] * 5]
     left = task.left
-    work = (_scaled(left.tokens, tokens), _scaled(left.flops, flops), _time(run, left.flops))
+    work = (_scaled(left.tokens, tokens), _flops(run, left.flops, flops), _time(run, left.flops))
     return [*known, f"{task.stored:,}", _texts(left.texts, [task]), *work]
 
 
@@ -110,7 +110,9 @@ def _summary(run: RunPlan) -> list[str]:
     counts = ", ".join(f"{states.count(state)} {state}" for state in _STATES if state in states)
     if not run.left.texts and not run.unknown:
         return [f"{counts}: nothing is left to encode" + ("" if "open" in states else ", nor to score")]
-    work = f"{run.cost.forwards:,} forward passes, {_short(run.cost.tokens)}tokens through the model, {_short(run.cost.flops)}FLOP"
+    calls = "requests" if run.spec.model.kind == "endpoint" else "forward passes"
+    flops = "FLOP unknown" if _is_unknown(run) else f"{_short(run.cost.flops)}FLOP"
+    work = f"{run.cost.forwards:,} {calls}, {_short(run.cost.tokens)}tokens through the model, {flops}"
     left = f"{counts}. Left: {work}, {run.spec.gpu.name} hours: {_hours(run.seconds)}"
     return [left, *_side_by_side([run]), f"Rate: {run.rate.about}", _disk([run])]
 
@@ -160,8 +162,17 @@ def _texts(number: int, tasks: Iterable[TaskPlan]) -> str:
     return ("~" if number and any(task.basis in _APPROXIMATE for task in tasks) else "") + f"{number:,}"
 
 
+def _is_unknown(run: RunPlan) -> bool:
+    """Whether something is left, and nobody knows its FLOP."""
+    return bool(run.left.texts) and not run.cost.flops
+
+
+def _flops(run: RunPlan, flops: int, unit: float) -> str:
+    return "?" if _is_unknown(run) else _scaled(flops, unit)
+
+
 def _time(run: RunPlan, flops: int) -> str:
-    if not flops:
+    if not flops and not _is_unknown(run):
         return "0 s"
     return duration(flops / run.rate.flops_per_second if run.rate.flops_per_second else None)
 

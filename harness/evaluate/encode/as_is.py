@@ -6,20 +6,47 @@ Nothing is known of what the modules do, so purity is measured before the run, a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from sentence_transformers import SentenceTransformer
+from tokenizers import Tokenizer
 
+from harness.core.errors import InputError
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.by_text import IntArray, TextEncoder, measure_repeatability
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.encoder import Checked, EncoderKind
-from harness.evaluate.encode.locate import files_digest, find_model, hash_weights
+from harness.evaluate.encode.locate import (
+    LocatedModel,
+    files_digest,
+    find_model,
+    find_present_model,
+    hash_weights,
+    read_json,
+    stored_tensors,
+)
+from harness.evaluate.encode.outline import empty_transformer, read_tail
 from harness.evaluate.encode.own import OwnSettings, read_own_settings
+from harness.evaluate.encode.sizes import read_sizes
 from harness.evaluate.encode.store import VectorStore
-from harness.evaluate.encode.whole import WholeModel, in_equal_lengths, load_whole, whole_fingerprint
+from harness.evaluate.encode.whole import (
+    EqualLengthsWork,
+    WholeModel,
+    WholeOutline,
+    in_equal_lengths,
+    load_whole,
+    positions_of,
+    refuse_code,
+    refuse_length,
+    whole_fingerprint,
+)
+from harness.evaluate.encode.work import Architecture
+
+_TAIL = ("Pooling", "Dense", "Normalize")  # modules of which the width of a vector is known
 
 
 class ChainBackend:
@@ -33,17 +60,16 @@ class ChainBackend:
         self._batch_tokens = batch_tokens
 
     def lengths(self, texts: Sequence[str]) -> tuple[IntArray, npt.NDArray[np.bool_]]:
-        """Token counts by the model's tokenizer after cutting; characters where it is not one of transformers."""
-        tokenizer = self._chain.tokenizer
-        if hasattr(tokenizer, "num_special_tokens_to_add") and texts:
-            whole = np.array([len(ids) for ids in tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]], dtype=np.int64)
-        else:
-            whole = np.array([len(text) for text in texts], dtype=np.int64)
+        """Token counts by the model's tokenizer after cutting; characters where it counts none."""
+        whole = token_counts(self._chain.tokenizer, texts)
         return np.minimum(whole, self._max_len), whole > self._max_len
 
     def vectors(self, texts: Sequence[str], lengths: IntArray) -> tuple[torch.Tensor, int]:
         """The vectors, raw; the number of batches."""
-        self._chain.max_seq_length = self._max_len
+        if isinstance(self._chain.tokenizer, Tokenizer):
+            self._chain.tokenizer.enable_truncation(self._max_len)
+        else:
+            self._chain.max_seq_length = self._max_len
         return in_equal_lengths(
             lambda rows, size: self._chain.encode(
                 [texts[row] for row in rows],
@@ -57,6 +83,17 @@ class ChainBackend:
             dtype=self.dtype,
             batch_tokens=self._batch_tokens,
         )
+
+
+def token_counts(tokenizer: Any, texts: Sequence[str]) -> IntArray:
+    """Tokens of the texts before cutting, as the first module makes them: of a Transformer, or of a StaticEmbedding, which takes no special
+    tokens; characters for any other tokenizer."""
+    if isinstance(tokenizer, Tokenizer):
+        tokenizer.no_truncation()
+        return np.array([len(one.ids) for one in tokenizer.encode_batch(list(texts), add_special_tokens=False)], dtype=np.int64)
+    if hasattr(tokenizer, "num_special_tokens_to_add") and texts:
+        return np.array([len(ids) for ids in tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]], dtype=np.int64)
+    return np.array([len(text) for text in texts], dtype=np.int64)
 
 
 class Reference(EncoderKind):
@@ -82,7 +119,8 @@ class Reference(EncoderKind):
     def encoder(
         self, weights: WholeModel, *, max_len: int, encoding: EncodingSpec, device: torch.device, store: VectorStore | None
     ) -> TextEncoder:
-        """The encoder; its `ladder` is the token count, whatever `gpu.ladder` says."""
+        """The encoder; its `ladder` is the token count, whatever `gpu.ladder` says; raises as `refuse_length` does."""
+        refuse_length(max_len, positions_of(getattr(weights.model[0], "config", None)), weights.spec.name)
         backend = ChainBackend(weights, max_len=max_len, batch_tokens=encoding.batch_tokens)
         fingerprint = whole_fingerprint(
             "reference",
@@ -93,7 +131,7 @@ class Reference(EncoderKind):
             dim=backend.embedding_dim,
             modules=tuple(type(module).__name__ for module in weights.model.children()),
         )
-        return TextEncoder(backend, fingerprint=fingerprint, max_len=max_len, flops_per_token=2 * weights.parameters, store=store)
+        return TextEncoder(backend, fingerprint=fingerprint, max_len=max_len, architecture=weights.sizes.architecture, store=store)
 
     def check(self, encoder: TextEncoder) -> Checked:
         """How repeatable the vectors are; raises as `measure_repeatability` does."""
@@ -103,5 +141,47 @@ class Reference(EncoderKind):
         """Those of the folder; raises as `find_model` and `read_own_settings` do."""
         return read_own_settings(find_model(model))
 
+    def outline(self, model: ModelSpec) -> WholeOutline:
+        """The folder's outline; raises as `find_present_model`, `refuse_code` and `empty_transformer` do."""
+        located = find_present_model(model)
+        refuse_code(located.folder, model)
+        weights = hash_weights(located.folder, allow_pickle=model.allow_pickle)
+        tokenizer, positions, dim = _first_module(located, model)
+        return WholeOutline(
+            kind="reference",
+            weights=weights,
+            files_digest=files_digest(located.folder),
+            sizes=read_sizes(located.folder, weights),
+            max_positions=positions,
+            embedding_dim=dim,
+            own=read_own_settings(located),
+            lengths=tokenizer and partial(token_counts, tokenizer),
+        )
+
+    def work(self, architecture: Architecture, *, encoding: EncodingSpec, positions: int) -> EqualLengthsWork:
+        """Batches of texts of one token count."""
+        del positions
+        return EqualLengthsWork(batch_tokens=encoding.batch_tokens, architecture=architecture)
+
 
 REFERENCE = Reference()
+
+
+def _first_module(located: LocatedModel, model: ModelSpec) -> tuple[Any, int | None, int | None]:
+    """The tokenizer of the first module, the tokens that it carries, and the numbers in a vector of the chain; None for what is not known
+    without running it."""
+    modules: Any = read_json(located.folder / "modules.json")
+    try:
+        kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
+        first, folder = kinds[0], located.folder / str(modules[0].get("path", ""))
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise InputError(f"{located.folder / 'modules.json'} lists no modules: download the model again") from error
+    simple = set(kinds[1:]) <= set(_TAIL)
+    if first == "Transformer":
+        empty = empty_transformer(located, model, str(modules[0].get("path", "")))
+        return empty.tokenizer, positions_of(empty.config), read_tail(located, empty.config.hidden_size)[1] if simple else None
+    if first == "StaticEmbedding":
+        tables = [shape for path in folder.glob("*.safetensors") for shape in stored_tensors(path).values() if len(shape) == 2]
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        return tokenizer, None, read_tail(located, tables[0][1])[1] if simple and tables else None
+    return None, None, None

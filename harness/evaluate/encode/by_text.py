@@ -24,6 +24,7 @@ from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.encoder import Checked, Encoded, EncodingStep, OnStep
 from harness.evaluate.encode.names import keys_of
 from harness.evaluate.encode.store import StoredVectors, VectorStore
+from harness.evaluate.encode.work import Architecture
 
 IntArray = npt.NDArray[np.int64]
 
@@ -31,7 +32,13 @@ UNREPEATABLE = 0.05
 """Distance of two vectors of one text from which on a run is stopped; the bf16 of a whole model comes to 0.01 to 0.03."""
 
 _OTHER_MODEL = 10.0  # a stored vector this many times as far as the floor is of another model
-_PART = 512  # texts between two reports
+PART = 512
+"""Texts between two reports."""
+
+
+def text_key(digest: str, text: str, cut_to: int | None) -> bytes:
+    """What the vector of a text is kept under, 16 bytes; a text that is cut has another under another `max_len`."""
+    return hashlib.blake2b(f"{digest} {cut_to or 0} {text}".encode(), digest_size=16).digest()
 
 
 class Backend(Protocol):
@@ -50,16 +57,16 @@ class Backend(Protocol):
 
 
 class TextEncoder:
-    """An encoder (`encoder.Encoder`) over a backend. `flops_per_token`: what plans and progress count; 0 where it is not known."""
+    """An encoder (`encoder.Encoder`) over a backend. `architecture`: what plans and progress count; None where it is not known."""
 
     def __init__(
-        self, backend: Backend, *, fingerprint: Fingerprint, max_len: int, flops_per_token: int, store: VectorStore | None
+        self, backend: Backend, *, fingerprint: Fingerprint, max_len: int, architecture: Architecture | None, store: VectorStore | None
     ) -> None:
         self.backend = backend
         self.fingerprint = fingerprint
         self.max_len = max_len
         self.counters = Counters()
-        self._flops_per_token = flops_per_token
+        self._architecture = architecture
         self.stored: StoredVectors | None = None
         if store is not None:
             self.stored = store.open(fingerprint.digest, dim=backend.embedding_dim, dtype=backend.dtype, about=fingerprint.about())
@@ -76,12 +83,11 @@ class TextEncoder:
 
     def text_flops(self, counts: IntArray) -> IntArray:
         """FLOP of one text of each of the token counts."""
-        return counts * self._flops_per_token
+        return self._architecture.text_flops(counts) if self._architecture else np.zeros_like(counts)
 
     def key(self, text: str, *, cut: bool) -> bytes:
-        """What the vector of a text is kept under, 16 bytes; a text that is cut has another under another `max_len`."""
-        length = self.max_len if cut else 0
-        return hashlib.blake2b(f"{self.fingerprint.digest} {length} {text}".encode(), digest_size=16).digest()
+        """What the vector of a text is kept under (`text_key`)."""
+        return text_key(self.fingerprint.digest, text, self.max_len if cut else None)
 
     def encode_counted(self, texts: Sequence[str], *, progress: OnStep | None = None) -> Encoded:
         """The raw vectors of the texts, in their order; equal texts are computed once.
@@ -104,8 +110,8 @@ class TextEncoder:
             vectors[torch.from_numpy(np.flatnonzero(found))] = kept
         calls, left = 0, np.flatnonzero(~found)
         left = left[np.argsort(lengths[left], kind="stable")]  # equal lengths stand together
-        for start in range(0, len(left), _PART):
-            rows = left[start : start + _PART]
+        for start in range(0, len(left), PART):
+            rows = left[start : start + PART]
             some = [distinct[row] for row in rows.tolist()]
             computed, took = self.backend.vectors(some, lengths[rows])
             _refuse_undefined(computed, some, self.backend.dtype)
@@ -118,7 +124,6 @@ class TextEncoder:
                 progress(self._step(lengths, len(distinct), int(found.sum()), done, left))
         if self.stored is not None:
             self.stored.flush()
-        tokens = int(lengths[left].sum())
         place = {text: row for row, text in enumerate(distinct)}
         rows = np.fromiter((place[text] for text in texts), dtype=np.int64, count=len(texts))
         self.counters += Counters(
@@ -126,8 +131,8 @@ class TextEncoder:
             distinct=len(distinct),
             found=int(found.sum()),
             forwards=calls,
-            tokens=tokens,
-            flops=tokens * self._flops_per_token,
+            tokens=int(lengths[left].sum()),
+            flops=int(self.text_flops(lengths[left]).sum()),
             real_tokens=int(lengths.sum()),
             cut=int(cut[rows].sum()),
             encode_seconds=time.perf_counter() - started,
@@ -135,9 +140,9 @@ class TextEncoder:
         return Encoded(vectors[torch.from_numpy(rows)], lengths[rows], cut[rows])
 
     def _step(self, lengths: IntArray, texts: int, found: int, done: IntArray, left: IntArray) -> EncodingStep:
-        made, planned = (int(lengths[rows].sum()) for rows in (done, left))
-        scale = max(1, self._flops_per_token)
-        return EncodingStep(texts=texts, read=texts, found=found, tokens=made, done=made * scale, planned=planned * scale)
+        work = self.text_flops(lengths) if self._architecture else lengths
+        made, planned = (int(work[rows].sum()) for rows in (done, left))
+        return EncodingStep(texts=texts, read=texts, found=found, tokens=int(lengths[done].sum()), done=made, planned=planned)
 
 
 def measure_repeatability(encoder: TextEncoder, *, what: str) -> Checked:

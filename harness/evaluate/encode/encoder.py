@@ -18,9 +18,11 @@ from harness.core.errors import RequestError
 from harness.core.fingerprint import Fingerprint
 from harness.core.plugins import Seam
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
-from harness.evaluate.encode.outline import Outline
 from harness.evaluate.encode.own import OwnSettings
+from harness.evaluate.encode.planned import LadderWork, Outline, Work
+from harness.evaluate.encode.shapes import ShapeLadder
 from harness.evaluate.encode.store import VectorStore
+from harness.evaluate.encode.work import Architecture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +158,11 @@ class EncoderKind(Protocol):
 
     def outline(self, model: ModelSpec) -> Outline:
         """What a plan needs of the model, without its weights in memory and without a download."""
-        raise RequestError(f"model.kind={model.kind} gives no plan: tokens are estimated from characters")
+        raise RequestError(f"model.kind={model.kind} has no outline of {model.name}: tokens are estimated from characters")
+
+    def work(self, architecture: Architecture, *, encoding: EncodingSpec, positions: int) -> Work:
+        """What encoding costs by a model that carries so many tokens; in the batches of the ladder, unless the kind says otherwise."""
+        return LadderWork(ladder=ShapeLadder(encoding, positions), architecture=architecture)
 
 
 ENCODERS: Seam[EncoderKind] = Seam(

@@ -16,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.message import Message
 from typing import Any
 
@@ -24,13 +24,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from harness.core.costs import Counters
 from harness.core.errors import EncodingError, MachineError, RequestError
 from harness.core.fingerprint import Fingerprint
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.core.words import one_line, without_passwords
-from harness.evaluate.encode.by_text import IntArray, TextEncoder, measure_repeatability
+from harness.evaluate.encode.by_text import IntArray, TextEncoder, measure_repeatability, text_key
 from harness.evaluate.encode.encoder import Checked, EncoderKind
+from harness.evaluate.encode.names import keys_of
+from harness.evaluate.encode.own import OwnSettings
+from harness.evaluate.encode.planned import Counted
 from harness.evaluate.encode.store import VectorStore
+from harness.evaluate.encode.work import Architecture
+from harness.evaluate.lengths import estimated_counts
 
 KEY = "HARNESS_ENDPOINT_KEY"
 """The environment variable that holds the key; without it none is sent."""
@@ -104,6 +110,51 @@ def embed(url: str, model: str, texts: Sequence[str], *, dimensions: int | None 
     return vectors
 
 
+@dataclass(frozen=True, kw_only=True)
+class RequestsWork:
+    """In requests of so many texts; what they cost is the server's to know."""
+
+    texts: int
+
+    def text_flops(self, counts: IntArray) -> IntArray:
+        """0: not known."""
+        return np.zeros_like(counts)
+
+    def cost(self, counts: IntArray) -> Counters:
+        """The requests."""
+        return Counters(forwards=-(-len(counts) // self.texts), tokens=int(counts.sum()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedOutline:
+    """The outline (`planned.Outline`) of a served model: what the request says of it, since a plan asks no server."""
+
+    weights_digest: str
+    embedding_dim: int | None
+    files_digest: str = ""
+    parameters: int | None = None
+    max_positions: int | None = None
+    architecture: Architecture | None = None
+    own: OwnSettings = field(default_factory=OwnSettings)
+
+    def digest(self, *, dtype: Dtype, encoding: EncodingSpec, device: torch.device) -> str:
+        """Of its vectors, if they are as wide as expected."""
+        del dtype, encoding, device
+        return _digest(self.weights_digest, self.embedding_dim)
+
+    def count(self, texts: Sequence[str], *, max_len: int, encoding: EncodingSpec, digest: str) -> Counted:
+        """Estimated from characters; what the server cuts is not known."""
+        del max_len, encoding
+        names = keys_of([text_key(digest, text, None) for text in texts])
+        return Counted(basis="characters", names=names, counts=estimated_counts(texts), cut=np.zeros(len(texts), dtype=bool))
+
+    def refuses(self, dtype: Dtype) -> str | None:
+        """Why it can't run in the dtype."""
+        if dtype == EndpointBackend.dtype:
+            return None
+        return f"dtype={dtype}: an endpoint gives fp32 numbers, whatever it computes in: say dtype=fp32"
+
+
 class Endpoint(EncoderKind):
     """A served model: `model.url=http://HOST/v1`, `model.name=NAME` (`model.served_as` where the server calls it otherwise)."""
 
@@ -114,8 +165,8 @@ class Endpoint(EncoderKind):
     def load(self, model: ModelSpec, *, dtype: Dtype, device: torch.device) -> Served:
         """Ask for one vector, so that a wrong address, model or key shows at once; raises as `embed` does."""
         del device
-        if dtype != "fp32":
-            raise RequestError(f"dtype={dtype}: an endpoint gives fp32 numbers, whatever it computes in: say dtype=fp32")
+        if problem := self.outline(model).refuses(dtype):
+            raise RequestError(problem)
         url = _address(model)
         found = embed(url, _served_as(model), ["你好"], dimensions=model.dimensions).shape[1]
         if model.dimensions not in (None, found):
@@ -141,13 +192,22 @@ class Endpoint(EncoderKind):
             max_len=max_len,
             embedding_dim=weights.embedding_dim,
             ladder="the server's",
-            digest=hashlib.sha256(f"endpoint {digest} {weights.embedding_dim}".encode()).hexdigest(),
+            digest=_digest(digest, weights.embedding_dim),
         )
-        return TextEncoder(EndpointBackend(weights), fingerprint=fingerprint, max_len=max_len, flops_per_token=0, store=store)
+        return TextEncoder(EndpointBackend(weights), fingerprint=fingerprint, max_len=max_len, architecture=None, store=store)
 
     def check(self, encoder: TextEncoder) -> Checked:
         """How repeatable the server is; raises as `measure_repeatability` does."""
         return measure_repeatability(encoder, what=f"the endpoint {encoder.fingerprint.repository}")
+
+    def outline(self, model: ModelSpec) -> ServedOutline:
+        """What the request says; raises where the address is none."""
+        return ServedOutline(weights_digest=self.weights_digest(model), embedding_dim=model.dimensions or model.embedding_dim)
+
+    def work(self, architecture: Architecture, *, encoding: EncodingSpec, positions: int) -> RequestsWork:
+        """Requests."""
+        del architecture, encoding, positions
+        return RequestsWork(texts=_TEXTS)
 
 
 ENDPOINT = Endpoint()
@@ -162,6 +222,10 @@ def _address(model: ModelSpec) -> str:
         raise RequestError(f"model.url={_shown(model.url)} has a password in it, which files would show: put the key into {KEY}")
     base = model.url.rstrip("/")
     return base if base.endswith("/embeddings") else f"{base}/embeddings"
+
+
+def _digest(weights_digest: str, embedding_dim: int | None) -> str:
+    return hashlib.sha256(f"endpoint {weights_digest} {embedding_dim}".encode()).hexdigest()
 
 
 def _served_as(model: ModelSpec) -> str:

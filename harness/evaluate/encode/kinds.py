@@ -13,7 +13,7 @@ from harness.evaluate.encode.devices import DeviceProcesses
 from harness.evaluate.encode.encoder import Checked, EncoderKind
 from harness.evaluate.encode.locate import files_digest, find_model, find_present_model, hash_weights
 from harness.evaluate.encode.model import LoadedModel, load_model
-from harness.evaluate.encode.outline import Outline, read_outline
+from harness.evaluate.encode.outline import ChainOutline, read_outline
 from harness.evaluate.encode.own import OwnSettings, read_own_settings
 from harness.evaluate.encode.store import VectorStore
 
@@ -60,7 +60,7 @@ class Canonical(EncoderKind):
         """Those of the folder; raises as `find_model` and `read_own_settings` do."""
         return read_own_settings(find_model(model))
 
-    def outline(self, model: ModelSpec) -> Outline:
+    def outline(self, model: ModelSpec) -> ChainOutline:
         """The folder's outline; raises as `find_present_model` and `read_outline` do."""
         return read_outline(find_present_model(model), model)
 

@@ -73,11 +73,11 @@ def find_model(model: ModelSpec, *, marker: str = "modules.json") -> LocatedMode
     raise RequestError(f"model {model.name!r} says not where it is: set model.path=DIR, model.package=NAME or model.hub=OWNER/NAME")
 
 
-def find_present_model(model: ModelSpec) -> LocatedModel:
+def find_present_model(model: ModelSpec, *, marker: str = "modules.json") -> LocatedModel:
     """The folder that `find_model` gives where it need not download it; raises as that does, for what is not in the hub's cache too."""
     if model.path is None and model.package is None and model.hub is not None:
-        return _checked(_hub_model(model, model.hub, download=False))
-    return find_model(model)
+        return _checked(_hub_model(model, model.hub, download=False), marker)
+    return find_model(model, marker=marker)
 
 
 def hash_weights(folder: Path, *, allow_pickle: bool = False) -> Weights:
@@ -97,7 +97,7 @@ def hash_weights(folder: Path, *, allow_pickle: bool = False) -> Weights:
         )
     if not files and not unsafe:
         raise InputError(f"{folder} holds no model.safetensors: download the model again, or name another folder with model.path=DIR")
-    own = [path for path in files if path.parent == _transformer_folder(folder)]
+    own = [path for path in files if path.parent == transformer_folder(folder)]
     stored = sum(_count_numbers(path) for path in own) if own else None
     return Weights(
         sha256={path.relative_to(folder).as_posix(): sha256_file(path) for path in [*files, *unsafe]},
@@ -223,7 +223,8 @@ def _hub_model(model: ModelSpec, repository: str, *, download: bool = True) -> L
     return LocatedModel(name=model.name, folder=folder, source="hub", repository=repository, commit=folder.name)
 
 
-def _transformer_folder(folder: Path) -> Path:
+def transformer_folder(folder: Path) -> Path:
+    """Where the first module's files lie; the folder itself where it has no modules.json. Raises as `read_json` does."""
     modules = read_json(folder / "modules.json") if (folder / "modules.json").is_file() else []
     first = modules[0] if isinstance(modules, list) and modules else {}
     return folder / str(first.get("path", "")) if isinstance(first, dict) else folder

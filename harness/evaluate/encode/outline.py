@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 
 from harness.core.errors import InputError
-from harness.core.spec import ModelSpec
+from harness.core.spec import Dtype, EncodingSpec, ModelSpec
+from harness.evaluate.encode.fingerprint import vectors_digest
 from harness.evaluate.encode.locate import LocatedModel, Weights, files_digest, hash_weights, read_json
 from harness.evaluate.encode.model import (
     check_architecture,
@@ -22,13 +24,17 @@ from harness.evaluate.encode.model import (
     quiet_transformers,
     transformer_path,
 )
+from harness.evaluate.encode.names import Namer, ids_digest, keys_of
 from harness.evaluate.encode.own import OwnSettings, read_own_settings
+from harness.evaluate.encode.planned import Counted
+from harness.evaluate.encode.shapes import ShapeLadder
+from harness.evaluate.encode.tokens import TextTokenizer
 from harness.evaluate.encode.work import Architecture, architecture_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outline:
-    """What `LoadedModel` says of a model, but for the modules that run."""
+class ChainOutline:
+    """What `LoadedModel` says of a model, but for the modules that run: the outline (`planned.Outline`) of the kind `canonical`."""
 
     tokenizer: transformers.PreTrainedTokenizerBase
     weights: Weights
@@ -39,16 +45,60 @@ class Outline:
     architecture: Architecture
     own: OwnSettings
 
+    @property
+    def weights_digest(self) -> str:
+        """Of its weight files."""
+        return self.weights.digest
 
-class _Empty(Transformer):  # type: ignore[misc]  # sentence-transformers has no types
+    @property
+    def parameters(self) -> int | None:
+        """Numbers in the transformer's own files."""
+        return self.weights.stored_parameters
+
+    def digest(self, *, dtype: Dtype, encoding: EncodingSpec, device: torch.device) -> str:
+        """Of its vectors."""
+        return vectors_digest(self.weights, self.module_files, dtype=dtype, encoding=encoding, device=device)
+
+    def count(self, texts: Sequence[str], *, max_len: int, encoding: EncodingSpec, digest: str) -> Counted:
+        """Tokenised, and named by token ids and batch shape; raises as `TextTokenizer` does."""
+        ladder, namer = ShapeLadder(encoding, self.max_positions), Namer(digest)
+        names: list[bytes] = []
+        counts, cuts = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=bool)]
+        for chunk in TextTokenizer(self.tokenizer, max_len).tokenize_ahead(texts):
+            names += [namer.name(ladder.shape(len(ids)), ids_digest(ids)) for ids in chunk.tokens.rows()]
+            counts.append(chunk.tokens.counts)
+            cuts.append(chunk.tokens.cut)
+        return Counted(basis="counted", names=keys_of(names), counts=np.concatenate(counts), cut=np.concatenate(cuts))
+
+    def refuses(self, dtype: Dtype) -> None:
+        """It runs in any dtype that its device has."""
+        del dtype
+
+
+class EmptyTransformer(Transformer):  # type: ignore[misc]  # sentence-transformers has no types
     """sentence-transformers' first module around a model without numbers, so that everything else of it is made as for a run."""
 
-    def _load_model(self, model_name_or_path: str, transformer_task: Any, config: Any, *_: Any, **__: Any) -> Any:
+    def _load_model(self, model_name_or_path: str, transformer_task: Any, config: Any, *_: Any, **options: Any) -> Any:
         with torch.device("meta"):
-            return transformers.AutoModel.from_config(config)
+            return transformers.AutoModel.from_config(config, trust_remote_code=options.get("trust_remote_code"))
 
 
-def read_outline(located: LocatedModel, spec: ModelSpec) -> Outline:
+def empty_transformer(located: LocatedModel, spec: ModelSpec, path: str) -> EmptyTransformer:
+    """The first module of a folder, which lies at `path` in it, without numbers.
+
+    Raises:
+        InputError: it does not load.
+    """
+    try:
+        with quiet_transformers():
+            options = {"subfolder": path, "local_files_only": True, "trust_remote_code": spec.trust_remote_code}
+            first: EmptyTransformer = EmptyTransformer.load(str(located.folder), **options)
+            return first
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, AttributeError) as error:
+        raise InputError(f"model folder {located.folder} does not load ({type(error).__name__}: {error})") from error
+
+
+def read_outline(located: LocatedModel, spec: ModelSpec) -> ChainOutline:
     """The outline of a folder; its weights are hashed and not loaded.
 
     Raises:
@@ -56,17 +106,11 @@ def read_outline(located: LocatedModel, spec: ModelSpec) -> Outline:
         InputError: files are missing, damaged, or not those that the spec pins.
     """
     weights = hash_weights(located.folder, allow_pickle=spec.allow_pickle)
+    first = empty_transformer(located, spec, transformer_path(located))
     try:
-        with quiet_transformers():
-            first = _Empty.load(
-                str(located.folder),
-                subfolder=transformer_path(located),
-                local_files_only=True,
-                trust_remote_code=spec.trust_remote_code,
-            )
         modules: Any = read_json(located.folder / "modules.json")
         check_architecture(located.name, first.config, [str(module["type"]).rpartition(".")[2] for module in modules[1:]])
-        dense, embedding_dim = _tail(located, first.config.hidden_size)
+        dense, embedding_dim = read_tail(located, first.config.hidden_size)
         architecture = architecture_of(first.config, dense)
         max_positions = max_positions_of(first.config)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, AttributeError) as error:
@@ -74,7 +118,7 @@ def read_outline(located: LocatedModel, spec: ModelSpec) -> Outline:
     found = {"weights_sha256": weights.digest, "parameters": weights.stored_parameters}
     for field, value in {**found, "max_positions": max_positions, "embedding_dim": embedding_dim}.items():
         check_pinned(spec, field, value)
-    return Outline(
+    return ChainOutline(
         tokenizer=first.tokenizer,
         weights=weights,
         module_files=hash_module_files(located.folder),
@@ -86,8 +130,8 @@ def read_outline(located: LocatedModel, spec: ModelSpec) -> Outline:
     )
 
 
-def _tail(located: LocatedModel, hidden: int) -> tuple[list[tuple[int, int]], int]:
-    """Inputs and outputs of the Dense layers, and the numbers in a vector at the end of the chain."""
+def read_tail(located: LocatedModel, hidden: int) -> tuple[list[tuple[int, int]], int]:
+    """Inputs and outputs of the Dense layers, and the numbers in a vector at the end of a chain of Pooling, Dense and Normalize."""
     dense: list[tuple[int, int]] = []
     width = hidden
     modules: Any = read_json(located.folder / "modules.json")

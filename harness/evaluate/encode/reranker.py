@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +24,24 @@ from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.by_text import UNREPEATABLE, IntArray, TextEncoder
 from harness.evaluate.encode.canary import canary_texts
 from harness.evaluate.encode.encoder import Checked, EncoderKind
-from harness.evaluate.encode.locate import LocatedModel, find_model, hash_weights
+from harness.evaluate.encode.locate import LocatedModel, find_model, find_present_model, hash_weights, transformer_folder
+from harness.evaluate.encode.outline import empty_transformer
+from harness.evaluate.encode.own import OwnSettings
 from harness.evaluate.encode.pairs import pair_text, read_pair
+from harness.evaluate.encode.sizes import read_sizes
 from harness.evaluate.encode.store import VectorStore
-from harness.evaluate.encode.whole import WholeModel, in_equal_lengths, load_whole, whole_fingerprint
+from harness.evaluate.encode.whole import (
+    EqualLengthsWork,
+    WholeModel,
+    WholeOutline,
+    in_equal_lengths,
+    load_whole,
+    positions_of,
+    refuse_code,
+    refuse_length,
+    whole_fingerprint,
+)
+from harness.evaluate.encode.work import Architecture
 
 _MARKER = "config.json"  # many rerankers have no modules.json
 _PAIRS = 128  # of the canary's texts
@@ -44,12 +60,7 @@ class PairBackend:
 
     def lengths(self, texts: Sequence[str]) -> tuple[IntArray, npt.NDArray[np.bool_]]:
         """Tokens of the pairs after cutting, by the tokenizer, without the template that some models put around them."""
-        pairs = [read_pair(text) for text in texts]
-        if not pairs:
-            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool)
-        queries, candidates = [query for query, _ in pairs], [candidate for _, candidate in pairs]
-        found = self._model.tokenizer(queries, candidates, truncation=False, verbose=False)["input_ids"]
-        whole = np.array([len(ids) for ids in found], dtype=np.int64)
+        whole = pair_counts(self._model.tokenizer, texts)
         return np.minimum(whole, self._max_len), whole > self._max_len
 
     def vectors(self, texts: Sequence[str], lengths: IntArray) -> tuple[torch.Tensor, int]:
@@ -68,6 +79,15 @@ class PairBackend:
             dtype=self.dtype,
             batch_tokens=self._batch_tokens,
         )
+
+
+def pair_counts(tokenizer: Any, texts: Sequence[str]) -> IntArray:
+    """Tokens of the pairs before cutting, without a template."""
+    pairs = [read_pair(text) for text in texts]
+    if not pairs:
+        return np.zeros(0, dtype=np.int64)
+    found = tokenizer([query for query, _ in pairs], [candidate for _, candidate in pairs], truncation=False, verbose=False)["input_ids"]
+    return np.array([len(ids) for ids in found], dtype=np.int64)
 
 
 class Reranker(EncoderKind):
@@ -97,12 +117,13 @@ class Reranker(EncoderKind):
     def encoder(
         self, weights: WholeModel, *, max_len: int, encoding: EncodingSpec, device: torch.device, store: VectorStore | None
     ) -> TextEncoder:
-        """The encoder of pairs."""
+        """The encoder of pairs; raises as `refuse_length` does."""
+        refuse_length(max_len, positions_of(weights.model[0].config), weights.spec.name)
         fingerprint = whole_fingerprint(
             "reranker", weights, max_len=max_len, encoding=encoding, device=device, dim=1, modules=("CrossEncoder",)
         )
         backend = PairBackend(weights, max_len=max_len, batch_tokens=encoding.batch_tokens)
-        return TextEncoder(backend, fingerprint=fingerprint, max_len=max_len, flops_per_token=2 * weights.parameters, store=store)
+        return TextEncoder(backend, fingerprint=fingerprint, max_len=max_len, architecture=weights.sizes.architecture, store=store)
 
     def check(self, encoder: TextEncoder) -> Checked:
         """Score pairs of the canary's texts twice, in two orders; the floor is in standard deviations of the scores.
@@ -128,6 +149,28 @@ class Reranker(EncoderKind):
         found = {"verdict": "passed", "texts": len(pairs), "rows_differing": differing, "floor": floor}
         notes = (f"{differing} of {len(pairs)} scores are not pure to the bit, they move by up to {floor:.1e} standard deviations",)
         return Checked(found=found, seconds=round(time.perf_counter() - started, 2), notes=notes if differing else ())
+
+    def outline(self, model: ModelSpec) -> WholeOutline:
+        """The folder's outline; raises as `find_present_model`, `refuse_code` and `empty_transformer` do."""
+        located = find_present_model(model, marker=_MARKER)
+        refuse_code(located.folder, model)
+        weights = hash_weights(located.folder, allow_pickle=model.allow_pickle)
+        first = empty_transformer(located, model, transformer_folder(located.folder).relative_to(located.folder).as_posix())
+        return WholeOutline(
+            kind="reranker",
+            weights=weights,
+            files_digest=_files(located),
+            sizes=read_sizes(located.folder, weights),
+            max_positions=positions_of(first.config),
+            embedding_dim=PairBackend.embedding_dim,
+            own=OwnSettings(),
+            lengths=partial(pair_counts, first.tokenizer),
+        )
+
+    def work(self, architecture: Architecture, *, encoding: EncodingSpec, positions: int) -> EqualLengthsWork:
+        """Batches of pairs of one token count."""
+        del positions
+        return EqualLengthsWork(batch_tokens=encoding.batch_tokens, architecture=architecture)
 
 
 def _files(located: LocatedModel) -> str:

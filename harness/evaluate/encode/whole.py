@@ -7,32 +7,41 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from harness.core.costs import Counters
 from harness.core.errors import InputError, RequestError
 from harness.core.fingerprint import Fingerprint
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
-from harness.evaluate.encode.by_text import IntArray
+from harness.evaluate.encode.by_text import PART, IntArray, text_key
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, kernel_identity, numeric_flags
 from harness.evaluate.encode.locate import LocatedModel, Weights, hash_weights, read_json
-from harness.evaluate.encode.model import quiet_transformers
+from harness.evaluate.encode.model import max_positions_of, quiet_transformers
+from harness.evaluate.encode.names import keys_of
+from harness.evaluate.encode.own import OwnSettings
+from harness.evaluate.encode.planned import Counted
+from harness.evaluate.encode.sizes import Sizes, read_sizes
+from harness.evaluate.encode.work import Architecture
+from harness.evaluate.lengths import estimated_counts
 
 
 @dataclass(frozen=True, kw_only=True)
 class WholeModel:
-    """A folder as sentence-transformers loads it, with what names it. `model`: a SentenceTransformer or a CrossEncoder."""
+    """A folder as sentence-transformers loads it, with what names it. `model`: a SentenceTransformer or a CrossEncoder. `files`: the digest
+    of its files beside the weights."""
 
     located: LocatedModel
     spec: ModelSpec
     dtype: Dtype
     model: Any
     weights: Weights
+    sizes: Sizes
     files: str
 
     @property
@@ -48,7 +57,7 @@ def load_whole(make: Any, located: LocatedModel, spec: ModelSpec, *, dtype: Dtyp
         RequestError: it needs remote code that is not allowed.
         InputError: it does not load.
     """
-    _refuse_code(located.folder, spec)
+    refuse_code(located.folder, spec)
     weights = hash_weights(located.folder, allow_pickle=spec.allow_pickle)
     options = {"dtype": TORCH_DTYPE[dtype], "use_safetensors": None if spec.allow_pickle else True}
     with torch.random.fork_rng(devices=[]), quiet_transformers():
@@ -62,15 +71,14 @@ def load_whole(make: Any, located: LocatedModel, spec: ModelSpec, *, dtype: Dtyp
             )
         except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, AttributeError) as error:
             raise InputError(f"model folder {located.folder} does not load ({type(error).__name__}: {error})") from error
-    return WholeModel(located=located, spec=spec, dtype=dtype, model=model.eval(), weights=weights, files=files)
+    sizes = read_sizes(located.folder, weights)
+    return WholeModel(located=located, spec=spec, dtype=dtype, model=model.eval(), weights=weights, sizes=sizes, files=files)
 
 
 def whole_fingerprint(
     kind: str, loaded: WholeModel, *, max_len: int, encoding: EncodingSpec, device: torch.device, dim: int, modules: tuple[str, ...]
 ) -> Fingerprint:
     """What names the vectors [n, `dim`] of a model that runs in batches of equal length, whatever `gpu.ladder` says."""
-    kernel = kernel_identity(device)
-    decides = [kind, loaded.weights.digest, loaded.files, loaded.dtype, encoding.batch_tokens, kernel]
     return Fingerprint(
         model=loaded.spec.name,
         source=loaded.located.source,
@@ -89,9 +97,15 @@ def whole_fingerprint(
         batch_tokens=encoding.batch_tokens,
         device=describe_device(device),
         flags=numeric_flags(),
-        kernel=kernel,
-        digest=hashlib.sha256(json.dumps(decides).encode()).hexdigest(),
+        kernel=kernel_identity(device),
+        digest=whole_digest(kind, loaded.weights, loaded.files, dtype=loaded.dtype, encoding=encoding, device=device),
     )
+
+
+def whole_digest(kind: str, weights: Weights, files: str, *, dtype: Dtype, encoding: EncodingSpec, device: torch.device) -> str:
+    """`Fingerprint.digest` from what it is made of; no weight needs to be loaded for it."""
+    decides = [kind, weights.digest, files, dtype, encoding.batch_tokens, kernel_identity(device)]
+    return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
 
 def in_equal_lengths(
@@ -111,11 +125,97 @@ def in_equal_lengths(
     return made, batches
 
 
-def _refuse_code(folder: Path, model: ModelSpec) -> None:
-    """Code that lies in the folder would be left out in silence by transformers, or asked for on the terminal."""
+@dataclass(frozen=True, kw_only=True)
+class EqualLengthsWork:
+    """In batches of texts of one token count (`in_equal_lengths`), of so many tokens at most."""
+
+    batch_tokens: int
+    architecture: Architecture
+
+    def text_flops(self, counts: IntArray) -> IntArray:
+        """FLOP of each."""
+        return self.architecture.text_flops(counts)
+
+    def cost(self, counts: IntArray) -> Counters:
+        """The batches, none of which goes beyond a part of the call."""
+        ordered, forwards = np.sort(counts), 0
+        for start in range(0, len(ordered), PART):
+            lengths, numbers = np.unique(ordered[start : start + PART], return_counts=True)
+            forwards += int((-(-numbers // np.maximum(1, self.batch_tokens // np.maximum(1, lengths)))).sum())
+        return Counters(forwards=forwards, tokens=int(counts.sum()), flops=int(self.text_flops(counts).sum()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeOutline:
+    """The outline (`planned.Outline`) of a folder that runs as a whole. `kind`: of its encoder. `lengths`: token counts of texts, before
+    cutting; None where the tokenizer is none that counts without the model."""
+
+    kind: str
+    weights: Weights
+    files_digest: str
+    sizes: Sizes
+    max_positions: int | None
+    embedding_dim: int | None
+    own: OwnSettings
+    lengths: Callable[[Sequence[str]], IntArray] | None
+
+    @property
+    def weights_digest(self) -> str:
+        """Of its weight files."""
+        return self.weights.digest
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in its weight files."""
+        return self.sizes.parameters
+
+    @property
+    def architecture(self) -> Architecture:
+        """By which its work is counted."""
+        return self.sizes.architecture
+
+    def digest(self, *, dtype: Dtype, encoding: EncodingSpec, device: torch.device) -> str:
+        """Of its vectors."""
+        return whole_digest(self.kind, self.weights, self.files_digest, dtype=dtype, encoding=encoding, device=device)
+
+    def count(self, texts: Sequence[str], *, max_len: int, encoding: EncodingSpec, digest: str) -> Counted:
+        """Counted as `by_text` counts and names them."""
+        del encoding
+        counts = self.lengths(texts) if self.lengths else estimated_counts(texts)
+        cut = counts > max_len
+        names = [text_key(digest, text, max_len if one else None) for text, one in zip(texts, cut.tolist(), strict=True)]
+        basis: Literal["counted", "characters"] = "counted" if self.lengths else "characters"
+        return Counted(basis=basis, names=keys_of(names), counts=np.minimum(counts, max_len), cut=cut)
+
+    def refuses(self, dtype: Dtype) -> None:
+        """Nothing is known to refuse."""
+        del dtype
+
+
+def refuse_code(folder: Path, model: ModelSpec) -> None:
+    """Pass a folder without code, which transformers would leave out in silence or ask for on the terminal, or with code that is allowed.
+
+    Raises:
+        RequestError: the spec does not allow its code.
+    """
     if model.trust_remote_code:
         return
     for path in (*folder.glob("config.json"), *folder.glob("*/config.json")):
         values = read_json(path)
         if isinstance(values, dict) and "auto_map" in values:
             raise RequestError(f"{path} names code of its own: read it, then allow it with model.trust_remote_code=true")
+
+
+def positions_of(config: Any) -> int | None:
+    """The most tokens of a text by a configuration of transformers; None where it does not say."""
+    return None if getattr(config, "max_position_embeddings", None) is None else max_positions_of(config)
+
+
+def refuse_length(max_len: int, positions: int | None, name: str) -> None:
+    """Pass a `max_len` that the model carries, or of which that is not known.
+
+    Raises:
+        RequestError: it is more.
+    """
+    if positions is not None and max_len > positions:
+        raise RequestError(f"max_len={max_len} is more than {name} carries, which is {positions} tokens: set max_len={positions} or less")

@@ -10,10 +10,9 @@ import numpy.typing as npt
 
 from harness.core.costs import Counters
 from harness.evaluate.agenda import windows
-from harness.evaluate.encode.shapes import ShapeLadder
+from harness.evaluate.encode.planned import Work
 from harness.evaluate.encode.shards import Keys
 from harness.evaluate.encode.store import StoredNames
-from harness.evaluate.encode.work import Architecture
 from harness.evaluate.plan.texts import TaskTexts
 from harness.evaluate.plan.values import Amount
 
@@ -71,20 +70,18 @@ class Shelf:
         return Shelf(self.on_disk, self.keeps)
 
 
-def tally(
-    tasks: Iterable[TaskTexts], *, ladder: ShapeLadder, architecture: Architecture, shelf: Shelf, vector_bytes: int, limit: int
-) -> Tally:
+def tally(tasks: Iterable[TaskTexts], *, work: Work, shelf: Shelf, vector_bytes: int, limit: int) -> Tally:
     """What encoding the tasks costs, in windows of at most `limit` bytes of vectors, as a run makes them."""
     counts: list[TaskCount] = []
     cost = Counters()
     for window in windows(tasks, size=lambda texts: len(texts) * vector_bytes, limit=limit):
-        found = _tally_window(window, ladder, architecture, shelf)
+        found = _tally_window(window, work, shelf)
         counts += found.tasks
         cost += found.cost
     return Tally(tasks=tuple(counts), cost=cost)
 
 
-def _tally_window(window: Sequence[TaskTexts], ladder: ShapeLadder, architecture: Architecture, shelf: Shelf) -> Tally:
+def _tally_window(window: Sequence[TaskTexts], work: Work, shelf: Shelf) -> Tally:
     texts = np.concatenate([task.texts for task in window])
     names = np.concatenate([task.names for task in window])
     counts = np.concatenate([task.counts for task in window])
@@ -97,15 +94,11 @@ def _tally_window(window: Sequence[TaskTexts], ladder: ShapeLadder, architecture
     missing = distinct[~stored]
     shelf.add(names[missing])
 
-    flops = architecture.text_flops(ladder.lengths(counts[missing]))
-    batches = ladder.batches(counts[missing])
-    cost = Counters(
+    flops = work.text_flops(counts[missing])
+    cost = work.cost(counts[missing]) + Counters(
         texts=len(once),
         distinct=len(distinct),
         found=int(stored.sum()),
-        forwards=sum(batches.values()),
-        tokens=sum(shape.tokens * number for shape, number in batches.items()),
-        flops=sum(architecture.batch_flops(shape) * number for shape, number in batches.items()),
         real_tokens=int(counts[distinct].sum()),
         cut=int(cut[once].sum()),
     )

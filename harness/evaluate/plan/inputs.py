@@ -17,12 +17,9 @@ from harness.data.hub import HubStatus, hub_status
 from harness.data.sources import load_task
 from harness.data.types import LoadedTask
 from harness.evaluate.encode.encoder import ENCODERS
-from harness.evaluate.encode.fingerprint import vectors_digest
-from harness.evaluate.encode.outline import Outline
 from harness.evaluate.encode.own import OwnSettings
-from harness.evaluate.encode.shapes import ShapeLadder
+from harness.evaluate.encode.planned import Outline
 from harness.evaluate.encode.store import VectorStore
-from harness.evaluate.encode.tokens import TextTokenizer
 from harness.evaluate.encode.work import Architecture
 from harness.evaluate.plan.counting import Shelf
 from harness.evaluate.plan.rates import runs_like
@@ -33,7 +30,7 @@ from harness.evaluate.score.scorer import run_scorer
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Model:
-    """A model for a run. `outline`: None where its files are not here, and `problem` says why.
+    """A model for a run. `outline`: None where its files are not here. `problem`: why, or why the run is refused for its dtype.
 
     `architecture`: None where its sizes are not known. `digest`: names its vectors; `store_known` is False where it is only a stand-in,
     because the run's device is not here and no run on such a device recorded it. `digest_of`: the folder of the run that did.
@@ -42,6 +39,7 @@ class Model:
 
     outline: Outline | None
     problem: str | None
+    parameters: int | None
     architecture: Architecture | None
     positions: int
     embedding_dim: int | None
@@ -84,6 +82,7 @@ class Inputs:
             return Model(
                 outline=None,
                 problem=str(found),
+                parameters=spec.model.parameters,
                 architecture=_configured_architecture(spec.model),
                 positions=spec.model.max_positions or spec.max_len,
                 embedding_dim=spec.model.embedding_dim,
@@ -91,9 +90,9 @@ class Inputs:
                 store_known=False,
                 prompts=None if spec.prompts.source == "model" and spec.prompts.table is None else run_prompts(spec, OwnSettings()),
             )
-        digest, of = f"{found.weights.digest} {spec.dtype} {spec.gpu}", None
+        digest, of = f"{found.weights_digest} {spec.dtype} {spec.gpu}", None
         if here:
-            digest = vectors_digest(found.weights, found.module_files, dtype=spec.dtype, encoding=spec.gpu.encoding, device=self._device)
+            digest = found.digest(dtype=spec.dtype, encoding=spec.gpu.encoding, device=self._device)
         elif (elsewhere := _digest_elsewhere(spec, found)) is not None:
             digest, of = elsewhere
         try:
@@ -102,9 +101,10 @@ class Inputs:
             prompts, prompt_problem = None, str(error)
         return Model(
             outline=found,
-            problem=None,
+            problem=found.refuses(spec.dtype),
+            parameters=found.parameters,
             architecture=found.architecture,
-            positions=found.max_positions,
+            positions=found.max_positions or spec.max_len,
             embedding_dim=found.embedding_dim,
             digest=digest,
             store_known=here or of is not None,
@@ -144,7 +144,7 @@ class Inputs:
                 self._data[key] = TaskInput(loaded=None, texts=(), problem=problem)
         return self._data[key]
 
-    def texts(self, task: TaskSpec, spec: RunSpec, model: Model, ladder: ShapeLadder) -> TaskTexts:
+    def texts(self, task: TaskSpec, spec: RunSpec, model: Model) -> TaskTexts:
         """The task's distinct texts under the run's `max_len`; modelled where its data is not here.
 
         Raises:
@@ -153,17 +153,18 @@ class Inputs:
         """
         key = (task.name, spec.benchmark, spec.data, _prompts(model, task), model.digest, spec.gpu.encoding, spec.max_len)
         if key not in self._texts:
-            self._texts[key] = self._make_texts(task, spec, model, ladder)
+            self._texts[key] = self._make_texts(task, spec, model)
         return self._texts[key]
 
-    def _make_texts(self, task: TaskSpec, spec: RunSpec, model: Model, ladder: ShapeLadder) -> TaskTexts:
+    def _make_texts(self, task: TaskSpec, spec: RunSpec, model: Model) -> TaskTexts:
         found = self.task(task, spec, model)
         if found.loaded is None:
             return modelled_texts(task, spec.max_len)
         self._on_step(f"tokenising {task.name}")
         if model.outline is None:
             return texts_by_characters(found.texts, spec.max_len)
-        return counted_texts(found.texts, TextTokenizer(model.outline.tokenizer, spec.max_len), ladder, model.digest)
+        counted = model.outline.count(found.texts, max_len=spec.max_len, encoding=spec.gpu.encoding, digest=model.digest)
+        return counted_texts(found.texts, counted)
 
     def _outline(self, spec: ModelSpec) -> Outline | HarnessError:
         if spec not in self._outlines:
@@ -193,6 +194,6 @@ def _digest_elsewhere(spec: RunSpec, outline: Outline) -> tuple[str, str] | None
     The packages there may have changed since."""
     for folder, manifest in runs_like(spec):
         model = manifest.model
-        if model is not None and model.weights_digest == outline.weights.digest and model.digest:
+        if model is not None and model.weights_digest == outline.weights_digest and model.digest:
             return model.digest, folder.name
     return None

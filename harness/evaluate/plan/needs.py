@@ -13,7 +13,6 @@ from omegaconf import OmegaConf
 
 from harness.core.errors import HarnessError, RequestError
 from harness.evaluate.agenda import LARGEST_WINDOW
-from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.plan.planning import make_plan
 from harness.evaluate.plan.values import Plan, RunPlan
 
@@ -104,6 +103,5 @@ def needs_resolver(overrides: Sequence[str], *, shards: int) -> Iterator[Resolve
 
 
 def _memory_gb(run: RunPlan) -> float:
-    weights = (run.spec.model.parameters or 0) * TORCH_DTYPE[run.spec.dtype].itemsize
-    fp32_copy = 4 * (run.spec.model.parameters or 0)  # the canary's
-    return _LIBRARIES_GB + (_COPIES * min(run.vector_bytes, LARGEST_WINDOW) + weights + fp32_copy) / 1e9
+    fp32_copy = 4 * (run.parameters or 0)  # the canary's
+    return _LIBRARIES_GB + (_COPIES * min(run.vector_bytes, LARGEST_WINDOW) + (run.weight_bytes or 0) + fp32_copy) / 1e9

@@ -17,6 +17,7 @@ from harness.evaluate.plan.values import RunPlan
 from harness.evaluate.prompting import prompt_notes, unused_settings
 
 _FEW = 3
+_ENDPOINT = "endpoint"  # the kind of which nothing but the request is known
 _SPARE = 1.05  # free disk for every byte that is planned
 
 
@@ -29,7 +30,11 @@ def obstacles_of(run: RunPlan, agenda: Agenda, model: Model, inputs: Inputs, dev
         problems.append(f"max_len={spec.max_len}: {carries}; the figures are for max_len={model.positions}")
     if spec.dim is not None and model.embedding_dim is not None and spec.dim > model.embedding_dim:
         problems.append(f"dim={spec.dim}: {spec.model.name} has {model.embedding_dim} dimensions; give at most that, or dim=null")
-    if model.architecture is None:
+    memory = device.memory_gib if device else spec.gpu.min_memory_gib
+    if memory and (run.weight_bytes or 0) > memory * 2**30:
+        weights = f"the weights of {spec.model.name} take {(run.weight_bytes or 0) / 2**30:.1f} GiB in {spec.dtype}"
+        problems.append(f"memory: {weights}, {spec.gpu.name} has {memory:.0f}: use a smaller dtype, or another gpu=")
+    if model.architecture is None and spec.model.kind != _ENDPOINT:
         sizes = "model.layers, model.hidden_size, model.intermediate_size"
         problems.append(f"the sizes of {spec.model.name} are not known, so neither are its FLOP and times: set {sizes}")
     absent = [*(task.task for task in run.tasks if task.basis == "modelled"), *run.unknown]
@@ -63,7 +68,9 @@ def notes_of(run: RunPlan, model: Model, device: str, shelf: Shelf, *, here: boo
         )
     if run.unknown:
         notes.append(f"size unknown, and in no total, as neither data nor statistics are on this machine: {', '.join(run.unknown)}")
-    if any(task.basis == "characters" for task in run.tasks):
+    if spec.model.kind == _ENDPOINT:
+        notes.append("a plan does not ask the server: tokens are estimated from characters, FLOP and time are not known")
+    elif any(task.basis == "characters" for task in run.tasks):
         notes.append("the tokenizer is not here: tokens are estimated from characters")
     if spec.store is None:
         notes.append("store=null: nothing is kept for other runs")
@@ -103,7 +110,7 @@ def _origin_obstacle(agenda: Agenda, model: Model, device: DeviceInfo | None) ->
         return None
     would_be = Manifest(
         header=RowHeader.unknown(agenda.spec.model.name),
-        model=Fingerprint(weights_digest=model.outline.weights.digest),
+        model=Fingerprint(weights_digest=model.outline.weights_digest),
         versions=environment.scoring_versions(),
         device=device,
     )

@@ -15,7 +15,7 @@ from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
 from harness.evaluate.agenda import LARGEST_WINDOW, Agenda, ForeseenRun, MadeWith, code_of, window_bytes
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, find_device
-from harness.evaluate.encode.shapes import ShapeLadder
+from harness.evaluate.encode.encoder import ENCODERS
 from harness.evaluate.encode.work import Architecture
 from harness.evaluate.lengths import modelled_bytes
 from harness.evaluate.plan.counting import Shelf, tally
@@ -24,6 +24,7 @@ from harness.evaluate.plan.obstacles import notes_of, obstacles_of
 from harness.evaluate.plan.rates import encoding_rate
 from harness.evaluate.plan.texts import TaskTexts
 from harness.evaluate.plan.values import Plan, RunPlan, State, TaskPlan
+from harness.evaluate.score.scorer import RERANKER_KIND, run_scorer
 
 _UNKNOWN = Architecture(layers=0, hidden=0, intermediate=0)
 
@@ -34,7 +35,7 @@ def make_plan(overrides: Sequence[str], *, on_step: Callable[[str], None] = lamb
     Another device than the one that `gpu=` names is no error: to plan for it is the point.
 
     Raises:
-        RequestError: wrong overrides, all of them in one message.
+        RequestError: wrong overrides, all of them in one message, or tasks that can't be scored.
     """
     device = find_device()
     info = describe_device(device)
@@ -67,11 +68,13 @@ class _Planner:
         model = self._inputs.model(spec, here=here)
         outline = model.outline
         selected = load_benchmark(spec.benchmark).select(spec.tasks)
-        own = ModelName(weights_digest=outline.weights.digest, files_digest=outline.files_digest) if outline else None
+        if spec.model.kind == RERANKER_KIND:
+            run_scorer(spec).refuse_unknown(selected)
+        own = ModelName(weights_digest=outline.weights_digest, files_digest=outline.files_digest) if outline else None
         made_with = MadeWith(model=own, code=code_of(spec))
         agenda = Agenda(spec, selected, made_with=lambda: made_with, foreseen=tuple(self._foreseen))
-        ladder = ShapeLadder(spec.gpu.encoding, model.positions)
-        looked = {task.name: self._look(agenda, task, model, ladder) for task in selected}
+        work = ENCODERS.get(spec.model.kind).work(model.architecture or _UNKNOWN, encoding=spec.gpu.encoding, positions=model.positions)
+        looked = {task.name: self._look(agenda, task, model) for task in selected}
         plans = {name: plan for name, (plan, _) in looked.items()}
         texts = {name: found for name, (_, found) in looked.items() if found is not None}
         left = {name: found for name, found in texts.items() if plans[name].state == "open"}
@@ -79,8 +82,7 @@ class _Planner:
         vector_bytes = (model.embedding_dim or 1) * TORCH_DTYPE[spec.dtype].itemsize
         count = partial(
             tally,
-            ladder=ladder,
-            architecture=model.architecture or _UNKNOWN,
+            work=work,
             vector_bytes=vector_bytes,
             limit=window_bytes() if here else LARGEST_WINDOW,
         )
@@ -98,6 +100,7 @@ class _Planner:
             tasks=tuple(plans.values()),
             cost=together.cost,
             alone_flops=(alone or together).cost.flops,
+            parameters=model.parameters,
             rate=encoding_rate(spec),
             vector_bytes=kept * (16 + (model.embedding_dim or 0) * TORCH_DTYPE[spec.dtype].itemsize),
             data_bytes=sum(modelled_bytes(task) for task in fetched),
@@ -108,7 +111,7 @@ class _Planner:
         notes = notes_of(run, model, self._info.label, shelf, here=here)
         return replace(run, obstacles=(*obstacles, *store_problem), notes=notes)
 
-    def _look(self, agenda: Agenda, task: TaskSpec, model: Model, ladder: ShapeLadder) -> tuple[TaskPlan, TaskTexts | None]:
+    def _look(self, agenda: Agenda, task: TaskSpec, model: Model) -> tuple[TaskPlan, TaskTexts | None]:
         """The plan of a task, without what is left of it; and its texts, if no finished record has its scores."""
         if task.name in agenda.done:
             return _of_record(task, agenda.done[task.name], "done"), None
@@ -118,7 +121,7 @@ class _Planner:
             return _of_record(task, shared.record, "shared"), None
         problem = found.problem if spec.data.source != "hub" else None  # the hub's data would be fetched
         try:
-            texts = self._inputs.texts(task, replace(spec, max_len=min(spec.max_len, model.positions)), model, ladder)
+            texts = self._inputs.texts(task, replace(spec, max_len=min(spec.max_len, model.positions)), model)
         except InputError as error:
             problem = str(error)
         if problem is not None:

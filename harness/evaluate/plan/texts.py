@@ -14,11 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.tasks import TaskSpec
-from harness.evaluate.encode.names import Namer, ids_digest, keys_of
-from harness.evaluate.encode.shapes import ShapeLadder
+from harness.evaluate.encode.planned import Counted
 from harness.evaluate.encode.shards import Keys
-from harness.evaluate.encode.tokens import TextTokenizer
-from harness.evaluate.lengths import modelled_counts, tokens_per_character
+from harness.evaluate.lengths import estimated_counts, modelled_counts
 from harness.evaluate.plan.values import Basis
 
 IntArray = npt.NDArray[np.int64]
@@ -41,27 +39,14 @@ class TaskTexts:
         return len(self.counts)
 
 
-def counted_texts(texts: Sequence[str], tokenizer: TextTokenizer, ladder: ShapeLadder, digest: str) -> TaskTexts:
-    """Tokenised, and named as the encoder names them under the setting of the digest.
-
-    Raises:
-        InputError: a text holds a lone surrogate.
-    """
-    namer = Namer(digest)
-    names: list[bytes] = []
-    counts, cuts = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=bool)]
-    for chunk in tokenizer.tokenize_ahead(texts):
-        names += [namer.name(ladder.shape(len(ids)), ids_digest(ids)) for ids in chunk.tokens.rows()]
-        counts.append(chunk.tokens.counts)
-        cuts.append(chunk.tokens.cut)
-    return TaskTexts(basis="counted", texts=_hashes(texts), names=keys_of(names), counts=np.concatenate(counts), cut=np.concatenate(cuts))
+def counted_texts(texts: Sequence[str], counted: Counted) -> TaskTexts:
+    """As the model's outline counted them."""
+    return TaskTexts(basis=counted.basis, texts=_hashes(texts), names=counted.names, counts=counted.counts, cut=counted.cut)
 
 
 def texts_by_characters(texts: Sequence[str], max_len: int) -> TaskTexts:
     """Token counts by the rate of the length model; equal texts are known as such."""
-    hashes = _hashes(texts)
-    characters = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
-    counts = np.rint(tokens_per_character(characters.mean() if len(texts) else 0.0) * characters).astype(np.int64) + 2
+    hashes, counts = _hashes(texts), estimated_counts(texts)
     return TaskTexts(
         basis="characters", texts=hashes, names=_names(hashes, counts, max_len), counts=np.minimum(counts, max_len), cut=counts > max_len
     )

@@ -12,6 +12,8 @@ Basis = Literal["record", "counted", "characters", "modelled", "unknown"]
 """How texts and tokens are known: from a finished record; counted, with the model's tokenizer; from the characters of the data, without it;
 modelled from the benchmark's known statistics; or not at all."""
 
+_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
+
 State = Literal["done", "shared", "open", "no data"]
 """`done`: a valid record is there. `shared`: the scores of a run of another `max_len` are taken. `open`: texts are encoded and scored.
 `no data`: the task would fail."""
@@ -58,8 +60,9 @@ class Rate:
 class RunPlan:
     """A run. `cost`: the counters that it will have, seconds apart. `alone_flops`: what it would cost without the other runs of the sweep.
 
-    `vector_bytes`: to be written into the store. `data_bytes`: to be fetched, at 3 bytes a character. `obstacles`: why it can't run here as
-    it is asked for; `notes`: what else a reader of the figures must know.
+    `parameters`: numbers in the model's weight files, None where they are not known. `vector_bytes`: to be written into the store.
+    `data_bytes`: to be fetched, at 3 bytes a character. `obstacles`: why it can't run here as it is asked for; `notes`: what else a reader
+    of the figures must know.
     """
 
     overrides: tuple[str, ...]
@@ -67,6 +70,7 @@ class RunPlan:
     tasks: tuple[TaskPlan, ...]
     cost: Counters
     alone_flops: int
+    parameters: int | None
     rate: Rate
     vector_bytes: int
     data_bytes: int
@@ -90,12 +94,17 @@ class RunPlan:
 
     @property
     def seconds(self) -> float | None:
-        """Seconds of the device; 0 where nothing must run, None where its rate or the size of a task is unknown."""
+        """Seconds of the device; 0 where nothing must run, None where its rate, the model's FLOP or the size of a task is unknown."""
         if self.unknown:
             return None
-        if not self.cost.flops:
+        if not self.left.texts:
             return 0.0
-        return self.cost.flops / self.rate.flops_per_second if self.rate.flops_per_second else None
+        return self.cost.flops / self.rate.flops_per_second if self.rate.flops_per_second and self.cost.flops else None
+
+    @property
+    def weight_bytes(self) -> int | None:
+        """Bytes of the weights in the run's dtype."""
+        return None if self.parameters is None else self.parameters * _BYTES[self.spec.dtype]
 
 
 @dataclass(frozen=True, kw_only=True)

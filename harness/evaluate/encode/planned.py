@@ -1,0 +1,120 @@
+"""What a plan needs of a model and of its kind of encoder: which texts are one vector, and what encoding them costs. Runs no model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from harness.core.costs import Counters
+from harness.core.spec import Dtype, EncodingSpec
+from harness.evaluate.encode.own import OwnSettings
+from harness.evaluate.encode.shapes import ShapeLadder
+from harness.evaluate.encode.shards import Keys
+from harness.evaluate.encode.work import Architecture
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """Texts as an encoder would see them. `names`: [n, 16], of their vectors. `counts`: [n], tokens after cutting, or what their characters
+    let expect, as `basis` says. `cut`: [n]."""
+
+    basis: Literal["counted", "characters"]
+    names: Keys
+    counts: IntArray
+    cut: npt.NDArray[np.bool_]
+
+
+class Outline(Protocol):
+    """A model without its weights in memory. What is not known of it is None."""
+
+    @property
+    def weights_digest(self) -> str:
+        """Its weights, as its kind names them."""
+        ...
+
+    @property
+    def files_digest(self) -> str:
+        """Its other files, as its kind names them."""
+        ...
+
+    @property
+    def parameters(self) -> int | None:
+        """Numbers in its weight files."""
+        ...
+
+    @property
+    def max_positions(self) -> int | None:
+        """The most tokens of a text that it carries."""
+        ...
+
+    @property
+    def embedding_dim(self) -> int | None:
+        """Numbers in a raw vector."""
+        ...
+
+    @property
+    def architecture(self) -> Architecture | None:
+        """By which its work is counted."""
+        ...
+
+    @property
+    def own(self) -> OwnSettings:
+        """What its own files say of prompts and lengths."""
+        ...
+
+    def digest(self, *, dtype: Dtype, encoding: EncodingSpec, device: torch.device) -> str:
+        """`Fingerprint.digest` of its vectors under the setting."""
+        ...
+
+    def count(self, texts: Sequence[str], *, max_len: int, encoding: EncodingSpec, digest: str) -> Counted:
+        """The texts as its encoder would count and name them under the setting of the digest.
+
+        Raises:
+            InputError: a text can't be tokenised.
+            RequestError: `max_len` has no room for a token.
+        """
+        ...
+
+    def refuses(self, dtype: Dtype) -> str | None:
+        """Why it can't run in the dtype; None where it can."""
+        ...
+
+
+class Work(Protocol):
+    """What encoding texts of given token counts costs."""
+
+    def text_flops(self, counts: IntArray) -> IntArray:
+        """FLOP of running each once, padding among them, dummy rows not."""
+        ...
+
+    def cost(self, counts: IntArray) -> Counters:
+        """`forwards`, `tokens` and `flops` of running all of them in one go."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class LadderWork:
+    """In batches of the shapes of a ladder, dummy rows filling the last of each."""
+
+    ladder: ShapeLadder
+    architecture: Architecture
+
+    def text_flops(self, counts: IntArray) -> IntArray:
+        """FLOP of each in its shape."""
+        return self.architecture.text_flops(self.ladder.lengths(counts))
+
+    def cost(self, counts: IntArray) -> Counters:
+        """The batches, full ones all."""
+        batches = self.ladder.batches(counts)
+        return Counters(
+            forwards=sum(batches.values()),
+            tokens=sum(shape.tokens * number for shape, number in batches.items()),
+            flops=sum(self.architecture.batch_flops(shape) * number for shape, number in batches.items()),
+        )
