@@ -3,6 +3,20 @@ text as wide as the usual terminal.
 """
 
 import os
+import traceback
+from types import SimpleNamespace
+
+import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["COLUMNS"] = "100"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_stacks_of_seedings() -> None:
+    """Until CUDA starts, torch keeps the text of the stack of every seeding, for the message of a failed start: pytest's has sixty frames,
+    and mteb seeds torch whenever it makes anything.
+    """
+    import torch
+
+    torch.cuda.traceback = SimpleNamespace(format_stack=lambda: traceback.format_stack(limit=3))  # type: ignore[attr-defined]

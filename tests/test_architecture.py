@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ def wing(module: str) -> str:
     return module.split(".")[1]
 
 
+@cache
 def modules() -> dict[str, Path]:
     names = {}
     for path in sorted(PACKAGE.rglob("*.py")):
@@ -39,6 +41,7 @@ def modules() -> dict[str, Path]:
     return names
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """The modules of the package that a file imports, wherever in the file it does; `from wing import module` names the module."""
     known, found = modules(), set()

@@ -60,10 +60,14 @@ def resolve_request(overrides: Sequence[str], *, device_name: str, device_memory
         RequestError: as `resolve_run` does.
     """
     overrides = as_typed(overrides)
-    wrong = _wrong_overrides(overrides)
+    wrong: dict[str, list[str]] = {}
+    try:
+        asked = compose_config(overrides)
+    except RequestError:
+        wrong = _wrong_overrides(overrides)
+        asked = compose_config([text for text in overrides if text not in wrong])
     sound = [text for text in overrides if text not in wrong]
     problems = [problem for text in wrong for problem in wrong[text]]
-    asked = compose_config(sound)
     if asked.gpu.name == "auto" and (known := _known_gpu(device_name, device_memory_gib)):
         asked = compose_config([*(text for text in sound if not text.startswith("gpu=")), f"gpu={known}"])
     tasks: tuple[str, ...] = ()
@@ -196,16 +200,8 @@ def _compose(overrides: Sequence[str]) -> RunSpec:
 
 
 def _wrong_overrides(overrides: Sequence[str]) -> dict[str, list[str]]:
-    """The overrides that can't be part of a run, and what is wrong with each. Only where one is, the others are tried one by one."""
-    formal = {text: _override_problems(text, sweep=False) for text in overrides}
-    if not any(formal.values()):
-        try:
-            compose_config(overrides)
-        except RequestError:
-            pass
-        else:
-            return {}
-    found = {text: problems or _compose_problem(text) for text, problems in formal.items()}
+    """The overrides that can't be part of a run, and what is wrong with each."""
+    found = {text: _override_problems(text, sweep=False) or _compose_problem(text) for text in overrides}
     return {text: problems for text, problems in found.items() if problems}
 
 

@@ -6,6 +6,7 @@ import platform
 import re
 import subprocess
 import tomllib
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,20 @@ SCORING_PACKAGES = (*SCORING_PINS, "numpy", "scipy", "torch", "sentence-transfor
 
 def scoring_versions() -> dict[str, str]:
     """Package -> installed version, for those that can move a score."""
-    return {name: metadata.version(name) for name in SCORING_PACKAGES}
+    return {name: _version_of(name) for name in SCORING_PACKAGES}
+
+
+@cache  # a process goes on with what it has imported, and every record of a run asks
+def _version_of(package: str) -> str:
+    return metadata.version(package)
+
+
+@cache
+def _installed() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for item in metadata.distributions():
+        found.setdefault(_normalised(item.metadata["Name"]), item.version)  # Python imports the first one on the path
+    return found
 
 
 def locked_versions() -> dict[str, str]:
@@ -40,9 +54,7 @@ def locked_versions() -> dict[str, str]:
 
 def lock_differences() -> dict[str, tuple[str | None, str]]:
     """Package -> (installed version or None, locked version) where they differ; local labels such as `+cpu` do not count."""
-    installed: dict[str, str] = {}
-    for item in metadata.distributions():
-        installed.setdefault(_normalised(item.metadata["Name"]), item.version)  # Python imports the first one on the path
+    installed = _installed()
     return {
         name: (installed.get(name), version)
         for name, version in sorted(locked_versions().items())
