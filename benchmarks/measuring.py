@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import TypeVar
 
 import torch
 
-from harness.evaluate.encode.device import describe_device, find_device
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a source tree that is not installed
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,6 +69,8 @@ def report(name: str, values: Sequence[float], *, at_least: float | None = None,
 
 def say_machine() -> None:
     """Print the device, the threads, and the load of the machine."""
+    from harness.evaluate.encode.device import describe_device, find_device  # not on a machine that has torch and numpy alone
+
     device = describe_device(find_device())
     cpu = describe_device(torch.device("cpu"))
     names = cpu.name if device.kind == "cpu" else f"{device.name} beside {cpu.name}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness.core.errors import MachineError
 from harness.evaluate.score import search
 from harness.evaluate.score.ranking import mean_metrics
 from harness.evaluate.score.threads import one_thread
@@ -46,8 +47,8 @@ def reference_metrics(corpus, queries, qrels, model, *, chunk: int) -> dict[str,
     return task.evaluate(model, "dev", corpus_chunk_size=chunk)
 
 
-def search_metrics(*arguments, chunk: int = search.CHUNK) -> dict[str, float]:
-    return mean_metrics(search.search_queries(*arguments, chunk=chunk))
+def search_metrics(*arguments, chunk: int = search.CHUNK, device: str | None = None) -> dict[str, float]:
+    return mean_metrics(search.search_queries(*arguments, chunk=chunk, device=torch.device(device) if device else None))
 
 
 def exact_metrics(corpus, queries, qrels, model, *, chunk: int, block: int) -> dict[str, float]:
@@ -140,8 +141,8 @@ def test_ranks_are_counted_or_left_to_ties(values, judged, without, kept, chunk,
     passages = torch.from_numpy(row)[:, None]
     with pytest.MonkeyPatch.context() as patch, one_thread():
         patch.setattr(search, "KEPT", kept)
-        asked = [np.array(places, dtype=np.int64)], np.array([without])
-        (ranks,) = search._counted(torch.ones(1, 1), passages, *asked, chunk=chunk, namesakes=namesakes)
+        block = search._block(torch.ones(1, 1), passages, [np.array(places, dtype=np.int64)], np.array([without]))
+        (ranks,) = block.ranks(*block.compared(passages, chunk), namesakes)
     others = np.arange(len(row)) != without
     expected = [1 + int((row[others] > row[place]).sum()) for place in places]
     among = expected if namesakes == "first" else [1 + int((row > row[place]).sum()) for place in places]
@@ -234,3 +235,59 @@ def test_metrics_do_not_depend_on_the_thread_count() -> None:
     finally:
         torch.set_num_threads(before)
     assert results[0] == results[1] == results[2]
+
+
+def screen_passages(patch: pytest.MonkeyPatch, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Every search is worth a device, and the device sees changed passages."""
+    screen = search.screen_blocks
+    patch.setattr(search, "WORTH_A_DEVICE", 0)
+    patch.setattr(search, "screen_blocks", lambda blocks, passages, *rest, **named: screen(blocks, change(passages), *rest, **named))
+
+
+def near_vectors(rng: np.random.Generator, rows: int, dim: int, step: float) -> np.ndarray:
+    """A few directions, each many times, changed by about `step`: similarities as near to each other as rounding is, or equal."""
+    base = rng.standard_normal((8, dim)).astype(np.float32)[rng.integers(8, size=rows)]
+    return (base + step * rng.standard_normal((rows, dim)) * (rng.random((rows, 1)) < 0.7)).astype(np.float32)
+
+
+@pytest.mark.parametrize("namesakes", ["first", "last", "kept"])
+@pytest.mark.parametrize(("step", "chunk"), [(1e-1, 500), (1e-4, 700), (1e-6, 50_000), (3e-8, 64)])
+def test_counting_on_a_device_gives_the_ranks_of_the_cpu(step: float, chunk: int, namesakes: search.Namesakes) -> None:
+    """The device here is the CPU, with passages changed in their last bits: its products round otherwise, as those of a GPU do."""
+    rng = np.random.default_rng(7)
+    corpus, queries, qrels = make_case(rng, passages=1500, queries=30, namesakes=True, grades=(0, 1, 2))
+    model = TableModel(near_vectors(rng, 1500 + len(queries), 96, step))
+    asked = list(corpus), corpus, queries, qrels, model
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "TILE", (16, 100))
+        patch.setattr(search, "KEPT", 400)
+        plain = search.rank_judged(*asked, chunk=chunk, namesakes=namesakes)
+        changed = 1 + 1e-6 * torch.from_numpy(rng.standard_normal((1500, 96)).astype(np.float32))
+        screen_passages(patch, lambda passages: passages * changed)
+        found = search.rank_judged(*asked, chunk=chunk, namesakes=namesakes, device=torch.device("cpu"))
+    for ours, theirs in zip(vars(found).values(), vars(plain).values(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert (plain.ranks > 0).any()
+
+
+def test_of_a_device_only_what_is_near_is_multiplied_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    corpus, queries, qrels = make_case(rng, passages=4000, queries=20, namesakes=False, grades=(1,))
+    model = TableModel(rng.standard_normal((4000 + len(queries), 64)).astype(np.float32))
+    plain = search_metrics(corpus, queries, qrels, model)
+    sizes: list[int] = []
+    product = search.similarities
+    monkeypatch.setattr(search, "similarities", lambda asked, passages: sizes.append(len(passages)) or product(asked, passages))
+    monkeypatch.setattr(search, "WORTH_A_DEVICE", 0)
+    assert search_metrics(corpus, queries, qrels, model, device="cpu") == plain
+    assert sum(sizes) < 400
+
+
+def test_a_device_with_wrong_products_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one whose driver was told to multiply in TF32: ten bits of mantissa."""
+    rng = np.random.default_rng(3)
+    corpus, queries, qrels = make_case(rng, passages=300, queries=5, namesakes=False, grades=(1,))
+    table = rng.standard_normal((300 + len(queries), 64)).astype(np.float32)
+    screen_passages(monkeypatch, lambda passages: passages.to(torch.bfloat16).float())
+    with pytest.raises(MachineError, match="rounding explains"):
+        search_metrics(corpus, queries, qrels, TableModel(table), device="cpu")

@@ -91,7 +91,7 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
     failed: dict[str, str] = {}
     cost = Cost()
     if todo or (done and not _has_manifest(spec.folder)):
-        with _exclusive(spec.folder), ScoringPool(_workers(spec, device)) as pool:
+        with _exclusive(spec.folder), ScoringPool(_workers(spec, device), None if device.type == "cpu" else device) as pool:
             pool.start(run_scorer(spec))
             encoders = encoders or EncoderPool()
             encoder = encoders.encoder(spec, device)

@@ -25,7 +25,7 @@ class EmbeddingModel:
     `dim` slices first; then `F.normalize(p=2, dim=1)` in the model's dtype, as sentence-transformers 6.2 does with `truncate_dim` and
     `normalize_embeddings`. `dtype="float32"` widens the result; `dtype="model"` gives what sentence-transformers hands to mteb on a CPU:
     half-precision arrays for fp16, float32 arrays for bf16 (numpy has no bfloat16), tensors in the model's dtype. `prompts` go before the
-    texts.
+    texts. `device`: where large searches are counted (`search`); None for the CPU. No score depends on it.
 
     Raises:
         RequestError: `dim` is no positive number, or (when encoding) larger than the model's.
@@ -38,10 +38,12 @@ class EmbeddingModel:
         dim: int | None,
         dtype: ScoringDtype,
         prompts: TaskPrompts = _NONE,
+        device: torch.device | None = None,
     ) -> None:
         if dim is not None and dim < 1:
             raise RequestError(f"dim={dim}: expected a positive number, or dim=null for all dimensions of the model")
         self.prompts = prompts
+        self.device = device
         self._encode_raw = encode_raw
         self._dim = dim
         self._dtype = dtype

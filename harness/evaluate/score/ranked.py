@@ -66,7 +66,7 @@ def retrieve(task: TaskSpec, data: RetrievalData, model: EmbeddingModel) -> tupl
     queries = judged_queries(data)
     corpus = {key: {"title": data.titles.get(key, ""), "text": text} for key, text in data.corpus.items()}
     namesakes: Namesakes = "kept" if task.name in _NAMESAKES_COUNT else "last"
-    found = rank_judged(list(corpus), corpus, queries, data.qrels, _Wide(model), namesakes=namesakes)
+    found = rank_judged(list(corpus), corpus, queries, data.qrels, _Wide(model), namesakes=namesakes, device=model.device)
     # equal similarities by id, so the first relevant passage is the first of the ranks
     first = found.ranks[:, 0] if found.ranks.shape[1] else np.zeros(len(queries), dtype=np.int64)
     values = query_values(Ranks(found.ranks, found.grades, first), [data.qrels[key] for key in queries], cutoffs=CUTOFFS)

@@ -8,6 +8,9 @@ is its own affair, a function of the row), the heap's order by (similarity, id),
 
 A similarity is a pure function of its two vectors (on one kind of CPU): every matrix product has one shape, runs on one thread, and zero
 rows fill the last one. In BEIR's the last bit depends on the number of queries, of passages, and of cores.
+
+A device counts most passages of a large search in float32 (`screening`); the result is the CPU's, to the bit. Half precision stays on the
+CPU: there BEIR's ties are followed, which takes the CPU's own rounding of every similarity.
 """
 
 from __future__ import annotations
@@ -15,21 +18,23 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from harness.evaluate.score.adapter import RetrievalModel
 from harness.evaluate.score.ranking import CUTOFFS, Ranks, query_values
+from harness.evaluate.score.screening import FloatArray, IntArray, Screened, padded, screen_blocks
 from harness.evaluate.score.threads import one_thread
 
-IntArray = NDArray[np.int64]
+if TYPE_CHECKING:
+    from harness.evaluate.score.adapter import RetrievalModel
 
 KEPT = CUTOFFS[-1]
 """Passages kept per query."""
@@ -39,6 +44,8 @@ TILE = (256, 2000)
 """Queries and passages per matrix product."""
 ENCODED = 8192
 """Passages encoded and normalised at a time."""
+WORTH_A_DEVICE = 10**11
+"""Products of two numbers in a search that is worth starting a device for: some seconds of one core."""
 DROPPED = np.iinfo(np.int64).min
 Namesakes = Literal["first", "last", "kept"]
 
@@ -50,15 +57,16 @@ def search_queries(
     model: RetrievalModel,
     *,
     chunk: int = CHUNK,
+    device: torch.device | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """The values of every query at six cut-offs, unrounded (`query_values`); after the queries, those that are judged but not among them.
 
     Memory beyond the vectors of the corpus and the queries: per thread of torch 256 similarities for each of `chunk` passages (51 MB in
-    float32), and about as much again where ties are followed.
+    float32), and about as much again where ties are followed; on a `device` what `screen_blocks` says.
     """
     ids = sorted(corpus, key=lambda key: len(corpus[key].get("title", "") + corpus[key].get("text", "")), reverse=True)
     names = list(queries)
-    found = rank_judged(ids, corpus, queries, qrels, model, chunk=chunk)
+    found = rank_judged(ids, corpus, queries, qrels, model, chunk=chunk, device=device)
     values = query_values(found, [qrels.get(name, {}) for name in names])
     unasked = len(qrels.keys() - queries.keys())
     return {name: np.append(column, np.full(unasked, 0.0 if name.startswith("rr_") else np.nan)) for name, column in values.items()}
@@ -73,10 +81,15 @@ def rank_judged(
     *,
     chunk: int = CHUNK,
     namesakes: Namesakes = "first",
+    device: torch.device | None = None,
 ) -> Ranks:
     """Where the judged passages of every query came to stand. `ids`: the passages in the order in which they are searched, in chunks.
 
     `namesakes`: what becomes of the passage that is called as the query: dropped before the best are kept, after, or kept like any other.
+    `device`: what a large search in float32 is counted on, None for this CPU.
+
+    Raises:
+        MachineError: the device's products are wrong.
     """
     position = {key: index for index, key in enumerate(ids)}
     by_id = np.empty(len(ids), dtype=np.int64)
@@ -87,9 +100,14 @@ def rank_judged(
     judged = _judged(names, position, qrels)
     own = np.array([-1 if namesakes == "kept" else position.get(name, -1) for name in names])
 
-    def count_block(rows: IntArray) -> list[IntArray | None]:
-        places = [judged.places_of(row) for row in rows]
-        return _counted(vectors[rows[0] : rows[-1] + 1], passages, places, own[rows], chunk=chunk, namesakes=namesakes)
+    def asked_block(rows: IntArray) -> _Block:
+        return _block(vectors[rows[0] : rows[-1] + 1], passages, [judged.places_of(row) for row in rows], own[rows])
+
+    def count_block(block: _Block) -> list[IntArray | None]:
+        return block.ranks(*block.compared(passages, chunk), namesakes)
+
+    def decide_block(block: _Block, screened: Screened) -> list[IntArray | None]:
+        return block.ranks(*block.decided(screened, passages), namesakes)
 
     def follow_block(rows: IntArray) -> tuple[list[IntArray], IntArray]:
         called = np.where(own[rows] < 0, -1, by_id[own[rows]])
@@ -100,7 +118,10 @@ def rank_judged(
     ranks: list[IntArray | None] = [None] * len(names)
     with one_thread() as threads, ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         if vectors.dtype == torch.float32:
-            ranks = list(itertools.chain.from_iterable(pool.map(count_block, _blocks(np.arange(len(names))))))
+            blocks = list(pool.map(asked_block, _blocks(np.arange(len(names)))))
+            screened = _screened(blocks, passages, device, chunk) if device is not None else None
+            counted = pool.map(count_block, blocks) if screened is None else pool.map(decide_block, blocks, screened)
+            ranks = list(itertools.chain.from_iterable(counted))
         tied = np.flatnonzero([rank is None for rank in ranks])
         followed = list(pool.map(follow_block, _blocks(tied)))
     return judged.ranked(ranks, followed)
@@ -176,33 +197,81 @@ def _normalised(vectors: np.ndarray | torch.Tensor) -> torch.Tensor:
     return functional.normalize(torch.as_tensor(vectors), p=2, dim=1)
 
 
-def _counted(
-    queries: torch.Tensor, passages: torch.Tensor, judged: Sequence[IntArray], own: IntArray, *, chunk: int, namesakes: Namesakes
-) -> list[IntArray | None]:
-    """Per query the ranks of its judged passages, 0 where one is not kept; None where another passage has a kept one's similarity.
+@dataclass(frozen=True)
+class _Block:
+    """A block of `queries` [n, dim]; per query its judged passages with their similarities, and its namesake (-1: none) with its own."""
 
-    The rank is one more than the number of passages above: none needs to be selected for it. The query's namesake (`own`) is not counted.
-    """
-    judged_scores, own_scores = (
-        similarities(queries, passages[torch.from_numpy(places)]).numpy() for places in (np.concatenate(judged), own)
-    )
+    queries: torch.Tensor
+    judged: Sequence[IntArray]
+    values: Sequence[FloatArray]
+    own: IntArray
+    own_values: FloatArray
+
+    def compared(self, passages: torch.Tensor, chunk: int) -> tuple[list[IntArray], list[IntArray]]:
+        """Per query, for each of its judged passages: how many of all passages are above it, and how many are equal, itself among them."""
+        above, equal = self._zeros(), self._zeros()
+        for start in range(0, len(passages), chunk):
+            scores = similarities(self.queries, passages[start : start + chunk]).numpy()
+            for query, row in enumerate(scores):
+                values = self.values[query]
+                near = row[row >= values.min(initial=np.inf)]
+                above[query] += (near > values[:, None]).sum(axis=1)
+                equal[query] += (near == values[:, None]).sum(axis=1)
+        return above, equal
+
+    def decided(self, screened: Screened, passages: torch.Tensor) -> tuple[list[IntArray], list[IntArray]]:
+        """What `compared` gives, from products with the near passages alone; `above` may be too low where it is over `KEPT`."""
+        values = padded(self.values)
+        kept = screened.above <= KEPT
+        near = screened.near & kept[screened.query]
+        pairs = np.flatnonzero(near.any(axis=1))
+        query, near = screened.query[pairs], near[pairs]
+        place, column = np.unique(screened.passage[pairs], return_inverse=True)
+        exact = similarities(self.queries, passages[torch.from_numpy(place)]).numpy()[query, column][:, None]
+        above, equal = screened.above.copy(), np.zeros_like(screened.above)
+        np.add.at(above, query, near & (exact > values[query]))
+        np.add.at(equal, query, near & (exact == values[query]))
+        return self._cut(above), self._cut(equal)
+
+    def ranks(self, above: Sequence[IntArray], equal: Sequence[IntArray], namesakes: Namesakes) -> list[IntArray | None]:
+        """Per query the ranks of its judged passages, 0 where one is not kept; None where another passage has a kept one's similarity.
+
+        The rank is one more than the number of passages above: none needs to be selected for it. The query's namesake is not counted.
+        """
+        ranks: list[IntArray | None] = []
+        for query, places in enumerate(self.judged):
+            among_all = 1 + above[query]
+            rank = among_all - (self.own_values[query] > self.values[query])
+            rank[((rank if namesakes == "first" else among_all) > KEPT) | (places == self.own[query])] = 0
+            ranks.append(None if (equal[query][rank > 0] > 1).any() else rank)
+        return ranks
+
+    def _cut(self, counts: IntArray) -> list[IntArray]:
+        return [row[: len(values)] for row, values in zip(counts, self.values, strict=True)]
+
+    def _zeros(self) -> list[IntArray]:
+        return [np.zeros(len(each), dtype=np.int64) for each in self.values]
+
+
+def _block(queries: torch.Tensor, passages: torch.Tensor, judged: Sequence[IntArray], own: IntArray) -> _Block:
+    scores = similarities(queries, passages[torch.from_numpy(np.concatenate(judged))]).numpy()
     bounds = np.cumsum([0, *map(len, judged)])
-    values = [row[start:end] for row, (start, end) in zip(judged_scores, itertools.pairwise(bounds), strict=True)]
-    own_values = np.where(own < 0, -np.inf, np.diagonal(own_scores))
-    above, equal = ([np.zeros(len(each), dtype=np.int64) for each in values] for _ in range(2))
-    for start in range(0, len(passages), chunk):
-        scores = similarities(queries, passages[start : start + chunk]).numpy()
-        for query, row in enumerate(scores):
-            near = row[row >= values[query].min(initial=np.inf)]
-            above[query] += (near > values[query][:, None]).sum(axis=1)
-            equal[query] += (near == values[query][:, None]).sum(axis=1)
-    ranks: list[IntArray | None] = []
-    for query, places in enumerate(judged):
-        among_all = 1 + above[query]
-        rank = among_all - (own_values[query] > values[query])
-        rank[((rank if namesakes == "first" else among_all) > KEPT) | (places == own[query])] = 0
-        ranks.append(None if (equal[query][rank > 0] > 1).any() else rank)
-    return ranks
+    values = [row[start:end] for row, (start, end) in zip(scores, itertools.pairwise(bounds), strict=True)]
+    named = (own >= 0).any()
+    own_scores = np.diagonal(similarities(queries, passages[torch.from_numpy(own)]).numpy()) if named else np.zeros(len(own), np.float32)
+    return _Block(queries, judged, values, own, np.where(own < 0, -np.inf, own_scores).astype(np.float32))
+
+
+def _screened(blocks: Sequence[_Block], passages: torch.Tensor, device: torch.device, chunk: int) -> Iterable[Screened] | None:
+    """The blocks as the device counts them. None where that is not worth it, or the device has no room: the CPU comes to the same ranks."""
+    if sum(len(block.queries) for block in blocks) * passages.numel() < WORTH_A_DEVICE:
+        return None
+    asked = [(block.queries, block.judged, block.values) for block in blocks]
+    try:
+        return screen_blocks(asked, passages, device, chunk=chunk, kept=KEPT)
+    except RuntimeError as error:
+        warnings.warn(f"the search goes on without {device}, with equal scores: {str(error).partition(chr(10))[0]}", stacklevel=2)
+        return None
 
 
 def _offered(queries: torch.Tensor, passages: torch.Tensor, by_id: IntArray, own: IntArray, chunk: int) -> IntArray:

@@ -55,7 +55,7 @@ def score_examples(task: TaskSpec, data: TaskData, model: EmbeddingModel, *, sea
     check_scoring_packages()
     refuse_unscorable(task, data)
     if search == "exact" and isinstance(data, RetrievalData):
-        columns = search_queries(_corpus(data), data.queries, data.qrels, RetrievalModel(model))
+        columns = search_queries(_corpus(data), data.queries, data.qrels, RetrievalModel(model), device=model.device)
         return TaskScores(mean_metrics(columns), query_examples(data, columns))
     with preserved_random_state(), quiet_reference(), one_thread():
         metrics, examples = _evaluate(task, data, model, seed=seed)

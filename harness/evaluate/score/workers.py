@@ -61,10 +61,14 @@ class Scored:
 
 
 class ScoringPool:
-    """Scores jobs in `workers` processes, or with none of them at once in this one. Used as a context: leaving it ends the processes."""
+    """Scores jobs in `workers` processes, or with none of them at once in this one. Used as a context: leaving it ends the processes.
 
-    def __init__(self, workers: int) -> None:
+    `device`: where large searches are counted, None for the CPU.
+    """
+
+    def __init__(self, workers: int, device: torch.device | None = None) -> None:
         self._workers = workers
+        self._device = device
         self._pool: ProcessPoolExecutor | None = None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._count = 0
@@ -92,13 +96,13 @@ class ScoringPool:
             MachineError: the processes have died.
         """
         if self._workers == 0:
-            return _done(job)
+            return _done(job, self._device)
         pool, scratch = self._started()
         self._count += 1
         path = scratch / f"{self._count}.safetensors"
         save_file({_VECTORS: job.vectors.contiguous()}, path)
         try:
-            return pool.submit(_score_file, replace(job, vectors=torch.empty(0)), path)
+            return pool.submit(_score_file, replace(job, vectors=torch.empty(0)), path, self._device)
         except BrokenProcessPool as error:
             raise dead_worker() from error
 
@@ -117,8 +121,8 @@ def dead_worker() -> MachineError:
     return MachineError("a scoring process died, most likely for want of memory: run again with workers=0")
 
 
-def score_job(job: ScoringJob) -> Scored:
-    """Score in this process; raises as `Scorer.score` does."""
+def score_job(job: ScoringJob, device: torch.device | None = None) -> Scored:
+    """Score in this process, with large searches on the device; raises as `Scorer.score` does."""
     started = time.perf_counter()
     row = {text: number for number, text in enumerate(job.texts)}
     model = EmbeddingModel(
@@ -126,6 +130,7 @@ def score_job(job: ScoringJob) -> Scored:
         dim=job.dim,
         dtype=job.scoring.dtype,
         prompts=job.prompts,
+        device=device,
     )
     scores = job.scorer.score(job.task, job.data, model, search=job.scoring.search, seed=job.seed)
     return Scored(scores.metrics, scores.examples, vectors_sha256(job.vectors), time.perf_counter() - started)
@@ -155,16 +160,16 @@ def _prepare(scorer: Scorer) -> None:
         prepare()
 
 
-def _score_file(job: ScoringJob, path: Path) -> Scored:
+def _score_file(job: ScoringJob, path: Path, device: torch.device | None) -> Scored:
     vectors = load_file(path)[_VECTORS]
     path.unlink()
-    return score_job(replace(job, vectors=vectors))
+    return score_job(replace(job, vectors=vectors), device)
 
 
-def _done(job: ScoringJob) -> Future[Scored]:
+def _done(job: ScoringJob, device: torch.device | None) -> Future[Scored]:
     future: Future[Scored] = Future()
     try:
-        future.set_result(score_job(job))
+        future.set_result(score_job(job, device))
     except Exception as error:  # noqa: BLE001  handed to whoever asks for the result
         future.set_exception(error)
     return future
