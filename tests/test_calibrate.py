@@ -140,7 +140,7 @@ def test_a_spread_by_hand() -> None:
 
 
 def scale_of(errors: torch.Tensor) -> RoundingScale:
-    return RoundingScale(errors=errors, texts=len(errors), rounding=0.0, kernels={}, full_precision=0.0, used=0.0)
+    return RoundingScale(errors=errors, length=1.0, texts=len(errors), rounding=0.0, kernels={}, full_precision=0.0, used=0.0)
 
 
 def test_equal_vectors_stay_equal_and_others_do_not() -> None:
@@ -163,7 +163,7 @@ def test_draws_have_the_size_and_the_directions_of_the_measured_errors() -> None
     errors[:, :4] = 1e-3 * torch.randn(256, 4, generator=generator)  # a last layer of rank 4
     vectors = 7 * torch.nn.functional.normalize(torch.randn(5000, 16, generator=generator), dim=1)
     for factor in (1.0, 10.0):
-        noise = (Jitter(vectors, scale_of(errors)).draw("a", factor=factor) - vectors) / 7
+        noise = Jitter(vectors, scale_of(errors)).draw("a", factor=factor) - vectors
         rms, measured = noise.norm(dim=1).square().mean().sqrt(), errors.norm(dim=1).square().mean().sqrt()
         assert float(rms / measured) == pytest.approx(factor, rel=0.05)
         assert float(noise[:, 4:].abs().max()) < 1e-6, "no noise where no kernel makes any"
@@ -182,7 +182,7 @@ def test_the_measured_scale_grows_with_the_coarseness_of_the_dtype() -> None:
     assert 1e-8 < used[0] < 1e-5 < used[1] < 1e-2 < 10 * used[2] < 1
     for scale in scales.values():
         assert scale.used >= max(math.sqrt(2) * scale.rounding, *scale.kernels.values())
-        assert float(scale.errors.norm(dim=1).square().mean().sqrt()) == pytest.approx(scale.used, rel=1e-3)
+        assert float(scale.errors.norm(dim=1).square().mean().sqrt()) == pytest.approx(scale.used * scale.length, rel=1e-3)
     assert scales["fp32"].full_precision == scales["fp32"].rounding, "no weight was rounded"
 
 

@@ -67,6 +67,19 @@ def test_thresholds_of_another_device_pass_and_wrong_ones_do_not(factor: float, 
     assert len(selfcheck.deviations(run, BENCHMARK)) == found
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_what_counts_hits_is_strict_and_what_follows_vectors_has_the_tolerance_of_its_dtype(dtype: str) -> None:
+    tolerances = json.loads(selfcheck.tolerances_file().read_text(encoding="utf-8"))[dtype]
+    assert tolerances["Cmnli"]["manhattan.accuracy_threshold"] > selfcheck.STRICT
+    assert (tolerances.get("STSB", {}).get("cos_sim.pearson", 0.0) > selfcheck.STRICT) == (dtype != "float32")
+    for name, metric in (("T2Retrieval", "ndcg_at_10"), ("TNews", "f1"), ("ThuNewsClusteringP2P", "v_measure")):
+        assert metric not in tolerances.get(name, {})
+    run = sample_run(f"{dtype}_len1024_dim1792")
+    values: Any = run.records["T2Retrieval"].metrics
+    values["mrr_at_10"] += 1e-4
+    assert [each.metric for each in selfcheck.deviations(run, BENCHMARK)] == ["mrr_at_10"]
+
+
 def test_a_missing_task_is_reported() -> None:
     run = sample_run()
     without = replace(run, records={name: record for name, record in run.records.items() if name != "TNews"})

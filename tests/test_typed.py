@@ -187,6 +187,15 @@ def test_damaged_expected_scores_are_one_error(tmp_path: Path, monkeypatch: pyte
     assert "sample.json" in raised(lambda: selfcheck.deviations(run, BENCHMARK))
 
 
+@pytest.mark.parametrize("what", [*(each for each in WHOLE if each not in ("another object", "truncated")), *VALUES])
+def test_damaged_tolerances_are_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    run, valid = sample_run(), selfcheck.tolerances_file().read_bytes()
+    file = tmp_path / "tolerances.json"
+    file.write_bytes(WHOLE[what](valid) if what in WHOLE else put(valid, ("float16", "STSB", "cos_sim.pearson"), VALUES[what]))
+    monkeypatch.setattr(selfcheck, "tolerances_file", lambda: file)
+    assert "tolerances.json" in raised(lambda: selfcheck.deviations(run, BENCHMARK))
+
+
 @pytest.mark.parametrize("what", [*WHOLE, *(f"{each} for a number" for each in VALUES if each != "true")])
 def test_a_damaged_line_of_costs_is_skipped_and_counted(tmp_path: Path, what: str) -> None:
     good = CostLine(run=Cost(scoring_seconds=1.0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,17 +11,13 @@ from harness.core.errors import InputError
 from harness.core.files import write_json
 from harness.core.records import Run, TaskRecord
 from harness.core.resources import resource_dir
-from harness.core.tasks import TaskSpec
 from harness.core.typed import leaves, read_typed
 
-MAIN_TOLERANCE = 1e-6
-"""Main scores count ranks and hits, and the sample's texts leave margins: no rounding of a kernel moves them."""
+STRICT = 1e-6
+"""The tolerance of what no rounding moved: scores count ranks and hits, and the sample's texts leave margins."""
 
-OTHER_TOLERANCE: dict[str, float] = {"float32": 1e-4, "float16": 5e-3, "bfloat16": 2e-2}
-"""Other metrics (Pearson correlations, thresholds) follow the vectors themselves, and so the rounding of the dtype.
-
-A threshold is the similarity of a single pair, so its tolerance is relative to its size: a Manhattan distance of 25 moves 25 times as far
-as one of 1. Measured across devices: bf16 on an H100 against a CPU moves thresholds by up to 1.5e-3 of their size."""
+Tolerances = dict[str, float]
+"""By how much rounding may move a metric, where it moves it at all, as `scripts/accept_sample.py` measured it for another device."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,7 @@ def deviations(run: Run, benchmark: Benchmark) -> list[Deviation]:
     Raises:
         InputError: no scores are committed for the run's setting, or their file is damaged.
     """
-    expected = _read_expected()
+    expected, tolerances = _read_expected(), _read_tolerances().get(run.header.dtype, {})
     setting = setting_name(run)
     if setting not in expected:
         raise InputError(f"no expected scores for {setting}; there are some for {', '.join(sorted(expected))}")
@@ -59,20 +55,25 @@ def deviations(run: Run, benchmark: Benchmark) -> list[Deviation]:
         Deviation(task.name, metric, value, found.get(task.name, {}).get(metric))
         for task in benchmark.tasks
         for metric, value in expected[setting].get(task.name, {}).items()
-        if not _agrees(value, found.get(task.name, {}).get(metric), _tolerance(run, task, metric, value))
+        if not _agrees(value, found.get(task.name, {}).get(metric), tolerances.get(task.name, {}).get(metric, STRICT))
     ]
 
 
-def write_expected(runs: Sequence[Run]) -> Path:
-    """Commit the scores of these runs as the expected ones; the file that was written."""
-    path = expected_file()
-    write_json(path, {setting_name(run): {name: _flat(record) for name, record in run.records.items()} for run in runs})
-    return path
+def write_expected(runs: Sequence[Run], tolerances: Mapping[str, Mapping[str, Tolerances]]) -> Path:
+    """Commit the scores of these runs as the expected ones, with the tolerances by dtype and task; the folder that was written."""
+    write_json(expected_file(), {setting_name(run): {name: _flat(record) for name, record in run.records.items()} for run in runs})
+    write_json(tolerances_file(), tolerances)
+    return expected_file().parent
 
 
 def expected_file() -> Path:
     """Where the committed scores are."""
     return resource_dir("results/expected") / "sample.json"
+
+
+def tolerances_file() -> Path:
+    """Where the tolerances are."""
+    return resource_dir("results/expected") / "tolerances.json"
 
 
 def _read_expected() -> dict[str, dict[str, dict[str, float]]]:
@@ -82,14 +83,15 @@ def _read_expected() -> dict[str, dict[str, dict[str, float]]]:
     )
 
 
+def _read_tolerances() -> dict[str, dict[str, Tolerances]]:
+    """Dtype -> task -> metric -> tolerance."""
+    return read_typed(
+        tolerances_file(), dict[str, dict[str, Tolerances]], what="file of tolerances", remedy="restore it from version control"
+    )
+
+
 def _flat(record: TaskRecord) -> dict[str, float]:
     return {name: float(value) for name, value in leaves(record.metrics)}
-
-
-def _tolerance(run: Run, task: TaskSpec, metric: str, expected: float) -> float:
-    if metric in (task.main, f"{task.language}.{task.main}"):
-        return MAIN_TOLERANCE
-    return OTHER_TOLERANCE[run.header.dtype] * (max(1.0, abs(expected)) if metric.endswith("_threshold") else 1.0)
 
 
 def _agrees(expected: float, found: float | None, tolerance: float) -> bool:

@@ -120,7 +120,7 @@ def calibrate(
         raise RequestError(f"{folder} was run with model.kind={spec.model.kind}: only runs of canonical encoders can be calibrated")
     check_setting(encoder, folder, run.manifest)
     prompts = run_prompts(spec, ENCODERS.get(spec.model.kind).own_settings(spec.model))
-    scale, measuring = measure_scale(encoder, _own_texts(spec, prompts, chosen)) if "rounding" in parts else (None, 0)
+    scale, measuring = measure_scale(encoder, own_texts(spec, prompts, chosen)) if "rounding" in parts else (None, 0)
     found: dict[str, dict[str, MetricNoise]] = {}
     with ScoringPool(spec.workers or 0) as pool:
         setup = _Setup(
@@ -184,7 +184,7 @@ def _chosen(run: Run, benchmark: Benchmark, tasks: Sequence[str]) -> list[TaskSp
     return chosen
 
 
-def _own_texts(spec: RunSpec, prompts: PromptTable, tasks: Sequence[TaskSpec]) -> list[str]:
+def own_texts(spec: RunSpec, prompts: PromptTable, tasks: Sequence[TaskSpec]) -> list[str]:
     """Texts of all tasks alike, drawn at random: rounding depends on their length and kind."""
     texts: list[str] = []
     generator = np.random.default_rng(SEED)
