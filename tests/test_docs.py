@@ -142,6 +142,10 @@ def _overrides(words: list[str]) -> list[str]:
         pairs |= {"gpu.mismatch": "warn", "data": "local" if local else "sample"}
         pairs |= {"data.verify": "label"} if local else {}
         pairs["model"] = pairs.get("model", "sample") if pairs.get("model") in ("minilm", "folder") else "sample"
+        if "gpu" in pairs:  # a GPU's batches are too large for a CPU
+            pairs["gpu.batch_tokens"] = "512"
+        if pairs["model"] == "minilm" or words[0] == "sweep":  # checks of 256 texts (tests/test_canary.py) take longer than all else
+            pairs["canary"] = "off"
     return [*(f"{key}={value}" for key, value in pairs.items()), *options]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import shutil
 import signal
@@ -150,14 +151,18 @@ def test_what_others_write_is_found_after_a_refresh(store: VectorStore) -> None:
     assert reader.contains(keys_of("a")).all()
 
 
-WRITE = """
-import sys, torch; sys.path.insert(0, sys.argv[1])
+WRITE = f"""
+import hashlib, sys, numpy as np, torch
 from pathlib import Path
-from harness.evaluate.encode.store import VectorStore
-from test_store import keys_of, numbers, open_vectors
-vectors, mine = open_vectors(VectorStore(Path(sys.argv[2]))), int(sys.argv[3])
+from harness.core.spec import Dtype
+from harness.evaluate.encode.device import TORCH_DTYPE
+from harness.evaluate.encode.shards import Keys
+from harness.evaluate.encode.store import StoredVectors, VectorStore
+DIGEST = {DIGEST!r}
+{"".join(map(inspect.getsource, (keys_of, numbers, open_vectors)))}
+vectors, mine = open_vectors(VectorStore(Path(sys.argv[1]))), int(sys.argv[2])
 for turn in range(10_000 if mine < 0 else 30):
-    names = [f"both {turn}", f"{mine} {turn}"]
+    names = ["both %d" % turn, "%d %d" % (mine, turn)]
     vectors.put(keys_of(*names), numbers(2) + (turn % 2))
     vectors.flush()
     print(turn, flush=True)
@@ -165,7 +170,7 @@ for turn in range(10_000 if mine < 0 else 30):
 
 
 def start_writer(store: VectorStore, mine: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", WRITE, str(Path(__file__).parent), str(store.path), str(mine)]
+    command = [sys.executable, "-c", WRITE, str(store.path), str(mine)]  # without sentence-transformers, which takes seconds to import
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
