@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 RUNNER ?= pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test test-slow coverage mutation gate bench lint types format sample published lock doctor clean
+.PHONY: help install triton reproduce test test-slow coverage mutation gate bench lint types format sample published lock doctor clean
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -19,6 +19,10 @@ $(STAMP): requirements.lock requirements-cpu.lock requirements-cuda.lock pyproje
 	$(PIP) --require-hashes -r requirements.lock
 	$(PIP) --no-build-isolation -e .
 	touch $@
+
+triton: $(STAMP) ## install Triton where torch did not bring it (no GPU), so that the tests of the fused kernels run, in its interpreter
+	mkdir -p build && sed -n '/^triton==/,/[^\\]$$/p' requirements-cuda.lock >build/triton.lock
+	$(PIP) --require-hashes -r build/triton.lock
 
 reproduce: $(STAMP) ## rebuild the published table, check the installation on the sample, run what this device can run (ARGS="model.path=DIR data=local data.root=DIR")
 	$(RUN) -m harness reproduce $(ARGS)

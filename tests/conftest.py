@@ -1,15 +1,18 @@
 """For all tests: one OpenMP thread, before any library starts its own (small products are many times slower on busy cores otherwise), and
-text as wide as the usual terminal.
+text as wide as the usual terminal; without a GPU, Triton's kernels run in its interpreter.
 """
 
 import os
 import traceback
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["COLUMNS"] = "100"
+if not Path("/dev/nvidiactl").exists():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.fixture(scope="session", autouse=True)

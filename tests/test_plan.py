@@ -97,7 +97,7 @@ def states(plan: RunPlan) -> list[str]:
     return [task.state for task in plan.tasks]
 
 
-@pytest.mark.parametrize("ladder", ["padded", "exact"])
+@pytest.mark.parametrize("ladder", ["padded", "exact", "packed"])
 def test_a_plan_is_what_the_run_then_does_before_and_after_a_part_of_it(request_of: Request, ladder: str) -> None:
     request = request_of(f"gpu.ladder={ladder}")
     first = plan_one(request_of(f"gpu.ladder={ladder}", "tasks=[STSB]"))

@@ -58,6 +58,7 @@ class Fingerprint:
     modules together. `parameters`: as loaded; `stored_parameters`: in the transformer's weight file, as the hub counts them. `dtype`:
     asserted on every parameter. `attention`: implementation and the one kernel it may use. `linear`: kernel of the linear layers. `kernel`:
     device, libraries, switches.
+    `packs`: what was found about packs of texts at loading, where `gpu.ladder=packed` asked for them.
     `digest`: a SHA-256 over what can change a bit; a vector is named by it, by its batch shape and by its token ids.
     """
 
@@ -78,6 +79,7 @@ class Fingerprint:
     max_positions: int = 0
     embedding_dim: int = 0
     ladder: str = ""
+    packs: str = ""
     batch_tokens: int = 0
     tokenizer_sha256: str = ""
     device: DeviceInfo | None = None

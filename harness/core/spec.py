@@ -15,7 +15,7 @@ from harness.core.benchmarks import benchmark_name
 from harness.core.prompts import Prompts, prompts_from
 
 Dtype = Literal["fp32", "fp16", "bf16"]
-Ladder = Literal["exact", "padded"]
+Ladder = Literal["exact", "padded", "packed"]
 
 INLINE = {"inline": True}
 """Marks a field whose own fields stand beside it in YAML (`gpu.ladder`, not `gpu.encoding.ladder`)."""
@@ -67,7 +67,8 @@ class EncodingSpec:
     """The kernel setting under which a text's vector is a pure function of its token ids.
 
     `ladder`: `exact`, one batch shape per token count, no padding and no mask; `padded`, token counts rounded up to a fixed
-    ladder of lengths, with a mask. `batch_tokens`: rows per batch shape are `max(1, batch_tokens // length)`.
+    ladder of lengths, with a mask; `packed`, texts of all lengths end to end, where model and device allow it (else `exact`).
+    `batch_tokens`: rows per batch shape are `max(1, batch_tokens // length)`; the tokens of a full pack.
     """
 
     ladder: Ladder

@@ -27,7 +27,7 @@ _SECTIONS = ("benchmark", "seed", "spec", "model", "device", "machine", "version
 # What follows from other keys: digests from what they cover, hashes of single files from the one over all, the fingerprint's repetitions.
 _DERIVED = (
     *("model.digest", "model.weights_sha256.", "model.kernel", "model.model", "model.dtype", "model.max_len", "model.device."),
-    *("model.stored_parameters", "model.parameters"),
+    *("model.stored_parameters", "model.parameters", "model.packs"),
 )
 
 _SECONDARY = ("device.memory_gib", "machine.platform")

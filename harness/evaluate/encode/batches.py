@@ -15,7 +15,7 @@ import torch
 
 from harness.core.errors import MachineError
 from harness.evaluate.encode.model import LoadedModel
-from harness.evaluate.encode.shapes import BatchShape, ShapeLadder
+from harness.evaluate.encode.shapes import Batch, BatchShape, Pack, ShapeLadder
 
 IntArray = npt.NDArray[np.int64]
 Ids = npt.NDArray[np.int32]
@@ -31,8 +31,8 @@ class _Row:
 
 
 @dataclass(frozen=True)
-class _Batch:
-    shape: BatchShape
+class _Running:
+    batch: Batch
     rows: list[_Row]
     vectors: Future[torch.Tensor]
 
@@ -45,13 +45,13 @@ class Devices(Protocol):
         """Batches at once."""
         ...
 
-    def run(self, shape: BatchShape, rows: list[Ids]) -> torch.Tensor:
+    def run(self, batch: Batch, rows: list[Ids]) -> torch.Tensor:
         """Vectors [len(rows), embedding_dim] on the CPU."""
         ...
 
 
 class BatchQueue:
-    """Collects token id sequences by batch shape, and starts a batch as soon as its rows are there.
+    """Collects token id sequences by batch shape, and starts a batch as soon as its rows are there; packs them where the ladder says so.
 
     On a CPU a batch runs on one thread, and as many batches at once as torch has threads: small products gain little from more threads
     and lose much where the machine is shared, and oneDNN's bf16 products come out in other bits on another number of them. With
@@ -61,15 +61,20 @@ class BatchQueue:
     holds NaN or infinity. `forwards`, `tokens` and `flops` count what went through the model, `done` the real tokens among them.
     """
 
-    def __init__(self, model: LoadedModel, device: torch.device, deliver: Deliver, devices: Devices | None = None) -> None:
+    def __init__(
+        self, model: LoadedModel, device: torch.device, ladder: ShapeLadder, deliver: Deliver, devices: Devices | None = None
+    ) -> None:
         self._model = model
+        self._ladder = ladder
+        self._pack: list[_Row] = []
+        self._packed = 0
         self._deliver = deliver
         self._waiting: dict[BatchShape, list[_Row]] = {}
-        self._running: deque[_Batch] = deque()
+        self._running: deque[_Running] = deque()
         self._pool: ThreadPoolExecutor | None = None
         self._threads = torch.get_num_threads()
         self._width = devices.width if devices else self._threads
-        self._run: Callable[[BatchShape, list[Ids]], torch.Tensor] = devices.run if devices else partial(run_batch, model, device)
+        self._run: Callable[[Batch, list[Ids]], torch.Tensor] = devices.run if devices else partial(run_batch, model, device)
         self._in_threads = devices is not None or device.type == "cpu"
         self._slots: list[int] = []
         self._blocks: list[torch.Tensor] = []
@@ -91,7 +96,9 @@ class BatchQueue:
             torch.set_num_threads(self._threads)
 
     def add(self, shape: BatchShape, slot: int, ids: Ids) -> bool:
-        """Adds a sequence to the batch of its shape; True when that batch was full, and started."""
+        """Adds a sequence to the batch of its shape, or to the pack; True when a batch was full, and started."""
+        if self._ladder.packs:
+            return self._add_to_pack(_Row(slot, ids))
         rows = self._waiting.setdefault(shape, [])
         rows.append(_Row(slot, ids))
         if len(rows) < shape.rows:
@@ -99,8 +106,22 @@ class BatchQueue:
         self._start(shape, self._waiting.pop(shape))
         return True
 
+    def _add_to_pack(self, row: _Row) -> bool:
+        full = not self._ladder.fits(self._packed, len(row.ids))
+        if full:
+            self._start_pack()
+        self._pack.append(row)
+        self._packed += len(row.ids)
+        return full
+
+    def _start_pack(self) -> None:
+        self._start(self._ladder.pack(self._packed), self._pack)
+        self._pack, self._packed = [], 0
+
     def finish(self) -> None:
         """Runs what waits, filled up with dummy rows, and delivers everything."""
+        if self._pack:
+            self._start_pack()
         for shape in sorted(self._waiting, key=lambda shape: -shape.length):
             self._start(shape, self._waiting[shape])
         self._waiting.clear()
@@ -108,26 +129,30 @@ class BatchQueue:
             self._take()
         self._flush()
 
-    def _start(self, shape: BatchShape, rows: list[_Row]) -> None:
+    def _start(self, batch: Batch, rows: list[_Row]) -> None:
         ids = [row.ids for row in rows]
         vectors: Future[torch.Tensor]
         if self._pool is not None:
-            vectors = self._pool.submit(self._run, shape, ids)
+            vectors = self._pool.submit(self._run, batch, ids)
         else:
             vectors = Future()
-            vectors.set_result(self._run(shape, ids))
-        self._running.append(_Batch(shape, rows, vectors))
+            vectors.set_result(self._run(batch, ids))
+        self._running.append(_Running(batch, rows, vectors))
         if len(self._running) > 2 * self._width or self._pool is None:
             self._take()
 
     def _take(self) -> None:
-        batch = self._running.popleft()
-        vectors = batch.vectors.result()
+        running = self._running.popleft()
+        vectors = running.vectors.result()
+        counts = np.array([len(row.ids) for row in running.rows], dtype=np.int64)
         self.forwards += 1
-        self.tokens += batch.shape.tokens
-        self.flops += self._model.architecture.batch_flops(batch.shape)
-        self.done += sum(len(row.ids) for row in batch.rows)
-        self._slots.extend(row.slot for row in batch.rows)
+        self.tokens += running.batch.tokens
+        if isinstance(running.batch, Pack):
+            self.flops += int(self._model.architecture.text_flops(counts).sum())
+        else:
+            self.flops += self._model.architecture.batch_flops(running.batch)
+        self.done += int(counts.sum())
+        self._slots.extend(row.slot for row in running.rows)
         self._blocks.append(vectors)
         self._bytes += vectors.nbytes
         if self._bytes >= _BLOCK_BYTES:
@@ -145,12 +170,36 @@ class BatchQueue:
 
 
 @torch.inference_mode()
-def run_batch(model: LoadedModel, device: torch.device, shape: BatchShape, rows: list[Ids]) -> torch.Tensor:
-    """Vectors [len(rows), embedding_dim] on the device, of at most `shape.rows` sequences that belong to the shape.
+def run_batch(model: LoadedModel, device: torch.device, batch: Batch, rows: list[Ids]) -> torch.Tensor:
+    """Vectors [len(rows), embedding_dim] on the device: of at most `batch.rows` sequences that belong to the shape, or of a pack of them.
 
     Raises:
         MachineError: the device has not the memory; the message has a `batch_tokens` that may do.
     """
+    try:
+        return _run_pack(model, device, batch, rows) if isinstance(batch, Pack) else _run_shape(model, device, batch, rows)
+    except RuntimeError as error:
+        if "No available kernel" in str(error):
+            raise MachineError(
+                f"the attention kernel of this setting can't run {model.spec.name} in {model.dtype} on {device}: "
+                "set gpu.ladder=padded, or another dtype"
+            ) from error
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        longest = max(map(len, rows))
+        what = f"a pack of {batch.tokens} tokens" if isinstance(batch, Pack) else f"a batch of {batch.rows} texts of {batch.length} tokens"
+        raise MachineError(
+            f"{device} has not the memory for {what}. Batch shapes decide the bits of a vector, so none is changed in mid-run: run again "
+            f"with gpu.batch_tokens={max(longest, batch.tokens // 2)}"
+        ) from error
+
+
+def _run_pack(model: LoadedModel, device: torch.device, pack: Pack, rows: list[Ids]) -> torch.Tensor:
+    layout = model.packed.lay_out(rows, pack.tokens, device)
+    return model.packed.vectors(model.packed.states(layout), layout)
+
+
+def _run_shape(model: LoadedModel, device: torch.device, shape: BatchShape, rows: list[Ids]) -> torch.Tensor:
     ids = np.zeros((shape.rows, shape.length), dtype=np.int64)
     real = np.zeros((shape.rows, shape.length), dtype=bool) if shape.masked else None
     for index, row in enumerate(rows):
@@ -160,21 +209,8 @@ def run_batch(model: LoadedModel, device: torch.device, shape: BatchShape, rows:
     ids[len(rows) :] = ids[0]  # dummy rows repeat a real one: a row that is all padding would only make NaN
     if real is not None:
         real[len(rows) :] = real[0]
-    try:
-        mask = None if real is None else _to_device(real, device)
-        return model.forward(_to_device(ids, device), mask)[: len(rows)]
-    except RuntimeError as error:
-        if "No available kernel" in str(error):
-            raise MachineError(
-                f"the attention kernel of this setting can't run {model.spec.name} in {model.dtype} on {device}: "
-                "set gpu.ladder=padded, or another dtype"
-            ) from error
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-            raise
-        raise MachineError(
-            f"{device} has not the memory for a batch of {shape.rows} texts of {shape.length} tokens. Batch shapes decide the bits of a "
-            f"vector, so none is changed in mid-run: run again with gpu.batch_tokens={max(shape.length, shape.tokens // 2)}"
-        ) from error
+    mask = None if real is None else _to_device(real, device)
+    return model.forward(_to_device(ids, device), mask)[: len(rows)]
 
 
 def check_memory(model: LoadedModel, device: torch.device, ladder: ShapeLadder, max_len: int) -> None:
@@ -187,15 +223,17 @@ def check_memory(model: LoadedModel, device: torch.device, ladder: ShapeLadder, 
         return
     wanted = budget = ladder.spec.batch_tokens
     while True:
-        shape = ShapeLadder(replace(ladder.spec, batch_tokens=budget), ladder.positions).shape(max_len)
+        smaller = ShapeLadder(replace(ladder.spec, batch_tokens=budget), ladder.positions)
+        batch = smaller.pack(max(budget, max_len)) if smaller.packs else smaller.shape(max_len)
+        rows = max(1, budget // max_len) if smaller.packs else 1
         try:
-            run_batch(model, device, shape, [np.zeros(max_len, dtype=np.int32)])
+            run_batch(model, device, batch, [np.zeros(max_len, dtype=np.int32)] * rows)
             torch.cuda.synchronize(device)
         except MachineError:
             torch.cuda.empty_cache()
-            if shape.rows == 1:
+            if batch.tokens // 2 < max_len:
                 raise
-            budget = shape.tokens // 2
+            budget = batch.tokens // 2
         else:
             break
     if budget != wanted:

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.core.errors import CanaryError, EncodingError, InputError, MachineError
 from harness.core.resources import SAMPLE_DIR
@@ -29,6 +28,7 @@ from harness.evaluate.encode.batches import run_batch
 from harness.evaluate.encode.canonical import CanonicalEncoder
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.reference import reference_vectors
+from harness.evaluate.encode.watching import watched_attention
 
 TEXTS = SAMPLE_DIR / "canary.json"
 
@@ -177,7 +177,7 @@ def _wrong_numbers(encoder: CanonicalEncoder) -> list[str]:
     if damaged:
         return [f"parameters: NaN or infinity in {', '.join(damaged[:3])}: load the model again, from an undamaged folder"]
     ids = np.array([model.tokenizer.cls_token_id or 0, model.tokenizer.sep_token_id or 0], dtype=np.int32)
-    vector = run_batch(model, encoder.device, encoder.ladder.shape(len(ids)), [ids])
+    vector = run_batch(model, encoder.device, encoder.ladder.batch(len(ids)), [ids])
     found = []
     if vector.dtype != wanted:
         found.append(f"vectors: they come out as {vector.dtype}, dtype={model.dtype} asks for {wanted}: a module computes in another dtype")
@@ -220,23 +220,6 @@ def second_vectors(encoder: CanonicalEncoder, texts: Sequence[str], *, weights: 
         raise InputError(f"model folder {folder} does not load in sentence-transformers ({type(error).__name__}: {error})") from error
 
 
-class _Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own base class
-    """Notes which kernels of scaled-dot-product attention run; torch takes the operator apart only below this."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.names: set[str] = set()
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if function is torch.ops.aten.scaled_dot_product_attention.default:
-            with self:
-                return function.decompose(*args, **(kwargs or {}))
-        name = function.__name__.partition(".")[0].lstrip("_")
-        if name.startswith("scaled_dot_product"):
-            self.names.add(name)
-        return function(*args, **(kwargs or {}))
-
-
 class _Watched(nn.Module):
     """A transformer whose attention is watched in whatever thread it runs."""
 
@@ -246,14 +229,18 @@ class _Watched(nn.Module):
         self.names: set[str] = set()
 
     def forward(self, **inputs: Any) -> Any:
-        with _Kernels() as kernels:
+        with watched_attention() as names:
             states = self.transformer(**inputs)
-        self.names |= kernels.names
+        self.names |= names
         return states
 
 
 def _attention_kernels(encoder: CanonicalEncoder, texts: Sequence[str]) -> tuple[str, ...]:
-    """The kernels that ran while the encoder encoded the texts, by torch's names."""
+    """The kernels that ran while the encoder encoded the texts, by torch's names; the fused ones by their own."""
+    if encoder.ladder.packs:
+        with encoder.model.packed.watched() as names:
+            encoder.apart().encode(texts)
+        return tuple(sorted(names))
     watched = _Watched(encoder.model.transformer)
     encoder.apart(replace(encoder.model, transformer=watched)).encode(texts)
     return tuple(sorted(watched.names))
@@ -286,8 +273,8 @@ def _median_cosine(units: torch.Tensor) -> float:
 def _findings(found: Canary, dtype: Dtype, *, kernel: str, farthest: str) -> Iterator[str]:
     """What is not as it should be, one sentence each. `kernel`: what the setting says; `farthest`: the text farthest from fp32."""
     low, high = found.band
-    word = kernel.removeprefix("sdpa:").removesuffix("_attention")  # flash, efficient, math: torch's operators are named so, too
-    if not found.attention or not all(f"_{word}" in name for name in found.attention):
+    word = kernel.removeprefix("packed ").removeprefix("sdpa:").removesuffix("_attention")  # flash, efficient: torch's operators, too
+    if not found.attention or not all(name == word or f"_{word}" in name for name in found.attention):
         ran = ", ".join(found.attention) or "no scaled-dot-product kernel"
         yield f"attention: {ran} ran, the setting says {kernel}: the vectors would not be what the manifest says they are"
     if found.rows_differing:

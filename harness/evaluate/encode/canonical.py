@@ -27,6 +27,7 @@ from harness.evaluate.encode.fingerprint import take_fingerprint
 from harness.evaluate.encode.locate import find_model
 from harness.evaluate.encode.model import LoadedModel, load_model
 from harness.evaluate.encode.names import Namer, ids_digest, keys_of
+from harness.evaluate.encode.proof import find_ladder
 from harness.evaluate.encode.shapes import BatchShape, Plan, ShapeLadder
 from harness.evaluate.encode.store import StoredVectors, VectorStore
 from harness.evaluate.encode.tokens import Chunk, TextTokenizer
@@ -36,7 +37,8 @@ from harness.evaluate.encode.work import Forecast
 class CanonicalEncoder:
     """One model in one dtype under one `max_len`; made by `load_encoder`. Not for several threads at once.
 
-    `model`, `device`, `tokenizer` and `ladder` are what it runs with; to be read, not to be changed.
+    `model`, `device`, `tokenizer` and `ladder` are what it runs with; to be read, not to be changed. `ladder` is `exact` where `packed`
+    was asked for and can't be; the fingerprint says why.
     """
 
     def __init__(
@@ -49,11 +51,12 @@ class CanonicalEncoder:
             )
         self.model = model
         self.device = device
-        self._kernel = attention_kernel(device, model.dtype, encoding.ladder)
         self.tokenizer = TextTokenizer(model.tokenizer, max_len)
-        self.ladder = ShapeLadder(encoding, model.max_positions)
+        self.ladder, packs = find_ladder(model, encoding, device)
+        encoding = self.ladder.spec
+        self._kernel = attention_kernel(device, model.dtype, encoding.ladder)
         self.fingerprint = take_fingerprint(
-            model, max_len=max_len, encoding=encoding, device=device, tokenizer_sha256=self.tokenizer.digest
+            model, max_len=max_len, encoding=encoding, device=device, tokenizer_sha256=self.tokenizer.digest, packs=packs
         )
         self.counters = Counters()
         self._namer = Namer(self.fingerprint.digest)
@@ -192,7 +195,7 @@ class _Call:
         started = time.perf_counter()
         if self._stored is not None:
             self._stored.refresh()
-        with BatchQueue(self._model, device, self._deliver, devices) as self._queue:
+        with BatchQueue(self._model, device, ladder, self._deliver, devices) as self._queue:
             self._run_all(tokenizer, ladder, namer)
         self._report()
         if self._stored is not None:

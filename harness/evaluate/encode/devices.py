@@ -27,7 +27,7 @@ from harness.evaluate.encode.batches import Ids, run_batch
 from harness.evaluate.encode.device import TORCH_DTYPE, attention_kernel, kernel_identity
 from harness.evaluate.encode.locate import find_model
 from harness.evaluate.encode.model import LoadedModel, load_model
-from harness.evaluate.encode.shapes import BatchShape, ShapeLadder
+from harness.evaluate.encode.shapes import Batch, ShapeLadder
 
 ALL = "all"
 _AHEAD = 2  # batches that a GPU's process has at once: one runs while the next one is copied
@@ -77,9 +77,9 @@ class _Lane:
     process: BaseProcess
     connection: Connection
 
-    def run(self, shape: BatchShape, rows: list[Ids], like: torch.Tensor) -> torch.Tensor:
+    def run(self, batch: Batch, rows: list[Ids], like: torch.Tensor) -> torch.Tensor:
         """Vectors [len(rows), embedding_dim]; EOFError or OSError where the process is gone."""
-        self.connection.send((shape, rows))
+        self.connection.send((batch, rows))
         answer = self.connection.recv()
         if isinstance(answer, HarnessError):
             raise answer
@@ -147,7 +147,7 @@ class DeviceProcesses:
             self._alive.add(lane)
             self._free.put(lane)
 
-    def run(self, shape: BatchShape, rows: list[Ids]) -> torch.Tensor:
+    def run(self, batch: Batch, rows: list[Ids]) -> torch.Tensor:
         """Vectors [len(rows), embedding_dim] on the CPU, by whichever device is free.
 
         Raises:
@@ -159,7 +159,7 @@ class DeviceProcesses:
                 self._free.put(None)
                 raise MachineError("every encoding process died, most likely for want of memory: name fewer devices=, or leave it out")
             try:
-                vectors = lane.run(shape, rows, self._like)
+                vectors = lane.run(batch, rows, self._like)
             except (EOFError, OSError):
                 self._bury(lane)
                 continue
@@ -180,15 +180,15 @@ class DeviceProcesses:
             self._free.put(None)
 
     def _first_batch(self) -> torch.Tensor:
-        shape, rows = self._probe()
+        batch, rows = self._probe()
         with sdpa_kernel(attention_kernel(self._main, self._model.dtype, self._encoding.ladder)):
-            return run_batch(self._model, self._main, shape, rows).cpu()
+            return run_batch(self._model, self._main, batch, rows).cpu()
 
-    def _probe(self) -> tuple[BatchShape, list[Ids]]:
+    def _probe(self) -> tuple[Batch, list[Ids]]:
         """A batch of one text, of tokens spread over the vocabulary."""
         length = min(48, self._model.max_positions)
         ids = (np.arange(length, dtype=np.int32) * 7919) % len(self._model.tokenizer)
-        return ShapeLadder(self._encoding, self._model.max_positions).shape(length), [ids]
+        return ShapeLadder(self._encoding, self._model.max_positions).batch(length), [ids]
 
     def _check(self, lane: _Lane, expected: torch.Tensor) -> None:
         try:
@@ -235,12 +235,12 @@ def _answer(model: LoadedModel, device: torch.device, connection: Connection) ->
         torch.set_num_threads(1)
     while True:
         try:
-            shape, rows = connection.recv()
+            batch, rows = connection.recv()
         except (EOFError, OSError):
             return
         answer: Any
         try:
-            answer = run_batch(model, device, shape, rows).cpu().contiguous().view(torch.uint8).numpy()
+            answer = run_batch(model, device, batch, rows).cpu().contiguous().view(torch.uint8).numpy()
         except HarnessError as error:
             answer = error
         except Exception as error:  # noqa: BLE001  whoever waits for the answer gets one

@@ -20,7 +20,7 @@ from harness.core.plugins import Seam
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.own import OwnSettings
 from harness.evaluate.encode.planned import LadderWork, Outline, Work
-from harness.evaluate.encode.shapes import ShapeLadder
+from harness.evaluate.encode.shapes import ShapeLadder, packing
 from harness.evaluate.encode.store import VectorStore
 from harness.evaluate.encode.work import Architecture
 
@@ -162,7 +162,7 @@ class EncoderKind(Protocol):
 
     def work(self, architecture: Architecture, *, encoding: EncodingSpec, positions: int) -> Work:
         """What encoding costs by a model that carries so many tokens; in the batches of the ladder, unless the kind says otherwise."""
-        return LadderWork(ladder=ShapeLadder(encoding, positions), architecture=architecture)
+        return LadderWork(ladder=ShapeLadder(packing(encoding, architecture.packs), positions), architecture=architecture)
 
 
 ENCODERS: Seam[EncoderKind] = Seam(

@@ -11,20 +11,21 @@ import torch
 
 from harness.core.fingerprint import Fingerprint
 from harness.core.spec import Dtype, EncodingSpec
-from harness.evaluate.encode.device import attention_kernel, describe_device, kernel_identity, numeric_flags
+from harness.evaluate.encode.device import TORCH_DTYPE, attention_kernel, describe_device, kernel_identity, numeric_flags
 from harness.evaluate.encode.linear import linear_kernel
 from harness.evaluate.encode.locate import Weights
 from harness.evaluate.encode.model import LoadedModel
+from harness.evaluate.encode.packed import Packable, PlainKernels
 
 _NAMES = "names of vectors, 2"
 """Changes with `names`: a store's vectors under other names would lie there for nothing."""
 
 
 def take_fingerprint(
-    model: LoadedModel, *, max_len: int, encoding: EncodingSpec, device: torch.device, tokenizer_sha256: str
+    model: LoadedModel, *, max_len: int, encoding: EncodingSpec, device: torch.device, tokenizer_sha256: str, packs: str = ""
 ) -> Fingerprint:
-    """The fingerprint of a loaded model under an encoding setting on a device."""
-    attention, kernel = _attention(device, model.dtype, encoding), _kernel(device)
+    """The fingerprint of a loaded model under an encoding setting on a device. `packs`: what was found about them."""
+    attention, kernel = _attention(device, model.dtype, encoding, model.packable), _kernel(device)
     return Fingerprint(
         model=model.spec.name,
         source=model.located.source,
@@ -43,27 +44,37 @@ def take_fingerprint(
         max_positions=model.max_positions,
         embedding_dim=model.embedding_dim,
         ladder=encoding.ladder,
+        packs=packs,
         batch_tokens=encoding.batch_tokens,
         tokenizer_sha256=tokenizer_sha256,
         device=describe_device(device),
         flags=numeric_flags(),
         kernel=kernel,
-        digest=vectors_digest(model.weights, model.module_files, dtype=model.dtype, encoding=encoding, device=device),
+        digest=vectors_digest(
+            model.weights, model.module_files, dtype=model.dtype, encoding=encoding, packable=model.packable, device=device
+        ),
     )
 
 
-def vectors_digest(weights: Weights, module_files: Mapping[str, str], *, dtype: Dtype, encoding: EncodingSpec, device: torch.device) -> str:
+def vectors_digest(
+    weights: Weights, module_files: Mapping[str, str], *, dtype: Dtype, encoding: EncodingSpec, packable: Packable, device: torch.device
+) -> str:
     """`Fingerprint.digest` from what it is made of; no weight needs to be loaded for it."""
     decides = [
         _NAMES,
         *(sorted(weights.sha256.items()), sorted(module_files.items())),
-        *(dtype, _attention(device, dtype, encoding), linear_kernel(device, dtype), _kernel(device)),
+        *(dtype, _attention(device, dtype, encoding, packable), linear_kernel(device, dtype), _kernel(device)),
     ]
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
 
-def _attention(device: torch.device, dtype: Dtype, encoding: EncodingSpec) -> str:
-    return f"sdpa:{attention_kernel(device, dtype, encoding.ladder).name.lower()}"
+def _attention(device: torch.device, dtype: Dtype, encoding: EncodingSpec, packable: Packable) -> str:
+    """`sdpa:flash_attention`, or `packed` before it or before the name of the fused kernels."""
+    sdpa = f"sdpa:{attention_kernel(device, dtype, encoding.ladder).name.lower()}"
+    if encoding.ladder != "packed":
+        return sdpa
+    kernels = packable.kernels(device, TORCH_DTYPE[dtype])
+    return f"packed {sdpa if kernels.name == PlainKernels.name else kernels.name}"
 
 
 def _kernel(device: torch.device) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.families import KNOWN, Masking, attention_mask, masking_of
 from harness.evaluate.encode.linear import linear_kernel, pack_linear_layers
 from harness.evaluate.encode.locate import LocatedModel, Weights, hash_weights, read_json, stored_tensors
+from harness.evaluate.encode.packed import Packable, PackedEncoder, packable
 from harness.evaluate.encode.work import Architecture, architecture_of
 
 _TAIL = ("Pooling", "Dense", "Normalize")
@@ -60,6 +62,17 @@ class LoadedModel:
         further = {"use_cache": False} if self.masking in ("causal", "gemma") else {}
         states: torch.Tensor = self.transformer(input_ids=ids, attention_mask=ready, **further).last_hidden_state
         return states
+
+    @property
+    def packable(self) -> Packable:
+        """How its texts are packed."""
+        return packable(self.config, [type(module).__name__ for module in self.tail], getattr(self.tail[0], "pooling_mode", None))
+
+    @cached_property
+    def packed(self) -> PackedEncoder:
+        """The model for packs of texts; made when it is first needed. Its weights are this model's."""
+        weight = next(self.transformer.parameters())
+        return PackedEncoder(self.transformer, self.tail, self.packable.kernels(weight.device, weight.dtype))
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """Vectors [rows, embedding_dim] of token ids [rows, length], as the module chain gives them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,9 @@ from harness.evaluate.encode.model import (
 )
 from harness.evaluate.encode.names import Namer, ids_digest, keys_of
 from harness.evaluate.encode.own import OwnSettings, read_own_settings
+from harness.evaluate.encode.packed import Packable, packable
 from harness.evaluate.encode.planned import Counted
-from harness.evaluate.encode.shapes import ShapeLadder
+from harness.evaluate.encode.shapes import ShapeLadder, packing
 from harness.evaluate.encode.tokens import TextTokenizer
 from harness.evaluate.encode.work import Architecture, architecture_of
 
@@ -43,6 +44,7 @@ class ChainOutline:
     max_positions: int
     embedding_dim: int
     architecture: Architecture
+    packable: Packable
     own: OwnSettings
 
     @property
@@ -57,11 +59,17 @@ class ChainOutline:
 
     def digest(self, *, dtype: Dtype, encoding: EncodingSpec, device: torch.device) -> str:
         """Of its vectors."""
-        return vectors_digest(self.weights, self.module_files, dtype=dtype, encoding=encoding, device=device)
+        return vectors_digest(
+            *(self.weights, self.module_files),
+            dtype=dtype,
+            encoding=packing(encoding, self.architecture.packs),
+            packable=self.packable,
+            device=device,
+        )
 
     def count(self, texts: Sequence[str], *, max_len: int, encoding: EncodingSpec, digest: str) -> Counted:
         """Tokenised, and named by token ids and batch shape; raises as `TextTokenizer` does."""
-        ladder, namer = ShapeLadder(encoding, self.max_positions), Namer(digest)
+        ladder, namer = ShapeLadder(packing(encoding, self.architecture.packs), self.max_positions), Namer(digest)
         names: list[bytes] = []
         counts, cuts = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=bool)]
         for chunk in TextTokenizer(self.tokenizer, max_len).tokenize_ahead(texts):
@@ -110,8 +118,9 @@ def read_outline(located: LocatedModel, spec: ModelSpec) -> ChainOutline:
     try:
         modules: Any = read_json(located.folder / "modules.json")
         check_architecture(located.name, first.config, [str(module["type"]).rpartition(".")[2] for module in modules[1:]])
-        dense, embedding_dim = read_tail(located, first.config.hidden_size)
-        architecture = architecture_of(first.config, dense)
+        dense, embedding_dim, pooling = read_tail(located, first.config.hidden_size)
+        packs = packable(first.config, [str(module["type"]).rpartition(".")[2] for module in modules[1:]], pooling)
+        architecture = replace(architecture_of(first.config, dense), packs=packs.obstacle is None)
         max_positions = max_positions_of(first.config)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, AttributeError) as error:
         raise InputError(f"model folder {located.folder} does not load ({type(error).__name__}: {error})") from error
@@ -126,21 +135,24 @@ def read_outline(located: LocatedModel, spec: ModelSpec) -> ChainOutline:
         max_positions=max_positions,
         embedding_dim=embedding_dim,
         architecture=architecture,
+        packable=packs,
         own=read_own_settings(located),
     )
 
 
-def read_tail(located: LocatedModel, hidden: int) -> tuple[list[tuple[int, int]], int]:
-    """Inputs and outputs of the Dense layers, and the numbers in a vector at the end of a chain of Pooling, Dense and Normalize."""
+def read_tail(located: LocatedModel, hidden: int) -> tuple[list[tuple[int, int]], int, object]:
+    """Of a chain of Pooling, Dense and Normalize: inputs and outputs of the Dense layers, the numbers in a vector, and how it is pooled."""
+    mode = None
     dense: list[tuple[int, int]] = []
     width = hidden
     modules: Any = read_json(located.folder / "modules.json")
     for module in modules[1:]:
         kind, path = str(module["type"]), str(module["path"])
         if kind.endswith(".Pooling"):
-            width = Pooling.load(str(located.folder), subfolder=path).get_embedding_dimension()
+            pooling = Pooling.load(str(located.folder), subfolder=path)
+            width, mode = pooling.get_embedding_dimension(), pooling.pooling_mode
         elif kind.endswith(".Dense"):
             config: Any = read_json(located.folder / path / "config.json")
             dense.append((int(config["in_features"]), int(config["out_features"])))
             width = dense[-1][1]
-    return dense, width
+    return dense, width, mode

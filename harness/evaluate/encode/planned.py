@@ -112,9 +112,5 @@ class LadderWork:
 
     def cost(self, counts: IntArray) -> Counters:
         """The batches, full ones all."""
-        batches = self.ladder.batches(counts)
-        return Counters(
-            forwards=sum(batches.values()),
-            tokens=sum(shape.tokens * number for shape, number in batches.items()),
-            flops=sum(self.architecture.batch_flops(shape) * number for shape, number in batches.items()),
-        )
+        planned = self.ladder.plan(counts)
+        return Counters(forwards=planned.forwards, tokens=planned.tokens, flops=self.architecture.flops(self.ladder, counts))

@@ -1,14 +1,15 @@
 """Which batch shape a text runs in: a function of its own token count and nothing else.
 
-Two ladders. `exact`: one length per token count, so no padding and no mask. `padded`: token counts rounded up in steps that double
+Three ladders. `exact`: one length per token count, so no padding and no mask. `padded`: token counts rounded up in steps that double
 with the length (1 to 32, 2 to 64, 4 to 128, 8 to 256, ...: less than 1/16 padding), with a mask wherever the step is above 1, be it needed
 or not.
-A batch always has the rows of its shape; dummy rows fill the last one.
+A batch always has the rows of its shape; dummy rows fill the last one. `packed`: texts of all lengths lie end to end in one batch,
+in the order in which they come; it is filled up to the next multiple of 64 tokens (`packed`, `proof`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,8 @@ from harness.core.spec import EncodingSpec
 IntArray = npt.NDArray[np.int64]
 
 _FINEST = 32  # a step is 1/32 of the power of two that is not below the count
+_PACK_STEP = 64
+SMALLEST_PACK = 128  # below, cuBLAS splits long sums, and a row has other bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,16 @@ class BatchShape:
         return self.rows * self.length
 
 
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Texts of all lengths end to end; `tokens` with those that fill it up."""
+
+    tokens: int
+
+
+Batch = BatchShape | Pack
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a set of texts costs, by arithmetic. `tokens` go through the model for `real_tokens` of the texts."""
@@ -44,24 +57,57 @@ class Plan:
     tokens: int
 
 
+def packing(encoding: EncodingSpec, possible: bool) -> EncodingSpec:
+    """The setting that a model runs in: `exact` where `packed` is asked for and is not possible."""
+    return encoding if possible or encoding.ladder != "packed" else replace(encoding, ladder="exact")
+
+
 class ShapeLadder:
     """The shapes of an encoding setting for a model whose position table carries `positions` tokens.
 
     The table bounds the ladder and `max_len` does not: a text has the same shape under every `max_len` that does not cut it.
     """
 
-    def __init__(self, spec: EncodingSpec, positions: int) -> None:
+    def __init__(self, spec: EncodingSpec, positions: int, *, smallest_pack: int = SMALLEST_PACK) -> None:
         self.spec = spec
         self.positions = positions
+        self._smallest_pack = smallest_pack
+
+    @property
+    def packs(self) -> bool:
+        """Whether texts of all lengths share batches."""
+        return self.spec.ladder == "packed"
+
+    def pack_sizes(self) -> list[int]:
+        """The tokens of every pack there can be, ascending."""
+        largest = -(-max(self.spec.batch_tokens, self.positions, self._smallest_pack) // _PACK_STEP) * _PACK_STEP
+        return list(range(self._smallest_pack, largest + 1, _PACK_STEP))
+
+    def fits(self, tokens: int, more: int) -> bool:
+        """Whether a text of `more` tokens goes into a pack that has so many."""
+        return not tokens or tokens + more <= self.spec.batch_tokens
+
+    def pack(self, tokens: int) -> Pack:
+        """The pack for texts of so many tokens together."""
+        return Pack(max(self._smallest_pack, -(-tokens // _PACK_STEP) * _PACK_STEP))
+
+    def batch(self, count: int) -> Batch:
+        """The batch in which a text of `count` tokens runs when it is alone."""
+        return self.pack(count) if self.packs else self.shape(count)
 
     def shape(self, count: int) -> BatchShape:
-        """The shape for a text of `count` tokens, specials included (1 to `positions`)."""
+        """The shape for a text of `count` tokens, specials included (1 to `positions`); of a text in a pack, its own."""
+        if self.packs:
+            return BatchShape(rows=1, length=count, masked=False)
         step = self._step(count)
         length = min(-(-count // step) * step, self.positions)
         return BatchShape(rows=max(1, self.spec.batch_tokens // length), length=length, masked=step > 1)
 
     def plan(self, counts: IntArray) -> Plan:
-        """The cost of running texts of these token counts, each once, in one go."""
+        """The cost of running texts of these token counts, each once, in one go; packed in this order."""
+        if self.packs:
+            packs = self._packs(counts)
+            return Plan(texts=len(counts), real_tokens=int(counts.sum()), forwards=len(packs), tokens=sum(pack.tokens for pack in packs))
         forwards = self.batches(counts)
         return Plan(
             texts=len(counts),
@@ -78,6 +124,15 @@ class ShapeLadder:
             shape = self.shape(count)
             texts_of[shape] = texts_of.get(shape, 0) + number
         return {shape: -(-number // shape.rows) for shape, number in texts_of.items()}
+
+    def _packs(self, counts: IntArray) -> list[Pack]:
+        ends = np.cumsum(counts)
+        packs, start, before = [], 0, 0
+        while start < len(counts):
+            end = max(start + 1, int(np.searchsorted(ends, before + self.spec.batch_tokens, side="right")))
+            packs.append(self.pack(int(ends[end - 1]) - before))
+            start, before = end, int(ends[end - 1])
+        return packs
 
     def lengths(self, counts: IntArray) -> IntArray:
         """The length of the shape for each of the token counts."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.evaluate.encode.shapes import BatchShape
+from harness.evaluate.encode.shapes import BatchShape, ShapeLadder
 
 IntArray = npt.NDArray[np.int64]
 
@@ -25,6 +25,7 @@ _GATED = ("gemma3_text", "llama", "ministral3", "mistral", "modernbert", "qwen2"
 class Architecture:
     """The sizes that decide what a forward pass costs. `dense`: inputs and outputs of the Dense layers behind the pooling.
 
+    `packs`: whether its texts can share batches, whatever their lengths.
     `layer_weights`, `attended`: weights of a layer and the width of its queries, where they are not those of a BERT.
     """
 
@@ -34,6 +35,7 @@ class Architecture:
     dense: tuple[tuple[int, int], ...] = ()
     layer_weights: int | None = None
     attended: int | None = None
+    packs: bool = True
 
     def text_flops(self, lengths: IntArray) -> IntArray:
         """FLOP of one text of each length in tokens."""
@@ -46,6 +48,12 @@ class Architecture:
     def batch_flops(self, shape: BatchShape) -> int:
         """FLOP of a full batch, padding and dummy rows among them."""
         return shape.rows * int(self.text_flops(np.array([shape.length]))[0])
+
+    def flops(self, ladder: ShapeLadder, counts: IntArray) -> int:
+        """FLOP of texts of these token counts, each run once, in one go; what fills up a pack, a token in 500, is not counted."""
+        if ladder.packs:
+            return int(self.text_flops(counts).sum())
+        return sum(self.batch_flops(shape) * number for shape, number in ladder.batches(counts).items())
 
 
 def architecture_of(config: Any, dense: Sequence[tuple[int, int]]) -> Architecture:

@@ -1,0 +1,101 @@
+"""Where the texts of a pack lie: token ids end to end, the shorter texts first, padded at the end to a total that was proven."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+Ids = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSize:
+    """How attention takes a text: `rows` queries at a time against `columns` keys at a time, or all keys in `one` step."""
+
+    rows: int
+    columns: int
+    one: bool
+    warps: int
+    stages: int
+
+
+_SIZES = {
+    16: BlockSize(16, 16, True, 1, 1),
+    32: BlockSize(32, 32, True, 1, 1),
+    64: BlockSize(64, 64, True, 4, 1),
+    128: BlockSize(128, 128, True, 8, 1),
+}
+_LONG = BlockSize(128, 64, False, 4, 3)
+
+
+def block_size(length: int) -> BlockSize:
+    """By the number of a text's tokens, and by nothing else: it decides the bits."""
+    return next((size for limit, size in _SIZES.items() if length <= limit), _LONG)
+
+
+@dataclass(frozen=True)
+class PackLayout:
+    """A pack on its device.
+
+    `ids`, `positions`: [total] of tokens; 0 where no text is. `starts`, `lengths`: [texts], by ascending length. `groups`: texts of each
+    length, as (length, number). `blocks`: per size, [blocks, 2] of a text and its first query. `order`: the pack's texts as places in
+    the rows that it was made of. `real`: tokens that belong to a text.
+    """
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    starts: torch.Tensor
+    lengths: torch.Tensor
+    groups: tuple[tuple[int, int], ...]
+    blocks: dict[BlockSize, torch.Tensor]
+    order: npt.NDArray[np.int64]
+    real: int
+
+
+def lay_out(rows: Sequence[Ids], total: int, device: torch.device, *, first_position: int = 0) -> PackLayout:
+    """The rows as a pack of `total` tokens; one copy to the device. `first_position`: of a text's first token."""
+    counts = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+    order = np.argsort(counts, kind="stable")
+    lengths = counts[order].astype(np.int32)
+    starts = np.zeros(len(rows), dtype=np.int32)
+    np.cumsum(lengths[:-1], out=starts[1:])
+    real = int(lengths.sum())
+    ids, positions = np.zeros(total, dtype=np.int32), np.full(total, first_position, dtype=np.int32)
+    ids[:real] = np.concatenate([rows[place] for place in order.tolist()])
+    positions[:real] += np.arange(real, dtype=np.int32) - np.repeat(starts, lengths)
+    values, numbers = np.unique(lengths, return_counts=True)
+    blocks = _blocks(lengths)
+    parts = [ids, positions, starts, lengths, *(block.reshape(-1) for block in blocks.values())]
+    flat = torch.from_numpy(np.concatenate(parts))
+    if device.type == "cuda":
+        flat = flat.pin_memory().to(device, non_blocking=True)
+    pieces = torch.split(flat, [len(part) for part in parts])
+    return PackLayout(
+        ids=pieces[0],
+        positions=pieces[1],
+        starts=pieces[2],
+        lengths=pieces[3],
+        groups=tuple(zip(values.tolist(), numbers.tolist(), strict=True)),
+        blocks={size: piece.view(-1, 2) for size, piece in zip(blocks, pieces[4:], strict=True)},
+        order=order,
+        real=real,
+    )
+
+
+def _blocks(lengths: npt.NDArray[np.int32]) -> dict[BlockSize, npt.NDArray[np.int32]]:
+    """Texts and first queries of the blocks of each size; longer texts first, so that the last to finish are short."""
+    found: dict[BlockSize, npt.NDArray[np.int32]] = {}
+    edges = [0, *np.searchsorted(lengths, list(_SIZES), side="right").tolist(), len(lengths)]
+    for size, low, high in zip([*_SIZES.values(), _LONG], edges, edges[1:], strict=False):
+        if low == high:
+            continue
+        texts = np.arange(low, high, dtype=np.int32)[::-1]
+        number = -(-lengths[texts] // size.rows)
+        text = np.repeat(texts, number)
+        first = (np.arange(len(text)) - np.repeat(np.cumsum(number) - number, number)) * size.rows
+        found[size] = np.stack([text, first], axis=1).astype(np.int32)
+    return found
