@@ -125,8 +125,10 @@ def run(*overrides: str, **settings: Any) -> Run:
     return read_run(execute(spec, device, Silent()).folder, load_benchmark(spec.benchmark))
 
 
-def load_runs(*paths: str | Path, benchmark: str | None = None) -> Runs:
+def load_runs(*paths: str | Path, benchmark: str | None = None, merge: str | None = None) -> Runs:
     """All runs at or below the paths: run folders, published records, result files of mteb, model cards (.md).
+
+    `merge`: `newest`, `external` or a revision: whose score goes first where the folders of one model become one run (docs/exchange.md).
 
     Raises:
         RequestError: a path without a run.
@@ -134,7 +136,7 @@ def load_runs(*paths: str | Path, benchmark: str | None = None) -> Runs:
     """
     places = [Path(path) for path in paths]
     table = benchmark_of(places, benchmark)
-    return Runs(load_rows(places, table), table)
+    return Runs(load_rows(places, table, merge=merge), table)
 
 
 def check(baseline: Place, candidate: Place, *, calibration: str | Path | None = None, tasks: Sequence[str] = ()) -> DriftReport:

@@ -386,3 +386,59 @@ class TestMainScoresOfMteb2:
     def test_a_split_without_a_finite_main_score_has_none(self, tmp_path: Path) -> None:
         nothing = self.folder(tmp_path, "a", {"test": float("nan")}, "LCQMC", cosine_spearman=0.5)
         assert self.scores("LCQMC", nothing) == [("scored", pytest.approx(50.0))], "by the metric, as other results are read"
+
+
+REVISION, LATER = "a" * 40, "b" * 40
+
+
+def spread(root: Path) -> Path:
+    """A model whose scores lie in three folders: IFlyTek in two of them, STSB in one, what its authors say of TNews in the third."""
+    sts, said = {"cosine_spearman": 0.5}, {"mteb_version": None}
+    folder_of(root / "m" / REVISION, mteb2("IFlyTek", {"accuracy": 0.4}), mteb2("STSB", sts), name="org/m")
+    folder_of(root / "m" / LATER, mteb2("IFlyTek", {"accuracy": 0.41}, mteb_version="1.34.2"), name="org/m")
+    folder_of(
+        root / "m" / "external", mteb2("TNews", {"accuracy": 0.3}, **said), mteb2("IFlyTek", {"accuracy": 0.45}, **said), name="org/m"
+    )
+    return root
+
+
+@pytest.mark.parametrize(("merge", "iflytek"), [("newest", 41), ("external", 45), (REVISION[:8], 40), (None, None)])
+def test_revisions_of_one_model_merge_where_that_is_asked_for(tmp_path: Path, merge: str | None, iflytek: float | None) -> None:
+    runs = load_rows([spread(tmp_path)], BENCHMARK, merge=merge)
+    if merge is None:
+        assert len(runs) == 3
+        return
+    (run,) = runs
+    scores = {task.task: task.score for task in leaderboard_row(run, "cmteb", BENCHMARK).tasks if task.score is not None}
+    assert scores == {"IFlyTek": iflytek, "STSB": 50, "TNews": 30}
+    assert (run.path, run.header.model) == (tmp_path / "m", "org/m")
+    folders = {name: record.made.origin.file.split("/")[0] for name, record in run.records.items() if record.made.origin}  # type: ignore[union-attr]
+    assert (folders["STSB"], folders["TNews"]) == (REVISION, "external")
+    assert run.header.notes[0].startswith(f"merged from 3 folders, --merge {merge}: ")
+    assert ("IFlyTek from bbbbbbbb" in run.header.notes[0]) == (merge == "newest")
+
+
+def test_a_merge_does_not_choose_between_equals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for revision, score in ((REVISION, 0.4), (LATER, 0.41)):
+        folder_of(tmp_path / "m" / revision, mteb2("IFlyTek", {"accuracy": score}), mteb2("STSB", {"cosine_spearman": 0.5}), name="org/m")
+    folder_of(tmp_path / "other" / "external", mteb2("STSB", {"cosine_spearman": 0.6}), name="org/other")
+    first, other = load_rows([tmp_path], BENCHMARK, merge="newest")
+    assert list(first.records) == ["STSB"]
+    assert "name one of these revisions" in first.broken["IFlyTek"]
+    assert (other.path.name, list(other.records)) == ("external", ["STSB"])
+    assert load_rows([tmp_path], BENCHMARK, merge="bbb")[0].records["IFlyTek"].metrics == {"accuracy": 0.41}
+    assert main(["table", str(tmp_path), "--merge", "nope"]) == 2
+    assert f"Choose one of: newest, external, {REVISION}, {LATER}" in capsys.readouterr().err
+
+
+def test_a_merged_model_stands_in_table_report_and_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = spread(tmp_path) / "m"
+    assert main(["table", str(model), "--merge", "newest", "--format", "json", "--tasks"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert {task["task"]: task["score"] for task in row["tasks"] if task["score"]} == {"IFlyTek": 41, "STSB": 50, "TNews": 30}
+    assert main(["report", str(model), "--merge", "external", "--format", "md"]) == 0
+    assert "--merge external" in capsys.readouterr().out
+    newer = folder_of(tmp_path / "newer", mteb2("IFlyTek", {"accuracy": 0.3}))
+    assert main(["check", str(model), str(newer), "--merge", "newest", "--allow-unlike", "--json"]) == 3
+    drifts = {task["task"]: task["verdict"] for task in json.loads(capsys.readouterr().out)["tasks"]}
+    assert drifts == {"IFlyTek": "drifted", "STSB": "missing", "TNews": "missing"}

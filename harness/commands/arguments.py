@@ -94,6 +94,9 @@ def output_format(parser: ArgumentParser) -> None:
 BENCHMARK = option("--benchmark", metavar="NAME", help="a benchmark, or its file (that of the runs)")
 CONVENTION = option("--convention", metavar="NAME", help="how scores are averaged (as is usual for the benchmark)")
 BASELINES = option("--baselines", type=Path, default=Path("results/baselines"), metavar="DIR", help="the folder of baselines")
+MERGE = option(
+    "--merge", metavar="newest|external|REVISION", help="one row of a model's external and revision folders: whose score goes first"
+)
 QUIET = option("--quiet", action="store_true", help="no progress on stderr")
 
 

@@ -7,7 +7,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, benchmark_for, command, names, option, print_document
+from harness.commands.arguments import BENCHMARK, MERGE, benchmark_for, command, names, option, print_document
 
 
 @command(
@@ -22,6 +22,7 @@ from harness.commands.arguments import BENCHMARK, benchmark_for, command, names,
     option("--significant", action="store_true", help="the gate for checkpoints: fail only where a loss is more than chance"),
     option("--json", action="store_true", help="print JSON"),
     option("--junit", type=Path, metavar="FILE", help="write JUnit's XML, too"),
+    MERGE,
     BENCHMARK,
 )
 def call(arguments: Namespace) -> int:
@@ -40,6 +41,7 @@ def call(arguments: Namespace) -> int:
         tasks=arguments.tasks,
         allow_unlike=arguments.allow_unlike,
         main_only=arguments.main_only,
+        merge=arguments.merge,
     )
     print_document(drift_document(report), "json" if arguments.json else "text")
     for line in workflow_commands(os.environ, report):
@@ -65,6 +67,7 @@ def _check_checkpoint(arguments: Namespace) -> int:
         limit=arguments.worse_than,
         significant=arguments.significant,
         tasks=arguments.tasks,
+        merge=arguments.merge,
     )
     print_document(worse_document(report), "json" if arguments.json else "text")
     return report.exit_code

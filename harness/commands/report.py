@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, CONVENTION, benchmark_for, command, option, say
+from harness.commands.arguments import BENCHMARK, CONVENTION, MERGE, benchmark_for, command, option, say
 from harness.core.errors import RequestError
 from harness.show.form import format_names, write_document
 
@@ -26,6 +26,7 @@ def _format(parser: ArgumentParser) -> None:
     option("--charts", type=Path, metavar="DIR", help="write every chart there, too, as SVG and PNG"),
     option("--language", choices=("en", "zh"), default="en", help="in which the page opens; it speaks both"),
     option("--tasks", action="store_true", help="every task, not only the averages; the page always has them"),
+    MERGE,
     BENCHMARK,
 )
 def call(arguments: Namespace) -> int:
@@ -44,6 +45,7 @@ def call(arguments: Namespace) -> int:
         reference=arguments.reference,
         card=arguments.card,
         calibration=arguments.calibration,
+        merge=arguments.merge,
     )
     document = report_document(report, output=arguments.output or Path("report"), language=arguments.language, tasks=arguments.tasks)
     text = write_document(document, "md" if arguments.format == "markdown" else arguments.format)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, CONVENTION, benchmark_for, command, option, output_format
+from harness.commands.arguments import BENCHMARK, CONVENTION, MERGE, benchmark_for, command, option, output_format
 from harness.core.errors import RequestError
 
 
@@ -16,6 +16,7 @@ from harness.core.errors import RequestError
     CONVENTION,
     option("--tasks", action="store_true", help="every task, not only the averages"),
     option("--against", type=Path, metavar="PATH", help="a run folder (a published one) to compare every row with"),
+    MERGE,
     BENCHMARK,
 )
 def call(arguments: Namespace) -> int:
@@ -24,8 +25,8 @@ def call(arguments: Namespace) -> int:
     from harness.show.leaderboard import table
 
     benchmark = benchmark_for(arguments, *arguments.paths)
-    runs = load_rows(arguments.paths, benchmark)
-    against = load_rows([arguments.against], benchmark) if arguments.against else []
+    runs = load_rows(arguments.paths, benchmark, merge=arguments.merge)
+    against = load_rows([arguments.against], benchmark, merge=arguments.merge) if arguments.against else []
     if len(against) > 1:
         raise RequestError(f"--against {arguments.against} holds {len(against)} runs: name one of them")
     print(

@@ -20,6 +20,7 @@ from harness.core.tasks import TaskSpec
 from harness.core.words import few
 from harness.read.cards import ROWS, read_card, rows_beside, score_table, score_titles
 from harness.read.imports import find_imports, read_card_run, read_import
+from harness.read.merging import merge_runs
 
 State = Literal["scored", "missing", "failed", "broken"]
 Identity = Literal["not C-MTEB", "unverified", "self-reported", "verified"]
@@ -134,14 +135,15 @@ def printed(value: float | None) -> str:
     return "" if value is None or not math.isfinite(value) else str(rounded(value))
 
 
-def load_rows(paths: Iterable[Path], benchmark: Benchmark) -> list[Run]:
+def load_rows(paths: Iterable[Path], benchmark: Benchmark, *, merge: str | None = None) -> list[Run]:
     """The runs at or below the paths, each once, in the order of the paths; a folder of mteb's own result files is one, too, and so is
     a model card (a file that ends in .md).
 
-    A run whose manifest is damaged stays in the list, without a score, as long as another run can be read.
+    A run whose manifest is damaged stays in the list, without a score, as long as another run can be read. `merge`: how the folders of
+    one model's revisions become one run (`read.merging`); None leaves each one a run.
 
     Raises:
-        RequestError: a path that is neither a folder nor a card, or has no run in it.
+        RequestError: a path that is neither a folder nor a card, or has no run in it, or `merge` names no revision.
         InputError: no run can be read.
     """
     runs: dict[Path, Run] = {}
@@ -162,17 +164,17 @@ def load_rows(paths: Iterable[Path], benchmark: Benchmark) -> list[Run]:
                 runs[key] = Run(folder, Manifest(header=RowHeader.unknown(folder.name)), {}, broken={MANIFEST: str(error)})
     if errors and len(errors) == len(runs):
         raise InputError("\n".join(map(str, errors.values())))
-    return list(runs.values())
+    return merge_runs(list(runs.values()), merge, benchmark) if merge is not None else list(runs.values())
 
 
-def one_run(path: Path, benchmark: Benchmark) -> Run:
+def one_run(path: Path, benchmark: Benchmark, *, merge: str | None = None) -> Run:
     """The one run at or below a path.
 
     Raises:
         RequestError: there is none, or several.
         InputError: its manifest is damaged.
     """
-    runs = load_rows([path], benchmark)
+    runs = load_rows([path], benchmark, merge=merge)
     if len(runs) > 1:
         raise RequestError(f"{path} holds {len(runs)} runs ({few([str(run.path) for run in runs])}): name one of them")
     return runs[0]

@@ -65,7 +65,14 @@ class LossReport:
 
 
 def judge_checkpoint(
-    baseline: Path, candidate: Path, benchmark: Benchmark, *, limit: float | None, significant: bool, tasks: Sequence[str] = ()
+    baseline: Path,
+    candidate: Path,
+    benchmark: Benchmark,
+    *,
+    limit: float | None,
+    significant: bool,
+    tasks: Sequence[str] = (),
+    merge: str | None = None,
 ) -> LossReport:
     """The report on two run folders: all tasks of the baseline, or those of `tasks` (names or types).
 
@@ -77,7 +84,7 @@ def judge_checkpoint(
         raise RequestError(f"baseline and candidate are the same folder ({baseline}): name the run that is to be checked")
     if limit is not None and not 0 <= limit < math.inf:
         raise RequestError(f"--worse-than {limit}: give the points that a task may lose, 0 or more")
-    before, after = (one_run(path, benchmark) for path in (baseline, candidate))
+    before, after = (one_run(path, benchmark, merge=merge) for path in (baseline, candidate))
     wanted = [task.name for task in benchmark.select(tasks) if tasks or task.name in {**before.records, **before.broken}]
     if damaged := [run.broken[name] for run in (before, after) for name in wanted if name in run.broken]:
         raise InputError("\n".join(damaged))

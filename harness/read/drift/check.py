@@ -125,6 +125,7 @@ def check_folders(
     tasks: Sequence[str] = (),
     allow_unlike: bool = False,
     main_only: bool = False,
+    merge: str | None = None,
 ) -> DriftReport:
     """The report on two run folders. `calibration`: a file instead of the `calibration.json` that may lie beside the baseline's records.
 
@@ -134,7 +135,7 @@ def check_folders(
     """
     if baseline.resolve() == candidate.resolve():
         raise RequestError(f"baseline and candidate are the same folder ({baseline}): name the run that is to be checked")
-    before, after = (one_run(path, benchmark) for path in (baseline, candidate))
+    before, after = (one_run(path, benchmark, merge=merge) for path in (baseline, candidate))
     own = before.path / CALIBRATION
     file = calibration or (own if own.is_file() else None)
     return check_runs(

@@ -5,13 +5,14 @@ results repository: no mteb version), `re-run by others` or `ours` (the file has
 """
 
 from harness.read.imports.cards import card_records, named_claims, read_card_run
-from harness.read.imports.files import META, SELF_REPORTED, find_imports, read_import
+from harness.read.imports.files import META, SELF_REPORTED, find_imports, is_revision, read_import
 
 __all__ = [
     "META",
     "SELF_REPORTED",
     "card_records",
     "find_imports",
+    "is_revision",
     "named_claims",
     "read_card_run",
     "read_import",

@@ -76,6 +76,11 @@ class _Foreign(Exception):  # noqa: N818
     """A file holds another language's score: it belongs to another benchmark."""
 
 
+def is_revision(name: str) -> bool:
+    """Whether a folder's name is a revision of a model, as the results repository names folders."""
+    return _REVISION.fullmatch(name) is not None
+
+
 def find_imports(path: Path) -> list[Path]:
     """The folders at or below a path that hold result files of mteb, sorted; run folders (with a manifest) and what is in them are none."""
     found = []
@@ -136,7 +141,7 @@ def read_import(folder: Path, benchmark: Benchmark) -> Run:
     exported = _exported(files)
     notes = _notes(folder, meta, files, records, revision=revision, foreign=foreign, exported=exported is not None)
     place = folder.resolve()
-    name = meta.get("name") if isinstance(meta.get("name"), str) else (place.parent if _REVISION.fullmatch(place.name) else place).name
+    name = meta.get("name") if isinstance(meta.get("name"), str) else (place.parent if is_revision(place.name) else place).name
     header = replace(exported or RowHeader.unknown(""), model=str(name).replace("__", "/"), notes=tuple(notes))
     return Run(folder, Manifest(header=header), records, broken=broken, other_definitions=others, reported=reported)
 
@@ -315,7 +320,7 @@ def _model_revision(folder: Path, meta: Mapping[str, Any]) -> str | None:
     revision, name = meta.get("revision"), folder.resolve().name
     if isinstance(revision, str) and revision not in _NO_REVISION:
         return revision
-    return name if _REVISION.fullmatch(name) else None
+    return name if is_revision(name) else None
 
 
 def _exported(files: Sequence[_File]) -> RowHeader | None:

@@ -70,20 +70,21 @@ def build_report(
     card: Path | None = None,
     calibration: Path | None = None,
     baselines: Path = Path("results/baselines"),
+    merge: str | None = None,
 ) -> Report:
     """The report on all runs at or below the paths.
 
     `reference`: the run that others are compared with, shown even where it is below no path; without it the run that the calibration
     belongs to, else the row with the most scores on the benchmark's own data. `calibration`: its noise bands; without it the file that
     lies beside the reference's records, if one does. `baselines`: where else to look for one, to offer it.
-    `card`: graded against every run of its model.
+    `card`: graded against every run of its model. `merge`: how the folders of a model's revisions become one run.
 
     Raises:
         RequestError: a path without a run, several runs at `reference`, an unknown convention, or a calibration of another run.
         InputError: a file can't be read.
     """
     convention = convention or benchmark.usual
-    entries = read_entries([*paths, *([reference] if reference else [])], benchmark, convention=convention)
+    entries = read_entries([*paths, *([reference] if reference else [])], benchmark, convention=convention, merge=merge)
     noise = read_calibration(calibration, benchmark) if calibration else None
     chosen = _reference(entries, reference, noise)
     if chosen is not None and noise is None and (chosen.row.path / CALIBRATION).is_file():

@@ -50,7 +50,7 @@ class Entry:
         return next((score for score in self.row.tasks if score.task == task), None)
 
 
-def read_entries(paths: Iterable[Path], benchmark: Benchmark, *, convention: str) -> tuple[Entry, ...]:
+def read_entries(paths: Iterable[Path], benchmark: Benchmark, *, convention: str, merge: str | None = None) -> tuple[Entry, ...]:
     """A row per run at or below the paths, each once, then per printed row that no run stands for; a model card is a path, too.
 
     Rows that a card prints follow the convention `cmteb`: under another one they are left out, because they can't be computed anew.
@@ -59,7 +59,7 @@ def read_entries(paths: Iterable[Path], benchmark: Benchmark, *, convention: str
         RequestError: a path without a run, or an unknown convention.
         InputError: nothing can be read.
     """
-    runs = load_rows(paths, benchmark)
+    runs = load_rows(paths, benchmark, merge=merge)
     printed: list[Row] = []
     for number, run in enumerate(runs):
         try:
