@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 RUNNER ?= pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install triton reproduce test test-slow coverage mutation gate bench lint types format sample published lock doctor clean
+.PHONY: help install triton reproduce test test-slow coverage mutation gate bench bench-gpu lint types format sample published lock doctor clean
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -49,7 +49,10 @@ gate: $(STAMP)   ## run the embedded sample and check it against its baseline (r
 	$(RUN) -m harness check results/baselines/sample build/gate/sample --junit build/gate/junit.xml
 
 bench: $(STAMP)  ## measure speed and memory, the figures of docs/performance.md (about an hour; one by one: benchmarks/*.py --help)
-	set -e; for name in tokens purity retrieval sweep t2retrieval whole_run gpu power devices; do echo "== $$name"; $(RUN) benchmarks/$$name.py; done
+	set -e; for name in tokens purity retrieval sweep t2retrieval whole_run gpu power devices on_gpu; do echo "== $$name"; $(RUN) benchmarks/$$name.py; done
+
+bench-gpu: $(STAMP) ## measure what needs a GPU, in one go: bits, speed, self-check (under 10 minutes on an H100)
+	$(RUN) benchmarks/on_gpu.py $(ARGS)
 
 lint: $(STAMP)   ## check style and format
 	$(RUN) -m ruff check .

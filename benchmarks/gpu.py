@@ -3,7 +3,8 @@
 Texts have the lengths that C-MTEB is modelled to have, at full size: all texts of every 16th token count, so that the batches of a length
 fill up as in a whole run. The other side calls `SentenceTransformer.encode` per field with the batch sizes of mteb and the card.
 Encoding only, tokenising included, vectors on the CPU at the end. The share of the matrix-product rate counts the FLOP of the real tokens,
-against a product of 8192 x 8192 x 8192 timed in the same run.
+against a product of 8192 x 8192 x 8192 timed in the same run. Each ladder runs beside the script, and its vectors are compared with those
+of the script's model in fp32 on a few texts.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import argparse
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -20,9 +23,12 @@ from measuring import NO_DEVICE, Cost, measure, report, say_machine
 from seed_path import load_seed_model
 from sentence_transformers import SentenceTransformer
 from synthetic import ACGE, TINY, build_model, write_texts
+from torch.nn.functional import normalize
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.config import resolve_run
+from harness.core.costs import Counters
+from harness.core.spec import EncodingSpec, Ladder, ModelSpec, RunSpec
 from harness.core.tasks import TaskType
 from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device
@@ -50,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--max-len", type=int, default=1024)
     parser.add_argument("--dtype", choices=list(TORCH_DTYPE), default="bf16")
     parser.add_argument("--batch-tokens", type=int, help="of the harness (default: as configs/gpu/ has it for the device)")
+    parser.add_argument(
+        "--ladders", nargs="+", choices=get_args(Ladder), default=["exact", "packed"], help="of the harness, one after the other"
+    )
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu only shows that everything works")
     parser.add_argument("--tiny", action="store_true", help="a model that only shows that everything works")
@@ -67,23 +76,60 @@ def main(arguments: Sequence[str] | None = None) -> None:
         overrides = ["gpu=auto", "model=folder", f"model.path={model.path}", f"max_len={chosen.max_len}", f"dtype={chosen.dtype}"]
         overrides += [f"gpu.batch_tokens={chosen.batch_tokens}"] if chosen.batch_tokens else []
         spec = resolve_run(overrides, device_name=info.label, device_memory_gib=info.memory_gib)
-        print(f"batches: {spec.gpu.encoding}")
-        encoder = load_encoder(model, dtype=spec.dtype, max_len=spec.max_len, encoding=spec.gpu.encoding, device=device)
+        settings = [replace(spec.gpu.encoding, ladder=ladder) for ladder in chosen.ladders]
+        encoders = [_load(model, spec, encoding, device) for encoding in settings]
         seed_model = load_seed_model(model, dtype=spec.dtype, max_len=spec.max_len, device=chosen.device)
-    ratios, shares = [], []
+        few = [text for _, part in texts for text in part[:3]]
+        exact = load_seed_model(model, dtype="fp32", max_len=spec.max_len, device=chosen.device).encode(few, convert_to_tensor=True).cpu()
     _seed(seed_model, [(32, part[:64]) for _, part in texts])  # kernels are chosen and memory is taken before the clock
-    encoder.encode([text for _, part in texts for text in part[:8]])
-    for _ in range(chosen.repeats):
-        rate = _matmul_rate(device, TORCH_DTYPE[spec.dtype], 256 if chosen.tiny else 8192)
-        own = _harness(encoder, texts)
-        seed = measure(lambda: _seed(seed_model, texts))[1]
-        ratios.append(seed.wall / own.wall)
-        shares.append(shape.flops(counts) / own.wall / rate)
-        print(f"script: {seed}; harness: {own}; {chosen.dtype} matrix product {rate / 1e12:.2f} TFLOP/s", flush=True)
-    counters = encoder.counters
-    report("tokens through the model / distinct real tokens", [counters.tokens / counters.real_tokens])
-    report("seconds of the script / of the harness, encoding", ratios, at_least=2.0)
-    report(f"share of the {chosen.dtype} matrix-product rate", shares, at_least=0.55)
+    for encoder in encoders:
+        encoder.encode([text for _, part in texts for text in part[:8]])
+        encoder.counters = Counters()
+    rounds = [
+        _round(encoders, seed_model, texts, device, TORCH_DTYPE[spec.dtype], 256 if chosen.tiny else 8192) for _ in range(chosen.repeats)
+    ]
+    for number, encoder in enumerate(encoders):
+        label = f"{encoder.fingerprint.ladder}, {chosen.dtype}"
+        report(f"tokens through the model / distinct real tokens, {label}", [encoder.counters.tokens / encoder.counters.real_tokens])
+        report(f"seconds of the script / of the harness, {label}", [each.script.wall / each.harness[number].wall for each in rounds])
+        shares = [shape.flops(counts) / each.harness[number].wall / each.rate for each in rounds]
+        report(f"share of the {chosen.dtype} matrix-product rate, {label}", shares)
+        tokenising = encoder.counters.tokenize_seconds / chosen.repeats
+        print(f"tokenising, in a thread beside it: {tokenising:.1f} s of {rounds[-1].harness[number].wall:.1f} s", flush=True)
+        distance = (normalize(encoder.encode(few).float()) - normalize(exact)).norm(dim=1).median()
+        print(f"distance to fp32, median of {len(few)} texts, {label}: {float(distance):.2e}", flush=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Round:
+    """Both sides, one after the other, and FLOP per second of a matrix product between them."""
+
+    script: Cost
+    harness: list[Cost]
+    rate: float
+
+
+def _load(model: ModelSpec, spec: RunSpec, encoding: EncodingSpec, device: torch.device) -> CanonicalEncoder:
+    encoder, cost = measure(lambda: load_encoder(model, dtype=spec.dtype, max_len=spec.max_len, encoding=encoding, device=device))
+    own = encoder.fingerprint
+    print(f"{encoding}: {own.attention}; packs: {own.packs or 'none asked for'}; loaded and proven in {cost.wall:.1f} s", flush=True)
+    return encoder
+
+
+def _round(
+    encoders: Sequence[CanonicalEncoder],
+    seed_model: SentenceTransformer,
+    texts: FieldTexts,
+    device: torch.device,
+    dtype: torch.dtype,
+    size: int,
+) -> _Round:
+    rate = _matmul_rate(device, dtype, size)
+    harness = [_harness(encoder, texts) for encoder in encoders]
+    script = measure(lambda: _seed(seed_model, texts))[1]
+    sides = "; ".join(f"harness, {encoder.fingerprint.ladder}: {cost}" for encoder, cost in zip(encoders, harness, strict=True))
+    print(f"script: {script}; {sides}; {dtype} matrix product {rate / 1e12:.2f} TFLOP/s", flush=True)
+    return _Round(script=script, harness=harness, rate=rate)
 
 
 def _modelled_texts(every: int, share: float, max_len: int) -> tuple[FieldTexts, np.ndarray]:

@@ -1,7 +1,7 @@
 """Are vectors equal to the bit, whatever else is encoded? python benchmarks/purity.py [--texts 400]
 
 The same texts shuffled, in two calls, every text twice, in shards that other processes encode, and resumed from a store that had half of
-them. In each dtype; on the GPU if there is one, with the setting of its file in `configs/gpu/`, else on the CPU with both ladders.
+them. In each dtype; on the GPU if there is one, else on the CPU; with each ladder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from measuring import report, say_machine
 from synthetic import TINY, Shape, build_model, write_texts
 
 from harness.core.benchmarks import load_benchmark
-from harness.core.spec import Dtype, EncodingSpec, ModelSpec
+from harness.core.spec import Dtype, EncodingSpec, Ladder, ModelSpec
 from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
 from harness.evaluate.encode.device import TORCH_DTYPE, find_device
 from harness.evaluate.encode.store import VectorStore
@@ -41,9 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     draw = np.random.default_rng(0)
     every = np.concatenate([field.tokens(draw, share=0.001) for task in load_benchmark().tasks for field in fields(task)])
     texts = write_texts(np.minimum(draw.permutation(every)[: chosen.texts], 1500), draw)
-    settings = [EncodingSpec(ladder="exact", batch_tokens=16384)]
-    if device.type == "cpu":
-        settings = [EncodingSpec(ladder="exact", batch_tokens=512), EncodingSpec(ladder="padded", batch_tokens=512)]
+    tokens = 512 if device.type == "cpu" else 16384
+    ladders: tuple[Ladder, ...] = ("exact", "padded", "packed") if device.type == "cpu" else ("exact", "packed")
+    settings = [EncodingSpec(ladder=ladder, batch_tokens=tokens) for ladder in ladders]
     worst = 1.0
     with tempfile.TemporaryDirectory() as folder:
         model = build_model(Path(folder) / "model", TINY if chosen.tiny else SHAPE)

@@ -58,7 +58,7 @@ def test_tokens_of_windows_lie_between_all_at_once_and_task_by_task() -> None:
 @pytest.mark.slow
 def test_rows_are_equal_in_every_way() -> None:
     found = ratios(run("purity", "--tiny", "--texts", "20"))
-    assert len(found) == 6
+    assert len(found) == 9
     assert set(found.values()) == {1.0}
 
 
@@ -105,7 +105,8 @@ def test_whole_run_comes_to_the_scores_of_the_script(tmp_path: Path) -> None:
 def test_without_a_gpu_the_gpu_benchmark_says_so_and_still_works_in_small() -> None:
     assert "needs a CUDA device" in run("gpu")
     output = run("gpu", "--tiny", "--device", "cpu", "--share", "0.001", "--every", "16", "--repeats", "1")
-    assert len(ratios(output)) == 3
+    assert len(ratios(output)) == 6
+    assert "needs a CUDA device" in run("on_gpu")
 
 
 @pytest.mark.slow
@@ -114,7 +115,7 @@ def test_without_a_gpu_the_gpu_benchmark_says_so_and_still_works_in_small() -> N
 def test_gpu_benchmark_runs_on_a_gpu() -> None:
     command = [sys.executable, str(FOLDER / "gpu.py"), "--tiny", "--share", "0.01", "--repeats", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert len(ratios(done.stdout)) == 3
+    assert len(ratios(done.stdout)) == 6
 
 
 def test_flops_of_acge_are_those_of_its_shape(monkeypatch: pytest.MonkeyPatch) -> None:
