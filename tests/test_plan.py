@@ -350,6 +350,17 @@ def test_weights_that_the_device_has_not_the_memory_for_are_an_obstacle(tmp_path
     assert not any(text.startswith("memory") for text in half.obstacles)
 
 
+@pytest.mark.usefixtures("no_hub")
+def test_a_model_of_the_registry_is_priced_before_it_is_downloaded(tmp_path: Path) -> None:
+    asked = ["model=Qwen3-Embedding-8B", "gpu=a10", "dtype=bf16", "max_len=512", "data=sample", "tasks=[STSB]", f"results_dir={tmp_path}"]
+    plan = plan_one(asked)
+    weights = plan.cost.flops / plan.cost.tokens / 2
+    assert 6.8e9 < weights < 7e9  # 36 layers of 4096 and 12288: 6.95 G numbers without the table of tokens
+    assert plan.parameters == pytest.approx(7.57e9, rel=0.01)
+    assert any("2 per parameter and token" in note for note in plan.notes)
+    assert any("Qwen3-Embedding-8B" in text and "cache" in text for text in plan.obstacles)
+
+
 def test_modelled_lengths_keep_the_known_figures() -> None:
     (corpus, queries) = fields(BENCHMARK.task("T2Retrieval"))
     assert (corpus.texts, corpus.distinct, corpus.longest) == (118605, 118605, 42956)

@@ -6,13 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_models import TWINS, build_model
+import tiny_models
+import torch
+from tiny_models import AS_IS, TWINS, build_model
+from tokenizers.processors import ByteLevel
 from twins import DTYPES, measure
 
 from harness.core.benchmarks import load_benchmark
-from harness.core.errors import RequestError
+from harness.core.errors import InputError, RequestError
 from harness.core.records import read_run
 from harness.core.spec import Dtype, ModelSpec
+from harness.evaluate.encode.as_is import REFERENCE
 from harness.evaluate.encode.canary import BANDS, WORST
 from harness.evaluate.encode.kinds import CANONICAL
 from harness.evaluate.here import resolve_here
@@ -60,6 +64,43 @@ def test_a_twin_runs_all_tasks_of_the_sample(name: str, tmp_path: Path) -> None:
     spec, device = resolve_here(request(tmp_path, build_model(tmp_path, **TWINS[name]), []), "cpu")
     outcome = execute(spec, device, Silent())
     assert (len(outcome.computed), outcome.failed) == (len(BENCHMARK.tasks), {})
+
+
+def test_an_end_token_is_appended_where_the_model_wants_one_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bare(*arguments: object, **options: object) -> object:
+        made = tokenizer_of(*arguments, **options)
+        made.backend_tokenizer.post_processor = ByteLevel(trim_offsets=False)
+        made.eos_token = end
+        return made
+
+    tokenizer_of, end = tiny_models._tokenizer, "[SEP]"
+    monkeypatch.setattr(tiny_models, "_tokenizer", bare)
+    folder = build_model(tmp_path, **TWINS["Qwen3"])
+    asked = [*request(tmp_path, folder, ["STSB"]), "model.add_eos_token=true"]
+    (plan,) = make_plan(asked).runs
+    outcome = execute(*resolve_here(asked, "cpu"), Silent())
+    assert outcome.failed == {}
+    assert plan.cost.flops == outcome.cost.encoding.flops
+    (without,) = make_plan(request(tmp_path, folder, ["STSB"])).runs
+    assert plan.cost.real_tokens == without.cost.real_tokens + plan.cost.distinct
+    end = None
+    folder = build_model(tmp_path / "none", **TWINS["Qwen3"])
+    for kind in (CANONICAL, REFERENCE):
+        with pytest.raises(InputError, match=r"wants its end token after every text.*the end token is None.*model.add_eos_token=false"):
+            kind.load(ModelSpec(name="twin", path=str(folder), add_eos_token=True), dtype="fp32", device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name == "Qwen3.5" else pytest.mark.slow) for name in AS_IS])
+def test_an_architecture_without_a_kernel_that_can_be_named_runs_as_reference(name: str, tmp_path: Path) -> None:
+    folder = build_model(tmp_path, **AS_IS[name])
+    (plan,) = make_plan(request(tmp_path, folder, ["STSB"])).runs
+    assert any(f"{AS_IS[name]['model_type']}; known:" in text and "model.kind=reference" in text for text in plan.obstacles)
+    asked = [*request(tmp_path, folder, ["STSB"]), "model.kind=reference"]
+    (plan,) = make_plan(asked).runs
+    outcome = execute(*resolve_here(asked, "cpu"), Silent())
+    assert (outcome.failed, plan.obstacles) == ({}, ())
+    assert (plan.cost.forwards, plan.cost.flops) == (outcome.cost.encoding.forwards, outcome.cost.encoding.flops)
+    assert read_run(outcome.folder, BENCHMARK).manifest.canary["floor"] < 1e-5
 
 
 @pytest.mark.parametrize(

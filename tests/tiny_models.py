@@ -16,13 +16,15 @@ HIDDEN = 32
 POSITIONS = 64
 HAN = "一二三四五六七八九十天地人你我他好中文本句子模型今明昨日月星山水火木金土大小多少上下左右前后东西南北"
 
-DECODERS = ("qwen2", "qwen3", "llama", "mistral", "ministral3", "gemma3_text")
-BYTEWISE = ("qwen2",)  # transformers splits these by bytes whatever the folder's tokenizer says: a WordPiece model behind it loses all Han
+DECODERS = ("qwen2", "qwen3", "qwen3_5_text", "llama", "mistral", "ministral3", "gemma2", "gemma3_text")
+BYTEWISE = ("qwen2", "qwen3_5_text")  # transformers splits these by bytes whatever tokenizer.json says: WordPiece behind it loses all Han
 _WINDOW: dict[str, Any] = {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"]}
 TWINS: dict[str, dict[str, Any]] = {
     "BERT": {"model_type": "bert", "pooling": "cls", "normalize": True},
     "XLM-R (bge-m3)": {"model_type": "xlm-roberta", "pooling": "cls", "normalize": True},
     "ModernBERT": {"model_type": "modernbert", "pooling": "cls", "local_attention": 16, "global_attn_every_n_layers": 2},
+    "NomicBert": {"model_type": "nomic_bert", "pooling": "mean", "normalize": True},
+    "GTE": {"model_type": "gte", "pooling": "cls"},
     "Qwen2": {"model_type": "qwen2", "pooling": "lasttoken", "padding_side": "left"},
     "Qwen3": {"model_type": "qwen3", "pooling": "lasttoken", "padding_side": "left", "normalize": True},
     "Qwen3, two-way": {"model_type": "qwen3", "pooling": "mean", "is_causal": False},
@@ -40,6 +42,14 @@ TWINS: dict[str, dict[str, Any]] = {
     },
 }
 """A tiny random model of each architecture that runs as a pure function: arguments of `build_model`."""
+
+_HYBRID: dict[str, Any] = {"layer_types": ["linear_attention", "full_attention"], "linear_num_value_heads": 4, "linear_num_key_heads": 2}
+AS_IS: dict[str, dict[str, Any]] = {
+    "MPNet": {"model_type": "mpnet", "pooling": "mean"},
+    "Gemma 2": {"model_type": "gemma2", "pooling": "lasttoken", "sliding_window": 16},
+    "Qwen3.5": {"model_type": "qwen3_5_text", "pooling": "lasttoken", "padding_side": "left", **_HYBRID},
+}
+"""Architectures that only the kind `reference` runs: their attention has no sdpa kernel, or is linear, by kernels that no setting names."""
 
 _AFTER_PADDING = ("camembert", "roberta", "xlm-roberta")  # their positions start after the padding index
 

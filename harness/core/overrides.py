@@ -89,7 +89,8 @@ def _model_words(name: str) -> Iterator[str]:
 
 
 def _registry_values(model: RegistryModel) -> dict[str, Any]:
-    return {"name": model.short, "hub": model.name, "revision": model.revision, "kind": model.kind}
+    values = {"name": model.short, "hub": model.name, "revision": model.revision, "kind": model.kind}
+    return values | ({"add_eos_token": True} if model.add_eos_token else {})
 
 
 def _check_keys(path: Path) -> dict[str, Any]:

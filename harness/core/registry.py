@@ -21,9 +21,10 @@ class RegistryModel:
     """A model of the registry.
 
     `name`: its repository on the hub, at `revision`. `kind`: of the encoder that is expected to run it; `architecture`: as transformers
-    calls it, None where it is not known. `remote_code`: whether it needs code from its repository. `dims`: of its vectors, the largest
-    first. `max_tokens`: what it carries; `max_len`: what its makers cut texts to, where they say. `instructed`: whether it was trained with
-    prompts. `prompts`: the name of its table; None where its own folder has them, if it has any.
+    calls it, None where it is not known. `remote_code`: whether it needs code from its repository. `add_eos_token`: whether its makers tell
+    the tokenizer to end texts with the end token. `embedding_parameters`: those of the `parameters` that are looked up, not multiplied.
+    `dims`: of its vectors, the largest first. `max_tokens`: what it carries; `max_len`: what its makers cut texts to, where they say.
+    `instructed`: whether it was trained with prompts. `prompts`: the name of its table; None where its own folder has them, if it has any.
     """
 
     name: str
@@ -31,7 +32,9 @@ class RegistryModel:
     kind: str
     architecture: str | None
     remote_code: bool
+    add_eos_token: bool
     parameters: int | None
+    embedding_parameters: int | None
     dims: tuple[int, ...]
     max_tokens: int | None
     max_len: int | None

@@ -36,6 +36,7 @@ class ModelSpec:
     `hub`: a hub repository at `revision` (None resolves once; the commit goes into every record).
     `weights_sha256`, `parameters`, `max_positions`, `embedding_dim`: checked against what is loaded where not None.
     `kind`: of encoder (`harness.evaluate.encode.encoder.ENCODERS`). `query_instruction`: put before every Retrieval query, nothing else.
+    `add_eos_token`: the tokenizer is told to end every text with its end token, and it is checked that it does.
     `url`, `served_as`, `dimensions`: of an endpoint: its address, what it calls the model, and the size of vectors to ask for.
     `layers`, `hidden_size`, `intermediate_size`: of the transformer, for plans where its folder is not at hand.
     """
@@ -53,6 +54,7 @@ class ModelSpec:
     query_instruction: str | None = None
     trust_remote_code: bool = False
     allow_pickle: bool = False
+    add_eos_token: bool = False
     kind: str = "canonical"
     url: str | None = None
     served_as: str | None = None
@@ -163,6 +165,8 @@ class Settings:
                 del plain["model"][key]
         if self.model.kind == ModelSpec.kind:
             del plain["model"]["kind"]
+        if not self.model.add_eos_token:
+            del plain["model"]["add_eos_token"]
         for key in ("tflops", "efficiency"):
             del plain["gpu"][key]
         return plain

@@ -105,12 +105,12 @@ class Reference(EncoderKind):
 
     def files_digest(self, model: ModelSpec) -> str:
         """The digest of the folder's other files; raises as `find_model` does."""
-        return files_digest(find_model(model).folder)
+        return _files(find_model(model), model)
 
     def load(self, model: ModelSpec, *, dtype: Dtype, device: torch.device) -> WholeModel:
         """The chain on the device; raises as `load_whole` does."""
         located = find_model(model)
-        loaded = load_whole(SentenceTransformer, located, model, dtype=dtype, device=device, files=files_digest(located.folder))
+        loaded = load_whole(SentenceTransformer, located, model, dtype=dtype, device=device, files=_files(located, model))
         for parameter in loaded.model.parameters():
             parameter.data = parameter.data.to(TORCH_DTYPE[dtype]) if parameter.is_floating_point() else parameter.data
         loaded.model.default_prompt_name = None  # prompts are in the texts
@@ -150,7 +150,7 @@ class Reference(EncoderKind):
         return WholeOutline(
             kind="reference",
             weights=weights,
-            files_digest=files_digest(located.folder),
+            files_digest=_files(located, model),
             sizes=read_sizes(located.folder, weights),
             max_positions=positions,
             embedding_dim=dim,
@@ -165,6 +165,11 @@ class Reference(EncoderKind):
 
 
 REFERENCE = Reference()
+
+
+def _files(located: LocatedModel, model: ModelSpec) -> str:
+    """The digest of the folder's other files, and of what the tokenizer is told beside them."""
+    return files_digest(located.folder) + " add_eos_token" * model.add_eos_token
 
 
 def _first_module(located: LocatedModel, model: ModelSpec) -> tuple[Any, int | None, int | None]:

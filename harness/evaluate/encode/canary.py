@@ -210,6 +210,7 @@ def second_vectors(encoder: CanonicalEncoder, texts: Sequence[str], *, weights: 
             device=encoder.device,
             allow_pickle=spec.allow_pickle,
             trust_remote_code=spec.trust_remote_code,
+            add_eos_token=spec.add_eos_token,
         )
     except torch.OutOfMemoryError as error:
         raise MachineError(

@@ -19,7 +19,7 @@ from harness.core.errors import RequestError
 
 Masking = Literal["bidirectional", "causal", "windowed", "gemma"]
 
-_BIDIRECTIONAL = ("bert", "camembert", "distilbert", "electra", "ernie", "roberta", "xlm-roberta")
+_BIDIRECTIONAL = ("bert", "camembert", "distilbert", "electra", "ernie", "gte", "nomic_bert", "roberta", "xlm-roberta")
 _CAUSAL = ("gemma3_text", "llama", "ministral3", "mistral", "qwen2", "qwen3")
 _WINDOWED = ("modernbert",)
 

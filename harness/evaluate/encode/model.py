@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import nn
+from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from harness.core.errors import InputError, MachineError, RequestError
@@ -100,6 +101,7 @@ def load_model(located: LocatedModel, spec: ModelSpec, *, dtype: Dtype, device: 
     transformer, tail = _check_chain(chain, located)
     _check_weights(transformer.model, located.folder / transformer_path(located))
     _check_vocabulary(transformer, located.folder)
+    check_end_token(transformer.tokenizer, spec)
     if getattr(transformer.model, "pooler", None) is not None:
         transformer.model.pooler = None  # BERT's own pooler is no part of the chain; many checkpoints leave it untrained
     max_positions = max_positions_of(transformer.config)
@@ -146,6 +148,27 @@ def _check_vocabulary(transformer: Transformer, folder: Path) -> None:
         )
 
 
+def tokenizer_options(spec: ModelSpec) -> dict[str, Any]:
+    """What sentence-transformers hands to the tokenizer when it loads it."""
+    return {"add_eos_token": True} if spec.add_eos_token else {}
+
+
+def check_end_token(tokenizer: Any, spec: ModelSpec) -> None:
+    """Pass a tokenizer that ends a text with one end token, where the spec wants that.
+
+    Raises:
+        InputError: it does not.
+    """
+    if not spec.add_eos_token:
+        return
+    ids, end = tokenizer("你好")["input_ids"], tokenizer.eos_token_id
+    if end is None or ids[-1:] != [end] or ids.count(end) != 1:
+        raise InputError(
+            f"model {spec.name!r} wants its end token after every text (model.add_eos_token), and its tokenizer as loaded does not give "
+            f"it: the end token is {end}, a text has {ids}. Mend tokenizer_config.json, or set model.add_eos_token=false"
+        )
+
+
 def load_chain(located: LocatedModel, spec: ModelSpec, dtype: Dtype) -> SentenceTransformer:
     """The folder as sentence-transformers loads it, on the CPU, its numbers cast to `dtype`; nothing is checked yet.
 
@@ -160,6 +183,7 @@ def load_chain(located: LocatedModel, spec: ModelSpec, dtype: Dtype) -> Sentence
                 device="cpu",
                 local_files_only=True,
                 trust_remote_code=spec.trust_remote_code,
+                processor_kwargs=tokenizer_options(spec),
                 model_kwargs={
                     "dtype": TORCH_DTYPE[dtype],
                     "attn_implementation": "sdpa",
@@ -234,7 +258,7 @@ def _check_weights(transformer: nn.Module, folder: Path) -> None:
             stored.update(torch.load(path, map_location="cpu", weights_only=True, mmap=True))
     prefix = f"{getattr(transformer, 'base_model_prefix', '')}."
     old_names = (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias"))
-    plain = {name.removeprefix(prefix) for name in stored}
+    plain = {name.removeprefix(prefix) for name in (*stored, *_renamed(transformer, stored))}
     for old, new in old_names:
         plain = {name.replace(old, new) for name in plain}
     missing = [name for name, _ in transformer.named_parameters() if name not in plain and not name.startswith("pooler.")]
@@ -243,6 +267,22 @@ def _check_weights(transformer: nn.Module, folder: Path) -> None:
             f"{folder}: {len(missing)} parameters of the model are in no weight file and would be random, "
             f"{', '.join(missing[:3])} among them: the download is incomplete, or the files belong to another model"
         )
+
+
+def _renamed(transformer: nn.Module, stored: Iterable[str]) -> Iterator[str]:
+    """The names under which transformers loads stored tensors of an architecture whose files have older ones, parts of a split one each."""
+    transforms = get_model_conversion_mapping(transformer)
+    for name in stored:
+        found = [name]
+        for transform in transforms:
+            found = [one for name in found for one in _transformed(name, transform)]
+        yield from found
+
+
+def _transformed(name: str, transform: Any) -> list[str]:
+    renamed, matched = transform.rename_source_key(name)
+    first, *others = transform.target_patterns
+    return [renamed, *(renamed.replace(first, other) for other in others if matched)]
 
 
 def _check_numbers(chain: nn.Module, dtype: Dtype) -> None:

@@ -18,10 +18,12 @@ from harness.evaluate.encode.fingerprint import vectors_digest
 from harness.evaluate.encode.locate import LocatedModel, Weights, files_digest, hash_weights, read_json
 from harness.evaluate.encode.model import (
     check_architecture,
+    check_end_token,
     check_pinned,
     hash_module_files,
     max_positions_of,
     quiet_transformers,
+    tokenizer_options,
     transformer_path,
 )
 from harness.evaluate.encode.names import Namer, ids_digest, keys_of
@@ -100,7 +102,9 @@ def empty_transformer(located: LocatedModel, spec: ModelSpec, path: str) -> Empt
     try:
         with quiet_transformers():
             options = {"subfolder": path, "local_files_only": True, "trust_remote_code": spec.trust_remote_code}
+            options["processor_kwargs"] = tokenizer_options(spec)
             first: EmptyTransformer = EmptyTransformer.load(str(located.folder), **options)
+            check_end_token(first.tokenizer, spec)
             return first
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, AttributeError) as error:
         raise InputError(f"model folder {located.folder} does not load ({type(error).__name__}: {error})") from error

@@ -28,6 +28,7 @@ def reference_vectors(
     device: torch.device,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
+    add_eos_token: bool = False,
 ) -> torch.Tensor:
     """The raw vectors [n, dim] of the texts by the model in the folder, on the CPU; nothing of the model stays in memory.
 
@@ -39,7 +40,12 @@ def reference_vectors(
     options = {"dtype": weights, "attn_implementation": "sdpa", "use_safetensors": None if allow_pickle else True}
     with _undisturbed():
         chain = SentenceTransformer(
-            str(folder), device="cpu", local_files_only=True, trust_remote_code=trust_remote_code, model_kwargs=options
+            str(folder),
+            device="cpu",
+            local_files_only=True,
+            trust_remote_code=trust_remote_code,
+            processor_kwargs={"add_eos_token": True} if add_eos_token else None,
+            model_kwargs=options,
         )
         for parameter in chain.parameters():  # not the buffers: rotary frequencies are never rounded
             parameter.data = parameter.data.to(weights)

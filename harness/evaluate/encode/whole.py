@@ -22,7 +22,7 @@ from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.by_text import PART, IntArray, text_key
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, kernel_identity, numeric_flags
 from harness.evaluate.encode.locate import LocatedModel, Weights, hash_weights, read_json
-from harness.evaluate.encode.model import max_positions_of, quiet_transformers
+from harness.evaluate.encode.model import check_end_token, max_positions_of, quiet_transformers, tokenizer_options
 from harness.evaluate.encode.names import keys_of
 from harness.evaluate.encode.own import OwnSettings
 from harness.evaluate.encode.planned import Counted
@@ -67,8 +67,10 @@ def load_whole(make: Any, located: LocatedModel, spec: ModelSpec, *, dtype: Dtyp
                 device=str(device),
                 local_files_only=True,
                 trust_remote_code=spec.trust_remote_code,
+                processor_kwargs=tokenizer_options(spec),
                 model_kwargs=options,
             )
+            check_end_token(model.tokenizer, spec)
         except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, AttributeError) as error:
             raise InputError(f"model folder {located.folder} does not load ({type(error).__name__}: {error})") from error
     sizes = read_sizes(located.folder, weights)

@@ -18,7 +18,7 @@ from harness.evaluate.encode.shapes import BatchShape, ShapeLadder
 
 IntArray = npt.NDArray[np.int64]
 
-_GATED = ("gemma3_text", "llama", "ministral3", "mistral", "modernbert", "qwen2", "qwen3")
+_GATED = ("gemma3_text", "gte", "llama", "ministral3", "mistral", "modernbert", "nomic_bert", "qwen2", "qwen3")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import torch
 
 from harness.core.errors import HarnessError, RequestError
 from harness.core.prompts import PromptTable, TaskPrompts
+from harness.core.registry import RegistryModel, registry
 from harness.core.spec import ModelSpec, RunSpec
 from harness.core.tasks import TaskSpec
 from harness.data.hub import HubStatus, hub_status
@@ -79,13 +80,14 @@ class Inputs:
         """The run's model; `here`: whether its device is this one."""
         found = self._outline(spec.model)
         if isinstance(found, HarnessError):
+            listed = registry().find(spec.model.hub) if spec.model.hub else None
             return Model(
                 outline=None,
                 problem=str(found),
-                parameters=spec.model.parameters,
-                architecture=_configured_architecture(spec.model),
-                positions=spec.model.max_positions or spec.max_len,
-                embedding_dim=spec.model.embedding_dim,
+                parameters=spec.model.parameters or (listed.parameters if listed else None),
+                architecture=_configured_architecture(spec.model) or (_listed_architecture(listed) if listed else None),
+                positions=spec.model.max_positions or (listed.max_tokens if listed else None) or spec.max_len,
+                embedding_dim=spec.model.embedding_dim or (listed.dims[0] if listed and listed.dims else None),
                 digest=f"{spec.model} {spec.dtype} {spec.gpu}",
                 store_known=False,
                 prompts=None if spec.prompts.source == "model" and spec.prompts.table is None else run_prompts(spec, OwnSettings()),
@@ -187,6 +189,14 @@ def _configured_architecture(model: ModelSpec) -> Architecture | None:
     wide = model.embedding_dim not in (None, model.hidden_size)
     dense = ((model.hidden_size, model.embedding_dim or 0),) if wide else ()
     return Architecture(layers=model.layers, hidden=model.hidden_size, intermediate=model.intermediate_size, dense=dense)
+
+
+def _listed_architecture(model: RegistryModel) -> Architecture | None:
+    """What the registry's counts of parameters let expect, attention's two products apart."""
+    if model.parameters is None:
+        return None
+    weights = model.parameters - (model.embedding_parameters or 0)
+    return Architecture(layers=1, hidden=0, intermediate=0, layer_weights=weights)
 
 
 def _digest_elsewhere(spec: RunSpec, outline: Outline) -> tuple[str, str] | None:

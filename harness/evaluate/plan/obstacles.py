@@ -58,6 +58,8 @@ def notes_of(run: RunPlan, model: Model, device: str, shelf: Shelf, *, here: boo
         notes += prompt_notes(spec, model.prompts)
     elif model.outline is None:
         notes.append("the model is not here, so its prompts are not known: the figures are without them")
+    if model.outline is None and model.architecture is not None and spec.model.layers is None:
+        notes.append("the model is not here: its FLOP are 2 per parameter and token by the registry's counts, without attention's products")
     if model.outline is not None:
         notes += unused_settings(spec, model.outline.own)
     modelled = sum(task.basis == "modelled" for task in run.tasks)
