@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,7 @@ def test_what_save_to_disk_writes(tmp_path: Path) -> None:
     assert load("AFQMC", tmp_path).data == PairData(["甲", "丙"], ["乙", ""], [1, 0])
     (shard,) = (tmp_path / "AFQMC" / "validation").glob("*.arrow")
     shard.write_bytes(shard.read_bytes()[:100])
+    (tmp_path / "AFQMC" / "checksums.json").unlink()
     with pytest.raises(InputError, match=r"truncated or damaged Arrow"):
         load("AFQMC", tmp_path)
 
@@ -87,9 +90,27 @@ def test_tables_with_a_header(tmp_path: Path, suffix: str, mark: str) -> None:
     assert load("Waimai", tmp_path).data.test.labels == [1, 0]  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("file", ["validation.json", "validation.json.gz"])
+def test_an_array_of_objects(tmp_path: Path, file: str) -> None:
+    content = b"\xef\xbb\xbf" + json.dumps(STS_ROWS, indent=2).encode()
+    write(tmp_path, {f"AFQMC/{file}": gzip.compress(content) if file.endswith(".gz") else content})
+    assert load("AFQMC", tmp_path).data == PairData(["甲", "丙"], ["乙", ""], [1, 0])
+
+
 @pytest.mark.parametrize(
     ("name", "file", "content", "message"),
     [
+        ("AFQMC", "AFQMC/validation.json", b"[]", "no row, expected at least one"),
+        ("AFQMC", "AFQMC/validation.json", b'[{"sentence1": ', "not an array of JSON objects"),
+        ("AFQMC", "AFQMC/validation.json", b"[" * 100_000, "not an array of JSON objects"),
+        ("AFQMC", "AFQMC/validation.jsonl", b"\n" + b'{"a":' * 100_000, "line 2: not a line of JSON"),
+        (
+            "AFQMC",
+            "AFQMC/validation.json",
+            b'[{"sentence1": "", "sentence2": "", "score": 1}, 3]',
+            "row 2: found 3, expected a JSON object",
+        ),
+        ("AFQMC", "AFQMC/validation.json", b'[{"sentence1": "a", "sentence2": "b", "score": "x"}]', "row 1, column 'score': found"),
         ("AFQMC", "AFQMC/validation.csv", b"sentence1,sentence2,score\na,b,x\n", "line 2, column 'score': found \"x\", expected a finite"),
         ("AFQMC", "AFQMC/validation.csv", b"sentence1,score\na,1\n", "column 'sentence2' is missing"),
         ("CLSClusteringS2S", "CLSClusteringS2S/test.csv", delimited(SETS, ","), "holds lists, which this format has no way to write"),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import os
 import tarfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet as pq
 import pytest
 from fakehub import gzipped, json_lines, parquet
 
@@ -139,6 +142,7 @@ def test_rows_of_other_languages_are_left_out(tmp_path: Path) -> None:
     mixed = [{**row, "lang": lang} for lang in ("en", "zh") for row in STS_ROWS]
     write(tmp_path, {"STS22/test.jsonl": json_lines([{**row, "sentence1": row["lang"] + row["sentence1"]} for row in mixed])})
     assert load("STS22", tmp_path).data == PairData(["zh甲", "zh丙"], ["乙", ""], [1, 0])
+    (tmp_path / "STS22" / "checksums.json").unlink()
     write(tmp_path, {"STS22/test.jsonl": json_lines([row for row in mixed if row["lang"] == "en"])})
     assert "no row with lang 'zh'" in fails("STS22", tmp_path)
 
@@ -403,3 +407,33 @@ def test_json_lines_in_a_file_called_json_are_read(tmp_path: Path) -> None:
     (tmp_path / "STSB").mkdir()
     (tmp_path / "STSB" / "test.json").write_bytes(json_lines(rows))
     assert load("STSB", tmp_path).data == PairData(["甲", "丙"], ["乙", "丁"], [1, 0])
+
+
+def test_a_bit_that_flips_after_the_first_use_is_named(tmp_path: Path) -> None:
+    rows = {"sentence1": ["这个手机真的很好用" * 9], "sentence2": ["好"], "score": [1]}
+    plain = io.BytesIO()
+    pq.write_table(pyarrow.table(rows), plain, compression="NONE")
+    write(tmp_path, {"AFQMC/validation.parquet": plain.getvalue()})
+    before = load("AFQMC", tmp_path).data
+    assert load("AFQMC", tmp_path).data == before
+    file, kept = tmp_path / "AFQMC" / "validation.parquet", tmp_path / "AFQMC" / "checksums.json"
+    assert json.loads(kept.read_text())["files"] == {"AFQMC/validation.parquet": sha256_file(file)}
+    damaged = bytearray(file.read_bytes())
+    damaged[damaged.index("很".encode()) + 2] ^= 1
+    file.write_bytes(damaged)
+    assert "damaged: its sha256 is" in (message := fails("AFQMC", tmp_path))
+    assert f"if it was changed on purpose, delete {kept}" in message
+    kept.unlink()
+    assert load("AFQMC", tmp_path).data != before  # the file parses: nothing but its checksum could tell
+
+
+def test_checksums_of_tables_beside_the_folder_and_of_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
+    tables = {"CovidRetrieval/corpus": CORPUS, "CovidRetrieval/queries": QUERIES, "CovidRetrieval-qrels/dev": QRELS}
+    write(tmp_path, {f"{name}.jsonl": json_lines(rows) for name, rows in tables.items()})
+    load("CovidRetrieval", tmp_path)
+    (tmp_path / "CovidRetrieval-qrels" / "dev.jsonl").write_bytes(json_lines([{**QRELS[0], "pid": "d2"}]))
+    assert "CovidRetrieval-qrels/dev.jsonl: damaged" in fails("CovidRetrieval", tmp_path)
+    write(tmp_path, {"AFQMC/validation.jsonl": json_lines(STS_ROWS)})
+    (tmp_path / "AFQMC").chmod(0o555)
+    load("AFQMC", tmp_path)
+    assert [path.name for path in (tmp_path / "AFQMC").iterdir()] == ["validation.jsonl"]

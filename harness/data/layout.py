@@ -18,7 +18,7 @@ from harness.core.errors import InputError
 from harness.core.tasks import TaskSpec
 
 FORMATS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
-"""What a table file may end in; `.json` and `.json.gz` hold JSON lines too."""
+"""What a table file may end in; `.json` and `.json.gz` hold JSON lines too, or one array of objects."""
 
 LOCAL_FORMATS = (*FORMATS, ".jsonl.zst", ".csv", ".tsv", ".arrow")
 """What a table file of a folder may end in; of the hub's repositories only `FORMATS` are read."""

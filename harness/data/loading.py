@@ -11,6 +11,7 @@ from harness.core.errors import InputError
 from harness.core.files import sha256_file
 from harness.core.records import DataVerdict, Provenance
 from harness.core.tasks import TaskSpec
+from harness.data.checksums import write_checksums
 from harness.data.identity import compare_figures
 from harness.data.parsing import parse_task, table_schema
 from harness.data.tables import DataFile, read_table
@@ -25,7 +26,8 @@ _SAMPLE = "embedded sample: made up for this package, not the benchmark's data"
 class TaskFiles:
     """The files of a task on this disk and where they came from; the fields are those of `Provenance`.
 
-    `remedy`: the command or setting that mends a damaged file of this source.
+    `remedy`: the command or setting that mends a damaged file of this source. `keeps_checksums`: the task's folder, where the checksums of
+    these files are to be kept once the data is accepted.
     """
 
     source: str
@@ -36,6 +38,7 @@ class TaskFiles:
     substituted: bool = False
     notes: tuple[str, ...] = ()
     remedy: str
+    keeps_checksums: Path | None = None
 
 
 def assemble_task(task: TaskSpec, files: TaskFiles, *, verify: Verify) -> LoadedTask:
@@ -68,6 +71,9 @@ def assemble_task(task: TaskSpec, files: TaskFiles, *, verify: Verify) -> Loaded
         raise InputError(
             f"{task.name}: {doubts}. The original packages pass over this in silence, and score something else. {files.remedy}"
         )
+    if root := files.keeps_checksums:
+        parts = [file for each in files.tables.values() for file in each]
+        write_checksums(root, {file.path.relative_to(root.parent).as_posix(): hashes[file.part.name] for file in parts})
     return loaded
 
 

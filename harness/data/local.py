@@ -12,6 +12,7 @@ from harness.core.files import is_inside
 from harness.core.tasks import TaskSpec
 from harness.core.typed import read_typed
 from harness.core.words import few
+from harness.data.checksums import CHECKSUMS, read_checksums
 from harness.data.layout import LOCAL_FORMATS, find_parts
 from harness.data.loading import TaskFiles
 from harness.data.tables import DataFile
@@ -51,8 +52,8 @@ class Manifest:
         return {"schema": _SCHEMA, **vars(self), "notes": list(self.notes), "files": files}
 
 
-def locate_local(task: TaskSpec, root: Path, *, source: str = "local") -> TaskFiles:
-    """The task's files below `root`.
+def locate_local(task: TaskSpec, root: Path, *, source: str = "local", keep_checksums: bool = False) -> TaskFiles:
+    """The task's files below `root`. `keep_checksums`: whether a folder that `fetch` did not make is to keep them when it is first used.
 
     Raises:
         InputError: the folder or a table is missing, two folders or two files claim to be the same thing, or the folder is a mirror of
@@ -61,7 +62,9 @@ def locate_local(task: TaskSpec, root: Path, *, source: str = "local") -> TaskFi
     folder = find_folder(task, root)
     fetch = f"python -m harness fetch data.root={root} tasks=[{task.name}]"
     manifest = read_manifest(folder)
-    remedy = f"Mend the file, or fetch the pinned data: {fetch}" if manifest is None else f"Fetch it again: {fetch}"
+    first_used = read_checksums(folder) if manifest is None else {}
+    changed = f" (if it was changed on purpose, delete {folder / CHECKSUMS})" if first_used else ""
+    remedy = f"Mend the file{changed}, or fetch the pinned data: {fetch}" if manifest is None else f"Fetch it again: {fetch}"
     if manifest is not None and manifest.pinned_revision != task.revision:
         raise InputError(f"{folder} mirrors {manifest.repository}@{manifest.pinned_revision}, the benchmark pins {task.revision}. {remedy}")
     names = _names(folder) if manifest is None else list(manifest.files)
@@ -76,13 +79,10 @@ def locate_local(task: TaskSpec, root: Path, *, source: str = "local") -> TaskFi
                 f"{task.name}: no file of table {table!r} in {folder} (found {', '.join(names) or 'no data file'}), expected one of "
                 f"{', '.join(table + suffix for suffix in LOCAL_FORMATS)} there or in data/{_also(task, table, folder)}. {remedy}"
             )
-        known = manifest.files if manifest is not None else {}
-        tables[table] = tuple(
-            DataFile(part, place / part.name, str(place / part.name), known[part.name].sha256 if part.name in known else None)
-            for part in parts
-        )
+        known = {name: file.sha256 for name, file in manifest.files.items()} if manifest else _below(place, first_used)
+        tables[table] = tuple(DataFile(part, place / part.name, str(place / part.name), known.get(part.name)) for part in parts)
     if manifest is None:
-        return TaskFiles(source=source, tables=tables, remedy=remedy)
+        return TaskFiles(source=source, tables=tables, remedy=remedy, keeps_checksums=folder if keep_checksums else None)
     return TaskFiles(
         source=source,
         tables=tables,
@@ -98,6 +98,12 @@ def locate_local(task: TaskSpec, root: Path, *, source: str = "local") -> TaskFi
 def _also(task: TaskSpec, table: str, folder: Path) -> str:
     """Where else the judgements of a retrieval may lie."""
     return f", or {table}/{task.split}.tsv, or a folder {folder.name}-qrels beside it with {task.split}.parquet" if table == "qrels" else ""
+
+
+def _below(place: Path, checksums: Mapping[str, str]) -> dict[str, str]:
+    """The checksums of the files below a folder, by their paths from there."""
+    start = f"{place.name}/"
+    return {name.removeprefix(start): sha256 for name, sha256 in checksums.items() if name.startswith(start)}
 
 
 def find_folder(task: TaskSpec, root: Path) -> Path:
@@ -137,4 +143,8 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 def _names(folder: Path) -> list[str]:
     endings = (*LOCAL_FORMATS, ".tar.gz")
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.name.endswith(endings) and path.is_file())
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.name.endswith(endings) and path.name != CHECKSUMS and path.is_file()
+    )

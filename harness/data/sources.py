@@ -50,6 +50,10 @@ class Files:
 
 
 def _local(task: TaskSpec, data: DataSpec) -> TaskFiles:
+    return locate_local(task, data_root(data.root), keep_checksums=True)
+
+
+def _local_present(task: TaskSpec, data: DataSpec) -> TaskFiles:
     return locate_local(task, data_root(data.root))
 
 
@@ -58,7 +62,7 @@ def _sample(task: TaskSpec, data: DataSpec) -> TaskFiles:
 
 
 HUB = Files(lambda task, data: locate_hub(task), lambda task, data: locate_cached(task))
-LOCAL = Files(_local, _local, root=True)
+LOCAL = Files(_local, _local_present, root=True)
 SAMPLE = Files(_sample, _sample)
 
 SOURCES: Seam[Source] = Seam("sources", {name: f"harness.data.sources:{name.upper()}" for name in ("hub", "local", "sample")})

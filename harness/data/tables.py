@@ -5,6 +5,7 @@ A wrong cell is named by file, line and column.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -127,12 +128,10 @@ def _read_jsonl(file: DataFile, schema: Schema) -> _Rows:
     escaped = False
     line = 0
     with _open_lines(file) as stream, _no_damage(file, lambda: f"after line {line}"):
-        for line, raw in enumerate(stream, 1):
-            row = _parse_line(file, line, raw)
-            if row is None:
-                continue
+        unit, found = _objects(file, stream)
+        for line, row, has_escapes in found:
             if not columns:
-                called = _present(file, schema, row, f", line {line}")
+                called = _present(file, schema, row, f", {unit} {line}")
                 columns = {name: [] for name in called}
                 appenders = [(called[name], cells.append) for name, cells in columns.items()]
                 if only and only[0] not in row and file.part.member is None:
@@ -143,13 +142,33 @@ def _read_jsonl(file: DataFile, schema: Schema) -> _Rows:
                 for key, append in appenders:
                     append(row[key])
             except KeyError as error:
-                raise _missing_column(file, [str(error.args[0])], row, f", line {line}") from error
+                raise _missing_column(file, [str(error.args[0])], row, f", {unit} {line}") from error
             numbers.append(line)
-            escaped = escaped or b"\\u" in raw
-    rows = _Rows(columns, numbers, "line")
+            escaped = escaped or has_escapes
+    rows = _Rows(columns, numbers, unit)
     if escaped:
         _check_surrogates(file, rows)
     return rows
+
+
+def _objects(file: DataFile, stream: IO[bytes]) -> tuple[Literal["line", "row"], Iterator[tuple[int, dict[str, Any], bool]]]:
+    """The objects of JSON lines, or of a `.json` file that is one array of them: number, object, whether its text has escapes."""
+    first = stream.readline()
+    if file.part.suffix in (".json", ".json.gz") and first.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):
+        return "row", _array(file, first + stream.read())
+    lines = enumerate(chain([first] if first else [], stream), 1)
+    return "line", ((line, row, b"\\u" in raw) for line, raw in lines if (row := _parse_line(file, line, raw)) is not None)
+
+
+def _array(file: DataFile, content: bytes) -> Iterator[tuple[int, dict[str, Any], bool]]:
+    try:
+        rows = json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file.origin}: not an array of JSON objects in UTF-8 ({error})") from error
+    for number, row in enumerate(rows, 1):
+        if type(row) is not dict:
+            raise InputError(f"{file.origin}, row {number}: found {_shown(row)}, expected a JSON object")
+        yield number, row, b"\\u" in content
 
 
 def _parse_line(file: DataFile, line: int, raw: bytes) -> dict[str, Any] | None:
@@ -157,7 +176,7 @@ def _parse_line(file: DataFile, line: int, raw: bytes) -> dict[str, Any] | None:
     try:
         text = raw.decode("utf-8-sig" if line == 1 else "utf-8")
         row = json.loads(text) if not text.isspace() else None
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
+    except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
         raise InputError(f"{file.origin}, line {line}: not a line of JSON in UTF-8 ({error})") from error
     if row is not None and type(row) is not dict:
         raise InputError(f"{file.origin}, line {line}: found {_shown(row)}, expected a JSON object, one a line")
@@ -306,7 +325,7 @@ def _check_surrogates(file: DataFile, rows: _Rows) -> None:
         for number, cell in zip(rows.numbers, cells, strict=True):
             for item in cell if type(cell) is list else [cell]:
                 if type(item) is str and not _is_unicode(item):
-                    raise InputError(f"{file.origin}, line {number}, column {name!r}: found half a surrogate pair, expected text")
+                    raise InputError(f"{file.origin}, {rows.unit} {number}, column {name!r}: found half a surrogate pair, expected text")
 
 
 def _is_unicode(text: str) -> bool:
