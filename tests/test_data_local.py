@@ -16,6 +16,7 @@ import pytest
 from fakehub import gzipped, json_lines, parquet
 
 from harness.core.benchmarks import load_benchmark
+from harness.core.config import check_request
 from harness.core.errors import InputError, RequestError
 from harness.core.files import sha256_file
 from harness.core.spec import DataSpec
@@ -388,9 +389,10 @@ def test_the_root_comes_from_the_request_or_the_environment(tmp_path: Path, monk
     assert load_task(task("AFQMC"), DataSpec(source="local", verify="off")).data == PairData(["甲", "丙"], ["乙", ""], [1, 0])
 
 
-def test_a_root_without_meaning_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="has no meaning with data=sample"):
-        load_task(task("AFQMC"), DataSpec(source="sample", root=str(tmp_path)))
+@pytest.mark.parametrize("source", ["sample", "hub"])
+def test_a_root_without_meaning_is_reported(tmp_path: Path, source: str) -> None:
+    with pytest.raises(RequestError, match=f"has no meaning with data={source}"):
+        check_request(["model=sample", f"data={source}", f"data.root={tmp_path}"])
 
 
 def test_the_sample_is_never_taken_for_the_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from harness.core.records import Provenance, read_run
 from harness.core.spec import DataSpec
 from harness.core.tasks import TaskSpec
 from harness.data.loading import label_task
-from harness.data.sources import SOURCES
+from harness.data.sources import SOURCES, Source
 from harness.data.types import LoadedTask, PairData, TaskData
 from harness.evaluate.here import resolve_here
 from harness.evaluate.progress import Silent
@@ -25,7 +25,7 @@ from harness.evaluate.score.scorer import SCORERS
 from harness.evaluate.score.tasks import Search, TaskScores
 
 
-class Weather:
+class Weather(Source):
     """A source that makes its pairs up."""
 
     def load(self, task: TaskSpec, data: DataSpec, *, present: bool) -> LoadedTask:

@@ -84,7 +84,7 @@ def resolve_request(overrides: Sequence[str], *, device_name: str, device_memory
     gpu, data = asked.gpu, asked.data
     if gpu.name == "auto":  # a GPU that no file knows goes by its own name
         gpu = replace(gpu, name=re.sub(r"[^a-z0-9]+", "-", device_name.lower()).strip("-"))
-    if data.source == "local":
+    if data.reads_root:
         data = replace(data, root=str(data_root(data.root).resolve()))
     benchmark = str(Path(asked.benchmark).expanduser().resolve()) if is_file_name(asked.benchmark) else asked.benchmark
     return replace(asked, benchmark=benchmark, gpu=gpu, data=data, tasks=tasks)
@@ -308,12 +308,12 @@ def _place_problems(config: RunSpec) -> list[str]:
     problems = []
     if config.store and config.store.exists() and not config.store.is_dir():
         problems.append(f"store={config.store} is a file: name a folder, or store=null to keep no vectors")
-    if config.data.source == "local":
+    if config.data.reads_root:
         try:
             data_root(config.data.root)
         except RequestError as error:
             problems.append(str(error))
-    elif config.data.root is not None and config.data.source in ("hub", "sample"):
+    elif config.data.root is not None:
         problems.append(f"data.root={config.data.root} has no meaning with data={config.data.source}: leave it out, or say data=local")
     return problems
 

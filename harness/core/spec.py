@@ -114,13 +114,14 @@ class GpuSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSpec:
-    """Where task data comes from: `source`, one of `harness.data.sources.SOURCES`; `root`: the folder of `local`.
+    """Where task data comes from: `source`, one of `harness.data.sources.SOURCES`; `root`: its folder, where it `reads_root`.
 
     `verify`: on a statistic that differs, stop (`error`), say so in the record (`label`), or don't look (`off`).
     """
 
     source: str
     root: str | None = None
+    reads_root: bool = True
     verify: Literal["error", "label", "off"] = "error"
 
 
@@ -167,6 +168,7 @@ class Settings:
             del plain["model"]["kind"]
         if not self.model.add_eos_token:
             del plain["model"]["add_eos_token"]
+        del plain["data"]["reads_root"]
         for key in ("tflops", "efficiency"):
             del plain["gpu"][key]
         return plain

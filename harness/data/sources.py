@@ -5,23 +5,27 @@ A source is one object, registered under the name that `data.source=` takes (doc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
-from harness.core.errors import RequestError
+from harness.core.errors import InputError, RequestError
 from harness.core.plugins import Seam
 from harness.core.resources import SAMPLE_DIR, data_root
 from harness.core.spec import DataSpec
 from harness.core.tasks import TaskSpec
-from harness.data.hub import locate_cached, locate_hub
+from harness.data.hub import hub_settings, hub_status, locate_cached, locate_hub
 from harness.data.loading import TaskFiles, assemble_task
-from harness.data.local import locate_local
+from harness.data.local import find_folder, locate_local
 from harness.data.types import LoadedTask
 
 
 class Source(Protocol):
-    """Loads tasks. `harness.data.loading.label_task` compares data from anywhere with the known figures, and gives it its verdict."""
+    """Loads tasks. A class that derives from this one need only have `load`.
+
+    `harness.data.loading.label_task` compares data from anywhere with the known figures, and gives it its verdict.
+    """
 
     def load(self, task: TaskSpec, data: DataSpec, *, present: bool) -> LoadedTask:
         """The task's data, checked as `data.verify` says; `present`: only what is on this machine, for a plan.
@@ -33,20 +37,37 @@ class Source(Protocol):
         """
         ...
 
+    def problem(self, tasks: Sequence[TaskSpec], data: DataSpec) -> str | None:
+        """Why some of the tasks can't be loaded here, with the way out; nothing is downloaded to find out."""
+        return None
+
+    @property
+    def downloads(self) -> Path | None:
+        """The folder to which `load` downloads what is not here; None where it downloads nothing."""
+        return None
+
 
 @dataclass(frozen=True)
-class Files:
-    """A source of files in the layout of the hub. `root`: whether `data.root` says where they are."""
+class Files(Source):
+    """A source of files in the layout of the hub. `missing`: what `problem` says; `cache`: where what is not here is downloaded to."""
 
     locate: Callable[[TaskSpec, DataSpec], TaskFiles]
     locate_present: Callable[[TaskSpec, DataSpec], TaskFiles]
-    root: bool = False
+    missing: Callable[[Sequence[TaskSpec], DataSpec], str | None]
+    cache: Callable[[], Path] | None = None
 
     def load(self, task: TaskSpec, data: DataSpec, *, present: bool) -> LoadedTask:
         """The task's data; raises as `Source.load` does."""
-        if data.root is not None and not self.root:
-            raise RequestError(f"data.root={data.root} has no meaning with data={data.source}: leave it out, or say data=local")
         return assemble_task(task, (self.locate_present if present else self.locate)(task, data), verify=data.verify)
+
+    def problem(self, tasks: Sequence[TaskSpec], data: DataSpec) -> str | None:
+        """As `Source.problem`."""
+        return self.missing(tasks, data)
+
+    @property
+    def downloads(self) -> Path | None:
+        """The hub's cache, of the hub."""
+        return self.cache() if self.cache else None
 
 
 def _local(task: TaskSpec, data: DataSpec) -> TaskFiles:
@@ -61,9 +82,35 @@ def _sample(task: TaskSpec, data: DataSpec) -> TaskFiles:
     return locate_local(task, SAMPLE_DIR / "data", source="sample")
 
 
-HUB = Files(lambda task, data: locate_hub(task), lambda task, data: locate_cached(task))
-LOCAL = Files(_local, _local_present, root=True)
-SAMPLE = Files(_sample, _sample)
+def _not_cached(tasks: Sequence[TaskSpec], data: DataSpec) -> str | None:
+    cache = hub_settings().cache
+    absent = [task for task in tasks if not (cache / f"datasets--{task.hub.replace('/', '--')}").is_dir()]
+    if not absent or (status := hub_status()).reachable:
+        return None
+    return f"data: {len(absent)} of {len(tasks)} tasks are not in the cache {cache}, and the hub is out of reach ({status.detail})"
+
+
+def _no_folders(tasks: Sequence[TaskSpec], data: DataSpec) -> str | None:
+    try:
+        root = data_root(data.root)
+    except RequestError as error:
+        return str(error)
+    absent = []
+    for task in tasks:
+        try:
+            find_folder(task, root)
+        except InputError:
+            absent.append(task.name)
+    return f"data: {root} has no folder for {len(absent)} of {len(tasks)} tasks: {', '.join(absent)}" if absent else None
+
+
+def _no_sample(tasks: Sequence[TaskSpec], data: DataSpec) -> str | None:
+    return None if (SAMPLE_DIR / "data").is_dir() else f"{SAMPLE_DIR / 'data'} is missing: install the package again"
+
+
+HUB = Files(lambda task, data: locate_hub(task), lambda task, data: locate_cached(task), _not_cached, lambda: hub_settings().cache)
+LOCAL = Files(_local, _local_present, _no_folders)
+SAMPLE = Files(_sample, _sample, _no_sample)
 
 SOURCES: Seam[Source] = Seam("sources", {name: f"harness.data.sources:{name.upper()}" for name in ("hub", "local", "sample")})
 """The sources of `data.source=`."""

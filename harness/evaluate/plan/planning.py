@@ -13,6 +13,7 @@ from harness.core.fingerprint import DeviceInfo
 from harness.core.records import ModelName, TaskRecord
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
+from harness.data.sources import SOURCES
 from harness.evaluate.agenda import LARGEST_WINDOW, Agenda, ForeseenRun, MadeWith, code_of, window_bytes
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, find_device
 from harness.evaluate.encode.encoder import ENCODERS
@@ -93,7 +94,8 @@ class _Planner:
         uncut = {name: int(found.counts.max(initial=0)) for name, found in texts.items() if not found.cut.any()}
         self._foreseen.append(ForeseenRun(spec=spec, digest=model.digest, longest=uncut))
         kept = sum(plan.left.texts for plan in plans.values()) if spec.store is not None else 0
-        fetched = [task for task in selected if spec.data.source == "hub" and plans[task.name].basis == "modelled"]
+        downloads = SOURCES.get(spec.data.source).downloads is not None
+        fetched = [task for task in selected if downloads and plans[task.name].basis == "modelled"]
         run = RunPlan(
             overrides=tuple(overrides),
             spec=spec,
@@ -119,7 +121,7 @@ class _Planner:
         found = self._inputs.task(task, spec, model)
         if found.loaded and (shared := agenda.shared(task, found.loaded, model.digest)):
             return _of_record(task, shared.record, "shared"), None
-        problem = found.problem if spec.data.source != "hub" else None  # the hub's data would be fetched
+        problem = found.problem if SOURCES.get(spec.data.source).downloads is None else None  # what is not here would be fetched
         try:
             texts = self._inputs.texts(task, replace(spec, max_len=min(spec.max_len, model.positions)), model)
         except InputError as error:
