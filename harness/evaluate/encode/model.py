@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class LoadedModel:
     max_positions: int
     embedding_dim: int
     architecture: Architecture
+    packable: Packable
 
     def token_embeddings(self, ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """Hidden states [rows, length, hidden] of token ids [rows, length]; `mask` [rows, length] is True on real tokens (`families`)."""
@@ -63,11 +64,6 @@ class LoadedModel:
         further = {"use_cache": False} if self.masking in ("causal", "gemma") else {}
         states: torch.Tensor = self.transformer(input_ids=ids, attention_mask=ready, **further).last_hidden_state
         return states
-
-    @property
-    def packable(self) -> Packable:
-        """How its texts are packed."""
-        return packable(self.config, [type(module).__name__ for module in self.tail], getattr(self.tail[0], "pooling_mode", None))
 
     @cached_property
     def packed(self) -> PackedEncoder:
@@ -119,6 +115,8 @@ def load_model(located: LocatedModel, spec: ModelSpec, *, dtype: Dtype, device: 
     parameters = sum(parameter.numel() for parameter in chain.parameters())
     if linear_kernel(device, dtype) == "onednn-packed":
         pack_linear_layers(transformer.model)
+    dense = [(one.in_features, one.out_features) for one in tail if isinstance(one, Dense)]
+    packs = packable(transformer.config, [type(module).__name__ for module in tail], getattr(tail[0], "pooling_mode", None))
     return LoadedModel(
         located=located,
         spec=spec,
@@ -134,7 +132,8 @@ def load_model(located: LocatedModel, spec: ModelSpec, *, dtype: Dtype, device: 
         parameters=parameters,
         max_positions=max_positions,
         embedding_dim=embedding_dim,
-        architecture=architecture_of(transformer.config, [(one.in_features, one.out_features) for one in tail if isinstance(one, Dense)]),
+        architecture=replace(architecture_of(transformer.config, dense), packs=packs.obstacle is None),
+        packable=packs,
     )
 
 
