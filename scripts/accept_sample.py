@@ -67,7 +67,10 @@ def _tolerances(run: Run, benchmark: Benchmark, draws: int) -> Iterator[tuple[st
                 )
                 for metric, value in leaves(pool.submit(job).result().metrics):
                     drawn.setdefault(metric, []).append(float(value))
-            floors = {metric: rounding_floor(float(value), drawn[metric], []) for metric, value in leaves(run.records[task.name].metrics)}
+            floors = {
+                metric: rounding_floor(float(value), drawn[metric], [], factor=1.0)
+                for metric, value in leaves(run.records[task.name].metrics)
+            }
             found = {metric: floor.tolerance for metric, floor in floors.items() if floor.tolerance > STRICT}
             if task.main in found:
                 print(f"{dtype}: rounding moves {task.name} {task.main} by up to {floors[task.main].largest:.2g}")

@@ -12,7 +12,7 @@ from harness.core.errors import HarnessError
 
 COMMANDS = (
     *("run", "sweep", "encode", "score", "calibrate", "plan", "fetch", "store", "lock", "doctor", "reproduce"),
-    *("models", "tasks", "table", "claims", "check", "baseline", "report", "explain", "export", "index"),
+    *("models", "tasks", "table", "claims", "check", "probe", "baseline", "report", "explain", "export", "index"),
 )
 """The modules of the commands, in the order of `--help`."""
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -19,12 +19,16 @@ from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError, RequestError, unknown
 from harness.core.files import atomic_write
 from harness.core.records import Run, TaskRecord, flat_metrics
+from harness.core.sketch import Distance
 from harness.core.tasks import TaskSpec, flat_name
-from harness.core.typed import read_typed
+from harness.core.typed import plain, read_typed
 
 SCHEMA = 1
 Size = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0)]
+
+KernelLevel = Literal["same kernels and batch shapes", "same kernels, other batch shapes", "other kernels"]
+"""What the settings of two runs have in common, of all that decides the bits of a vector."""
 
 CALIBRATION = "calibration.json"
 """What the file is called beside the records that it belongs to."""
@@ -35,7 +39,8 @@ class Rounding:
     """How rounding moves a metric. `tolerance`: the largest difference from the run that it explains, whichever way.
 
     `draws`: re-scorings with vectors jittered at the measured scale; `moved`: how many of them gave another score; `mean` and `sd` of their
-    differences from the run, `largest` by size. `wide`: the largest under the multiple of that scale that the provenance states.
+    differences from the run, `largest` by size. `wide`: the largest under a multiple of that scale. `jumps`: how many jumps of the median
+    size the tolerance holds, where moves are rare jumps; else 0.
     """
 
     tolerance: Size
@@ -45,6 +50,7 @@ class Rounding:
     sd: Size
     largest: Size
     wide: Size
+    jumps: Count = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +65,24 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True)
 class MetricNoise:
-    """What was measured of one metric of one task; None for a floor that was not. `score`: that of the run."""
+    """What was measured of one metric of one task; None for a floor that was not. `score`: that of the run.
+
+    `rounding`: under other kernels, as on another device. `shapes`: under the same kernels in other batch shapes.
+    """
 
     score: float
     rounding: Rounding | None = None
+    shapes: Rounding | None = None
     seeds: Spread | None = None
     sampling: Spread | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanaryDistances:
+    """How far the canary's vectors lie from those of the same weights in double precision, and in other batch shapes, by their names."""
+
+    double: Distance
+    batch_shapes: Mapping[str, Distance]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +90,7 @@ class Calibration:
     """The floors of one run, by task and flat metric name (`cos_sim_spearman`; lookups take dotted names, too).
 
     `run`, `benchmark` and `weights`: digests of the run they belong to. `provenance`: how they were measured (device, versions, counts,
-    seeds, the measured scale of rounding), as the file states it.
+    seeds, the measured scale of rounding), as the file states it. `vectors`: of the canary; None where rounding was not measured.
     """
 
     run: str
@@ -80,12 +98,19 @@ class Calibration:
     weights: str
     tasks: Mapping[str, Mapping[str, MetricNoise]]
     provenance: Mapping[str, Any]
+    vectors: CanaryDistances | None = None
     schema: int = SCHEMA
 
-    def tolerance(self, task: str, metric: str) -> float | None:
-        """By how many points rounding alone may move the metric; None where that was not measured."""
+    def tolerance(self, task: str, metric: str, *, kernels: KernelLevel = "other kernels") -> float | None:
+        """By how many points rounding alone may move the metric; None where that was not measured.
+
+        `kernels`: what two runs have in common. Where they have all, they have the same vectors, and the tighter floor holds all the more.
+        """
         noise = self.noise(task, metric)
-        return noise.rounding.tolerance if noise and noise.rounding else None
+        if noise is None:
+            return None
+        floor = noise.rounding if kernels == "other kernels" else noise.shapes or noise.rounding
+        return floor.tolerance if floor else None
 
     def noise(self, task: str, metric: str) -> MetricNoise | None:
         """All that was measured of the metric."""
@@ -131,6 +156,8 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
     head = {"schema": SCHEMA, "run": calibration.run, "benchmark": calibration.benchmark, "weights": calibration.weights}
     lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
     lines.append(f'"provenance": {json.dumps(dict(calibration.provenance), indent=1, allow_nan=False)}')
+    if calibration.vectors:
+        lines.append(f'"vectors": {json.dumps(plain(calibration.vectors), indent=1, allow_nan=False)}')
     tasks = []
     for task, metrics in calibration.tasks.items():
         lines_of_task = ",\n".join(f"  {json.dumps(metric)}: {_noise_json(noise)}" for metric, noise in metrics.items())

@@ -34,6 +34,7 @@ from harness.core.records import (
     write_manifest,
     write_record,
 )
+from harness.core.sketch import write_sketch
 from harness.core.spec import Dtype, ModelSpec, RunSpec
 from harness.core.tasks import TaskSpec
 from harness.core.typed import plain
@@ -111,6 +112,7 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
                 note = f"the model was not checked before the run (model.kind={spec.model.kind} has no check)"
                 manifest = replace(manifest, header=replace(manifest.header, notes=(*manifest.header.notes, note)))
             _open_folder(spec, benchmark, replace(manifest, canary=checked.found if checked else UNCHECKED))
+            write_sketch(spec.folder, checked.sketch if checked else None)
             sink = _Records(agenda, benchmark, encoder, progress)
             sink.checked(checked)
             evaluation = Evaluation(spec, prompts, encoder, pool, sink, progress)

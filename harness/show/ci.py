@@ -11,12 +11,20 @@ from harness.core.files import atomic_write
 from harness.core.words import printable
 from harness.read.drift.check import DriftReport
 from harness.show.drift import conclusion, drift_markdown, failure_line
+from harness.show.vectors import vector_line
 
 
 def write_junit(path: Path, report: DriftReport) -> None:
-    """One test case per task, the settings that differ as properties of the suite; raises MachineError where it can't be written."""
+    """A test case per task, one for the canary's vectors where they were compared, the settings that differ as properties of the suite.
+
+    Raises:
+        MachineError: the file can't be written.
+    """
     failed, refused = len(report.failing), sum(task.verdict == "not comparable" for task in report.tasks)
-    counts = {"tests": str(len(report.tasks)), "failures": str(failed), "errors": str(refused)}
+    tests = len(report.tasks)
+    if report.vectors:
+        tests, failed = tests + 1, failed + report.vectors.drifted
+    counts = {"tests": str(tests), "failures": str(failed), "errors": str(refused)}
     root = ElementTree.Element("testsuites", {"name": "score drift", **counts})
     suite = ElementTree.SubElement(root, "testsuite", {"name": _printable(f"score drift: {report.baseline.header.model}"), **counts})
     properties = ElementTree.SubElement(suite, "properties")
@@ -32,6 +40,11 @@ def write_junit(path: Path, report: DriftReport) -> None:
             ElementTree.SubElement(case, "failure", {"type": kind, "message": message}).text = message
         elif task.verdict == "not comparable":
             ElementTree.SubElement(case, "error", {"type": task.verdict, "message": _printable(task.main.why)})
+    if report.vectors:
+        case = ElementTree.SubElement(suite, "testcase", {"classname": "score drift.canary", "name": "vectors"})
+        if report.vectors.drifted:
+            message = _printable(vector_line(report.vectors))
+            ElementTree.SubElement(case, "failure", {"type": "drifted", "message": message}).text = message
     ElementTree.indent(root)
     with atomic_write(path) as stream:
         stream.write(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n")
@@ -60,6 +73,8 @@ def workflow_commands(environ: Mapping[str, str], report: DriftReport) -> list[s
     wrong = [*report.failing, *(task for task in report.tasks if task.verdict == "not comparable" and task not in report.failing)]
     names = (_escaped(task.task).replace(":", "%3A").replace(",", "%2C") for task in wrong)
     lines = [f"::error title=Score drift%3A {name}::{_escaped(failure_line(task))}" for name, task in zip(names, wrong, strict=True)]
+    if report.vectors and report.vectors.drifted:
+        lines.append(f"::error title=Score drift%3A canary::{_escaped(vector_line(report.vectors))}")
     return [*lines, f"::{'error' if report.exit_code else 'notice'} title=Score drift::{_escaped(conclusion(report))}"]
 
 

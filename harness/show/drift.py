@@ -13,6 +13,7 @@ from harness.read.drift.check import LAYERS, VERDICTS, DriftReport, MetricDrift,
 from harness.read.leaderboard import printed
 from harness.show.form import Block, Column, Document, Grid, Sentences, grid, number_columns, plain_columns
 from harness.show.formats import escape_markdown, markdown_block
+from harness.show.vectors import vector_line, vector_values
 
 _COLUMNS = (*plain_columns("", "Task", "Metric"), *number_columns("Baseline", "Candidate", "Difference", "Tolerance"))
 _OTHERS = Column(title="Other metrics", short="Others")
@@ -27,7 +28,7 @@ def drift_document(report: DriftReport) -> Document:
 
 
 def _blocks(report: DriftReport) -> Iterator[Block]:
-    tolerance = report.calibration or "none: no calibration, only identical scores pass"
+    tolerance = f"{report.calibration} ({report.kernels})" if report.calibration else "none: no calibration, only identical scores pass"
     runs = (f"Baseline   {_run_line(report.baseline)}", f"Candidate  {_run_line(report.candidate)}", f"Tolerance  {tolerance}")
     yield Sentences(runs, "verbatim")
     yield _task_grid(report.tasks)
@@ -61,10 +62,12 @@ def _values(report: DriftReport) -> dict[str, Any]:
         "baseline": _plain_run(report.baseline),
         "candidate": _plain_run(report.candidate),
         "calibration": str(report.calibration) if report.calibration else None,
+        "kernels": report.kernels,
         **{name: getattr(report, name) for name in ("allow_unlike", "main_only", "exit_code")},
         "conclusion": conclusion(report),
         "counts": {verdict: report.counts[verdict] for verdict in VERDICTS},
         **{name: [_plain_setting(each) for each in getattr(report, name)] for name in ("unlike", "environment")},
+        "vectors": vector_values(report.vectors) if report.vectors else None,
         "notes": list(report.notes),
         "averages": {before.key: {"baseline": before.value, "candidate": after.value} for before, after in report.averages},
         "tasks": [_plain_task(task) for task in report.tasks],
@@ -94,7 +97,8 @@ def conclusion(report: DriftReport) -> str:
     counts = ", ".join(f"{report.counts[verdict]} {verdict}" for verdict in VERDICTS if report.counts[verdict])
     word = {0: "NO DRIFT", 2: "NOT COMPARABLE", 3: "DRIFT"}[report.exit_code]
     others = [task for task in report.tasks if task.failing and task.verdict not in ("drifted", "missing")]
-    remark = f"; in {len(others)} of them other metrics drifted" if others else ""
+    remark = "; the canary's vectors drifted" if report.vectors and report.vectors.drifted else ""
+    remark += f"; in {len(others)} of them other metrics drifted" if others else ""
     if others and report.main_only:
         remark += " (not counted: --main-only)"
     return f"{word}: {len(report.tasks)} tasks, {counts}{remark}"
@@ -154,6 +158,8 @@ def _below(report: DriftReport) -> Iterator[str]:
     averages = [f"{before.key} {printed(before.value)} -> {printed(after.value)}" for before, after in report.averages]
     if averages:
         yield f"averages: {', '.join(averages)}"
+    if report.vectors:
+        yield f"canary: {vector_line(report.vectors)}"
     groups: dict[str, list[str]] = {}
     for task in report.tasks:
         if task.layer:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import chi2, norm, t
+from scipy.stats import beta, chi2, norm, poisson, t
 
 from harness.core.calibration import Rounding, Spread
 
@@ -39,20 +39,21 @@ def expected_false_alarms(draws: int, metrics: int = 370) -> float:
     return float(metrics * 2 * t.sf(tolerance_factor(draws) / math.sqrt(1 + 1 / draws), draws - 1))
 
 
-def rounding_floor(score: float, draws: Sequence[float], wide: Sequence[float]) -> Rounding:
-    """How rounding moves a metric that the run has at `score`: from `draws` at the scale of rounding, and from `wide` ones.
+def rounding_floor(score: float, draws: Sequence[float], wide: Sequence[float], *, factor: float) -> Rounding:
+    """How rounding moves a metric that the run has at `score`: from `draws` at its scale, and from `wide` ones at `factor` times it.
 
     The tolerance is a bound for one future difference: mean and `tolerance_factor` standard deviations, at least the largest difference
     seen. Where fewer than half the draws moved, moves are rare jumps (an example that crosses a threshold) and no normal population:
-    then the tolerance is at least the largest jump among the `wide` draws, which show jumps that are too rare to be seen otherwise.
+    then the tolerance is at least as many jumps as one future difference can have (`expected_jumps`), of the median size of those seen.
     """
-    differences = np.asarray(draws, dtype=np.float64) - score
-    jumps = np.abs(np.asarray(wide, dtype=np.float64) - score).max(initial=0.0)
+    differences, beyond = (np.asarray(values, dtype=np.float64) - score for values in (draws, wide))
     moved = int((differences != 0).sum())
     mean, deviation, largest = float(differences.mean()), float(differences.std(ddof=1)), float(np.abs(differences).max())
     bounds = [abs(mean) + tolerance_factor(len(draws)) * deviation, largest, RESOLUTION]
-    if 2 * moved < len(draws):
-        bounds.append(float(jumps))
+    jumps, seen = 0, np.abs(differences if moved else beyond)
+    if 2 * moved < len(draws) and seen.any():
+        jumps = expected_jumps(moved, len(draws), int((beyond != 0).sum()), len(wide), factor=factor)
+        bounds.append(jumps * float(np.median(seen[seen != 0])))
     return Rounding(
         tolerance=_upwards(max(bounds)),
         draws=len(draws),
@@ -60,8 +61,27 @@ def rounding_floor(score: float, draws: Sequence[float], wide: Sequence[float]) 
         mean=_brief(mean),
         sd=_brief(deviation),
         largest=_brief(largest),
-        wide=_brief(float(jumps)),
+        wide=_brief(float(np.abs(beyond).max(initial=0.0))),
+        jumps=jumps,
     )
+
+
+def expected_jumps(moved: int, draws: int, wide_moved: int, wide: int, *, factor: float) -> int:
+    """How many jumps hold `COVERAGE` of future differences, if jumps are rare and independent (Poisson).
+
+    Their rate is bounded twice with `CONFIDENCE`, from the share of draws that moved (Clopper and Pearson 1934), and the smaller bound
+    counts: from the draws, and from the wide ones, whose rate is `factor` times as high, since as many more near-ties lie within reach.
+    """
+    bounds = [_highest_rate(moved, draws)]
+    if wide:
+        bounds.append(_highest_rate(wide_moved, wide) / factor)
+    return int(poisson.ppf(COVERAGE, min(bounds)))
+
+
+def _highest_rate(moved: int, draws: int) -> float:
+    """The highest rate of jumps in one draw under which so few of the draws move is not surprising."""
+    share = float(beta.ppf(CONFIDENCE, moved + 1, draws - moved)) if moved < draws else 1.0
+    return -math.log1p(-share) if share < 1 else math.inf
 
 
 def spread(values: Sequence[float] | np.ndarray) -> Spread:

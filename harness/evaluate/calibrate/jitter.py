@@ -46,6 +46,11 @@ class RoundingScale:
     full_precision: float
     used: float
 
+    @property
+    def near(self) -> float:
+        """How far vectors of the same kernels lie from those in other batch shapes, as a share like `used`."""
+        return max(self.kernels.values(), default=0.0)
+
 
 def measure_scale(encoder: CanonicalEncoder, texts: Sequence[str]) -> tuple[RoundingScale, int]:
     """The scale of rounding on these texts, and the forward passes that were run for it in other batch shapes.

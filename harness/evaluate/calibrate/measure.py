@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -35,6 +36,7 @@ from harness.evaluate.calibrate.floors import (
     tolerance_factor,
 )
 from harness.evaluate.calibrate.jitter import TEXTS, Jitter, RoundingScale, measure_scale
+from harness.evaluate.calibrate.kernels import canary_distances
 from harness.evaluate.calibrate.request import check_setting, rebuilt_spec
 from harness.evaluate.encode.canonical import CanonicalEncoder
 from harness.evaluate.encode.device import find_device
@@ -48,8 +50,10 @@ from harness.evaluate.score.workers import Scored, ScoringJob, ScoringPool
 FloorName = Literal["rounding", "seeds", "sampling"]
 PARTS: tuple[FloorName, ...] = get_args(FloorName)
 
-WIDE = 10.0
-"""The multiple of the rounding scale under which jumps are looked for that are too rare to be seen at the scale itself."""
+WIDE, LESS_WIDE, WIDEST = 10.0, 3.0, 0.05
+"""The multiple of the rounding scale under which jumps are looked for that are too rare to be seen at the scale itself: the larger one,
+unless vectors would move by more than a twentieth of their length. Ten times the error of bf16 makes another model, whose scores say
+nothing of jumps."""
 
 FEWEST = 5
 """Draws of rounding below which every third check of C-MTEB raises a false alarm, or more."""
@@ -88,6 +92,7 @@ class _Floors:
     """One task's floors by flat metric name; a part that was not asked for, or does not apply, is empty."""
 
     rounding: Mapping[str, Rounding] = field(default_factory=dict)
+    shapes: Mapping[str, Rounding] = field(default_factory=dict)
     seeds: Mapping[str, Spread] = field(default_factory=dict)
     sampling: Mapping[str, Spread] = field(default_factory=dict)
 
@@ -103,8 +108,9 @@ def calibrate(
 ) -> Calibrated:
     """The noise floors of a run, from its data and the store of its vectors.
 
-    `overrides`: where things are (`harness.evaluate.calibrate.request.PLACES`). `draws`: re-scorings for rounding, half as many at `WIDE`
-    times its scale, and as many for seeds. `tasks`: names or types, by default all that the run has.
+    `overrides`: where things are (`harness.evaluate.calibrate.request.PLACES`). `draws`: re-scorings for rounding under other kernels, as
+    many for the same kernels, half as many at a multiple of the scale, and as many for seeds. `tasks`: names or types, by default all
+    that the run has.
 
     Raises:
         RequestError: an unknown part, task or key, too few draws, a folder that is no run, tasks that the run does not have.
@@ -120,7 +126,11 @@ def calibrate(
         raise RequestError(f"{folder} was run with model.kind={spec.model.kind}: only runs of canonical encoders can be calibrated")
     check_setting(encoder, folder, run.manifest)
     prompts = run_prompts(spec, ENCODERS.get(spec.model.kind).own_settings(spec.model))
-    scale, measuring = measure_scale(encoder, own_texts(spec, prompts, chosen)) if "rounding" in parts else (None, 0)
+    scale, vectors, measuring = None, None, 0
+    if "rounding" in parts:
+        scale, measuring = measure_scale(encoder, own_texts(spec, prompts, chosen))
+        vectors, further = canary_distances(encoder)
+        measuring += further
     found: dict[str, dict[str, MetricNoise]] = {}
     with ScoringPool(spec.workers or 0) as pool:
         setup = _Setup(
@@ -135,6 +145,7 @@ def calibrate(
         weights=encoder.fingerprint.weights_digest,
         tasks=found,
         provenance=_provenance(setup),
+        vectors=vectors,
     )
     return Calibrated(calibration=calibration, benchmark=benchmark, forwards=encoder.counters.forwards, measuring=measuring)
 
@@ -214,8 +225,10 @@ def _calibrate_task(setup: _Setup, task: TaskSpec) -> dict[str, MetricNoise]:
     scored = setup.pool.submit(job).result()
     scores = points(setup.run.records[task.name], setup.benchmark)
     _check_scores(setup.run, task, scores, metric_points(scored.metrics, task))
+    rounding, shapes = _rounding(setup, job, scores) if setup.scale else ({}, {})
     floors = _Floors(
-        rounding=_rounding(setup, job, scores) if setup.scale else {},
+        rounding=rounding,
+        shapes=shapes,
         seeds=_seeds(setup, job) if "seeds" in setup.parts and task.kind.random else {},
         sampling=_sampling(task, scored.examples) if "sampling" in setup.parts else {},
     )
@@ -223,6 +236,7 @@ def _calibrate_task(setup: _Setup, task: TaskSpec) -> dict[str, MetricNoise]:
         metric: MetricNoise(
             score=score,
             rounding=floors.rounding.get(metric),
+            shapes=floors.shapes.get(metric),
             seeds=floors.seeds.get(metric),
             sampling=floors.sampling.get(metric),
         )
@@ -230,15 +244,22 @@ def _calibrate_task(setup: _Setup, task: TaskSpec) -> dict[str, MetricNoise]:
     }
 
 
-def _rounding(setup: _Setup, job: ScoringJob, scores: Mapping[str, float]) -> dict[str, Rounding]:
+def _rounding(setup: _Setup, job: ScoringJob, scores: Mapping[str, float]) -> tuple[dict[str, Rounding], dict[str, Rounding]]:
+    """The floors under other kernels, and under the same ones in other batch shapes: there the draws of the former are the wide ones."""
     assert setup.scale is not None
-    jitter = Jitter(job.vectors, setup.scale)
-    name = job.task.name
-    narrow = (replace(job, vectors=jitter.draw(f"{SEED} {name} {number}")) for number in range(setup.draws))
-    wide = (replace(job, vectors=jitter.draw(f"{SEED} {name} wide {number}", factor=WIDE)) for number in range(_wide(setup.draws)))
-    drawn = _points_by_metric(job.task, _scored(setup, narrow))
-    jumps = _points_by_metric(job.task, _scored(setup, wide))
-    return {metric: rounding_floor(score, drawn[metric], jumps[metric]) for metric, score in scores.items()}
+    jitter, near = Jitter(job.vectors, setup.scale), setup.scale.near / setup.scale.used if setup.scale.used else 0.0
+
+    def drawn(count: int, *, factor: float, words: str) -> dict[str, list[float]]:
+        jobs = (replace(job, vectors=jitter.draw(f"{SEED} {job.task.name} {words}{number}", factor=factor)) for number in range(count))
+        return _points_by_metric(job.task, _scored(setup, jobs))
+
+    draws = drawn(setup.draws, factor=1.0, words="")
+    multiple = _multiple(setup.scale)
+    jumps = drawn(_wide(setup.draws), factor=multiple, words="wide ")
+    close = drawn(setup.draws, factor=near, words="near ") if near else {metric: [score] * setup.draws for metric, score in scores.items()}
+    others = {metric: rounding_floor(score, draws[metric], jumps[metric], factor=multiple) for metric, score in scores.items()}
+    factor = 1 / near if near else math.inf
+    return others, {metric: rounding_floor(score, close[metric], draws[metric], factor=factor) for metric, score in scores.items()}
 
 
 def _seeds(setup: _Setup, job: ScoringJob) -> dict[str, Spread]:
@@ -310,6 +331,10 @@ def _wide(draws: int) -> int:
     return -(-draws // 2)
 
 
+def _multiple(scale: RoundingScale) -> float:
+    return WIDE if WIDE * scale.used <= WIDEST else LESS_WIDE
+
+
 def _other_seeds(draws: int) -> list[int]:
     return list(range(SEED + 1, SEED + 1 + draws))
 
@@ -330,7 +355,7 @@ def _provenance(setup: _Setup) -> dict[str, Any]:
         found["rounding"] = {
             "draws": setup.draws,
             "wide_draws": _wide(setup.draws),
-            "wide": WIDE,
+            "wide": _multiple(scale),
             "coverage": COVERAGE,
             "confidence": CONFIDENCE,
             "factor": round(tolerance_factor(setup.draws), 4),

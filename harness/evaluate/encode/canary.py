@@ -23,11 +23,13 @@ from torch.nn import functional
 
 from harness.core.errors import CanaryError, EncodingError, InputError, MachineError
 from harness.core.resources import SAMPLE_DIR
+from harness.core.sketch import Sketch, distance
 from harness.core.spec import Dtype
 from harness.evaluate.encode.batches import run_batch
 from harness.evaluate.encode.canonical import CanonicalEncoder
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.reference import reference_vectors
+from harness.evaluate.encode.sketched import rows_of, sketch_texts
 from harness.evaluate.encode.watching import watched_attention
 
 TEXTS = SAMPLE_DIR / "canary.json"
@@ -61,7 +63,8 @@ class Canary:
     `setting`: SHA-256 over what it holds for (weights, modules, tokenizer, dtype, kernels, batch shapes, `max_len`). `distinct`: different
     token id sequences among the `texts`. `parameter_dtype`, `embedding_dim`: as found. `attention`: the kernels that ran.
     `rows_differing`: vectors with other bits in the other order. `distance`: to fp32, of the median and of the farthest text, with the
-    `band` for the former. `cosine`: median over pairs of different texts. `vectors`: [texts, embedding_dim], the encoder's own, raw.
+    `band` for the former. `cosine`: median over pairs of different texts. `vectors`: [texts, embedding_dim], the encoder's own, raw, and
+    what stays of them: `sketch`.
     """
 
     setting: str
@@ -77,10 +80,11 @@ class Canary:
     cosine: float
     seconds: float
     vectors: torch.Tensor = field(compare=False, repr=False)
+    sketch: Sketch = field(compare=False, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for a manifest; without the seconds, so that equal runs have equal manifests."""
-        return {"verdict": "passed", **{name: value for name, value in vars(self).items() if name not in ("seconds", "vectors")}}
+        return {"verdict": "passed", **{name: value for name, value in vars(self).items() if name not in ("seconds", "vectors", "sketch")}}
 
 
 def setting_digest(encoder: CanonicalEncoder) -> str:
@@ -135,6 +139,7 @@ def run_canary(encoder: CanonicalEncoder) -> Canary:
         cosine=_median_cosine(units[distinct]),
         seconds=round(time.perf_counter() - started, 2),
         vectors=vectors,
+        sketch=sketch_texts(encoder, texts, vectors, distance(rows_of(vectors), rows_of(expected))),
     )
     farthest = texts[int(distances.argmax())]
     if wrong := [*_lost(encoder, texts), *_findings(found, model.dtype, kernel=encoder.fingerprint.attention, farthest=farthest)]:

@@ -17,6 +17,7 @@ from harness.core.costs import Counters
 from harness.core.errors import RequestError
 from harness.core.fingerprint import Fingerprint
 from harness.core.plugins import Seam
+from harness.core.sketch import Sketch
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.own import OwnSettings
 from harness.evaluate.encode.planned import LadderWork, Outline, Work
@@ -62,11 +63,12 @@ class Encoded:
 @dataclass(frozen=True, kw_only=True)
 class Checked:
     """What the check before a run found, all of it as expected: plain values for the manifest, and the seconds it took. `notes`: what a
-    reader of the scores must know of it, a sentence each."""
+    reader of the scores must know of it, a sentence each. `sketch`: what stays of the vectors; None where the kind keeps none."""
 
     found: dict[str, Any]
     seconds: float
     notes: tuple[str, ...] = ()
+    sketch: Sketch | None = None
 
 
 class Encoder(Protocol):

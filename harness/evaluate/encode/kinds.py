@@ -43,7 +43,7 @@ class Canonical(EncoderKind):
         """The canary, and that the store has the same bits for its texts; raises as `run_canary` and `CanonicalEncoder.prove` do."""
         canary = run_canary(encoder)
         encoder.prove(canary_texts(), canary.vectors)
-        return Checked(found=canary.as_dict(), seconds=canary.seconds)
+        return Checked(found=canary.as_dict(), seconds=canary.seconds, sketch=canary.sketch)
 
     def prove_store(self, encoder: CanonicalEncoder) -> None:
         """Encodes the canary's texts; raises as `CanonicalEncoder.prove` does."""

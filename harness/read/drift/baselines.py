@@ -21,6 +21,7 @@ from harness.core.calibration import CALIBRATION, Calibration, points, read_cali
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.files import FOLDER_NAME, atomic_write, usual_mode
 from harness.core.records import MANIFEST, Run, benchmark_of, find_runs, read_run
+from harness.core.sketch import CANARY
 from harness.core.tasks import TaskSpec
 from harness.core.typed import convert, parse
 from harness.core.words import few
@@ -230,6 +231,7 @@ def _promote(source: Path, target: Path, tasks: Sequence[TaskSpec], *, entry: Lo
             MANIFEST,
             "spec.yaml",
             CALIBRATION,
+            CANARY,
             *(f"{task.name}.json" for task in tasks),
             *(path.name for path in source.glob("*.yaml")),
         ):

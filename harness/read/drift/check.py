@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from harness.core.benchmarks import Benchmark
-from harness.core.calibration import CALIBRATION, Calibration, points, read_calibration
+from harness.core.calibration import CALIBRATION, Calibration, KernelLevel, points, read_calibration
 from harness.core.errors import InputError, RequestError
+from harness.core.fingerprint import Fingerprint
 from harness.core.records import Run, TaskRecord
+from harness.core.sketch import CANARY, read_sketch
 from harness.core.tasks import TaskSpec
 from harness.read.differences import SettingDifference, same_vectors
 from harness.read.drift.likeness import environment, unlike_data, unlike_settings
+from harness.read.drift.vectors import VectorDrift, compare_vectors, kernel_level
 from harness.read.leaderboard import Cell, leaderboard_row, one_run
 
 DriftVerdict = Literal["identical", "within noise", "drifted", "missing", "not comparable"]
@@ -84,7 +87,8 @@ class DriftReport:
 
     `unlike`: settings that make them different questions; without `allow_unlike` nothing is compared then. `environment`: what else
     differs. `averages`: pairs of the leaderboard's columns where all their tasks were checked. `calibration`: the file's path, if any.
-    `main_only`: whether other metrics than the main ones count. `notes`: what a reader must know before believing the verdicts.
+    `main_only`: whether other metrics than the main ones count. `vectors`: the canaries of both, None where they were not compared.
+    `notes`: what a reader must know before believing the verdicts.
     """
 
     baseline: Run
@@ -96,6 +100,7 @@ class DriftReport:
     calibration: Path | None
     allow_unlike: bool = False
     main_only: bool = False
+    vectors: VectorDrift | None = None
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -104,9 +109,14 @@ class DriftReport:
         return tuple(task for task in self.tasks if task.verdict in FAILING or (task.failing and not self.main_only))
 
     @property
+    def kernels(self) -> KernelLevel:
+        """What the two runs have in common of all that decides bits; it chooses the tolerances."""
+        return kernel_level(*_models(self.baseline, self.candidate))
+
+    @property
     def exit_code(self) -> int:
-        """3 where a task closes the gate, 2 where one is not comparable, else 0."""
-        if self.failing:
+        """3 where a task or the canary's vectors close the gate, 2 where a task is not comparable, else 0."""
+        if self.failing or (self.vectors and self.vectors.drifted):
             return 3
         return 2 if any(task.verdict == "not comparable" for task in self.tasks) else 0
 
@@ -176,6 +186,7 @@ def check_runs(
         calibration.check_belongs(baseline, benchmark)
     unlike = unlike_settings(baseline, candidate)
     why = "" if allow_unlike or not unlike else "the two runs are unlike"
+    vectors = "" if unlike else _vectors(baseline, candidate, calibration)
     found = [
         _task_drift(task, baseline, candidate, benchmark, calibration=calibration, why=why, allow_unlike=allow_unlike) for task in wanted
     ]
@@ -189,8 +200,26 @@ def check_runs(
         calibration=calibration_file if calibration is not None else None,
         allow_unlike=allow_unlike,
         main_only=main_only,
-        notes=tuple(_notes(baseline, candidate, benchmark, found, calibration=calibration, alike=not unlike)),
+        vectors=None if isinstance(vectors, str) else vectors,
+        notes=(
+            *_notes(baseline, candidate, benchmark, found, calibration=calibration, alike=not unlike),
+            *([f"the canary's vectors were not compared: {vectors}"] if isinstance(vectors, str) and vectors else []),
+        ),
     )
+
+
+def _vectors(baseline: Run, candidate: Run, calibration: Calibration | None) -> VectorDrift | str:
+    """The canaries of two runs beside each other, or why they are not compared."""
+    before, after = (read_sketch(run.path) for run in (baseline, candidate))
+    if before is None:
+        return f"{baseline.path} has no {CANARY}. Make the baseline again, with canary=on"
+    if after is None:
+        return f"{candidate.path} has no {CANARY}. Run it with canary=on"
+    return compare_vectors(before, after, _models(baseline, candidate), calibration)
+
+
+def _models(baseline: Run, candidate: Run) -> tuple[Fingerprint, Fingerprint]:
+    return baseline.manifest.model or Fingerprint(), candidate.manifest.model or Fingerprint()
 
 
 def _wanted(baseline: Run, benchmark: Benchmark, tasks: Sequence[str]) -> list[TaskSpec]:
@@ -233,10 +262,11 @@ def _task_drift(
     main = task.flat_main
     layer = _layer(before, after, same_setting=same_vectors(baseline, candidate)) if after and not why else None
     exact = after is not None and _same_bits(before, after, "vectors")
+    kernels = kernel_level(*_models(baseline, candidate))
     cells = []
     for metric in [main, *(name for name in mine if name != main)]:
         ours, other = mine[metric], theirs.get(metric)
-        tolerance = 0.0 if exact else calibration.tolerance(task.name, metric) if calibration else None
+        tolerance = 0.0 if exact else calibration.tolerance(task.name, metric, kernels=kernels) if calibration else None
         missing = ""
         if other is None:
             missing = absent if after is None else f"the candidate has no {metric}"

@@ -1,0 +1,40 @@
+"""The command `probe`."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from harness.commands.arguments import BENCHMARK, benchmark_for, command, option, overrides, print_document
+
+
+@command(
+    "does this machine, with this code, still encode as a baseline's did? In seconds, without a task; exit code 3 if not",
+    option("baseline", type=Path, metavar="BASELINE", help="a run folder with canary.json, such as one of results/baselines"),
+    overrides(help="model.path=DIR"),
+    option("--json", action="store_true", help="print JSON"),
+    BENCHMARK,
+)
+def call(arguments: Namespace) -> int:
+    """Encode the canary under the settings of a baseline, and compare with its vectors."""
+    from harness.core.calibration import CALIBRATION, read_calibration
+    from harness.core.errors import InputError
+    from harness.core.fingerprint import Fingerprint
+    from harness.core.sketch import CANARY, read_sketch
+    from harness.evaluate.probe import probe_model
+    from harness.read.drift.vectors import compare_vectors
+    from harness.read.leaderboard import one_run
+    from harness.show.vectors import probe_document
+
+    benchmark = benchmark_for(arguments, arguments.baseline)
+    run = one_run(arguments.baseline, benchmark)
+    before, file = read_sketch(run.path), run.path / CALIBRATION
+    if before is None:
+        raise InputError(f"{run.path} has no {CANARY}: make the baseline again, with canary=on")
+    calibration = read_calibration(file, benchmark) if file.is_file() else None
+    probed = probe_model(run.path, arguments.overrides)
+    found = compare_vectors(before, probed.sketch, (run.manifest.model or Fingerprint(), probed.setting), calibration)
+    if isinstance(found, str):
+        raise InputError(f"{run.path}: {found}")
+    print_document(probe_document(run.path, found, texts=len(before.numbers), seconds=probed.seconds), "json" if arguments.json else "text")
+    return 3 if found.drifted else 0

@@ -1,0 +1,123 @@
+"""The canary's vectors in small, so that they can stay beside a run's records: a fixed projection that keeps their distances.
+
+Each raw vector is multiplied with one matrix of random signs, which leaves `NUMBERS` numbers of it. A distance keeps its size to
+1/sqrt(2 * NUMBERS) = 9 %, the root mean square over 256 texts to 1 % (Johnson and Lindenstrauss 1984; signs: Achlioptas 2003). The signs
+come from SHAKE-256, so they are the same on every machine and under every version of numpy.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Meta
+
+from harness.core.errors import InputError
+from harness.core.files import write_json
+from harness.core.typed import plain, read_typed
+
+SCHEMA = 1
+NUMBERS = 64
+"""Numbers that are left of a vector."""
+
+CANARY = "canary.json"
+"""What the file is called beside the records of the run that encoded the canary."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distance:
+    """How far the vectors of the same texts lie apart, as shares of the vectors' length (root mean square over the texts).
+
+    `rms`: root mean square over the texts; `farthest`: of the text that lies farthest.
+    """
+
+    rms: Annotated[float, Meta(ge=0)]
+    farthest: Annotated[float, Meta(ge=0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sketch:
+    """The canary's vectors of a run. SHA-256: `texts` over their file, `tokens` over the token ids, `vectors` over the raw vectors.
+
+    `rows`: [texts, NUMBERS] float32, little-endian, in Base64. `second`: how far those of the second
+    chain (fp32) lie; None where it did not run.
+    """
+
+    texts: str
+    tokens: str
+    vectors: str
+    rows: str
+    second: Distance | None = None
+    schema: int = SCHEMA
+
+    @property
+    def numbers(self) -> Floats:
+        """The rows [texts, NUMBERS]; raises ValueError where they are none, or are not finite."""
+        flat = np.frombuffer(base64.b64decode(self.rows, validate=True), dtype="<f4")
+        if not len(flat) or not np.isfinite(flat).all():
+            raise ValueError("its rows are empty or not finite")
+        return flat.reshape(-1, NUMBERS).astype(np.float64)
+
+
+def sketch_rows(vectors: Floats) -> Floats:
+    """What is left [n, NUMBERS] of raw vectors [n, dim]."""
+    rows: Floats = vectors @ _projection(vectors.shape[1])
+    return rows
+
+
+def packed(rows: Floats) -> str:
+    """The rows as a `Sketch` holds them."""
+    return base64.b64encode(rows.astype("<f4").tobytes()).decode()
+
+
+def text_distances(rows: Floats, others: Floats) -> Floats:
+    """How far each text's rows lie apart [n], as shares of the first ones' length; errors of kernels are absolute (docs/drift.md)."""
+    length = np.sqrt(np.square(rows).sum(axis=1).mean())
+    found: Floats = np.sqrt(np.square(others - rows).sum(axis=1)) / length
+    return found
+
+
+def distance(rows: Floats, others: Floats) -> Distance:
+    """How far the rows of the same texts lie apart."""
+    apart = text_distances(rows, others)
+    return Distance(rms=float(np.sqrt(np.square(apart).mean())), farthest=float(apart.max()))
+
+
+def write_sketch(folder: Path, sketch: Sketch | None) -> None:
+    """Write `canary.json` of a run folder; without a sketch there is none, and an earlier one does not stay."""
+    if sketch is None:
+        (folder / CANARY).unlink(missing_ok=True)
+    else:
+        write_json(folder / CANARY, plain(sketch))
+
+
+def read_sketch(folder: Path) -> Sketch | None:
+    """The sketch in a run folder; None where there is none.
+
+    Raises:
+        InputError: its file is damaged.
+    """
+    path, remedy = folder / CANARY, "delete it, and run again for a new one"
+    if not path.is_file():
+        return None
+    sketch = read_typed(path, Sketch, what="sketch of the canary's vectors", remedy=remedy, schema=SCHEMA)
+    try:
+        _ = sketch.numbers
+    except ValueError as error:
+        raise InputError(f"{path} is no sketch of the canary's vectors ({error}): {remedy}") from error
+    return sketch
+
+
+@cache
+def _projection(dim: int) -> Floats:
+    signs = np.unpackbits(np.frombuffer(hashlib.shake_256(b"canary").digest(dim * NUMBERS // 8), dtype=np.uint8))
+    projection: Floats = (2.0 * signs.reshape(dim, NUMBERS) - 1) / NUMBERS**0.5
+    return projection

@@ -1,0 +1,47 @@
+"""`python -m harness probe BASELINE`: what this machine makes of the canary under the settings of a run, without its data or tasks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.core.errors import RequestError
+from harness.core.fingerprint import Fingerprint
+from harness.core.records import read_manifest
+from harness.core.sketch import Sketch
+from harness.evaluate.calibrate.request import rebuilt_spec
+from harness.evaluate.encode.canary import canary_texts
+from harness.evaluate.encode.canonical import CanonicalEncoder
+from harness.evaluate.encode.device import find_device
+from harness.evaluate.encode.pool import EncoderPool
+from harness.evaluate.encode.sketched import sketch_texts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probed:
+    """The canary's vectors as this machine makes them. `setting`: under what; `seconds`: to load the model and to encode."""
+
+    sketch: Sketch
+    setting: Fingerprint
+    seconds: float
+
+
+def probe_model(folder: Path, overrides: Sequence[str] = ()) -> Probed:
+    """Encode the canary under the settings of the run in a folder; no stored vector is read and none is kept.
+
+    `overrides`: where things are (`harness.evaluate.calibrate.request.PLACES`).
+
+    Raises:
+        RequestError: an override is wrong, the model's folder must be named, or the kind of encoder has no canary.
+        InputError, MachineError: the folder holds no run, or the model does not load here.
+    """
+    started = time.perf_counter()
+    spec = replace(rebuilt_spec(folder, read_manifest(folder), overrides, tasks=()), store=None)
+    encoder = EncoderPool().encoder(spec, find_device())
+    if not isinstance(encoder, CanonicalEncoder):
+        raise RequestError(f"{folder} was run with model.kind={spec.model.kind}: only canonical encoders can be probed")
+    texts = canary_texts()
+    sketch = sketch_texts(encoder, texts, encoder.encode(texts))
+    return Probed(sketch=sketch, setting=encoder.fingerprint, seconds=round(time.perf_counter() - started, 1))
