@@ -21,7 +21,7 @@ from harness.core.spec import DataSpec
 from harness.core.tasks import TaskSpec
 from harness.data.hub import hub_settings, hub_status, resolve_commit
 from harness.data.sources import load_task
-from harness.data.types import ClassificationData, LoadedTask, PairData, RetrievalData
+from harness.data.types import ClassificationData, LoadedTask, PairData, RerankingData, RerankingSample, RetrievalData
 
 ROOT = Path(__file__).resolve().parent.parent
 STS = {"sentence1": ["甲", "丙"], "sentence2": ["乙", ""], "score": [1, 0]}
@@ -29,6 +29,9 @@ STS_DATA = PairData(["甲", "丙"], ["乙", ""], [1, 0])
 AFQMC_FILE = "data/validation-00000-of-00001-0123456789abcdef.parquet"
 SCRIPT = b"raise SystemExit('a loading script was run')\n"
 HINTS = ("HF_ENDPOINT", "python -m harness fetch data.root=DIR", "data=local data.root=DIR")
+
+
+CMN = load_benchmark("cmn_v1")
 
 
 def task(name: str) -> TaskSpec:
@@ -356,3 +359,25 @@ def test_commits_of_branches_and_commits(hub: FakeHub) -> None:
     assert resolve_commit("C-MTEB/AFQMC", task("AFQMC").revision, "dataset", hub_settings()) == task("AFQMC").revision
     with pytest.raises(InputError, match="no revision nowhere of it"):
         resolve_commit("C-MTEB/AFQMC", "nowhere", "dataset", hub_settings())
+
+
+def test_cmn_v1_reads_the_repositories_that_mteb_2_reads(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    end = "-00000-of-00001.parquet"
+    shared = {"_id": ["apos_0", "neg_0"], "text": ["答", "错"], "title": ["", ""]}
+    asked = {"_id": ["q0"], "text": ["问"]}
+    judged = {"query-id": ["q0"] * 2, "corpus-id": ["apos_0", "neg_0"], "score": [1, 0]}
+    ranked = {"query-id": ["q0"], "corpus-ids": [["apos_0", "neg_0"]]}
+    reranking, retrieval = CMN.task("T2Reranking"), CMN.task("CovidRetrieval")
+    assert (reranking.hub, retrieval.hub, CMN.task("AFQMC").hub) == ("mteb/T2Reranking", "mteb/CovidRetrieval", "C-MTEB/AFQMC")
+    tables = {f"corpus/dev{end}": parquet(shared), f"queries/dev{end}": parquet(asked), f"data/dev{end}": parquet(judged)}
+    hub.add(reranking.hub, reranking.revision, {**tables, f"top_ranked/dev{end}": parquet(ranked)})
+    qrels = {f"qrels/dev{end}": tables.pop(f"data/dev{end}")}
+    hub.add(retrieval.hub, retrieval.revision, {**tables, **qrels})
+    for offline in ("0", "1"):
+        monkeypatch.setenv("HF_HUB_OFFLINE", offline)
+        found = load_task(reranking, DataSpec(source="hub", verify="label"))
+        assert found.data == RerankingData([RerankingSample("问", ["答"], ["错"])])
+        assert (found.provenance.repository, found.provenance.revision) == (reranking.hub, reranking.revision)
+        passages = load_task(retrieval, DataSpec(source="hub", verify="label"))
+        assert passages.data == RetrievalData({"apos_0": "答", "neg_0": "错"}, {"q0": "问"}, {"q0": {"apos_0": 1, "neg_0": 0}}, {})
+        assert passages.provenance.qrels_revision == retrieval.revision

@@ -14,7 +14,7 @@ from fakehub import json_lines, parquet
 from test_data_local import CORPUS, QRELS, QUERIES, SETS, STS_ROWS, TEST, TRAIN, load, task, write
 
 from harness.core.errors import InputError
-from harness.data.types import PairData, RetrievalData
+from harness.data.types import PairData, RerankingData, RerankingSample, RetrievalData
 
 THEIR_CORPUS = [{"_id": row["id"], **{key: row[key] for key in ("title", "text")}} for row in CORPUS]
 THEIR_QUERIES = [{"_id": row["id"], "text": row["text"]} for row in QUERIES]
@@ -50,6 +50,11 @@ def of_mteb2(_: Path) -> dict[str, bytes]:
     return {f"CovidRetrieval/{name}/dev-00000-of-00001.parquet": parquet(columns(rows)) for name, rows in tables.items()}
 
 
+def of_mteb2_default(_: Path) -> dict[str, bytes]:
+    names = {"corpus/corpus": THEIR_CORPUS, "queries/queries": THEIR_QUERIES, "data/dev": THEIR_QRELS}
+    return {f"CovidRetrieval/{name}-00000-of-00001.parquet": parquet(columns(rows)) for name, rows in names.items()}
+
+
 def of_beir(_: Path) -> dict[str, bytes]:
     return {
         "CovidRetrieval/corpus.jsonl": json_lines(THEIR_CORPUS),
@@ -63,11 +68,51 @@ def zipped(_: Path) -> dict[str, bytes]:
     return {f"CovidRetrieval/{name}.jsonl.zst": zstd(json_lines(rows)) for name, rows in tables.items()}
 
 
-@pytest.mark.parametrize("layout", [hub_clone, of_mteb2, of_beir, zipped])
+@pytest.mark.parametrize("layout", [hub_clone, of_mteb2, of_mteb2_default, of_beir, zipped])
 def test_a_retrieval_is_the_same_in_every_layout(tmp_path: Path, layout: Callable[[Path], dict[str, bytes]]) -> None:
     loaded = load("CovidRetrieval", write(tmp_path, layout(tmp_path)))
     assert loaded.data == RetrievalData({"d1": "一段", "d2": "两段"}, {"q1": "问"}, {"q1": {"d1": 1}}, {"d1": "题"})
     assert len(loaded.provenance.sha256) == 3
+
+
+RANKED = {
+    "corpus": {"_id": ["apos_0", "apos_1", "neg_0", "neg_1", "x"], "text": ["答", "是", "错", "误", "无"], "title": ["", "题", "", "", ""]},
+    "queries": {"_id": ["q0", "q1"], "text": ["问", "无人判"]},
+    "top_ranked": {"query-id": ["q0"], "corpus-ids": [["neg_1", "apos_1", "neg_0", "apos_0"]]},
+    "qrels": {"query-id": ["q0"] * 3, "corpus-id": ["apos_0", "apos_1", "neg_0"], "score": [1, 1, 0]},
+}
+
+
+def of_ranked(judgements: str = "qrels/dev", **tables: dict[str, list[Any]]) -> dict[str, bytes]:
+    """A Reranking in mteb 2's form; the default config of its repositories is the judgements."""
+    names = {"corpus": "corpus/dev", "queries": "queries/queries", "top_ranked": "top_ranked/dev", "qrels": judgements}
+    return {f"T2Reranking/{names[table]}-00000-of-00001.parquet": parquet(rows) for table, rows in {**RANKED, **tables}.items()}
+
+
+@pytest.mark.parametrize("qrels", ["qrels/dev", "data/dev"])
+def test_a_reranking_of_mteb_2_has_the_samples_of_c_mteb(tmp_path: Path, qrels: str) -> None:
+    loaded = load("T2Reranking", write(tmp_path, of_ranked(qrels)))
+    assert loaded.data == RerankingData([RerankingSample("问", ["答", "题 是"], ["错", "误"])])
+    assert len(loaded.provenance.sha256) == 4
+
+
+@pytest.mark.parametrize(
+    ("table", "rows", "message"),
+    [
+        ("top_ranked", {"query-id": ["q0"], "corpus-ids": [["apos_0", "gone"]]}, "candidate 'gone' is not in the corpus table"),
+        ("top_ranked", {"query-id": ["q9"], "corpus-ids": [["apos_0"]]}, "query 'q0' has no candidates"),
+        (
+            "top_ranked",
+            {"query-id": ["q0"], "corpus-ids": [["apos_0", "neg_0"]]},
+            "1 relevant passages are no candidates of their query",
+        ),
+        ("qrels", {"query-id": ["q0"], "corpus-id": ["neg_1"], "score": [1]}, "1 queries have relevant candidates that ties would not put"),
+        ("qrels", {"query-id": ["q0"], "corpus-id": ["apos_0"], "score": [2]}, "grades are neither 0 nor 1"),
+    ],
+)
+def test_a_reranking_that_mteb_2_would_score_otherwise_is_refused(tmp_path: Path, table: str, rows: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load("T2Reranking", write(tmp_path, of_ranked(**{table: rows})))
 
 
 def test_what_save_to_disk_writes(tmp_path: Path) -> None:

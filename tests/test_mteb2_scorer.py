@@ -137,3 +137,21 @@ def test_a_task_of_two_splits_is_their_mean() -> None:
 def test_tasks_of_several_languages_are_refused() -> None:
     with pytest.raises(RequestError, match="STS22: scorer mteb2 knows no tasks of several languages"):
         MTEB2.refuse_unknown(load_benchmark().tasks)
+
+
+FACTS = """
+import json, sys, mteb
+tasks = mteb.get_benchmark("MTEB(cmn, v1)").tasks
+facts = {task.metadata.name: (task.metadata.dataset, task.metadata.type, task.metadata.main_score) for task in tasks}
+print(json.dumps({name: [dataset["path"], dataset["revision"], kind, main] for name, (dataset, kind, main) in facts.items()}))
+"""
+
+
+@pytest.mark.slow
+def test_the_tasks_and_their_repositories_are_those_of_mteb_2(mteb2: tuple[Path, float]) -> None:  # noqa: F811
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([str(mteb2[0]), "-W", "ignore", "-c", FACTS], capture_output=True, text=True, check=True, env=environment)
+    theirs = json.loads(done.stdout.splitlines()[-1])
+    mains = {"cos_sim.spearman": "cosine_spearman", "max.accuracy": "max_accuracy"}
+    ours = {task.mteb2_name: [task.hub, task.revision, task.type, mains.get(task.main, task.main)] for task in BENCHMARK.tasks}
+    assert ours == theirs

@@ -20,7 +20,8 @@ DEFAULT = "cmteb35"
 MTEB_VERSIONS = {"mteb1": "1.1.1", "mteb2": "2.26.24"}
 """By the rules of which version of mteb the built-in scorers score."""
 
-_KEYS = ("name", "title", "scorer", "digest", "tasks", "main", "metrics", "splits", "facts", "adding_order", "convention", "conventions")
+_KEYS: tuple[str, ...] = ("name", "title", "scorer", "digest", "tasks", "main", "metrics", "splits", "facts", "repositories")
+_KEYS += ("adding_order", "convention", "conventions")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +148,15 @@ def facts_digest(tasks: Iterable[TaskSpec], scorer: str) -> str:
     return hashlib.sha256(json.dumps([scorer, [asdict(task) for task in tasks]], sort_keys=True).encode()).hexdigest()
 
 
+def _as_mteb2_reads(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The facts of a task in the repository that mteb 2 reads, at its commit, judgements among them; where that is a copy."""
+    copy = row.get("mteb2", {})
+    if "revision" not in copy:
+        return row
+    there = {"hub": copy["hub"], "revision": copy["revision"]}
+    return {**row, **there, **({"qrels": there} if "qrels" in row else {})}
+
+
 def _benchmark(table: Mapping[str, Any], known: Mapping[str, Any], path: Path | None) -> Benchmark:
     if strange := sorted(set(table) - set(_KEYS)):
         raise ValueError(f"unknown keys: {', '.join(strange)}; known: {', '.join(_KEYS)}")
@@ -158,9 +168,13 @@ def _benchmark(table: Mapping[str, Any], known: Mapping[str, Any], path: Path | 
     if wrong := [unknown("task", name, facts) for name in table["tasks"] if name not in facts]:
         raise ValueError("; ".join(wrong) + "; facts of a task of your own stand under facts:")
     mains, metrics, splits = (table.get(key, {}) for key in ("main", "metrics", "splits"))
+    if table.get("repositories", "mteb2") != "mteb2":
+        raise ValueError(f"repositories: {table['repositories']!r}: the only other ones that are known are those of mteb2")
     tasks = []
     for name in table["tasks"]:
         row = facts[name]
+        if table.get("repositories") == "mteb2":
+            row = _as_mteb2_reads(row)
         if row["type"] not in known["types"]:
             raise ValueError(unknown("task type", row["type"], known["types"]))
         kind = known["types"][row["type"]]

@@ -31,7 +31,7 @@ from huggingface_hub.utils.tqdm import tqdm
 from harness.core.errors import InputError, MachineError
 from harness.core.tasks import Repository, TaskSpec
 from harness.core.words import without_passwords
-from harness.data.layout import Part, find_parts
+from harness.data.layout import Part, find_parts, find_ranked
 from harness.data.loading import TaskFiles
 from harness.data.tables import DataFile
 
@@ -177,7 +177,7 @@ def _locate(task: TaskSpec, settings: HubSettings) -> TaskFiles:
             "loading scripts are never run. Put the tables into a folder as JSON lines or Parquet: data=local data.root=DIR"
         )
     commit = _pinned(read)
-    tables = {table: tuple(_download(read.hub, commit, commit, part, settings) for part in parts[table]) for table in splits}
+    tables = {table: tuple(_download(read.hub, commit, commit, part, settings) for part in found) for table, found in parts.items()}
     qrels_commit = None
     if task.qrels is not None:
         qrels_commit, tables["qrels"] = _locate_qrels(task, task.qrels, settings)
@@ -217,7 +217,7 @@ def _find(task: TaskSpec, repository: str, commit: str, splits: Mapping[str, str
     cached = sorted(path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()) if snapshot.is_dir() else []
     place = f"{repository}@{commit[:8]}"
     try:
-        parts = {table: find_parts(task, split, cached, place=place) for table, split in splits.items()}
+        parts = _parts(task, splits, cached, place)
     except InputError:  # the cache has some shards of a table
         parts = dict.fromkeys(splits, ())
     if all(parts.values()):
@@ -225,8 +225,18 @@ def _find(task: TaskSpec, repository: str, commit: str, splits: Mapping[str, str
     if settings.offline:
         return None, cached
     _, names = _list_repository(repository, commit, "dataset", settings)
-    parts = {table: find_parts(task, split, names, place=place) for table, split in splits.items()}
+    parts = _parts(task, splits, names, place)
     return (parts if all(parts.values()) else None), names
+
+
+def _parts(task: TaskSpec, splits: Mapping[str, str], names: list[str], place: str) -> Parts:
+    """The parts of the tables; the judgements of a Retrieval may lie in a folder of their own beside its other tables."""
+    if ranked := find_ranked(task, names, place=place):
+        return ranked
+    parts = {table: find_parts(task, split, names, place=place) for table, split in splits.items()}
+    if "qrels" in parts:
+        parts["qrels"] = parts["qrels"] or find_parts(task, "qrels", names, place=place)
+    return parts
 
 
 def _list_repository(repository: str, revision: str, kind: RepositoryType, settings: HubSettings) -> tuple[str, list[str]]:

@@ -2,8 +2,8 @@
 
 C-MTEB keeps `data/<split>-00000-of-00001-<hash>.parquet`; mteb's older multilingual repositories `<config>/<split>.jsonl`, its converted
 ones `<split>/<config>.json.gz` or `<config>/<split>-00000-of-00001.parquet`; folders made by hand `<split>.jsonl.gz`. Retrieval has a
-folder per table in mteb 2's re-uploads (`corpus/<split>-...parquet`), and judgements as `qrels/<split>.tsv` in BEIR's; what `save_to_disk`
-of `datasets` writes is `<split>/data-00000-of-00001.arrow`. The two MASSIVE
+folder per table in mteb 2's re-uploads (`corpus/<split>-...parquet`), as Reranking has there, with `top_ranked`; judgements are
+`qrels/<split>.tsv` in BEIR's form. What `save_to_disk` of `datasets` writes is `<split>/data-00000-of-00001.arrow`. The two MASSIVE
 repositories have, at the revision the card names, nothing but a loading script and the archive it reads: the archive is read here the way
 that script did. No loading script is ever run.
 """
@@ -75,6 +75,23 @@ def find_parts(task: TaskSpec, split: str, names: Iterable[str], *, place: str, 
         partition = ("partition", _MASSIVE_PARTITION[split])
         return (Part(_MASSIVE, member=f"1.0/data/{task.config}.jsonl", columns=columns, only=partition),)
     return ()
+
+
+RANKED = ("corpus", "queries", "top_ranked", "qrels")
+"""The tables of a Reranking in mteb 2's own repositories, in the order in which they are fetched."""
+
+
+def find_ranked(
+    task: TaskSpec, names: Iterable[str], *, place: str, formats: Sequence[str] = FORMATS
+) -> dict[str, tuple[Part, ...]] | None:
+    """The files of a Reranking as mteb 2 keeps it, by table; None where not all of them are there. The judgements are its default config,
+    which may lie where others keep the rows: so this is asked for before them. Raises as `find_parts` does."""
+    if task.type != "Reranking":
+        return None
+    known = list(names)
+    parts = {table: find_parts(task, table, known, place=place, formats=formats) for table in RANKED}
+    parts["qrels"] = parts["qrels"] or find_parts(task, task.split, known, place=place, formats=formats)
+    return parts if all(parts.values()) else None
 
 
 def mirror_name(table: str, part: Part) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from harness.core.tasks import TaskSpec
 from harness.core.typed import read_typed
 from harness.core.words import few
 from harness.data.checksums import CHECKSUMS, read_checksums
-from harness.data.layout import LOCAL_FORMATS, find_parts
+from harness.data.layout import LOCAL_FORMATS, Part, find_parts, find_ranked
 from harness.data.loading import TaskFiles
 from harness.data.tables import DataFile
 
@@ -68,10 +68,13 @@ def locate_local(task: TaskSpec, root: Path, *, source: str = "local", keep_chec
     if manifest is not None and manifest.pinned_revision != task.revision:
         raise InputError(f"{folder} mirrors {manifest.repository}@{manifest.pinned_revision}, the benchmark pins {task.revision}. {remedy}")
     names = _names(folder) if manifest is None else list(manifest.files)
-    tables = {}
-    for table in task.tables:
+    ranked = find_ranked(task, names, place=str(folder), formats=LOCAL_FORMATS)
+    tables = {table: _files(folder, parts, manifest, first_used) for table, parts in (ranked or {}).items()}
+    for table in () if ranked else task.tables:
         place, parts = folder, find_parts(task, table, names, place=str(folder), formats=LOCAL_FORMATS)
         sibling = folder.with_name(f"{folder.name}-qrels")
+        if not parts and table == "qrels":  # mteb 2's default config
+            parts = find_parts(task, task.split, names, place=str(folder), formats=LOCAL_FORMATS)
         if not parts and table == "qrels" and sibling.is_dir():  # the hub keeps judgements in a repository of their own
             place, parts = sibling, find_parts(task, task.split, _names(sibling), place=str(sibling), formats=LOCAL_FORMATS)
         if not parts:
@@ -79,8 +82,7 @@ def locate_local(task: TaskSpec, root: Path, *, source: str = "local", keep_chec
                 f"{task.name}: no file of table {table!r} in {folder} (found {', '.join(names) or 'no data file'}), expected one of "
                 f"{', '.join(table + suffix for suffix in LOCAL_FORMATS)} there or in data/{_also(task, table, folder)}. {remedy}"
             )
-        known = {name: file.sha256 for name, file in manifest.files.items()} if manifest else _below(place, first_used)
-        tables[table] = tuple(DataFile(part, place / part.name, str(place / part.name), known.get(part.name)) for part in parts)
+        tables[table] = _files(place, parts, manifest, first_used)
     if manifest is None:
         return TaskFiles(source=source, tables=tables, remedy=remedy, keeps_checksums=folder if keep_checksums else None)
     return TaskFiles(
@@ -93,6 +95,11 @@ def locate_local(task: TaskSpec, root: Path, *, source: str = "local", keep_chec
         notes=manifest.notes,
         remedy=remedy,
     )
+
+
+def _files(place: Path, parts: Sequence[Part], manifest: Manifest | None, first_used: Mapping[str, str]) -> tuple[DataFile, ...]:
+    known = {name: file.sha256 for name, file in manifest.files.items()} if manifest else _below(place, first_used)
+    return tuple(DataFile(part, place / part.name, str(place / part.name), known.get(part.name)) for part in parts)
 
 
 def _also(task: TaskSpec, table: str, folder: Path) -> str:

@@ -38,9 +38,11 @@ _KINDS: dict[str, Kind] = {
     "id": "id",
     "qid": "id",
     "pid": "id",
+    "pids": "texts",
     "title": "text",
 }
-_SCORE: dict[str, Kind] = {"STS": "number", "Retrieval": "grade"}
+_SCORE: dict[str, Kind] = {"STS": "number", "Retrieval": "grade", "Reranking": "grade"}
+_RANKED_COLUMNS = {"corpus": ("id", "text"), "queries": ("id", "text"), "top_ranked": ("qid", "pids"), "qrels": ("qid", "pid", "score")}
 _SHOWN = 3
 
 
@@ -54,18 +56,22 @@ class Parsed:
 
 def table_schema(task: TaskSpec, table: str) -> Schema:
     """What the columns of the task's table must hold; a corpus may have titles."""
-    columns = {name: _SCORE[task.type] if name == "score" else _KINDS[name] for name in task.table_columns(table)}
+    names = _RANKED_COLUMNS[table] if task.type == "Reranking" and table in _RANKED_COLUMNS else task.table_columns(table)
+    columns = {name: _SCORE[task.type] if name == "score" else _KINDS[name] for name in names}
     optional = frozenset({"title"} if table == "corpus" else ())
     columns |= dict.fromkeys(optional, _KINDS["title"])
     return Schema(columns, optional, parallel=task.type in ("Clustering", "PairClassification"))
 
 
 def parse_task(task: TaskSpec, tables: Mapping[str, Table]) -> Parsed:
-    """The task's data from its tables (`task.tables`), which have been read under `table_schema`. Empty texts are data like others.
+    """The task's data from its tables (`task.tables`, or those of a Reranking as mteb 2 keeps it), which have been read under
+    `table_schema`. Empty texts are data like others.
 
     Raises:
         InputError: pairs in more than one row, labels of a pair task other than 0 and 1, labels of another type than those trained on.
     """
+    if tables.keys() == _RANKED_COLUMNS.keys():
+        return _ranked(*(tables[name] for name in _RANKED_COLUMNS))
     return _PARSERS[task.type](*(tables[name] for name in task.tables))
 
 
@@ -107,13 +113,54 @@ def _reranking(table: Table) -> Parsed:
     return Parsed(RerankingData([RerankingSample(*row) for row in zip(*columns, strict=True)]))
 
 
+def _ranked(corpus: Table, queries: Table, top_ranked: Table, qrels: Table) -> Parsed:
+    """Samples as C-MTEB has them: candidates in the order of their ids, by which mteb 2 breaks ties."""
+    passages = _texts_of(corpus)
+    grades = _judgements(qrels)
+    candidates = dict(zip(top_ranked.columns["qid"], top_ranked.columns["pids"], strict=True))
+    lost = sorted({passage for listed in candidates.values() for passage in listed} - passages.keys())
+    asked = dict(zip(queries.columns["id"], queries.columns["text"], strict=True))
+    unlisted = sorted(key for key in asked.keys() & grades.keys() if key not in candidates)
+    if lost or unlisted:
+        what = f"candidate {lost[0]!r} is not in the corpus table" if lost else f"query {unlisted[0]!r} has no candidates"
+        raise InputError(f"{top_ranked.origin}: {what} ({len(lost) or len(unlisted)} such)")
+    samples, outside, out_of_order = [], set(), set()
+    for key, text in asked.items():
+        if key not in grades:
+            continue  # mteb 2 asks no query without a judgement
+        relevant = {passage for passage, grade in grades[key].items() if grade > 0}
+        listed = sorted(candidates[key])
+        positive, negative = ([each for each in listed if (each in relevant) is wanted] for wanted in (True, False))
+        outside |= relevant - set(listed)
+        out_of_order |= {key} if positive and negative and positive[-1] > negative[0] else set()
+        samples.append(RerankingSample(text, [passages[each] for each in positive], [passages[each] for each in negative]))
+    doubts = (
+        *_doubt(qrels, "relevant passages are no candidates of their query", outside),
+        *_doubt(top_ranked, "queries have relevant candidates that ties would not put behind the others", out_of_order),
+        *_doubt(qrels, "grades are neither 0 nor 1", {grade for each in grades.values() for grade in each.values()} - {0, 1}),
+    )
+    return Parsed(RerankingData(samples), doubts)
+
+
+def _texts_of(corpus: Table) -> dict[str, str]:
+    """Passages by id, with their titles before them."""
+    titles = corpus.columns.get("title") or [""] * len(corpus)
+    rows = zip(corpus.columns["id"], titles, corpus.columns["text"], strict=True)
+    return {key: f"{title} {text}" if title else text for key, title, text in rows}
+
+
+def _judgements(qrels: Table) -> dict[str, dict[str, int]]:
+    judged: dict[str, dict[str, int]] = {}
+    for query, passage, grade in zip(*(qrels.columns[name] for name in ("qid", "pid", "score")), strict=True):
+        judged.setdefault(query, {})[passage] = grade
+    return judged
+
+
 def _retrieval(corpus: Table, queries: Table, qrels: Table) -> Parsed:
     texts = dict(zip(corpus.columns["id"], corpus.columns["text"], strict=True))
     titles = dict(zip(corpus.columns["id"], corpus.columns["title"], strict=True)) if "title" in corpus.columns else {}
     questions = dict(zip(queries.columns["id"], queries.columns["text"], strict=True))
-    judged: dict[str, dict[str, int]] = {}
-    for query, passage, grade in zip(*(qrels.columns[name] for name in ("qid", "pid", "score")), strict=True):
-        judged.setdefault(query, {})[passage] = grade
+    judged = _judgements(qrels)
     passages = {passage for grades in judged.values() for passage in grades}
     pairs = list(zip(qrels.columns["qid"], qrels.columns["pid"], strict=True))
     doubts = (

@@ -49,7 +49,7 @@ _TYPES: dict[Kind, tuple[frozenset[type], ...]] = {
     "texts": (frozenset({str}),),
     "labels": (frozenset({int}), frozenset({str})),
 }
-_ALIASES = {"id": "_id", "qid": "query-id", "pid": "corpus-id"}
+_ALIASES = {"id": "_id", "qid": "query-id", "pid": "corpus-id", "pids": "corpus-ids"}
 """What BEIR and mteb 2 call columns of C-MTEB, where a file has these."""
 
 _LISTS: frozenset[Kind] = frozenset({"texts", "labels"})

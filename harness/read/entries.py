@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.core.benchmarks import Benchmark
 from harness.core.records import OtherDefinition
-from harness.core.tasks import TaskSpec
+from harness.core.tasks import TaskSpec, known_tasks
 from harness.core.words import bare_name, few
 
 EXACT, COPY, NEAR = range(3)
@@ -69,11 +69,17 @@ def match_entry(entry: Any, benchmark: Benchmark) -> Match | None:
         if dataset.get("split") != task.split:
             continue
         same_name = dataset.get("name") in (task.card_name, f"MTEB {task.mteb2_name}")
-        if repository in (task.hub, task.mteb2_hub) and (task.config == dataset.get("config") or same_name):
+        if repository in (task.hub, task.mteb2_hub, first_hub(task)) and (task.config == dataset.get("config") or same_name):
             return Match(task, repository, EXACT if repository == task.hub else COPY)
         if same_name and isinstance(kind, dict) and kind.get("type") == task.type and near_repository(repository, task.hub):
             return Match(task, repository, NEAR)
     return None
+
+
+def first_hub(task: TaskSpec) -> str:
+    """The repository of `configs/tasks.yaml`, where a benchmark reads a copy."""
+    row = known_tasks()["tasks"].get(task.name, {})
+    return str(row.get("hub", task.hub))
 
 
 def near_repository(one: str, other: str) -> bool:
