@@ -175,6 +175,16 @@ def test_a_pool_loads_weights_once_and_gives_the_same_records(run: Run, tmp_path
         assert contents(pooled.folder) == contents(alone.folder)
 
 
+def test_a_run_deletes_what_a_killed_one_left_half_written(run: Run) -> None:
+    folder = run("tasks=[STSB]").folder
+    left = [folder / ".Ocnli.json.abc.tmp", folder / "errors" / ".x.json.abc.tmp"]
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"{")
+    assert run("tasks=[Ocnli]").computed == ("Ocnli",)
+    assert not any(path.exists() for path in left)
+
+
 def test_scoring_processes_give_the_same_records(run: Run, tmp_path: Path) -> None:
     apart = run("workers=2", f"results_dir={tmp_path / 'apart'}")
     assert apart.failed == {}

@@ -310,6 +310,18 @@ def test_info_and_prune(store: VectorStore) -> None:
     assert store.prune(model="new").settings == ("b" * 32,)
 
 
+def test_who_opens_a_store_deletes_what_a_killed_writer_left(store: VectorStore) -> None:
+    vectors = open_vectors(store)
+    vectors.put(keys_of(1), numbers(1))
+    vectors.flush()
+    old, fresh = (vectors.folder / f".{name}.safetensors.1.tmp" for name in ("x", "y"))
+    for path in (old, fresh):
+        path.write_bytes(b"half")
+    os.utime(old, (time.time() - 86400,) * 2)
+    assert open_vectors(VectorStore(store.path)).contains(keys_of(1)).all()
+    assert (old.exists(), fresh.exists()) == (False, True)
+
+
 # --- the encoder with a store ----------------------------------------------------------------------------------------------------------
 
 

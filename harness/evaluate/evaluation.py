@@ -11,7 +11,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -32,7 +31,7 @@ from harness.evaluate.encode.encoder import Encoded, Encoder, EncodingStep
 from harness.evaluate.lengths import modelled_counts
 from harness.evaluate.progress import WindowPart
 from harness.evaluate.score.scorer import run_scorer
-from harness.evaluate.score.workers import Scored, ScoringJob, ScoringPool, dead_worker
+from harness.evaluate.score.workers import Scored, ScoringJob, ScoringPool
 
 T = TypeVar("T")
 
@@ -231,9 +230,6 @@ class Evaluation:
             prepared = scoring.prepared
             try:
                 scored = scoring.future.result()
-            except BrokenProcessPool:
-                self._fail(prepared.task, dead_worker())
-                continue
             except Exception as error:  # noqa: BLE001  the task boundary
                 self._fail(prepared.task, error)
                 continue

@@ -314,6 +314,9 @@ def _exclusive(folder: Path) -> Iterator[None]:
                     "locks (NFS: version 4, or version 3 with lockd and without `nolock`), or name a results_dir=DIR on another one"
                 ) from error
             raise RequestError(f"another run is writing {folder}: wait for it, or name another results_dir=DIR") from error
+        with contextlib.suppress(OSError):
+            for leftover in folder.rglob(".*.tmp"):  # of a run that was killed: nobody else writes here
+                leftover.unlink()
         try:
             yield
         finally:

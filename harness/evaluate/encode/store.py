@@ -132,8 +132,7 @@ class VectorStore:
                 size += _delete(sorted(folder.iterdir(), key=lambda path: path.name == _SETTING))
                 folder.rmdir()
                 continue
-            stale = [path for path in folder.glob(".*.tmp") if time.time() - path.stat().st_mtime > _STALE_SECONDS]
-            rest = [*folder.glob(f"*{DAMAGED}"), *stale]
+            rest = [*folder.glob(f"*{DAMAGED}"), *_stale(folder)]
             leftovers += len(rest)
             size += _delete(rest)
         return Pruned(settings=tuple(settings), leftovers=leftovers, bytes=size)
@@ -166,6 +165,8 @@ class StoredVectors:
             _refuse_other_setting(folder, about["digest"])
             with contextlib.suppress(OSError):
                 setting.touch()  # `info` and `prune` go by when a setting was last used
+            with contextlib.suppress(MachineError):
+                _delete(_stale(folder))
         self.refresh()
 
     def refresh(self) -> None:
@@ -388,6 +389,16 @@ def _read_about(folder: Path) -> dict[str, Any]:
 def _tell(path: Path, error: DamagedShardError) -> None:
     aside = f"renamed to {path.name}{DAMAGED}" if set_aside(path) else "left out"
     log.warning("damaged shard of the vector store, %s; its vectors are computed again: %s (%s)", aside, path, error)
+
+
+def _stale(folder: Path) -> list[Path]:
+    """Temporary files that a kill left."""
+    found = []
+    for path in folder.glob(".*.tmp"):
+        with contextlib.suppress(FileNotFoundError):  # its writer has just renamed it
+            if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+                found.append(path)
+    return found
 
 
 def _delete(paths: list[Path]) -> int:

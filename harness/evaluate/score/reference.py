@@ -20,6 +20,7 @@ from typing import Any
 from harness.core.environment import SCORING_PINS
 from harness.core.errors import MachineError, RequestError
 from harness.core.tasks import TaskSpec, known_tasks
+from harness.evaluate.score.deferred import deferred_imports
 
 
 def check_scoring_packages() -> None:
@@ -109,7 +110,7 @@ def quiet_reference() -> Iterator[None]:
 def load_reference() -> Any:
     """The class `mteb.MTEB`, with C_MTEB's tasks registered and without its progress bar; imported once, which takes seconds."""
     check_scoring_packages()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), deferred_imports("sentence_transformers", "sentence_transformers.models", "datasets"):
         warnings.simplefilter("ignore", DeprecationWarning)  # mteb imports sentence_transformers.models
         import C_MTEB.tasks  # noqa: F401 registers its tasks and replaces the evaluation of Reranking
         from mteb import MTEB

@@ -16,7 +16,7 @@ from harness.data.types import ClassificationData, ClusteringData, PairData, Rer
 from harness.evaluate.score.adapter import EmbeddingModel, RerankingModel, RetrievalModel, passage_text
 from harness.evaluate.score.observed import evaluate_observed, query_examples
 from harness.evaluate.score.ranking import mean_metrics
-from harness.evaluate.score.reference import check_scoring_packages, fresh_task, load_reference, quiet_reference, refuse_unknown_tasks
+from harness.evaluate.score.reference import check_scoring_packages, fresh_task, quiet_reference, refuse_unknown_tasks
 from harness.evaluate.score.scorable import refuse_unscorable
 from harness.evaluate.score.search import search_queries
 from harness.evaluate.score.seeding import SEED, preserved_random_state, seed_generators
@@ -96,9 +96,8 @@ def _after(prompt: str, texts: Iterable[str]) -> list[str]:
 class Mteb1:
     """The scorer of mteb 1.1.1 and C_MTEB 1.1.1: `planned_texts` and `score_examples` behind the seam."""
 
-    def prepare(self) -> None:
-        """Import mteb, which takes seconds."""
-        load_reference()
+    imports = ("harness.evaluate.score.imported",)
+    """What a scoring process imports before its first job."""
 
     def refuse_unknown(self, tasks: Iterable[TaskSpec]) -> None:
         """Pass tasks that mteb has; raises as `refuse_unknown_tasks` does."""

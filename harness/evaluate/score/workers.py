@@ -1,26 +1,31 @@
 """Scoring beside encoding: tasks are scored in processes of their own while the model goes on with the next texts.
 
-A score is computed on one thread from generators at 42, so it is the same digits in this process and in any other.
+A score is computed on one thread from generators at 42, so it is the same digits in this process and in any other. The processes are
+forked from one that has imported what scoring needs and has done nothing else; it stays for the next run of a sweep. Vectors travel in a
+file without a name. So whatever ends this process, the kernel ends the others and frees the files.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import multiprocessing
 import os
-import shutil
+import pickle
+import queue
+import signal
 import tempfile
-import threading
 import time
+import traceback
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle, send_handle
+from typing import IO, Any
 
+import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 
 from harness.core.errors import MachineError
 from harness.core.examples import Examples
@@ -32,7 +37,8 @@ from harness.evaluate.score.adapter import EmbeddingModel
 from harness.evaluate.score.scorer import Scorer
 from harness.evaluate.score.seeding import SEED
 
-_VECTORS = "vectors"
+_PROCESSES = multiprocessing.get_context("forkserver")
+_FORKED = "harness.evaluate.score.forked"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,56 +75,106 @@ class ScoringPool:
     def __init__(self, workers: int, device: torch.device | None = None) -> None:
         self._workers = workers
         self._device = device
-        self._pool: ProcessPoolExecutor | None = None
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
-        self._count = 0
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="scoring") if workers else None  # each waits for a process
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        self._all: list[_Worker] = []
+        self._left = False
 
     def __enter__(self) -> ScoringPool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-        if self._scratch is not None:
-            self._scratch.cleanup()
+        self._left = True
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._end_all()
+            self._threads.shutdown()
+            self._end_all()  # those that were being started
 
     def start(self, scorer: Scorer) -> None:
         """Start the processes, so that they import what the scorer needs while the model loads; otherwise the first job starts them."""
-        if self._workers:
-            pool = self._started()[0]
+        if self._threads is not None:
+            _PROCESSES.set_forkserver_preload([_FORKED, __name__, *getattr(scorer, "imports", ())])
             for _ in range(self._workers):
-                pool.submit(_prepare, scorer)
+                self._threads.submit(lambda: self._idle.put(self._new()))
 
     def submit(self, job: ScoringJob) -> Future[Scored]:
-        """The job's result, later; an error of `Scorer.score` is the future's.
+        """The job's result, later; an error of `Scorer.score` is the future's, and MachineError where two processes died of the job.
 
         Raises:
-            MachineError: the processes have died.
+            MachineError: there is no room for the vectors.
         """
-        if self._workers == 0:
+        if self._threads is None:
             return _done(job, self._device)
-        pool, scratch = self._started()
-        self._count += 1
-        path = scratch / f"{self._count}.safetensors"
-        save_file({_VECTORS: job.vectors.contiguous()}, path)
+        vectors = _nameless_file(job.vectors)
+        empty = torch.empty(0, dtype=job.vectors.dtype)
+        request = replace(job, vectors=empty), job.vectors.shape, self._device
+        future = self._threads.submit(self._score_apart, job.task.name, request, vectors)
+        future.add_done_callback(lambda _: vectors.close())
+        return future
+
+    def _new(self) -> _Worker:
+        worker = _Worker()
+        self._all.append(worker)
+        return worker
+
+    def _end_all(self) -> None:
+        for worker in list(self._all):
+            worker.end()
+
+    def _score_apart(self, task: str, request: _Request, vectors: IO[bytes]) -> Scored:
+        """The job in a process; once more in a new one where it dies, since the kernel may have chosen it for another's hunger."""
+        pickled = pickle.dumps(request)
         try:
-            return pool.submit(_score_file, replace(job, vectors=torch.empty(0)), path, self._device)
-        except BrokenProcessPool as error:
-            raise dead_worker() from error
+            worker = self._idle.get_nowait()
+        except queue.Empty:
+            worker = self._new()
+        for _ in range(2):
+            try:
+                outcome = worker.ask(pickled, vectors)
+            except (EOFError, OSError) as error:
+                ended = worker.end()
+                if self._left:
+                    raise MachineError("scoring was stopped") from error
+                worker = self._new()
+                continue
+            self._idle.put(worker)
+            if isinstance(outcome, Scored):
+                return outcome
+            raise outcome
+        self._idle.put(worker)
+        raise MachineError(
+            f"{task}: the scoring process died, and so did a second one ({ended}), most likely for want of memory. Run again with fewer "
+            "workers=, or workers=0"
+        )
 
-    def _started(self) -> tuple[ProcessPoolExecutor, Path]:
-        """The processes, and the folder for their vectors."""
-        if self._pool is None or self._scratch is None:
-            self._scratch = tempfile.TemporaryDirectory(prefix="harness-scoring-")
-            # spawned, not forked: a copy of a process whose threads hold locks may never wake up
-            spawn = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._workers, spawn, initializer=_end_with_parent, initargs=(self._scratch.name,))
-        return self._pool, Path(self._scratch.name)
+
+_Request = tuple[ScoringJob, torch.Size, torch.device | None]
+"""A job without its vectors, their shape, and the device of large searches."""
 
 
-def dead_worker() -> MachineError:
-    """The error for processes that ended without an answer."""
-    return MachineError("a scoring process died, most likely for want of memory: run again with workers=0")
+class _Worker:
+    """A scoring process and the pipe to it."""
+
+    def __init__(self) -> None:
+        self._pipe, theirs = _PROCESSES.Pipe()
+        self._process = _PROCESSES.Process(target=_serve, args=(theirs,), daemon=True, name="scoring")
+        self._process.start()
+        theirs.close()
+
+    def ask(self, request: bytes, vectors: IO[bytes]) -> Scored | Exception:
+        """What comes of the pickled request whose vectors are in the open file; EOFError or OSError where the process dies of it."""
+        send_handle(self._pipe, vectors.fileno(), self._process.pid)
+        self._pipe.send_bytes(request)
+        answer: Scored | Exception = pickle.loads(self._pipe.recv_bytes())  # noqa: S301  of a process of ours
+        return answer
+
+    def end(self) -> str:
+        """Ends the process unless it has ended, and says how it did."""
+        self._process.kill()
+        self._process.join()
+        code = self._process.exitcode or 0
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
 def score_job(job: ScoringJob, device: torch.device | None = None) -> Scored:
@@ -141,29 +197,60 @@ def vectors_sha256(vectors: torch.Tensor) -> str:
     return hashlib.sha256(vectors.contiguous().view(torch.uint8).numpy().data).hexdigest()
 
 
-def _end_with_parent(scratch: str) -> None:
-    """Makes this process end, and takes the vectors along, when the one that started it is killed: nobody else would."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
+def _nameless_file(vectors: torch.Tensor) -> IO[bytes]:
+    """The vectors, row by row, in a file that the kernel frees when nobody has it open.
 
-    def watch() -> None:
-        parent.join()
-        shutil.rmtree(scratch, ignore_errors=True)
+    Raises:
+        MachineError: the disk has no room for it.
+    """
+    try:
+        file = tempfile.TemporaryFile()  # noqa: SIM115  open until the job is done
+        file.write(vectors.contiguous().view(torch.uint8).numpy().data)
+        file.flush()
+    except OSError as error:
+        raise MachineError(
+            f"can't write {vectors.nbytes / 2**30:.1f} GiB of vectors to {tempfile.gettempdir()}: {error.strerror}. Free the disk, name "
+            "another folder with TMPDIR=, or run with workers=0"
+        ) from error
+    return file
+
+
+def _serve(pipe: Connection) -> None:
+    """A scoring process: jobs one after the other, until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks ends this one
+    _end_with_parent()
+    while True:
+        try:
+            handle, request = recv_handle(pipe), pipe.recv_bytes()
+        except EOFError:
+            return
+        pipe.send_bytes(_answer(request, handle))
+
+
+def _answer(request: bytes, vectors: int) -> bytes:
+    """Scored, or the exception, pickled."""
+    try:
+        with os.fdopen(vectors, "rb") as file:
+            job, shape, device = pickle.loads(request)  # noqa: S301  of a process of ours
+            kept = torch.from_numpy(np.memmap(file, dtype=np.uint8, mode="c"))
+        return pickle.dumps(score_job(replace(job, vectors=kept.view(job.vectors.dtype).view(shape)), device))
+    except Exception as error:  # noqa: BLE001  handed to whoever asks for the result
+        error.add_note(f"in a scoring process:\n{traceback.format_exc()}")
+        try:
+            return pickle.dumps(error)
+        except Exception:  # noqa: BLE001  somebody's exception, which has no pickle
+            return pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
+
+
+def _end_with_parent() -> None:
+    """The kernel kills this process when the one that asks ends, however busy both are: a pipe between them closes then."""
+    asking = multiprocessing.parent_process()
+    assert asking is not None
+    fcntl.fcntl(asking.sentinel, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(asking.sentinel, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(asking.sentinel, fcntl.F_SETFL, fcntl.fcntl(asking.sentinel, fcntl.F_GETFL) | os.O_ASYNC)
+    if not asking.is_alive():
         os._exit(1)
-
-    threading.Thread(target=watch, daemon=True, name="parent").start()
-
-
-def _prepare(scorer: Scorer) -> None:
-    """Unpickling the scorer has imported its module; one with more to import has a `prepare`."""
-    if prepare := getattr(scorer, "prepare", None):
-        prepare()
-
-
-def _score_file(job: ScoringJob, path: Path, device: torch.device | None) -> Scored:
-    vectors = load_file(path)[_VECTORS]
-    path.unlink()
-    return score_job(replace(job, vectors=vectors), device)
 
 
 def _done(job: ScoringJob, device: torch.device | None) -> Future[Scored]:
