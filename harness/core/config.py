@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from harness.core.benchmarks import is_file_name, load_benchmark
 from harness.core.errors import MachineError, RequestError, unknown
 from harness.core.files import FOLDER_NAME
-from harness.core.overrides import as_typed, is_model
+from harness.core.overrides import as_typed, is_model, model_file
 from harness.core.prompts import Prompts, name_problems
 from harness.core.registry import registry, unknown_model
 from harness.core.resources import data_root, resource_dir
@@ -59,7 +59,7 @@ def resolve_request(overrides: Sequence[str], *, device_name: str, device_memory
     Raises:
         RequestError: as `resolve_run` does.
     """
-    overrides = as_typed(overrides)
+    given, overrides = overrides, as_typed(overrides)
     wrong: dict[str, list[str]] = {}
     try:
         asked = compose_config(overrides)
@@ -80,7 +80,7 @@ def resolve_request(overrides: Sequence[str], *, device_name: str, device_memory
     if not any(text.partition("=")[0] in GROUPS for text in wrong):  # a model or data that was not understood would be blamed twice
         problems += _value_problems(asked)
     if problems:
-        raise RequestError("\n".join(problems))
+        raise RequestError("\n".join(f"{model_file(given, problem)}{problem}" for problem in problems))
     gpu, data = asked.gpu, asked.data
     if gpu.name == "auto":  # a GPU that no file knows goes by its own name
         gpu = replace(gpu, name=re.sub(r"[^a-z0-9]+", "-", device_name.lower()).strip("-"))

@@ -106,7 +106,7 @@ def read_examples(folder: Path, task: TaskSpec) -> Examples:
         table = pq.read_table(path)
         metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
         columns = {name: np.asarray(table[name].to_pylist()) for name in table.column_names}
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+    except (OSError, pa.ArrowException, ValueError) as error:
         raise InputError(f"{path} can't be read as Parquet ({error}): delete it and run the task again") from error
     found, schema = metadata.get("harness.task"), metadata.get("harness.schema")
     if found != task.name:
@@ -114,7 +114,10 @@ def read_examples(folder: Path, task: TaskSpec) -> Examples:
     if schema != SCHEMA:
         raise InputError(f"{path} has schema {schema!r}, this harness reads {SCHEMA}: run the task again, or use the harness that wrote it")
     examples = Examples(columns)
-    units(task, examples)
+    try:
+        units(task, examples)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     return examples
 
 

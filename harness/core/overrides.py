@@ -48,6 +48,14 @@ def as_typed(overrides: Sequence[str]) -> list[str]:
     return [*named, *words]
 
 
+def model_file(overrides: Sequence[str], problem: str) -> str:
+    """The YAML file that `model=` names, as the start of a message, where the problem is a value of that file; else nothing."""
+    given = dict(text.split("=", 1) for text in overrides if "=" in text)
+    key = re.match(r"[\w.]*", problem)
+    in_file = key is not None and key[0].startswith("model.") and key[0] not in given
+    return f"{given['model']}: " if in_file and given.get("model", "").endswith((".yaml", ".yml")) else ""
+
+
 _DTYPES = {"float16": "fp16", "half": "fp16", "bfloat16": "bf16", "float32": "fp32", "float": "fp32"}
 """How torch and model cards spell what `dtype=` takes."""
 
@@ -97,7 +105,7 @@ def _check_keys(path: Path) -> dict[str, Any]:
     """The values of a model's file; OmegaConf would only say that composing it failed."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise RequestError(f"{path} can't be read as YAML ({error}): docs/models.md has its keys") from error
     known = [item.name for item in fields(ModelSpec)]
     if not isinstance(values, dict):

@@ -158,7 +158,7 @@ def _read_table(path: Path) -> PromptTable:
             raise ValueError(f"template {table.template!r} has no {{instruction}}")
     except OSError as error:
         raise RequestError(f"prompts={path}: {error.strerror}. Say prompts=none, prompts=model, or name a YAML file") from error
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise RequestError(f"prompts={path} is no table of prompts ({error}): docs/models.md has its form") from error
     return table
 

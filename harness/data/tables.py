@@ -25,6 +25,7 @@ import pyarrow.ipc
 import pyarrow.parquet
 
 from harness.core.errors import InputError
+from harness.core.words import few
 from harness.data.layout import Part
 from harness.data.types import Table
 
@@ -199,6 +200,7 @@ def _read_arrow(file: DataFile, schema: Schema) -> _Rows:
     try:
         with pyarrow.memory_map(str(file.path)) as stream:
             table = pyarrow.ipc.open_stream(stream).read_all()
+            table.validate(full=True)  # offsets beyond the buffers would end the process
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"{file.origin}: truncated or damaged Arrow ({error})") from error
     only = file.part.only if file.part.only and file.part.only[0] in table.column_names else None
@@ -274,8 +276,8 @@ def _present(file: DataFile, schema: Schema, found: Mapping[str, Any] | Sequence
 
 
 def _missing_column(file: DataFile, missing: list[str], found: Mapping[str, Any] | Sequence[str], where: str) -> InputError:
-    names = ", ".join(repr(name) for name in missing)
-    return InputError(f"{file.origin}{where}: column {names} is missing (found {', '.join(map(repr, found)) or 'none'})")
+    names, there = ", ".join(map(repr, missing)), few([repr(name)[:_SHOWN] for name in found], 12)
+    return InputError(f"{file.origin}{where}: column {names} is missing (found {there or 'none'})")
 
 
 def _check_cells(file: DataFile, rows: _Rows, name: str, cells: list[Any], kind: Kind) -> None:

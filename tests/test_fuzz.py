@@ -1,0 +1,276 @@
+"""Every reader takes thousands of damaged files: what comes out is a value, or one error that names the file. Never another exception.
+
+`FUZZ_SEED=7 pytest -m slow tests/test_fuzz.py` tries other damage than the run before; a failure prints what gives it again.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from cards import card_text, write_card
+from fakehub import gzipped, json_lines, parquet
+from gates import gate_run
+from runs import BENCHMARK
+from test_data_layouts import columns, delimited, zstd
+from test_data_local import STS_ROWS, write
+from test_typed import KINDS, make_calibration, make_import, make_log, make_mirror
+
+from harness.core.benchmarks import load_benchmark
+from harness.core.calibration import read_calibration
+from harness.core.config import check_request
+from harness.core.costs import COSTS, Cost, CostLine, append_cost, read_costs
+from harness.core.errors import InputError, RequestError
+from harness.core.examples import make_examples as examples_table
+from harness.core.examples import read_examples, write_examples
+from harness.core.prompts import prompts_from
+from harness.core.records import read_run
+from harness.core.resources import SAMPLE_DIR, resource_dir
+from harness.core.spec import DataSpec
+from harness.data.local import read_manifest
+from harness.data.sources import load_task
+from harness.evaluate.encode.locate import LocatedModel, hash_weights, read_json, stored_tensors
+from harness.evaluate.encode.own import read_own_settings
+from harness.evaluate.encode.sizes import read_sizes
+from harness.read.cards import read_rows
+from harness.read.claims.sheet import read_sheet
+from harness.read.drift.baselines import LOG, list_baselines
+from harness.read.imports import read_card_run, read_import
+
+SEED = int(os.environ.get("FUZZ_SEED", "0"))
+IN_CI, AT_LENGTH = 40, 4000  # damaged files per reader
+NUMBER, TEXT, PLACE = re.compile(rb"-?\d+(?:\.\d+)?(?:e-?\d+)?"), re.compile(rb'"[^"\n]{0,60}"'), re.compile(rb"[\[{,:\n]")
+VALUES = (
+    *(b"1" + b"0" * 400, b"-1", b"9223372036854775808", b"1e400", b"NaN", b"Infinity", b"0.5", b"null", b"true", b"[]", b"{}", b"[[]]"),
+    *(
+        b'""',
+        b'"../../x"',
+        b'"\\ud800"',
+        b'"\\u0000"',
+        b'"5"',
+        b'"' + "长".encode() * 3000 + b'"',
+        b"!!python/object:os.system",
+        b"&a [*a]",
+    ),
+)
+
+
+def damage(content: bytes, draw: random.Random) -> bytes:
+    """The content with one to three faults, drawn from bits to whole values."""
+    for _ in range(draw.choice((1, 1, 2, 3))):
+        content = draw.choice(FAULTS)(content, draw)
+    return content
+
+
+def flip(content: bytes, draw: random.Random) -> bytes:
+    flipped = bytearray(content or b"\0")
+    for _ in range(draw.choice((1, 1, 8))):
+        flipped[draw.randrange(len(flipped))] ^= 1 << draw.randrange(8)
+    return bytes(flipped)
+
+
+def cut(content: bytes, draw: random.Random) -> bytes:
+    start = draw.randrange(len(content) + 1)
+    return draw.choice((content[:start], content[start:], content[:start] + content[draw.randrange(start, len(content) + 1) :]))
+
+
+def repeat(content: bytes, draw: random.Random) -> bytes:
+    start = draw.randrange(len(content) + 1)
+    stop = draw.randrange(start, min(len(content), start + 300) + 1)
+    return content[:stop] + content[start:stop] * draw.choice((1, 2, 50)) + content[stop:]
+
+
+def insert(content: bytes, draw: random.Random) -> bytes:
+    start = draw.randrange(len(content) + 1)
+    return content[:start] + draw.choice((draw.randbytes(draw.randrange(1, 40)), b"\xff\xfe", b"\xef\xbb\xbf", b"\0")) + content[start:]
+
+
+def replace_value(content: bytes, draw: random.Random) -> bytes:
+    found = list(draw.choice((NUMBER, TEXT)).finditer(content[:200_000]))
+    if not found:
+        return flip(content, draw)
+    match = draw.choice(found)
+    return content[: match.start()] + draw.choice(VALUES) + content[match.end() :]
+
+
+def nest(content: bytes, draw: random.Random) -> bytes:
+    places = [match.end() for match in PLACE.finditer(content[:200_000])] or [0]
+    start = draw.choice(places)
+    return content[:start] + draw.choice((b"[", b'{"a":', b"- ", b"{a: ")) * draw.choice((3, 3000)) + content[start:]
+
+
+FAULTS = (flip, cut, repeat, insert, replace_value, replace_value, replace_value, nest)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What reads `file` of a folder that `make` fills. `cost`: how many times longer than others it takes."""
+
+    file: str
+    make: Callable[[Path], object]
+    read: Callable[[Path], object]
+    cost: int = 1
+
+
+def data_file(name: str, content: bytes) -> Reader:
+    def make(folder: Path) -> None:
+        write(folder, {f"AFQMC/{name}": content})
+
+    def read(folder: Path) -> object:  # `present`: no checksums are kept, which would name every damage before it is read
+        return load_task(BENCHMARK.task("AFQMC"), DataSpec(source="local", root=str(folder), verify="off"), present=True)
+
+    return Reader(
+        f"AFQMC/{name}",
+        make,
+        read,
+    )
+
+
+def arrow() -> bytes:
+    stream, table = io.BytesIO(), pyarrow.table(columns(STS_ROWS))
+    with pyarrow.ipc.new_stream(stream, table.schema) as writer:
+        writer.write_table(table)
+    return stream.getvalue()
+
+
+def model_file(name: str, read: Callable[[Path], object]) -> Reader:
+    return Reader(name, lambda folder: shutil.copytree(SAMPLE_DIR / "model", folder, dirs_exist_ok=True), read)
+
+
+def settings_of(folder: Path) -> object:
+    own = read_own_settings(LocatedModel(name="m", folder=folder, source="path", repository=None, commit=None))
+    return own.table, read_sizes(folder, hash_weights(folder))
+
+
+def make_run(folder: Path) -> None:
+    gate_run(folder)
+
+
+def make_examples(folder: Path) -> None:
+    task = BENCHMARK.task("STSB")
+    columns = {name: [0.5, 0.25] for name in task.kind.columns}
+    write_examples(folder, task, examples_table([0, 1], [["a", "b"], ["c", "d"]], columns))
+
+
+def make_benchmark(folder: Path) -> None:
+    own = (resource_dir("configs") / "benchmark" / "cmteb35.yaml").read_text(encoding="utf-8")
+    (folder / "mine.yaml").write_text(own.replace("name: cmteb35\n", "name: mine\n"), encoding="utf-8")
+
+
+def make_model(folder: Path) -> None:
+    (folder / "mine.yaml").write_text("hub: org/name\nrevision: main\nmax_positions: 512\nadd_eos_token: false\n", encoding="utf-8")
+
+
+def make_prompts(folder: Path) -> None:
+    (folder / "prompts.yaml").write_text(PROMPTS, encoding="utf-8")
+
+
+def make_card(folder: Path) -> None:
+    write_card(folder, card_text(brief=True))
+
+
+def make_costs(folder: Path) -> None:
+    append_cost(folder, CostLine(run=Cost(scoring_seconds=1.0)))
+
+
+ROWS = json_lines(STS_ROWS)
+PROMPTS = "query: 问：\ntemplate: 'Instruct: {instruction}\\nQuery: '\ntasks:\n  STSB:\n    text: 句\n  Retrieval:\n    query: 查\n"
+READERS: dict[str, Reader] = {
+    "card": Reader(
+        "README.md",
+        make_card,
+        lambda folder: read_card_run(folder / "README.md", BENCHMARK),
+        4,
+    ),
+    "claims": Reader("README.md", make_card, lambda folder: read_sheet(folder / "README.md", BENCHMARK), 8),
+    "result": Reader("STSB.json", make_import, lambda folder: read_import(folder, BENCHMARK)),
+    "manifest": Reader("manifest.json", make_run, lambda folder: read_run(folder, BENCHMARK), 4),
+    "record": Reader("STSB.json", make_run, lambda folder: read_run(folder, BENCHMARK), 4),
+    "calibration": Reader("calibration.json", make_calibration, lambda folder: read_calibration(folder / "calibration.json", BENCHMARK)),
+    "log of baselines": Reader(LOG, make_log, list_baselines),
+    "printed rows": Reader("rows.json", KINDS["printed rows"].make, lambda folder: read_rows(folder / "rows.json")),
+    "mirror": Reader("mirror.json", make_mirror, read_manifest),
+    "jsonl": data_file("validation.jsonl", ROWS),
+    "jsonl.gz": data_file("validation.jsonl.gz", gzipped(ROWS)),
+    "jsonl.zst": data_file("validation.jsonl.zst", zstd(ROWS)),
+    "json": data_file("validation.json", json.dumps(STS_ROWS).encode()),
+    "csv": data_file("validation.csv", delimited(STS_ROWS, ",")),
+    "tsv": data_file("validation.tsv", delimited(STS_ROWS, "\t")),
+    "parquet": data_file("validation.parquet", parquet(columns(STS_ROWS))),
+    "arrow": data_file("validation/data-00000-of-00001.arrow", arrow()),
+    "prompts": Reader(
+        "prompts.yaml",
+        make_prompts,
+        lambda folder: prompts_from(str(folder / "prompts.yaml")),
+    ),
+    "benchmark": Reader(
+        "mine.yaml",
+        make_benchmark,
+        lambda folder: load_benchmark(str(folder / "mine.yaml")),
+        8,
+    ),
+    "model": Reader(
+        "mine.yaml",
+        lambda folder: (folder / "mine.yaml").write_text("hub: org/name\nrevision: main\nmax_positions: 512\nadd_eos_token: false\n"),
+        lambda folder: check_request([f"model={folder / 'mine.yaml'}"]),
+        20,
+    ),
+    "examples": Reader("per_example/STSB.parquet", make_examples, lambda folder: read_examples(folder, BENCHMARK.task("STSB"))),
+    "costs": Reader(COSTS, make_costs, read_costs),
+    "weights": model_file("model.safetensors", lambda folder: stored_tensors(folder / "model.safetensors")),
+    "modules": model_file("modules.json", lambda folder: read_json(folder / "modules.json")),
+    **{
+        f"model's {name}": model_file(name, settings_of)
+        for name in ("config.json", "config_sentence_transformers.json", "sentence_bert_config.json", "tokenizer_config.json")
+    },
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_damaged_file_gives_a_value_or_one_error_that_names_it(tmp_path: Path, name: str) -> None:
+    try_damage(tmp_path, name, IN_CI)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", READERS)
+def test_much_damage(tmp_path: Path, name: str) -> None:
+    try_damage(tmp_path, name, AT_LENGTH)
+
+
+def try_damage(tmp_path: Path, name: str, times: int) -> None:
+    reader, folder = READERS[name], tmp_path / "inside"
+    folder.mkdir()
+    reader.make(folder)
+    reader.read(folder)
+    file = folder / reader.file
+    valid, before = file.read_bytes(), set(folder.rglob("*"))
+    wrong = []
+    for number in range(-(-times // reader.cost)):
+        file.write_bytes(damage(valid, random.Random(f"{SEED} {name} {number}")))
+        if problem := problem_of(reader, folder):
+            wrong.append(f"FUZZ_SEED={SEED}, number {number}: {problem:.600}")
+    assert not wrong, f"{len(wrong)} of {times}:\n" + "\n".join(wrong[:8])
+    assert set(folder.rglob("*")) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["inside"]
+
+
+def problem_of(reader: Reader, folder: Path) -> str | None:
+    """What is wrong with how the reader takes the folder; None where it gives a value or an error that names the file."""
+    try:
+        reader.read(folder)
+    except (InputError, RequestError) as error:
+        message = str(error)
+        return None if Path(reader.file).name in message and len(message) < 3000 else f"{len(message)} characters: {message}"
+    except Exception as error:  # noqa: BLE001  whatever it is, a user would see a traceback
+        return f"{type(error).__name__}: {error}"
+    return None
