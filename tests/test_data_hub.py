@@ -318,11 +318,27 @@ def test_unpinned_judgements_are_never_taken_from_the_cache_in_silence(hub: Fake
     assert "CovidRetrieval-qrels" in failure("CovidRetrieval", MachineError)
 
 
-def test_a_damaged_file_in_the_cache_is_named(hub: FakeHub, tmp_path: Path) -> None:
+def test_a_damaged_file_in_the_cache_is_fetched_again_once(
+    hub: FakeHub, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     content = add_sts(hub)
     load("AFQMC")
     blob = tmp_path / "hf/hub/datasets--C-MTEB--AFQMC/blobs" / hashlib.sha256(content).hexdigest()
     blob.write_bytes(content[:-1] + b"?")
+    assert load("AFQMC").data == STS_DATA
+    assert blob.read_bytes() == content
+    assert f"{AFQMC_FILE}: damaged: its sha256 is" in caplog.text
+    blob.write_bytes(content[:-1] + b"?")
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{closed_port()}")
+    assert "can't get" in failure("AFQMC", MachineError)
+
+
+def test_a_damaged_file_in_the_cache_is_named_where_there_is_no_hub(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = add_sts(hub)
+    load("AFQMC")
+    blob = tmp_path / "hf/hub/datasets--C-MTEB--AFQMC/blobs" / hashlib.sha256(content).hexdigest()
+    blob.write_bytes(content[:-1] + b"?")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(InputError) as caught:
         load("AFQMC")
     assert f"{AFQMC_FILE}: damaged: its sha256 is" in str(caught.value)

@@ -190,7 +190,18 @@ def _locate(task: TaskSpec, settings: HubSettings) -> TaskFiles:
         substituted=read is not pinned,
         notes=notes,
         remedy=f"If the file is damaged, delete {_cache_folder(read.hub, 'dataset', settings)} and run again",
+        again=None if settings.offline else lambda path: _fetch_again(task, path, settings),
     )
+
+
+def _fetch_again(task: TaskSpec, damaged: Path, settings: HubSettings) -> TaskFiles:
+    """The task's files, one of them downloaded anew: the link of the snapshot and the bytes it leads to are deleted before."""
+    try:
+        for path in (damaged.parent / damaged.readlink(), damaged):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise MachineError(f"{damaged} is damaged and can't be deleted ({error.strerror or error}): delete it and run again") from error
+    return _locate(task, settings)
 
 
 def _locate_qrels(task: TaskSpec, qrels: Repository, settings: HubSettings) -> tuple[str, tuple[DataFile, ...]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,8 @@ from harness.data.parsing import parse_task, table_schema
 from harness.data.tables import DataFile, read_table
 from harness.data.types import LoadedTask, TaskData
 
+log = logging.getLogger(__name__)
+
 Verify = Literal["error", "label", "off"]
 
 _SAMPLE = "embedded sample: made up for this package, not the benchmark's data"
@@ -27,7 +30,7 @@ class TaskFiles:
     """The files of a task on this disk and where they came from; the fields are those of `Provenance`.
 
     `remedy`: the command or setting that mends a damaged file of this source. `keeps_checksums`: the task's folder, where the checksums of
-    these files are to be kept once the data is accepted.
+    these files are to be kept once the data is accepted. `again`: gets a file whose checksum is wrong anew, and gives all files.
     """
 
     source: str
@@ -39,6 +42,7 @@ class TaskFiles:
     notes: tuple[str, ...] = ()
     remedy: str
     keeps_checksums: Path | None = None
+    again: Callable[[Path], TaskFiles] | None = None
 
 
 def assemble_task(task: TaskSpec, files: TaskFiles, *, verify: Verify) -> LoadedTask:
@@ -49,7 +53,7 @@ def assemble_task(task: TaskSpec, files: TaskFiles, *, verify: Verify) -> Loaded
             (judgements of unknown passages, ids given twice) and is not the pinned data; or, under `verify="error"`, a figure differs.
     """
     try:
-        hashes = _hash_files(files)
+        files, hashes = _sound_files(files)
         tables = {table: read_table(parts, table_schema(task, table)) for table, parts in files.tables.items()}
         parsed = parse_task(task, tables)
     except InputError as error:
@@ -87,6 +91,26 @@ def label_task(task: TaskSpec, data: TaskData, provenance: Provenance, *, verify
     return LoadedTask(data, replace(provenance, verdict=verdict, mismatches=mismatches))
 
 
+class _WrongChecksumError(InputError):
+    """`path`: the file whose bytes are not those that its source stated."""
+
+    def __init__(self, message: str, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+def _sound_files(files: TaskFiles) -> tuple[TaskFiles, dict[str, str]]:
+    """The files and their SHA-256; a damaged one is fetched again, once, where the source can do that."""
+    try:
+        return files, _hash_files(files)
+    except _WrongChecksumError as damage:
+        if files.again is None:
+            raise
+        log.warning("%s: fetched again", damage)
+        fetched = files.again(damage.path)
+        return fetched, _hash_files(fetched)
+
+
 def _hash_files(files: TaskFiles) -> dict[str, str]:
     hashes: dict[str, str] = {}
     seen: dict[Path, str] = {}
@@ -97,7 +121,7 @@ def _hash_files(files: TaskFiles) -> dict[str, str]:
             except OSError as error:
                 raise InputError(f"{file.origin}: can't be read ({error.strerror or error})") from error
         if file.sha256 is not None and seen[file.path] != file.sha256:
-            raise InputError(f"{file.origin}: damaged: its sha256 is {seen[file.path]}, expected {file.sha256}")
+            raise _WrongChecksumError(f"{file.origin}: damaged: its sha256 is {seen[file.path]}, expected {file.sha256}", file.path)
         hashes[file.part.name] = seen[file.path]
     return hashes
 
