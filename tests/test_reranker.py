@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,19 +23,35 @@ from harness.evaluate.progress import Silent
 from harness.evaluate.runner import Outcome, execute
 
 BENCHMARK = load_benchmark()
+SIZES = {"hidden_size": HIDDEN, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A tiny random reranker of bge-reranker's form."""
+def classifier() -> tuple[Any, Any]:
+    """bge-reranker's form: an encoder with one output."""
     from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
     tokenizer = _tokenizer(pad_id=1)
-    sizes = {"hidden_size": HIDDEN, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "num_labels": 1}
-    config = XLMRobertaConfig(vocab_size=len(tokenizer), max_position_embeddings=POSITIONS + 2, pad_token_id=1, **sizes)
+    config = XLMRobertaConfig(vocab_size=len(tokenizer), max_position_embeddings=POSITIONS + 2, pad_token_id=1, num_labels=1, **SIZES)
+    return XLMRobertaForSequenceClassification(config), tokenizer
+
+
+def decoder() -> tuple[Any, Any]:
+    """Qwen3-Reranker's form: a decoder whose next token is yes or no."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    tokenizer = _tokenizer(pad_id=0, decoder=True, padding_side="left")
+    tokenizer.add_tokens(["yes", "no"])
+    ends = {"pad_token_id": 0, "bos_token_id": None, "eos_token_id": 3, "tie_word_embeddings": True}
+    shared = {"num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": POSITIONS}
+    return Qwen3ForCausalLM(Qwen3Config(vocab_size=len(tokenizer), **ends, **shared, **SIZES)), tokenizer
+
+
+@pytest.fixture(params=[classifier, decoder], ids=["bge-reranker", "Qwen3-Reranker"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A tiny random reranker."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = XLMRobertaForSequenceClassification(config)
+        model, tokenizer = request.param()
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 torch.nn.init.normal_(parameter, std=0.3)

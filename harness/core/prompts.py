@@ -159,7 +159,7 @@ def _read_table(path: Path) -> PromptTable:
     except OSError as error:
         raise RequestError(f"prompts={path}: {error.strerror}. Say prompts=none, prompts=model, or name a YAML file") from error
     except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise RequestError(f"prompts={path} is no table of prompts ({error}): docs/models.md has its form") from error
+        raise RequestError(f"prompts={path} is no table of prompts ({error}): docs/prompts.md has its form") from error
     return table
 
 
