@@ -2,6 +2,7 @@
 text as wide as the usual terminal; without a GPU, Triton's kernels run in its interpreter.
 """
 
+import gc
 import os
 import traceback
 from pathlib import Path
@@ -16,10 +17,11 @@ if not Path("/dev/nvidiactl").exists():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _short_stacks_of_seedings() -> None:
+def _quick() -> None:
     """Until CUDA starts, torch keeps the text of the stack of every seeding, for the message of a failed start: pytest's has sixty frames,
-    and mteb seeds torch whenever it makes anything.
+    and mteb seeds torch whenever it makes anything. And the million objects of imported modules are left out of garbage collections.
     """
     import torch
 
+    gc.freeze()
     torch.cuda.traceback = SimpleNamespace(format_stack=lambda: traceback.format_stack(limit=3))  # type: ignore[attr-defined]

@@ -6,13 +6,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from harness.core.errors import InputError, RequestError, unknown
 from harness.core.files import FOLDER_NAME
 from harness.core.resources import resource_dir
-from harness.core.tasks import TASK_TYPES, TaskSpec, known_tasks, read_facts, task_spec
+from harness.core.tasks import TASK_TYPES, TaskSpec, known_tasks, parsed_facts, read_facts, task_spec, tasks_file
 
 DEFAULT = "cmteb35"
 """The benchmark of a run that names none, and of model cards and result files of others, which never do."""
@@ -132,9 +133,9 @@ def load_benchmark(benchmark: str = DEFAULT) -> Benchmark:
     if not path.is_file():
         hint = f"no such file: {path}" if own else unknown("benchmark", benchmark, known_benchmarks())
         raise RequestError(f"{hint}; a benchmark of your own is a file: benchmark=DIR/NAME.yaml")
-    table = read_facts(path)
+    read_facts(path), known_tasks()
     try:
-        found = _benchmark(table, known_tasks(), own)
+        found = _made(path.read_bytes(), tasks_file().read_bytes(), own)
         if own and found.name in known_benchmarks() and found.digest != load_benchmark(found.name).digest:
             raise ValueError(f"{found.name} comes with the package, with other tasks or facts: give your benchmark another name")
         return found
@@ -155,6 +156,11 @@ def _as_mteb2_reads(row: Mapping[str, Any]) -> Mapping[str, Any]:
         return row
     there = {"hub": copy["hub"], "revision": copy["revision"]}
     return {**row, **there, **({"qrels": there} if "qrels" in row else {})}
+
+
+@cache  # every command asks several times
+def _made(table: bytes, known: bytes, path: Path | None) -> Benchmark:
+    return _benchmark(parsed_facts(table), parsed_facts(known), path)
 
 
 def _benchmark(table: Mapping[str, Any], known: Mapping[str, Any], path: Path | None) -> Benchmark:

@@ -9,7 +9,9 @@ A package offers a kind by an entry point in the group `harness.<seam>`:
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
@@ -63,4 +65,9 @@ class Seam(Generic[T]):
         raise RequestError(unknown(self.name.removesuffix("s"), name, self.names()))
 
     def _points(self) -> Any:
-        return entry_points(group=f"harness.{self.name}")
+        return _points_of(f"harness.{self.name}", tuple(sys.path))
+
+
+@cache  # reading those of all installed packages takes longer than most commands that ask for names
+def _points_of(group: str, path: tuple[str, ...]) -> Any:
+    return entry_points(group=group)

@@ -183,7 +183,12 @@ def flat_name(metric: str) -> str:
 
 def known_tasks() -> Mapping[str, Any]:
     """`configs/tasks.yaml`: the facts of every task, of every type, and the usual conventions."""
-    return read_facts(resource_dir("configs") / "tasks.yaml")
+    return read_facts(tasks_file())
+
+
+def tasks_file() -> Path:
+    """The file of `known_tasks`."""
+    return resource_dir("configs") / "tasks.yaml"
 
 
 def task_spec(name: str, row: Mapping[str, Any], kind: Mapping[str, Any], *, split: str | None = None) -> TaskSpec:
@@ -222,7 +227,12 @@ def task_spec(name: str, row: Mapping[str, Any], kind: Mapping[str, Any], *, spl
 
 
 @cache
-def _parsed(raw: bytes) -> Mapping[str, Any]:
+def parsed_facts(raw: bytes) -> Mapping[str, Any]:
+    """The mapping in a YAML text.
+
+    Raises:
+        ValueError, TypeError, RecursionError: it is none.
+    """
     import yaml  # not at the top: the command line's help needs the types, and no YAML
 
     try:
@@ -241,6 +251,6 @@ def read_facts(path: Path) -> Mapping[str, Any]:
         InputError: the file can't be read, or is no mapping.
     """
     try:
-        return _parsed(path.read_bytes())
+        return parsed_facts(path.read_bytes())
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{path} can't be read as facts of tasks ({' '.join(str(error).split())}): mend it") from error
