@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,7 +50,10 @@ def main() -> None:
     parser.add_argument("--model", choices=("sample", "minilm"), default="sample")
     parser.add_argument("--dtype", choices=("fp32", "fp16", "bf16"), default="fp32")
     parser.add_argument("--max-len", type=int, default=256)
-    parser.add_argument("--faults", default="", metavar="WORD", help="only faults whose name has the word; `none` for none")
+    parser.add_argument(
+        "--faults", nargs="*", default=[""], metavar="WORD", help="only faults whose name has one of the words; none for none"
+    )
+    parser.add_argument("--kernels", choices=("all", "none"), default="all", help="none: only faults")
     parser.add_argument("--print-sketch", action="store_true", help=argparse.SUPPRESS)  # in a process of another environment
     chosen = parser.parse_args()
     if chosen.print_sketch:
@@ -58,9 +62,9 @@ def main() -> None:
         return
     say_machine()
     bench = _Bench(chosen)
-    bench.show_kernels()
-    if chosen.faults != "none":
-        bench.show_faults(chosen.faults)
+    if chosen.kernels == "all":
+        bench.show_kernels()
+    bench.show_faults(chosen.faults)
 
 
 class _Bench:
@@ -91,20 +95,20 @@ class _Bench:
             sketch = convert(parse(done.stdout.strip().splitlines()[-1]), Sketch)
             self._show(", ".join(f"{key}={value}" for key, value in variables.items()), sketch, "kernels")
 
-    def show_faults(self, word: str) -> None:
+    def show_faults(self, words: Sequence[str]) -> None:
         """The distances of faults in the code, and on which kernels they are found."""
         print("\n| fault | rms | farthest text | same kernels | other batch shapes | other kernels |\n|---|---|---|---|---|---|")
         model = compose_config([f"model={self._chosen.model}"]).model
         for fault in FAULTS:
-            if fault.where != "code" or word not in fault.name:
+            if fault.where != "code" or not any(word in fault.name for word in words):
                 continue
             with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stderr(None), fault.plant(model, Path(scratch)) as given:
                 if any(text.startswith(FILL) for text in given):
                     continue
                 try:
                     sketch = _sketch(_load(self._chosen))
-                except HarnessError as error:
-                    print(f"| {fault.name} | | | loading: {str(error).splitlines()[0][:70]} | | |")
+                except (HarnessError, RuntimeError) as error:
+                    print(f"| {fault.name} | | | does not run: {str(error).splitlines()[0][:70]} | | |")
                     continue
             if sketch.vectors == self._baseline.vectors:
                 continue  # of scoring

@@ -105,6 +105,25 @@ def _first_token_only(model: LoadedModel) -> None:
     model.tail[0].pooling_mode = ("cls",)  # type: ignore[assignment]
 
 
+class _PoolingWithout(nn.Module):
+    """A pooling module that never sees the first token of a text, or the last one."""
+
+    def __init__(self, pooling: nn.Module, *, first: bool) -> None:
+        super().__init__()
+        self.pooling, self.first = pooling, first
+
+    def forward(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        states = features["token_embeddings"]
+        mask = features.get("attention_mask", torch.ones(states.shape[:2], dtype=torch.int64)).clone()
+        mask[torch.arange(len(mask)), 0 if self.first else mask.sum(dim=1) - 1] = 0
+        made: dict[str, torch.Tensor] = self.pooling(features | {"attention_mask": mask})
+        return made
+
+
+def _without_token(*, first: bool) -> Plant:
+    return _loaded(lambda model: replace(model, tail=(_PoolingWithout(model.tail[0], first=first), *model.tail[1:])))
+
+
 def _one_layer_less(model: LoadedModel) -> None:
     layers = model.transformer.encoder.layer  # type: ignore[union-attr]
     model.transformer.encoder.layer = layers[:-1]  # type: ignore[union-attr, index]
@@ -297,6 +316,13 @@ def _renamed(task: TaskSpec, data: Any) -> LoadedTask:
 _LOAD_TASK = evaluation.load_task
 
 
+def _more_starts() -> AbstractContextManager[Any]:
+    import sklearn.cluster
+
+    own = sklearn.cluster.MiniBatchKMeans
+    return mock.patch.object(sklearn.cluster, "MiniBatchKMeans", lambda **settings: own(**settings | {"n_init": 10}))
+
+
 def _dot_products() -> AbstractContextManager[Any]:
     reference.load_reference()  # its evaluators are imported once, on demand
     from mteb.evaluation.evaluators import STSEvaluator
@@ -344,6 +370,8 @@ FAULTS: tuple[Fault, ...] = (
             lambda folder: _edit_json(folder / "1_Pooling" / "config.json", pooling_mode_cls_token=True, pooling_mode_mean_tokens=False)
         ),
     ),
+    Fault(name="pooling without the last token", where="code", plant=_without_token(first=False)),
+    Fault(name="pooling without the first token", where="code", plant=_without_token(first=True)),
     Fault(name="no normalisation", where="code", plant=_code(_patched(adapter, "functional", _NO_NORM))),
     Fault(name="slice after normalisation", where="code", plant=_code(_patched(adapter.EmbeddingModel, "vectors", _sliced_last))),
     Fault(name="truncation at max_len - 1", where="code", plant=_code(_patched(encoding, "TextTokenizer", _OneTokenShort))),
@@ -396,6 +424,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(name="two corpus ids swapped", where="code", plant=_code(_patched(evaluation, "load_task", _swapped))),
     Fault(name="dot product instead of cosine", where="code", plant=_code(_dot_products), silent=_UNIT),
     Fault(name="ties in the other order", where="code", plant=_code(_patched(evaluation, "load_task", _renamed))),
+    Fault(name="k-means with ten starts", where="code", plant=_code(_more_starts)),
     Fault(name="a seed not reset", where="code", plant=_code(_patched(tasks, "seed_generators", _drawn_from))),
     Fault(name="one bit of one weight", where="code", plant=_loaded(_damaged_memory)),
     Fault(name="one bit of one weight", where="files", plant=_files(_damaged_file)),

@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -31,22 +31,26 @@ from faults import FAULTS, FILL, Fault
 from measuring import ROOT, real_data, say_machine, torch_threads
 
 from harness.core.benchmarks import load_benchmark
-from harness.core.calibration import CALIBRATION, write_calibration
+from harness.core.calibration import CALIBRATION, read_calibration, write_calibration
 from harness.core.config import compose_config, resolve_run
 from harness.core.errors import CanaryError, HarnessError
+from harness.core.fingerprint import Fingerprint
+from harness.core.records import read_run
 from harness.core.resources import SAMPLE_DIR
+from harness.core.sketch import write_sketch
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
 from harness.evaluate.calibrate.measure import calibrate
-from harness.evaluate.encode.canary import run_canary
+from harness.evaluate.encode.canary import canary_texts, run_canary
 from harness.evaluate.encode.device import describe_device, find_device
 from harness.evaluate.encode.locate import find_model
 from harness.evaluate.encode.pool import EncoderPool
+from harness.evaluate.encode.sketched import sketch_texts
 from harness.evaluate.here import resolve_here
 from harness.evaluate.progress import Silent
 from harness.evaluate.runner import execute
 from harness.evaluate.score import reference
-from harness.read.drift.check import DriftReport, check_folders
+from harness.read.drift.check import DriftReport, check_runs
 
 BENCHMARK = load_benchmark()
 SAMPLE_TASKS = (
@@ -63,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table of faults and the count of false alarms; exits with an error if a fault passes or a repeat fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=100, help="clean repeats")
-    parser.add_argument("--faults", default="", metavar="WORD", help="only faults whose name has the word; `none` for none")
+    parser.add_argument(
+        "--faults", nargs="*", default=[""], metavar="WORD", help="only faults whose name has one of the words; none for none"
+    )
     parser.add_argument("--dtype", choices=("fp32", "fp16", "bf16"), default="fp32")
     parser.add_argument("--model", choices=("sample", "minilm"), default="sample", help="minilm: on real data (CMTEB_DATA)")
     parser.add_argument("--tasks", nargs="+", help="instead of a few of every type")
@@ -84,13 +90,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """A fault and what detected it. `compared`: there are scores; `main` of the main ones moved, by at most `largest` points, and `cells`
-    metrics beyond their floor."""
+    """A fault and what detected it. `gate`: on the kernels of the baseline. `vectors` and `scores`: what these layers would say of the same
+    run on other kernels. `compared`: there are scores; `main` of the main ones moved, by at most `largest` points, and `cells` metrics
+    beyond the floor of other kernels."""
 
     fault: Fault
     load: str
     canary: str
     gate: str
+    vectors: str
+    scores: str
     manifest: str
     compared: bool
     main: int
@@ -134,6 +143,8 @@ class _Bench:
         places = [f"store={folder / 'full'}", f"data.root={data}", f"model.path={model}"]
         calibrated = calibrate(self._baseline, places, draws=chosen.draws, parts=["rounding"])
         write_calibration(self._baseline / CALIBRATION, calibrated.calibration)
+        encoder = self._pool.encoder(self._spec([]), self._device)
+        write_sketch(self._baseline, run_canary(encoder).sketch)  # type: ignore[arg-type]
         floors = [noise.rounding for metrics in calibrated.calibration.tasks.values() for noise in metrics.values() if noise.rounding]
         widest = max(floor.tolerance for floor in floors)
         print(
@@ -142,16 +153,16 @@ class _Bench:
             flush=True,
         )
 
-    def show_faults(self, word: str) -> int:
+    def show_faults(self, words: Sequence[str]) -> int:
         """Plant them one by one; returns how many moved a metric beyond its floor and passed the gate."""
         has_dense = "Dense" in " ".join(self._pool.encoder(self._spec([]), self._device).fingerprint.modules)
-        faults = [fault for fault in FAULTS if word in fault.name and (has_dense or "Dense" not in fault.name)]
+        faults = [fault for fault in FAULTS if any(word in fault.name for word in words) and (has_dense or "Dense" not in fault.name)]
         rows = [self._judge(number, fault) for number, fault in enumerate(faults)]
-        if word in _SCIKIT.name:
+        if any(word in _SCIKIT.name for word in words):
             rows.append(self._scikit_learn())
         if not rows:
             return 0
-        print("\n| fault | in | main scores moved | metrics beyond the floor | loading | canary | gate | the manifest tells |")
+        print("\n| fault | in | main scores moved | canary | gate | vectors elsewhere | scores elsewhere | the manifest tells |")
         print("|---|---|---|---|---|---|---|---|")
         for row in rows:
             print(f"| {' | '.join(_cells(row, len(self._tasks)))} |")
@@ -212,12 +223,22 @@ class _Bench:
                 except CanaryError as error:
                     canary = _findings(error)
                 candidate = self._run(f"fault-{number}", overrides, pool, whole=False)
+                encoder = pool.encoder(self._spec(overrides), self._device)
+                write_sketch(candidate, sketch_texts(encoder, canary_texts(), encoder.apart().encode(canary_texts())))
             except HarnessError as error:
                 load, candidate = _short(str(error)), None
-        return _judged(fault, load, canary, self._check(candidate) if candidate else None)
+        if candidate is None:
+            return _judged(fault, load, canary, None, None)
+        return _judged(fault, load, canary, self._check(candidate), self._check(candidate, elsewhere=True))
 
-    def _check(self, candidate: Path, *, unlike: bool = False) -> DriftReport:
-        return check_folders(self._baseline, candidate, BENCHMARK, allow_unlike=unlike)
+    def _check(self, candidate: Path, *, unlike: bool = False, elsewhere: bool = False) -> DriftReport:
+        """The report on a run; `elsewhere`: as if it had run on other kernels."""
+        before, after = (read_run(folder, BENCHMARK) for folder in (self._baseline, candidate))
+        if elsewhere:
+            other = replace(after.manifest.model or Fingerprint(), kernel="another", digest="another")
+            after = replace(after, manifest=replace(after.manifest, model=other))
+        calibration = read_calibration(self._baseline / CALIBRATION, BENCHMARK)
+        return check_runs(before, after, BENCHMARK, calibration=calibration, allow_unlike=unlike)
 
     def _scikit_learn(self) -> Judged:
         """The run with another scikit-learn, in a process that imports it first; loading refuses it until the pin is removed there."""
@@ -233,10 +254,11 @@ class _Bench:
             command = [sys.executable, str(Path(__file__)), "--into", str(order)]
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
             printed.append(done.stdout.strip().splitlines()[-1] if done.returncode == 0 else done.stderr[-300:])
-        judged = _judged(_SCIKIT, "", "", self._check(folder))
-        loose = _judged(_SCIKIT, printed[0], "", self._check(folder, unlike=True))
+        judged = _judged(_SCIKIT, "", "", self._check(folder), None)
+        loose = _judged(_SCIKIT, printed[0], "", self._check(folder, unlike=True), None)
         return Judged(
-            fault=_SCIKIT, load=_short(printed[0]), canary="", gate=judged.gate or loose.gate, manifest=judged.manifest,
+            fault=_SCIKIT, load=_short(printed[0]), canary="", gate=judged.gate or loose.gate, vectors="", scores="",
+            manifest=judged.manifest,
             compared=True, main=loose.main, largest=loose.largest, cells=loose.cells,
         )  # fmt: skip
 
@@ -305,8 +327,10 @@ class _Interrupting(Silent):
 _SCIKIT = Fault(name=f"scikit-learn {SCIKIT_LEARN}", where="packages", plant=lambda _model, _scratch: contextlib.nullcontext([]))
 
 
-def _judged(fault: Fault, load: str, canary: str, report: DriftReport | None) -> Judged:
-    cells = [cell for task in report.tasks for cell in (task.main, *task.others)] if report else []
+def _judged(fault: Fault, load: str, canary: str, report: DriftReport | None, elsewhere: DriftReport | None) -> Judged:
+    """`elsewhere`: the report as if the run had been on other kernels; None where the two would be the same."""
+    away = elsewhere or report
+    cells = [cell for task in away.tasks for cell in (task.main, *task.others)] if away else []
     moved = [abs(cell.points) for cell in cells if cell.main and cell.points]
     differing = [*report.unlike, *report.environment] if report else []
     keys = [each.key for each in differing if each.key.partition(".")[0] in ("model", "versions", "spec")]
@@ -315,6 +339,8 @@ def _judged(fault: Fault, load: str, canary: str, report: DriftReport | None) ->
         load=load,
         canary=canary,
         gate=_gate(report) if report else "",
+        vectors=_vectors(elsewhere) if elsewhere else "",
+        scores=f"drift in {len(elsewhere.failing)} of {len(elsewhere.tasks)}" if elsewhere and elsewhere.failing else "",
         manifest=", ".join(keys),
         compared=report is not None,
         main=len(moved),
@@ -326,9 +352,10 @@ def _judged(fault: Fault, load: str, canary: str, report: DriftReport | None) ->
 def _cells(row: Judged, tasks: int) -> list[str]:
     """The row's cells as the table shows them."""
     moved = f"{row.main} of {tasks}, by up to {row.largest:.3g}" if row.main else "none"
+    if not row.compared:
+        return [row.fault.name, row.fault.where, "", f"loading: {row.load}" if row.load else row.canary, "", "", "", row.manifest]
     gate = row.gate or ("**passes it**" if row.cells else row.fault.silent or "nothing moves on this data")
-    scores = [moved, str(row.cells)] if row.compared else ["", ""]
-    return [row.fault.name, row.fault.where, *scores, row.load, row.canary, gate if row.compared else "", row.manifest]
+    return [row.fault.name, row.fault.where, moved, row.canary, gate, row.vectors, row.scores, row.manifest]
 
 
 def _gate(report: DriftReport) -> str:
@@ -337,7 +364,18 @@ def _gate(report: DriftReport) -> str:
         return ""
     if report.unlike:
         return "refuses to compare"
-    return f"drift in {len(report.failing)} of {len(report.tasks)}"
+    layers = sorted(
+        {task.layer or "scores" for task in report.failing} | ({"canary"} if report.vectors and report.vectors.drifted else set())
+    )
+    return f"drift in {len(report.failing)} of {len(report.tasks)} ({', '.join(layers)})"
+
+
+def _vectors(report: DriftReport) -> str:
+    """The distance of the canaries, and whether it is drift."""
+    if report.vectors is None:
+        return ""
+    found = report.vectors
+    return f"{'drift' if found.drifted else 'within rounding'}: {found.distance.rms:.1e}, farthest {found.distance.farthest:.1e}"
 
 
 def _findings(error: CanaryError) -> str:

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import sklearn.cluster
 import torch
 from runs import BENCHMARK, ROOT
 
@@ -39,6 +40,7 @@ PLACES = [
     *((adapter, name) for name in ("functional", "passage_text")),
     *((tasks, name) for name in ("passage_text", "seed_generators")),
     (PromptTable, "of"),
+    (sklearn.cluster, "MiniBatchKMeans"),
     (search, "_normalised"),
 ]
 """Where faults are planted in code."""

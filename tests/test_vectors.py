@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,8 +20,9 @@ from harness.commands import main
 from harness.core.calibration import Calibration, CanaryDistances, read_calibration, write_calibration
 from harness.core.errors import InputError
 from harness.core.fingerprint import Fingerprint
-from harness.core.records import read_run
+from harness.core.records import read_manifest, read_run
 from harness.core.sketch import CANARY, NUMBERS, Distance, Floats, Sketch, distance, packed, read_sketch, sketch_rows, write_sketch
+from harness.evaluate.agenda import Agenda, made_here
 from harness.evaluate.encode import model as loading
 from harness.evaluate.encode.device import find_device
 from harness.evaluate.here import resolve_here
@@ -210,6 +212,14 @@ def test_a_probe_finds_a_fault_that_was_planted(home: Path, monkeypatch: pytest.
 def test_a_probe_needs_a_canary_to_compare_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["probe", str(gate_run(tmp_path / "run").path)]) == 1
     assert "canary=on" in capsys.readouterr().err
+
+
+def test_a_sketch_is_no_record_that_would_stay(home: Path, tmp_path: Path) -> None:
+    shutil.copytree(home, tmp_path / home.parent.name / home.name)
+    spec = resolve_here([*SAMPLE, f"results_dir={tmp_path}"], "cpu")[0]
+    (spec.folder / "STSB.json").unlink()
+    manifest = replace(read_manifest(spec.folder), versions={"torch": "another"})
+    Agenda(spec, BENCHMARK.select(["STSB"]), made_with=lambda: made_here(spec)).refuse_other_origin(manifest)
 
 
 def test_a_run_leaves_its_canary_and_a_baseline_takes_it_along(home: Path, tmp_path: Path) -> None:

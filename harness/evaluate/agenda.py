@@ -19,6 +19,7 @@ from harness.core.errors import InputError, RequestError
 from harness.core.examples import Examples, read_examples
 from harness.core.folds import refuse_foreign
 from harness.core.records import MANIFEST, CodeDigests, Made, Manifest, ModelName, TaskRecord, find_runs, read_manifest, read_record
+from harness.core.sketch import CANARY
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
 from harness.core.typed import plain
@@ -154,7 +155,7 @@ class Agenda:
         if self.spec.overwrite or not self.todo or not (folder / MANIFEST).is_file():
             return
         todo = {task.name for task in self.todo}
-        names = {path.stem for path in folder.glob("*.json") if path.name not in (MANIFEST, CALIBRATION)}
+        names = {path.stem for path in folder.glob("*.json") if path.name not in (MANIFEST, CALIBRATION, CANARY)}
         try:
             before = read_manifest(folder)
         except InputError:
