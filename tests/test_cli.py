@@ -120,3 +120,17 @@ def test_the_version_names_what_defines_scores(capsys: pytest.CaptureFixture[str
 def test_a_tasks_name_stands_before_its_message_once() -> None:
     assert of_task("STSB", "STSB: no file") == of_task("STSB", "no file") == "STSB: no file"
     assert of_task("STSB", "STSB: no file", " failed:") == "STSB failed: no file"
+
+
+@pytest.mark.parametrize(("given", "lost"), [(["store=null"], True), ([], False)])
+def test_an_interrupted_run_says_what_is_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: list[str], lost: bool
+) -> None:
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.core.config.check_request", interrupt)
+    assert main(["run", "model=sample", "data=sample", *given]) == 130
+    output = capsys.readouterr().err
+    assert "every finished task is kept" in output
+    assert ("their texts are encoded again" in output) == lost

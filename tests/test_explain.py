@@ -176,12 +176,18 @@ class TestPairs:
         message = self.message(tmp_path, HEADER, replace(HEADER, dim=128), replace(HEADER, dim=128, dtype="bfloat16"))
         assert [str(comparison.pair.factors[0]) for comparison in message.comparisons] == ["dim 1792 -> 128", "dtype float16 -> bfloat16"]
         assert [[factor.name for factor in pair.factors] for pair in message.unattributed] == [["dtype", "dim"]]
-        assert "[1] and [3]: dtype, dim" in write_document(explanation_document(message), "text")
+        text = write_document(explanation_document(message), "text")
+        assert "[1] and [3]: dtype, dim" in text
+        summary = [" ".join(line.split()) for line in text.split("Summary")[1].splitlines()]
+        assert "dim 1792 -> 128 [1] -> [2] 1 0 0 0 1 0" in summary
+        assert "dtype float16 -> bfloat16 [2] -> [3] 1 0 0 0 1 0" in summary
 
     def test_a_repetition_is_compared_as_one(self, tmp_path: Path) -> None:
         message = self.message(tmp_path, HEADER, HEADER)
         assert message.comparisons[0].pair.factors == ()
-        assert "repetition, no setting differs" in write_document(explanation_document(message), "text")
+        text = write_document(explanation_document(message), "text")
+        assert "repetition, no setting differs" in text
+        assert "Summary" not in text
 
     @pytest.mark.parametrize(
         ("changed", "factor"),

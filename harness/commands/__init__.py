@@ -27,11 +27,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        say("interrupted: every finished task is kept, the same command goes on from there", file=sys.stderr)
+        say(_interrupted(getattr(arguments, "overrides", [])), file=sys.stderr)
         return 130
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+
+
+def _interrupted(overrides: Sequence[str]) -> str:
+    """What Ctrl-C leaves behind."""
+    if "store=null" in overrides:
+        return (
+            "interrupted: every finished task is kept; with store=null the vectors of the others are lost, and their texts are encoded "
+            "again. With store=DIR the same command would go on from there"
+        )
+    return "interrupted: every finished task is kept, the same command goes on from there"
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -25,6 +25,9 @@ def _blocks(explanation: Explanation) -> Iterator[Block]:
     yield Heading("What is compared")
     places = ((each, f"in {each.run.path}" if each.run else "as printed") for each in explanation.subjects)
     yield Sentences(tuple(f"[{each.number}] {each.setting}, {where}" for each, where in places), "list")
+    if len(explanation.comparisons) > 1:
+        yield Heading("Summary: the comparisons below, a line each")
+        yield grid(_SUMMARY_COLUMNS, map(_summary, explanation.comparisons))
     for comparison in explanation.comparisons:
         yield from _comparison(comparison)
     if explanation.printed_subjects:
@@ -96,6 +99,25 @@ def _row(effect: Effect) -> tuple[str, ...]:
     units = counted(effect.units, effect.type) if effect.type and effect.metric != MEAN else f"{effect.units} tasks"
     scores = (points(score, effect.error, sign=False) for score in (effect.before, effect.after))
     return (_name(effect), effect.metric, units if effect.units else "", *scores, points(effect.difference, effect.error), between, verdict)
+
+
+_SUMMARY_COLUMNS = (
+    Column(title="What differs", short="What differs", shrinks_to=24),
+    *plain_columns("Runs"),
+    *number_columns("Tasks", "Up", "Down", "None found", "Identical", "No interval"),
+    *plain_columns("Mean of all"),
+)
+
+
+def _summary(comparison: Comparison) -> tuple[str, ...]:
+    """How many tasks moved which way, and the mean over all of them."""
+    pair, tasks = comparison.pair, comparison.tasks
+    effects = [effect.difference > 0 for effect in tasks if effect.verdict == "effect"]
+    others = (sum(effect.verdict == verdict for effect in tasks) for verdict in ("none found", "identical", "no interval"))
+    counts = (len(tasks), sum(effects), len(effects) - sum(effects), *others)
+    mean = next((points(each.difference, each.error) for each in comparison.averages), "")
+    what = str(pair.factors[0]) if pair.factors else "repetition"
+    return (what, f"[{pair.before.number}] -> [{pair.after.number}]", *map(str, counts), mean)
 
 
 def _name(effect: Effect) -> str:
