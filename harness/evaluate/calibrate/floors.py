@@ -44,7 +44,8 @@ def rounding_floor(score: float, draws: Sequence[float], wide: Sequence[float], 
 
     The tolerance is a bound for one future difference: mean and `tolerance_factor` standard deviations, at least the largest difference
     seen. Where fewer than half the draws moved, moves are rare jumps (an example that crosses a threshold) and no normal population:
-    then the tolerance is at least as many jumps as one future difference can have (`expected_jumps`), of the median size of those seen.
+    then the tolerance is at least as many jumps as one future difference can have (`expected_jumps`), of the median size of those seen;
+    but since a wide draw may be many jumps at once, no more than the largest of these, or three of the smallest.
     """
     differences, beyond = (np.asarray(values, dtype=np.float64) - score for values in (draws, wide))
     moved = int((differences != 0).sum())
@@ -53,7 +54,8 @@ def rounding_floor(score: float, draws: Sequence[float], wide: Sequence[float], 
     jumps, seen = 0, np.abs(differences if moved else beyond)
     if 2 * moved < len(draws) and seen.any():
         jumps = expected_jumps(moved, len(draws), int((beyond != 0).sum()), len(wide), factor=factor)
-        bounds.append(jumps * float(np.median(seen[seen != 0])))
+        sizes = seen[seen != 0]
+        bounds.append(min(jumps * float(np.median(sizes)), max(float(np.abs(beyond).max(initial=0.0)), 3 * float(sizes.min()))))
     return Rounding(
         tolerance=_upwards(max(bounds)),
         draws=len(draws),
