@@ -44,6 +44,7 @@ SETTING = Fingerprint(
     dtype="bf16", kernel="EPYC", linear="onednn", attention="sdpa:math", ladder="padded", batch_tokens=512, max_len=256, digest="d"
 )
 SHAPES, KERNELS = replace(SETTING, ladder="exact"), replace(SETTING, kernel="H100", digest="h")
+FUSED = replace(SETTING, attention="packed triton 3.7.1 text attention 1", ladder="packed", digest="p")
 
 
 def sketch(vectors: Floats = VECTORS, **changed: Any) -> Sketch:
@@ -92,6 +93,7 @@ PROJECTED = [6.0, 6.0, 4.0, 8.0, 10.0, -2.0]
         (SHAPES, 1.1 * SHAPES_MARGIN * 1e-3, True),
         (KERNELS, 0.9 * KERNELS_MARGIN * math.sqrt(2) * 8e-3, False),
         (KERNELS, 1.1 * KERNELS_MARGIN * math.sqrt(2) * 8e-3, True),
+        (FUSED, 0.9 * KERNELS_MARGIN * math.sqrt(2) * 8e-3, False),
     ],
 )
 def test_how_far_vectors_may_lie_follows_from_what_is_equal(after: Fingerprint, by: float, drifted: bool) -> None:

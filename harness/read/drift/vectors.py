@@ -25,7 +25,7 @@ KERNELS_MARGIN = 1.5
 LEAST: dict[Dtype, float] = {"fp32": 1e-6, "fp16": 0.0, "bf16": 0.0}
 """The least distance expected between two kernels. In fp32 the second chain may have run in the kernel of the first, at distance 0."""
 
-_KERNELS = ("dtype", "kernel", "linear")
+_KERNELS = ("dtype", "kernel", "linear", "attention")
 _ALL = ("digest", "ladder", "batch_tokens", "max_len")
 
 
