@@ -6,7 +6,7 @@ import itertools
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -134,12 +134,12 @@ def check_overrides(overrides: Sequence[str], *, sweep: bool) -> None:
         RequestError: those that do not parse, name no key or choice, give several values where only a `sweep` takes them, or (in a
             sweep, whose jobs are composed one by one) a value of the wrong kind.
     """
-    problems = []
-    for text in as_typed(overrides):
-        wrong = _override_problems(text, sweep=sweep)
-        if sweep and not wrong and not text.startswith("hydra"):  # what a launcher takes depends on which launcher
-            wrong = [problem for single in _single_values(text) for problem in _compose_problem(single)]
-        problems += wrong
+    found = {text: _override_problems(text, sweep=sweep) for text in as_typed(overrides)}
+    if sweep:  # what a launcher takes depends on which launcher
+        sound = {text: _single_values(text) for text, wrong in found.items() if not wrong and not text.startswith("hydra")}
+        if _wrong_together([values for values in sound.values() if values]):
+            found |= {text: [problem for single in values for problem in _compose_problem(single)] for text, values in sound.items()}
+    problems = [problem for wrong in found.values() for problem in wrong]
     if problems:
         raise RequestError("\n".join(problems))
 
@@ -215,6 +215,17 @@ def _compose_problem(text: str) -> list[str]:
     except (HydraException, OmegaConfBaseException) as error:
         return [f"{text}: {_first_line(error)}"]
     return []
+
+
+def _wrong_together(axes: Sequence[Sequence[str]]) -> bool:
+    """Whether a value is of the wrong kind: as many compositions as the longest axis has values, not one per value."""
+    try:
+        for number in range(max(map(len, axes), default=0)):
+            with suppress(RequestError):  # a mandatory value that a job gives
+                _compose([values[min(number, len(values) - 1)] for values in axes])
+    except (HydraException, OmegaConfBaseException):
+        return True
+    return False
 
 
 def _first_line(error: BaseException) -> str:
