@@ -63,6 +63,13 @@ def test_rows_are_equal_in_every_way() -> None:
 
 
 @pytest.mark.slow
+def test_a_decoder_has_the_vectors_of_encode() -> None:
+    output = run("causal", "--layers", "2", "--texts", "3", "--max-len", "32", "--repeats", "1")
+    assert float(re.findall(r"farthest of 3 vectors: (\S+)", output)[0]) < 3e-5
+    assert len(ratios(output)) == 1
+
+
+@pytest.mark.slow
 def test_retrieval_stops_unless_all_metrics_are_equal() -> None:
     output = run("retrieval", "--passages", "3000", "--queries", "20", "--repeats", "1")
     assert "30 metrics equal" in output
