@@ -35,8 +35,8 @@ from harness.core.calibration import CALIBRATION, read_calibration, write_calibr
 from harness.core.config import compose_config, resolve_run
 from harness.core.errors import CanaryError, HarnessError
 from harness.core.fingerprint import Fingerprint
-from harness.core.records import read_run
 from harness.core.resources import SAMPLE_DIR
+from harness.core.run_files import read_run
 from harness.core.sketch import write_sketch
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec

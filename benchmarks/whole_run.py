@@ -22,7 +22,7 @@ from seed_path import TokenCount, load_seed_model, prepare_task, run_task
 from harness.core.benchmarks import load_benchmark
 from harness.core.config import resolve_run
 from harness.core.costs import COSTS
-from harness.core.records import read_record
+from harness.core.run_files import read_record
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
 from harness.data.sources import load_task

@@ -14,7 +14,8 @@ from harness.core.calibration import points
 from harness.core.errors import InputError, RequestError
 from harness.core.examples import read_examples
 from harness.core.overrides import override
-from harness.core.records import Run, benchmark_of, read_run
+from harness.core.records import Run
+from harness.core.run_files import benchmark_of, read_run
 from harness.read.leaderboard import leaderboard_row, load_rows
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from pathlib import Path
 from harness.core.benchmarks import Benchmark, load_benchmark
 from harness.core.errors import HarnessError, InputError
 from harness.core.files import sha256_file
-from harness.core.records import BenchmarkName, Made, Manifest, Run, TaskRecord, write_manifest, write_record
+from harness.core.records import BenchmarkName, Made, Manifest, Run, TaskRecord
+from harness.core.run_files import write_manifest, write_record
 from harness.read.cards import ROWS, Claim, PrintedRow, card_claims, card_rows, read_card, unit_metrics, write_rows
 from harness.read.leaderboard import leaderboard_row
 

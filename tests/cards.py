@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 from runs import BENCHMARK, PUBLISHED
 
-from harness.core.records import flat_metrics, read_run
+from harness.core.records import flat_metrics
+from harness.core.run_files import read_run
 from harness.read.cards import HEADER_TITLES, read_rows, score_titles
 from harness.show.export.model_index import Entry
 

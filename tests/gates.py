@@ -11,7 +11,8 @@ from typing import Any
 from runs import BENCHMARK, BY_HAND, HEADER, manifest_of, metrics_of
 
 from harness.core.calibration import Calibration, MetricNoise, Rounding, points
-from harness.core.records import Made, RowHeader, Run, TaskRecord, read_run, write_manifest, write_record
+from harness.core.records import Made, RowHeader, Run, TaskRecord
+from harness.core.run_files import read_run, write_manifest, write_record
 from harness.core.typed import convert
 from harness.read.drift.check import DriftReport, check_runs
 

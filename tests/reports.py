@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.calibration import Calibration, MetricNoise, Rounding, write_calibration
-from harness.core.records import write_manifest
+from harness.core.run_files import write_manifest
 from harness.show.form import write_document
 from harness.show.report.build import Report
 from harness.show.report.heat import HeatCell

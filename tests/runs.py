@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.benchmarks import Benchmark, load_benchmark
-from harness.core.records import Made, Manifest, RowHeader, Run, TaskRecord, read_run, write_manifest, write_record
+from harness.core.records import Made, Manifest, RowHeader, Run, TaskRecord
+from harness.core.run_files import read_run, write_manifest, write_record
 from harness.core.tasks import TaskSpec
 from harness.core.typed import convert, plain
 

@@ -15,7 +15,7 @@ from tiny_models import HIDDEN, POSITIONS, _tokenizer, build_model
 from harness.core.benchmarks import load_benchmark
 from harness.core.costs import Counters
 from harness.core.errors import CanaryError, InputError, RequestError
-from harness.core.records import read_run
+from harness.core.run_files import read_run
 from harness.core.spec import EncodingSpec, ModelSpec
 from harness.evaluate.encode.as_is import REFERENCE
 from harness.evaluate.encode.encoder import EncoderKind

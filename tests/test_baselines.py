@@ -14,7 +14,8 @@ from runs import BENCHMARK, HEADER, manifest_of
 from harness.commands import main
 from harness.core.calibration import write_calibration
 from harness.core.errors import InputError, MachineError, RequestError
-from harness.core.records import Run, read_run, write_failure, write_manifest
+from harness.core.records import Run
+from harness.core.run_files import read_run, write_failure, write_manifest
 from harness.read.drift import baselines
 from harness.read.drift.baselines import Accepted, accept_baseline, list_baselines, read_log
 from harness.read.drift.check import check_folders

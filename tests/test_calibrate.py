@@ -20,7 +20,7 @@ from harness.core.calibration import Rounding, read_calibration, write_calibrati
 from harness.core.config import compose_config
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.prompts import TaskPrompts
-from harness.core.records import read_run
+from harness.core.run_files import read_run
 from harness.core.spec import DataSpec, Dtype, EncodingSpec
 from harness.data.sources import load_task
 from harness.evaluate.calibrate import floors

@@ -26,7 +26,7 @@ from torch import nn
 from harness.commands import main
 from harness.core.config import compose_config, resolve_run
 from harness.core.errors import CanaryError, RequestError
-from harness.core.records import read_run
+from harness.core.run_files import read_run
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec, RunSpec
 from harness.evaluate.encode import kinds, reference
 from harness.evaluate.encode import model as loading
@@ -34,7 +34,8 @@ from harness.evaluate.encode.canary import BANDS, Canary, canary_texts, run_cana
 from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
 from harness.evaluate.encode.model import LoadedModel
 from harness.evaluate.encode.pool import EncoderPool
-from harness.evaluate.encode.store import StoredVectors, VectorStore
+from harness.evaluate.encode.store import VectorStore
+from harness.evaluate.encode.stored import StoredVectors
 from harness.evaluate.encode.tokens import TextTokenizer
 from harness.evaluate.progress import Silent
 from harness.evaluate.runner import execute

@@ -15,7 +15,8 @@ from runs import BENCHMARK, BY_HAND, HEADER, manifest_of
 from harness.commands import main
 from harness.core.calibration import points, write_calibration
 from harness.core.errors import InputError, RequestError
-from harness.core.records import Made, Run, read_run, write_failure, write_manifest, write_record
+from harness.core.records import Made, Run
+from harness.core.run_files import read_run, write_failure, write_manifest, write_record
 from harness.read.drift.check import DriftReport, check_folders, check_runs
 from harness.show.drift import conclusion, drift_document
 from harness.show.text import render_text

@@ -13,7 +13,7 @@ from gates import calibration_of, check, gate_run
 from runs import BENCHMARK
 
 from harness.core.errors import MachineError
-from harness.core.records import read_run, write_failure
+from harness.core.run_files import read_run, write_failure
 from harness.core.words import display_width
 from harness.read.drift.check import DriftReport, check_runs
 from harness.show.ci import append_summary, workflow_commands, write_junit

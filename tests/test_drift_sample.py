@@ -12,7 +12,7 @@ import torch
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.calibration import CALIBRATION, points, read_calibration
-from harness.core.records import read_run
+from harness.core.run_files import read_run
 from harness.evaluate.calibrate.floors import RESOLUTION
 from harness.evaluate.encode.device import find_device
 from harness.evaluate.here import resolve_here

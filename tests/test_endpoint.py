@@ -18,7 +18,7 @@ import pytest
 from harness.commands import main
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import CanaryError, EncodingError, InputError, MachineError, RequestError
-from harness.core.records import read_run
+from harness.core.run_files import read_run
 from harness.evaluate.encode import endpoint
 from harness.evaluate.encode.endpoint import KEY, embed
 from harness.evaluate.here import resolve_here

@@ -12,7 +12,8 @@ from runs import BENCHMARK, HEADER, PUBLISHED, VERIFIED, manifest_of
 
 from harness.commands import main
 from harness.core.benchmarks import load_benchmark
-from harness.core.records import Made, TaskRecord, write_manifest, write_record
+from harness.core.records import Made, TaskRecord
+from harness.core.run_files import write_manifest, write_record
 from harness.core.typed import convert
 from harness.read.imports import read_import
 

@@ -21,7 +21,8 @@ from harness.core.benchmarks import load_benchmark
 from harness.core.errors import InputError, RequestError
 from harness.core.examples import Examples, examples_path, read_examples, same_examples, units, write_examples
 from harness.core.folds import fold, folds
-from harness.core.records import TaskRecord, read_run
+from harness.core.records import TaskRecord
+from harness.core.run_files import read_run
 from harness.core.spec import DataSpec
 from harness.core.tasks import TaskSpec
 from harness.data.sources import load_task

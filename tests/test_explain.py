@@ -17,7 +17,8 @@ from harness.commands import main
 from harness.core.errors import RequestError
 from harness.core.examples import Examples, write_examples
 from harness.core.folds import fold
-from harness.core.records import RowHeader, TaskRecord, write_manifest, write_record
+from harness.core.records import RowHeader, TaskRecord
+from harness.core.run_files import write_manifest, write_record
 from harness.read.explain import effects
 from harness.read.explain.build import Explanation, explain
 from harness.read.explain.effects import Effect, average_effect, holm, judge, task_effect

@@ -19,7 +19,8 @@ from runs import BENCHMARK, HEADER, PUBLISHED, VERIFIED, manifest_of, write_run
 
 from harness.commands import main
 from harness.core.errors import InputError
-from harness.core.records import Made, TaskRecord, read_run, write_manifest, write_record
+from harness.core.records import Made, TaskRecord
+from harness.core.run_files import read_run, write_manifest, write_record
 from harness.core.typed import convert
 from harness.read.cards import card_claims
 from harness.show.export.front_matter import merge_entries

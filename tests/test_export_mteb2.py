@@ -16,7 +16,8 @@ from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, VERIFIED, manifest_of, w
 
 from harness.commands import main
 from harness.core.errors import InputError
-from harness.core.records import Made, Run, TaskRecord, flat_metrics, read_run, write_manifest, write_record
+from harness.core.records import Made, Run, TaskRecord, flat_metrics
+from harness.core.run_files import read_run, write_manifest, write_record
 from harness.core.typed import convert
 from harness.read.imports import find_imports, read_import
 from harness.read.leaderboard import leaderboard_row, load_rows, printed

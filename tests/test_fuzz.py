@@ -34,8 +34,8 @@ from harness.core.errors import InputError, RequestError
 from harness.core.examples import make_examples as examples_table
 from harness.core.examples import read_examples, write_examples
 from harness.core.prompts import prompts_from
-from harness.core.records import read_run
 from harness.core.resources import SAMPLE_DIR, resource_dir
+from harness.core.run_files import read_run
 from harness.core.spec import DataSpec
 from harness.data.local import read_manifest
 from harness.data.sources import load_task

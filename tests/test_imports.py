@@ -13,7 +13,8 @@ from runs import BENCHMARK, BY_HAND, PUBLISHED, write_run
 
 from harness.commands import main
 from harness.core.errors import InputError
-from harness.core.records import Run, read_run
+from harness.core.records import Run
+from harness.core.run_files import read_run
 from harness.read.imports import find_imports, read_card_run, read_import
 from harness.read.leaderboard import leaderboard_row, load_rows, printed
 

@@ -12,7 +12,7 @@ from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, write_run
 
 from harness.commands import main
 from harness.core.files import write_json
-from harness.core.records import read_run
+from harness.core.run_files import read_run
 from harness.read.index import IndexRow, index_rows, write_index
 from harness.read.leaderboard import load_rows
 from harness.show.export.model_index import index_entries, index_yaml

@@ -14,7 +14,7 @@ from harness.core.benchmarks import load_benchmark
 from harness.core.costs import Counters
 from harness.core.errors import RequestError
 from harness.core.fingerprint import Fingerprint
-from harness.core.records import read_run
+from harness.core.run_files import read_run
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.encoder import ENCODERS, Encoded, EncoderKind, OnStep
 from harness.evaluate.encode.store import VectorStore

@@ -10,7 +10,8 @@ import pytest
 from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, VERIFIED, manifest_of, write_run
 
 from harness.core.errors import InputError, RequestError
-from harness.core.records import Run, read_run, write_failure, write_manifest
+from harness.core.records import Run
+from harness.core.run_files import read_run, write_failure, write_manifest
 from harness.read.leaderboard import Row, beside, compare, leaderboard_row, load_rows, printed, printed_rows
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.costs import Cost, Counters
-from harness.core.records import MANIFEST, write_failure
+from harness.core.run_files import MANIFEST, write_failure
 from harness.evaluate.runner import Outcome
 from harness.show.form import write_document
 from harness.show.outcome import outcome_document

@@ -12,8 +12,8 @@ from runs import PUBLISHED, write_run
 from harness.commands import main
 from harness.core.benchmarks import DEFAULT, facts_digest, load_benchmark
 from harness.core.errors import InputError, RequestError
-from harness.core.records import benchmark_of, read_manifest, read_run
 from harness.core.resources import resource_dir
+from harness.core.run_files import benchmark_of, read_manifest, read_run
 from harness.core.spec import DataSpec
 from harness.data.sources import load_task
 from harness.evaluate.evaluation import weights

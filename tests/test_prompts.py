@@ -11,8 +11,8 @@ import pytest
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import RequestError
 from harness.core.prompts import PromptTable, RolePrompts, TaskPrompts, named_prompts, prompts_from
-from harness.core.records import read_run
 from harness.core.resources import SAMPLE_DIR
+from harness.core.run_files import read_run
 from harness.core.spec import RunSpec
 from harness.evaluate.here import resolve_here
 from harness.evaluate.plan.planning import make_plan

@@ -11,8 +11,8 @@ from runs import BENCHMARK, HEADER, VERIFIED, manifest_of, write_run
 
 from harness.commands import main
 from harness.core.errors import RequestError
-from harness.core.records import read_run, write_manifest
 from harness.core.registry import registry
+from harness.core.run_files import read_run, write_manifest
 from harness.read.claims.published import published_recipe, published_results
 
 NAME = "Qwen/Qwen3-Embedding-0.6B"

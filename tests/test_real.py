@@ -10,7 +10,8 @@ import torch
 from real_data import DATA, OTHERS, needs_data, needs_others
 
 from harness.core.benchmarks import load_benchmark
-from harness.core.records import Run, read_run
+from harness.core.records import Run
+from harness.core.run_files import read_run
 from harness.evaluate.here import resolve_here
 from harness.evaluate.progress import Silent
 from harness.evaluate.runner import execute

@@ -13,19 +13,8 @@ from runs import PUBLISHED, ROOT, manifest_of
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import InputError, MachineError
 from harness.core.files import atomic_write, write_json
-from harness.core.records import (
-    MANIFEST,
-    Made,
-    RowHeader,
-    TaskRecord,
-    find_runs,
-    read_manifest,
-    read_record,
-    read_run,
-    write_failure,
-    write_manifest,
-    write_record,
-)
+from harness.core.records import Made, RowHeader, TaskRecord
+from harness.core.run_files import MANIFEST, find_runs, read_manifest, read_record, read_run, write_failure, write_manifest, write_record
 
 BENCHMARK = load_benchmark()
 AFQMC = BENCHMARK.task("AFQMC")

@@ -18,7 +18,8 @@ import pytest
 from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, write_run
 
 from harness.core.errors import RequestError
-from harness.core.records import Run, read_run, write_failure
+from harness.core.records import Run
+from harness.core.run_files import read_run, write_failure
 from harness.core.words import display_width
 from harness.read.leaderboard import leaderboard_row, load_rows, printed_rows
 from harness.show.form import write_document

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import RequestError
-from harness.core.records import read_run, write_failure
+from harness.core.run_files import read_run, write_failure
 from harness.read.leaderboard import load_rows
 from harness.show.leaderboard import table
 from harness.show.report import build

@@ -18,7 +18,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select
 
-from harness.core.records import write_failure
+from harness.core.run_files import write_failure
 from harness.show.report.build import build_report
 from tests.reports import HOSTILE, SAMPLE, calibration, ours, page_text
 from tests.runs import BENCHMARK, BY_HAND, PUBLISHED

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from harness.commands import main
 from harness.core.errors import InputError, RequestError
-from harness.core.records import MANIFEST, read_run, write_failure
+from harness.core.run_files import MANIFEST, read_run, write_failure
 from harness.show.form import write_document
 from harness.show.latex import escape_latex
 from harness.show.leaderboard import board

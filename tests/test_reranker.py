@@ -12,7 +12,7 @@ from tiny_models import HIDDEN, POSITIONS, _tokenizer
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import RequestError
-from harness.core.records import read_run
+from harness.core.run_files import read_run
 from harness.core.spec import DataSpec, EncodingSpec, ModelSpec, RunSpec
 from harness.data.sources import load_task
 from harness.evaluate.encode.pairs import pair_text

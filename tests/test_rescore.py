@@ -9,7 +9,7 @@ import pytest
 from harness.commands import main
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import RequestError
-from harness.core.records import read_run
+from harness.core.run_files import read_run
 from harness.evaluate.here import resolve_here
 from harness.evaluate.progress import Silent
 from harness.evaluate.rescore import rescore, rescored_spec

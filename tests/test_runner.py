@@ -22,7 +22,7 @@ from tiny_models import build_model
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import InputError, MachineError, RequestError
-from harness.core.records import read_run
+from harness.core.run_files import read_run
 from harness.core.spec import RunSpec
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.here import resolve_here

@@ -11,7 +11,8 @@ from harness.core.benchmarks import load_benchmark
 from harness.core.errors import RequestError
 from harness.core.examples import make_examples
 from harness.core.prompts import TaskPrompts
-from harness.core.records import Provenance, read_run
+from harness.core.records import Provenance
+from harness.core.run_files import read_run
 from harness.core.spec import DataSpec
 from harness.core.tasks import TaskSpec
 from harness.data.loading import label_task

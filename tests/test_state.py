@@ -16,7 +16,8 @@ from tiny_models import build_model
 from harness.core import code
 from harness.core.code import SCORING, bare_code, code_digest
 from harness.core.errors import InputError, MachineError, RequestError
-from harness.core.records import Bits, Run, read_run, write_record
+from harness.core.records import Bits, Run
+from harness.core.run_files import read_run, write_record
 from harness.evaluate.encode import kinds
 from harness.evaluate.here import resolve_here
 from harness.evaluate.plan.planning import make_plan
@@ -190,7 +191,7 @@ class TestStore:
         def full(*_: object, **__: object) -> Path:
             raise MachineError("can't write store/x: No space left on device")
 
-        monkeypatch.setattr("harness.evaluate.encode.store.write_shard", full)
+        monkeypatch.setattr("harness.evaluate.encode.stored.write_shard", full)
         outcome = go()
         assert (outcome.computed, outcome.failed) == (("STSB",), {})
         assert [record.getMessage().count("No space left") for record in caplog.records] == [1]

@@ -23,7 +23,8 @@ from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.shards import Keys
-from harness.evaluate.encode.store import StoredVectors, VectorStore
+from harness.evaluate.encode.store import VectorStore
+from harness.evaluate.encode.stored import StoredVectors
 
 CPU = torch.device("cpu")
 DIGEST = hashlib.sha256(b"setting").hexdigest()
@@ -157,7 +158,8 @@ from pathlib import Path
 from harness.core.spec import Dtype
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.shards import Keys
-from harness.evaluate.encode.store import StoredVectors, VectorStore
+from harness.evaluate.encode.store import VectorStore
+from harness.evaluate.encode.stored import StoredVectors
 DIGEST = {DIGEST!r}
 {"".join(map(inspect.getsource, (keys_of, numbers, open_vectors)))}
 vectors, mine = open_vectors(VectorStore(Path(sys.argv[1]))), int(sys.argv[2])

@@ -16,7 +16,7 @@ from tiny_models import build_model
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import MachineError, RequestError
-from harness.core.records import find_runs, read_run
+from harness.core.run_files import find_runs, read_run
 from harness.core.schema import RunConfig
 from harness.evaluate.sweep import sweep
 

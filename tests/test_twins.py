@@ -14,7 +14,7 @@ from twins import DTYPES, measure
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import InputError, RequestError
-from harness.core.records import read_run
+from harness.core.run_files import read_run
 from harness.core.spec import Dtype, ModelSpec
 from harness.evaluate.encode.as_is import REFERENCE
 from harness.evaluate.encode.canary import BANDS, WORST

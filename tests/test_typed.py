@@ -19,7 +19,7 @@ from harness.commands import main
 from harness.core.calibration import read_calibration, write_calibration
 from harness.core.costs import COSTS, Cost, CostLine, append_cost, read_costs
 from harness.core.errors import InputError
-from harness.core.records import read_run
+from harness.core.run_files import read_run
 from harness.data.local import Manifest as Mirror
 from harness.data.local import MirrorFile, read_manifest
 from harness.read import selfcheck

@@ -20,7 +20,7 @@ from harness.commands import main
 from harness.core.calibration import Calibration, CanaryDistances, read_calibration, write_calibration
 from harness.core.errors import InputError
 from harness.core.fingerprint import Fingerprint
-from harness.core.records import read_manifest, read_run
+from harness.core.run_files import read_manifest, read_run
 from harness.core.sketch import CANARY, NUMBERS, Distance, Floats, Sketch, distance, packed, read_sketch, sketch_rows, write_sketch
 from harness.evaluate.agenda import Agenda, made_here
 from harness.evaluate.encode import model as loading

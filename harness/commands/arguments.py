@@ -102,7 +102,7 @@ QUIET = option("--quiet", action="store_true", help="no progress on stderr")
 
 def benchmark_for(arguments: Namespace, *paths: Path) -> Benchmark:
     """The benchmark of `--benchmark`, else that of the runs at the paths."""
-    from harness.core.records import benchmark_of
+    from harness.core.run_files import benchmark_of
 
     return benchmark_of(paths, arguments.benchmark)
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from harness.commands.arguments import say
 from harness.core.benchmarks import Benchmark, load_benchmark
 from harness.core.errors import DriftError, InputError, MachineError
-from harness.core.records import Run, read_run
+from harness.core.records import Run
+from harness.core.run_files import read_run
 from harness.evaluate.doctor import missing_inputs
 from harness.evaluate.encode.device import describe_device, find_device
 from harness.evaluate.here import resolve_here

@@ -1,31 +1,20 @@
-"""What a run leaves behind: one JSON per task in mteb 1.1.1's own form, one manifest; written whole, read with suspicion.
-
-A run folder holds `manifest.json`, `spec.yaml`, `<Task>.json` for every finished task and `errors/<Task>.json` for every task that
-failed and has not succeeded since. `<Task>.json` is what mteb 1.1.1 writes (`mteb_version`, `mteb_dataset_name`, `dataset_revision`,
-split -> metrics with `evaluation_time`) plus the key `harness`. Keys that this version does not know stay in a file that is written again.
-"""
+"""What a run leaves behind, as values: one record per task, one manifest. `run_files` writes and reads them."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from harness.core.benchmarks import DEFAULT, Benchmark, known_benchmarks, load_benchmark
-from harness.core.errors import InputError, RequestError
-from harness.core.files import FOLDER_NAME, write_json
+from harness.core.errors import InputError
 from harness.core.fingerprint import DeviceInfo, Fingerprint
 from harness.core.spec import Settings
 from harness.core.tasks import TaskSpec, flat_name
-from harness.core.typed import convert, merged, plain, read_object, read_typed
-from harness.core.words import without_passwords
 
 SCHEMA = 1
-MANIFEST = "manifest.json"
 _ROUNDING = 1e-9  # of a correlation, or of a mean of ones
 
 Metrics = Mapping[str, float | Mapping[str, float | Mapping[str, float]]]
@@ -283,178 +272,3 @@ class Run:
     def ours(self) -> bool:
         """Whether this harness made the run, so that the manifest states its settings."""
         return self.manifest.spec is not None
-
-
-def write_record(folder: Path, record: TaskRecord) -> Path:
-    """Write `<Task>.json` and forget the task's earlier failure; the path that was written."""
-    path = folder / f"{record.task}.json"
-    write_json(
-        path,
-        {
-            "mteb_version": record.mteb_version,
-            "mteb_dataset_name": record.task,
-            "dataset_revision": record.dataset_revision,
-            record.split: {**record.metrics, "evaluation_time": record.evaluation_time},
-            "harness": made_json(record.made),
-        },
-    )
-    (folder / "errors" / f"{record.task}.json").unlink(missing_ok=True)
-    return path
-
-
-def made_json(made: Made) -> dict[str, Any]:
-    """The key `harness` of a record; what is not stated is left out."""
-    return {"schema": SCHEMA, **{key: value for key, value in plain(made).items() if value not in (None, "", {})}}
-
-
-def write_failure(folder: Path, task: str, *, kind: str, message: str, traceback: str) -> Path:
-    """Write `errors/<Task>.json`; the path that was written."""
-    path = folder / "errors" / f"{task}.json"
-    write_json(
-        path,
-        {
-            "mteb_dataset_name": task,
-            "error": kind,
-            "message": without_passwords(message),
-            "traceback": without_passwords(traceback),
-        },
-    )
-    return path
-
-
-def read_record(path: Path, task: TaskSpec) -> TaskRecord:
-    """The record in the file, with a finite main score.
-
-    Raises:
-        InputError: the file is truncated, of another task, of a newer schema, or lacks the split or the main score.
-    """
-    remedy = "delete it and run the task again"
-    raw = read_object(path, what=f"record of {task.name}", remedy=remedy)
-    if raw.get("mteb_dataset_name") not in task.names:
-        raise InputError(f"{path} is no record of {task.name} (mteb_dataset_name: {raw.get('mteb_dataset_name')!r:.80}): {remedy}")
-    ours = raw.get("harness") or {}
-    if not isinstance(ours, dict) or not isinstance(ours.get("schema", SCHEMA), int):
-        raise InputError(f"{path} has something foreign under 'harness' ({ours!r:.80}): {remedy}")
-    if ours.get("schema", SCHEMA) > SCHEMA:
-        raise InputError(f"{path} was written by a newer harness (schema {ours['schema']}, this one reads {SCHEMA}): upgrade")
-    scores = raw.get(task.split)
-    if not isinstance(scores, dict):
-        raise InputError(f"{path} has no split {task.split!r}: {remedy}")
-    try:
-        record = convert(
-            {
-                "task": task.name,
-                "split": task.split,
-                "metrics": {key: value for key, value in scores.items() if key != "evaluation_time"},
-                "dataset_revision": raw.get("dataset_revision"),
-                "evaluation_time": scores.get("evaluation_time"),
-                "mteb_version": raw.get("mteb_version"),
-            },
-            TaskRecord,
-        )
-        made = convert({key: value for key, value in ours.items() if key != "schema"}, Made)
-        record.main_score(task)
-        _check_range(record, task)
-    except (ValueError, InputError) as error:
-        raise InputError(f"{path} is no record of {task.name} ({error}): {remedy}") from error
-    return replace(record, made=made)
-
-
-def _check_range(record: TaskRecord, task: TaskSpec) -> None:
-    """Raise ValueError for a metric of the benchmark that no scorer gives: they are 0 to 1, correlations -1 to 1."""
-    flat = flat_metrics(record.metrics, task)
-    for name in {task.flat_main, *task.flat_metrics}:
-        least = -1 if name.endswith(("spearman", "pearson")) else 0
-        if name in flat and not least - _ROUNDING <= flat[name] <= 1 + _ROUNDING:
-            raise ValueError(f"{name} is {flat[name]}, expected {least} to 1")
-
-
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `manifest.json`; what is not stated is left out."""
-    values = {key: value for key, value in plain(manifest).items() if value is not None}
-    if manifest.benchmark and manifest.benchmark.digest is None:
-        values["benchmark"].pop("digest", None)
-    own = {"spec": manifest.spec.identity()} if manifest.spec else {}
-    write_json(folder / MANIFEST, merged(values | own, manifest.extra))
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a run folder.
-
-    Raises:
-        InputError: there is none, or it is damaged.
-    """
-    remedy = "name a run folder, or run again with overwrite=true"
-    return read_typed(folder / MANIFEST, Manifest, what="manifest of a run", remedy=remedy, schema=SCHEMA)
-
-
-def read_run(folder: Path, benchmark: Benchmark) -> Run:
-    """All records of a run folder; a damaged one is named under `broken`, never counted.
-
-    Raises:
-        InputError: the folder has no usable manifest.
-    """
-    manifest = read_manifest(folder)
-    run = Run(folder, manifest, {})
-    for task in benchmark.tasks:
-        path = folder / f"{task.name}.json"
-        if path.is_file():
-            try:
-                run.records[task.name] = _of_this_run(read_record(path, task), manifest, path)
-            except InputError as error:
-                run.broken[task.name] = str(error)
-        error_path = folder / "errors" / f"{task.name}.json"
-        if task.name not in run.records and error_path.is_file():
-            run.failed[task.name] = _failure_message(error_path)
-    return run
-
-
-def benchmark_of(paths: Iterable[Path], named: str | None = None) -> Benchmark:
-    """The benchmark to read the paths under: the one that is `named`, else the one that the manifests at or below them name.
-
-    A run of a benchmark that does not come with the package has its file beside the records. Model cards and result files of others name no
-    benchmark: they are read under `DEFAULT`.
-
-    Raises:
-        RequestError: the runs are of several benchmarks, or of one that is not here.
-        InputError: the file of the benchmark is damaged.
-    """
-    if named is not None:
-        return load_benchmark(named)
-    found: dict[BenchmarkName, Path] = {}
-    for path in paths:
-        for folder in find_runs(path) or [path]:
-            with contextlib.suppress(InputError):
-                own = read_manifest(folder).benchmark if folder.is_dir() else None
-                own = own or BenchmarkName(name=DEFAULT)
-                found.setdefault(BenchmarkName(name=own.name) if own.name in known_benchmarks() else own, folder)
-    if len(found) > 1:
-        runs = ", ".join(f"{own.name} ({folder}{f', digest {own.digest[:8]}' if own.digest else ''})" for own, folder in found.items())
-        raise RequestError(f"the runs are of several benchmarks: {runs}. Name the runs of one of them, or say --benchmark NAME")
-    return next((load_benchmark(benchmark_word(own.name, folder)) for own, folder in found.items()), load_benchmark())
-
-
-def benchmark_word(name: str, folder: Path) -> str:
-    """What `load_benchmark` takes for the benchmark that the manifest in a folder names: the file beside the records where there is one."""
-    own = folder / f"{name}.yaml"
-    return str(own) if FOLDER_NAME.fullmatch(name) and own.is_file() and name not in known_benchmarks() else name
-
-
-def find_runs(path: Path) -> list[Path]:
-    """The run folders at or below a path, sorted; those named by their manifest."""
-    return sorted(manifest.parent for manifest in path.rglob(MANIFEST))
-
-
-def _of_this_run(record: TaskRecord, manifest: Manifest, path: Path) -> TaskRecord:
-    """The record, unless it states other weights than the manifest beside it."""
-    own = record.made.model.weights_digest if record.made.model else ""
-    if own and manifest.weights not in (None, own):
-        raise InputError(f"{path} was made with other weights than the run's manifest says: run the task again")
-    return record
-
-
-def _failure_message(path: Path) -> str:
-    try:
-        return str(read_object(path, what="failure", remedy="")["message"])
-    except (InputError, KeyError):
-        return f"failed; {path} is damaged too"

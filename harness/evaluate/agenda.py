@@ -18,7 +18,8 @@ from harness.core.code import ENCODING, SCORING, plugin_digest
 from harness.core.errors import InputError, RequestError
 from harness.core.examples import Examples, read_examples
 from harness.core.folds import refuse_foreign
-from harness.core.records import MANIFEST, CodeDigests, Made, Manifest, ModelName, TaskRecord, find_runs, read_manifest, read_record
+from harness.core.records import CodeDigests, Made, Manifest, ModelName, TaskRecord
+from harness.core.run_files import MANIFEST, find_runs, read_manifest, read_record
 from harness.core.sketch import CANARY
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.core.errors import RequestError
 from harness.core.fingerprint import Fingerprint
-from harness.core.records import read_manifest
+from harness.core.run_files import read_manifest
 from harness.core.sketch import Sketch
 from harness.evaluate.calibrate.request import rebuilt_spec
 from harness.evaluate.encode.canary import canary_texts

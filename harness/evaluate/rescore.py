@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.core.benchmarks import benchmark_name, load_benchmark
 from harness.core.errors import RequestError
-from harness.core.records import read_manifest
+from harness.core.run_files import read_manifest
 from harness.core.spec import RunSpec
 from harness.evaluate.calibrate.request import check_setting, rebuilt_spec
 from harness.evaluate.encode.canonical import CanonicalEncoder

@@ -21,19 +21,8 @@ from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.examples import Examples, write_examples
 from harness.core.files import atomic_write
 from harness.core.fingerprint import DeviceInfo
-from harness.core.records import (
-    BenchmarkName,
-    Made,
-    Manifest,
-    ModelName,
-    RowHeader,
-    ScoredWith,
-    TaskRecord,
-    read_manifest,
-    write_failure,
-    write_manifest,
-    write_record,
-)
+from harness.core.records import BenchmarkName, Made, Manifest, ModelName, RowHeader, ScoredWith, TaskRecord
+from harness.core.run_files import read_manifest, write_failure, write_manifest, write_record
 from harness.core.sketch import write_sketch
 from harness.core.spec import Dtype, ModelSpec, RunSpec
 from harness.core.tasks import TaskSpec

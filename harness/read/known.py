@@ -12,8 +12,9 @@ from typing import Literal
 from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError
 from harness.core.files import FOLDER_NAME
-from harness.core.records import MANIFEST, Run, TaskRecord, read_run
+from harness.core.records import Run, TaskRecord
 from harness.core.resources import resource_dir
+from harness.core.run_files import MANIFEST, read_run
 from harness.read.leaderboard import Difference, Row, difference, leaderboard_row
 
 KnownKind = Literal["published", "baseline", "earlier"]

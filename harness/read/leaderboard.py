@@ -15,7 +15,8 @@ from typing import Literal
 
 from harness.core.benchmarks import Benchmark, Convention
 from harness.core.errors import InputError, RequestError
-from harness.core.records import MANIFEST, Manifest, RowHeader, Run, TaskRecord, find_runs, read_run
+from harness.core.records import Manifest, RowHeader, Run, TaskRecord
+from harness.core.run_files import MANIFEST, find_runs, read_run
 from harness.core.tasks import TaskSpec
 from harness.core.words import few
 from harness.read.cards import ROWS, read_card, rows_beside, score_table, score_titles

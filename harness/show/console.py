@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from harness.core.records import MANIFEST, benchmark_of, read_run
+from harness.core.run_files import MANIFEST, benchmark_of, read_run
 from harness.core.words import printable
 from harness.data.mirror import FetchResult
 from harness.evaluate.encode.store import Pruned, SettingInfo

@@ -10,7 +10,8 @@ from typing import Any
 
 from harness.core.benchmarks import Benchmark, load_benchmark
 from harness.core.costs import Cost, Counters
-from harness.core.records import RowHeader, read_run
+from harness.core.records import RowHeader
+from harness.core.run_files import read_run
 from harness.core.words import few
 from harness.evaluate.runner import Outcome
 from harness.read.known import Known, known_scores, published_run

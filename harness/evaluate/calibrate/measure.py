@@ -20,7 +20,8 @@ from harness.core.errors import InputError, RequestError, unknown
 from harness.core.examples import Examples, units
 from harness.core.folds import folds
 from harness.core.prompts import PromptTable
-from harness.core.records import Run, benchmark_of, read_manifest, read_run
+from harness.core.records import Run
+from harness.core.run_files import benchmark_of, read_manifest, read_run
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec, flat_name
 from harness.core.typed import plain

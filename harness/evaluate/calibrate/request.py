@@ -11,7 +11,8 @@ from harness.core import environment
 from harness.core.config import compose_config
 from harness.core.errors import InputError, MachineError, RequestError, unknown
 from harness.core.fingerprint import Fingerprint
-from harness.core.records import Manifest, benchmark_word
+from harness.core.records import Manifest
+from harness.core.run_files import benchmark_word
 from harness.core.spec import RunSpec
 from harness.evaluate.encode.canonical import CanonicalEncoder
 

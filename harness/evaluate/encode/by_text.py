@@ -23,7 +23,8 @@ from harness.evaluate.encode.canary import CONSTANT, canary_texts
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.encoder import Checked, Encoded, EncodingStep, OnStep
 from harness.evaluate.encode.names import keys_of
-from harness.evaluate.encode.store import StoredVectors, VectorStore
+from harness.evaluate.encode.store import VectorStore
+from harness.evaluate.encode.stored import StoredVectors
 from harness.evaluate.encode.work import Architecture
 
 IntArray = npt.NDArray[np.int64]

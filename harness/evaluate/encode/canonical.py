@@ -29,7 +29,8 @@ from harness.evaluate.encode.model import LoadedModel, load_model
 from harness.evaluate.encode.names import Namer, ids_digest, keys_of
 from harness.evaluate.encode.proof import find_ladder
 from harness.evaluate.encode.shapes import BatchShape, Plan, ShapeLadder
-from harness.evaluate.encode.store import StoredVectors, VectorStore
+from harness.evaluate.encode.store import VectorStore
+from harness.evaluate.encode.stored import StoredVectors
 from harness.evaluate.encode.tokens import Chunk, TextTokenizer
 from harness.evaluate.encode.work import Forecast
 

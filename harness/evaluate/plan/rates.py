@@ -8,7 +8,8 @@ from pathlib import Path
 from harness.core.config import device_matches
 from harness.core.costs import read_costs
 from harness.core.errors import InputError
-from harness.core.records import Manifest, find_runs, read_manifest
+from harness.core.records import Manifest
+from harness.core.run_files import find_runs, read_manifest
 from harness.core.spec import RunSpec
 from harness.evaluate.plan.values import Rate
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.core.calibration import read_calibration
 from harness.core.errors import RequestError
-from harness.core.records import benchmark_of
+from harness.core.run_files import benchmark_of
 from harness.read.claims.averages import Averages, average_checks, averages
 from harness.read.claims.findings import Check
 from harness.read.claims.grading import Comparison, grade

@@ -21,7 +21,8 @@ from typing import Any, Literal
 
 from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError
-from harness.core.records import MANIFEST, Made, Manifest, Origin, OtherDefinition, Provenance, RowHeader, Run, TaskRecord, Trust
+from harness.core.records import Made, Manifest, Origin, OtherDefinition, Provenance, RowHeader, Run, TaskRecord, Trust
+from harness.core.run_files import MANIFEST
 from harness.core.tasks import TaskSpec
 from harness.core.typed import convert, leaves, refuse_long_numbers
 from harness.core.words import counted, few

@@ -16,7 +16,8 @@ from typing import Any
 from harness.core.errors import InputError, RequestError
 from harness.core.files import write_json
 from harness.core.fingerprint import Fingerprint
-from harness.core.records import flat_metrics, made_json
+from harness.core.records import flat_metrics
+from harness.core.run_files import made_json
 from harness.core.tasks import TaskSpec, TaskType
 from harness.core.typed import parse
 from harness.read.imports import META, SELF_REPORTED

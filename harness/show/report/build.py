@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.core.benchmarks import Benchmark
 from harness.core.calibration import CALIBRATION, Calibration, read_calibration
 from harness.core.errors import InputError, RequestError
-from harness.core.records import read_manifest
+from harness.core.run_files import read_manifest
 from harness.read.claims.report import ClaimsReport, claims_report
 from harness.read.claims.sheet import read_sheet
 from harness.read.differences import SettingDifference, differences

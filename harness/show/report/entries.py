@@ -9,7 +9,8 @@ from typing import Literal
 
 from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError
-from harness.core.records import MANIFEST, RowHeader, Run
+from harness.core.records import RowHeader, Run
+from harness.core.run_files import MANIFEST
 from harness.read.leaderboard import Row, TaskScore, leaderboard_row, load_rows, printed_rows
 
 Kind = Literal["ours", "published", "printed"]

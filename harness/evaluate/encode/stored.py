@@ -1,0 +1,299 @@
+"""The vectors of one setting in a store: looked up by name, read, put, and compared with what an encoder makes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from harness.core.errors import InputError, MachineError
+from harness.core.files import write_json
+from harness.core.spec import Dtype
+from harness.core.typed import parse
+from harness.evaluate.encode.device import TORCH_DTYPE
+from harness.evaluate.encode.index import Index
+from harness.evaluate.encode.shards import DAMAGED, PROOF, SUFFIX, DamagedShardError, Keys, Shard, open_shard, set_aside, write_shard
+
+SETTING = "setting.json"
+
+
+_SHARD_BYTES = 64 * 2**20
+
+
+_SHARDS_WAITING = 2  # in memory, where the disk is slower than the model
+
+
+_SHARD_SECONDS = 60.0  # a slow device writes smaller shards rather than lose more than this
+
+
+_STALE_SECONDS = 3600.0  # a temporary file this old has no writer
+
+
+log = logging.getLogger(__name__)
+
+
+class StoredVectors:
+    """The vectors of one setting: get what is there, put what is not. For one thread; other processes may write the same folder."""
+
+    def __init__(self, folder: Path, *, dim: int, dtype: Dtype, about: Mapping[str, Any], required: bool = True) -> None:
+        self.folder = folder
+        self._required = required
+        self._given_up = False
+        self._dim = dim
+        self._dtype = dtype
+        self._about = about
+        self._shards: list[Shard] = []
+        self._known: set[str] = set()
+        self._verified: set[Path] = set()
+        self._index = Index()
+        self._pending: list[tuple[Keys, torch.Tensor]] = []
+        self._pending_bytes = 0
+        self._pending_since = 0.0
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._writes: list[Future[Path]] = []
+        setting = folder / SETTING
+        if setting.is_file():
+            refuse_other_setting(folder, about["digest"])
+            with contextlib.suppress(OSError):
+                setting.touch()  # `info` and `prune` go by when a setting was last used
+            with contextlib.suppress(MachineError):
+                delete_files(stale_files(folder))
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Takes notice of shards that were written since, by this process or others."""
+        for path in sorted(self.folder.glob(f"*{SUFFIX}")):
+            if path.name in self._known:
+                continue
+            self._known.add(path.name)
+            try:
+                shard, keys = open_shard(path, dim=self._dim, dtype=self._dtype)
+            except DamagedShardError as error:
+                self._set_aside(path, error)
+                continue
+            self._index.add(keys, len(self._shards))
+            self._shards.append(shard)
+
+    def contains(self, keys: Keys) -> npt.NDArray[np.bool_]:
+        """Which of the keys [n, 16] have a vector, by the index alone."""
+        return self._index.find(keys)[0] >= 0
+
+    def get(self, keys: Keys) -> tuple[npt.NDArray[np.bool_], torch.Tensor]:
+        """Which of the keys [n, 16] were found [n], and their vectors [found.sum(), dim] in the order of the keys.
+
+        Shards are checked before they are read. One that is damaged is set aside, and its keys are not found.
+        """
+        numbers, rows = self._index.find(keys)
+        vectors = torch.empty(len(keys), self._dim, dtype=TORCH_DTYPE[self._dtype])
+        for number in np.unique(numbers[numbers >= 0]).tolist():
+            mine = np.flatnonzero(numbers == number)
+            shard = self._shards[number]
+            try:
+                vectors[torch.from_numpy(mine)] = self._verified_vectors(shard).index_select(0, torch.from_numpy(rows[mine]))
+            except DamagedShardError as error:
+                self._set_aside(shard.path, error)
+                self._index.forget(number)
+                numbers[mine] = -1
+        found = numbers >= 0
+        return found, vectors if found.all() else vectors[torch.from_numpy(found)]
+
+    def put(self, keys: Keys, vectors: torch.Tensor) -> None:
+        """Keeps vectors [n, dim] under keys [n, 16]; on disk when a shard is full or a minute old, and after `flush`.
+
+        Raises:
+            MachineError: an earlier shard of a store that is required could not be written.
+        """
+        if self._given_up:
+            return
+        if not self._pending:
+            self._pending_since = time.monotonic()
+        self._pending.append((keys, vectors))
+        self._pending_bytes += vectors.nbytes
+        with self._or_give_up():
+            self._collect(at_most=_SHARDS_WAITING)
+            if self._pending_bytes >= _SHARD_BYTES or time.monotonic() - self._pending_since > _SHARD_SECONDS:
+                self._write()
+
+    def prove(self, keys: Keys, vectors: torch.Tensor) -> None:
+        """Compare the canary's vectors [n, dim] with those that everyone made who filled this setting, and keep those of new keys.
+
+        Raises:
+            InputError: they have other bits, or there are vectors here and nothing that they were proven by.
+        """
+        remedy = f"name another store=DIR, or delete these vectors: {self.folder}"
+        index = Index()
+        shards: list[torch.Tensor] = []
+        for path in sorted(self.folder.glob(f"*{PROOF}")):
+            try:
+                shard, names = open_shard(path, dim=self._dim, dtype=self._dtype)
+                shard.verify()
+            except DamagedShardError as error:
+                raise InputError(f"the vector store's proof {path} is damaged ({error}): {remedy}") from error
+            index.add(names, len(shards))
+            shards.append(shard.vectors())
+        numbers, rows = index.find(keys)
+        known = np.flatnonzero(numbers >= 0)
+        if self._shards and not shards:  # of other batch shapes, which have other keys, none is known and all may be well
+            raise InputError(f"the vector store has vectors of this setting and none of the canary's to prove them by: {remedy}")
+        other = [
+            number
+            for number in known.tolist()
+            if not torch.equal(shards[numbers[number]][rows[number]].view(torch.uint8), vectors[number].view(torch.uint8))
+        ]
+        if other:
+            raise InputError(
+                f"the vector store was filled by code or files that make other vectors: {len(other)} of {len(known)} texts of the canary "
+                f"have other bits there than here. If this installation is right, {remedy}"
+            )
+        if len(known) < len(keys):
+            fresh = np.flatnonzero(numbers < 0)
+            fresh = fresh[np.unique(keys[fresh], axis=0, return_index=True)[1]]
+            with self._or_give_up():
+                self._describe()
+                write_shard(self.folder, keys[fresh], vectors[torch.from_numpy(fresh)], self._dtype, suffix=PROOF)
+
+    def flush(self) -> None:
+        """Everything put so far is on disk when this returns, and found by `get`.
+
+        Raises:
+            MachineError: the folder of a store that is required can't be written.
+        """
+        with self._or_give_up():
+            if self._pending:
+                self._write()
+            self._collect(at_most=0)
+        self.refresh()
+
+    @contextlib.contextmanager
+    def _or_give_up(self) -> Iterator[None]:
+        """A store that can't be written and is not required keeps nothing from then on: a full disk costs the store, not the scores."""
+        try:
+            yield
+        except MachineError as error:
+            if self._required:
+                raise
+            self._given_up = True
+            self._pending.clear()
+            self._writes.clear()
+            self._pending_bytes = 0
+            log.warning("%s. The run goes on without the store, its vectors are not kept", error)
+
+    def _set_aside(self, path: Path, error: DamagedShardError) -> None:
+        tell_damaged(path, error)
+        if not path.exists():
+            self._known.discard(path.name)  # the same vectors, written anew, have the same name
+            self._verified.discard(path)
+
+    def _write(self) -> None:
+        keys = np.concatenate([keys for keys, _ in self._pending])
+        vectors = torch.cat([vectors for _, vectors in self._pending])
+        self._pending.clear()
+        self._pending_bytes = 0
+        self._describe()
+        self._writes.append(self._writer.submit(write_shard, self.folder, keys, vectors, self._dtype))
+
+    def _describe(self) -> None:
+        if not (self.folder / SETTING).is_file():
+            write_json(self.folder / SETTING, self._about)
+
+    def _collect(self, *, at_most: int) -> None:
+        """Waits until no more than so many shards are being written, and raises what went wrong with the others."""
+        while len(self._writes) > at_most or (self._writes and self._writes[0].done()):
+            self._writes.pop(0).result()
+
+    def _verified_vectors(self, shard: Shard) -> torch.Tensor:
+        if shard.path not in self._verified:
+            shard.verify()
+            self._verified.add(shard.path)
+        return shard.vectors()
+
+
+class StoredNames:
+    """The names that a setting has vectors under; `damaged`: the shards that a run would set aside, as far as they were looked at."""
+
+    def __init__(self, folder: Path, *, dim: int, dtype: Dtype) -> None:
+        self.damaged: list[Path] = []
+        self._index = Index()
+        self._shards: list[Shard] = []
+        self._verified: set[int] = set()
+        for path in sorted(folder.glob(f"*{SUFFIX}")):
+            try:
+                shard, keys = open_shard(path, dim=dim, dtype=dtype)
+            except DamagedShardError:
+                self.damaged.append(path)
+                continue
+            self._index.add(keys, len(self._shards))
+            self._shards.append(shard)
+
+    def contains(self, keys: Keys) -> npt.NDArray[np.bool_]:
+        """Which of the keys [n, 16] a run would find; the shards that have them are read and checked, as a run does."""
+        numbers, _ = self._index.find(keys)
+        for number in np.unique(numbers[numbers >= 0]).tolist():
+            if number in self._verified:
+                continue
+            try:
+                self._shards[number].verify()
+                self._verified.add(number)
+            except DamagedShardError:
+                self.damaged.append(self._shards[number].path)
+                self._index.forget(number)
+                numbers[numbers == number] = -1
+        found: npt.NDArray[np.bool_] = numbers >= 0
+        return found
+
+
+def refuse_other_setting(folder: Path, digest: str) -> None:
+    """Raise InputError where the folder's setting has another digest."""
+    if read_about(folder)["digest"] != digest:
+        raise InputError(f"{folder} is of another setting: name another store=DIR")
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """What `setting.json` says; raises InputError where it can't be read."""
+    path = folder / SETTING
+    try:
+        about = parse(path.read_bytes())
+        if about["dtype"] not in TORCH_DTYPE or int(about["dim"]) < 1 or not isinstance(about["digest"], str):
+            raise ValueError("it has no digest, dim and dtype")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error}): delete {folder}, its vectors will be computed again") from error
+    return dict(about)
+
+
+def tell_damaged(path: Path, error: DamagedShardError) -> None:
+    """Set a damaged shard aside, and say so."""
+    aside = f"renamed to {path.name}{DAMAGED}" if set_aside(path) else "left out"
+    log.warning("damaged shard of the vector store, %s; its vectors are computed again: %s (%s)", aside, path, error)
+
+
+def stale_files(folder: Path) -> list[Path]:
+    """Temporary files that a kill left."""
+    found = []
+    for path in folder.glob(".*.tmp"):
+        with contextlib.suppress(FileNotFoundError):  # its writer has just renamed it
+            if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+                found.append(path)
+    return found
+
+
+def delete_files(paths: list[Path]) -> int:
+    """Bytes freed."""
+    size = 0
+    for path in paths:
+        try:
+            freed = path.stat().st_size
+            path.unlink()
+        except FileNotFoundError:
+            continue  # another process was faster
+        except OSError as error:
+            raise MachineError(f"can't delete {path}: {error.strerror}. Mend the permissions of the store") from error
+        size += freed
+    return size
