@@ -17,11 +17,11 @@ from gates import calibration_of, check, gate_run
 from runs import BENCHMARK
 
 from harness.commands import main
-from harness.core.calibration import Calibration, CanaryDistances, read_calibration, write_calibration
+from harness.core.calibration import Calibration, CanaryDistances, Distance, read_calibration, write_calibration
 from harness.core.errors import InputError
 from harness.core.fingerprint import Fingerprint
-from harness.core.run_files import read_manifest, read_run
-from harness.core.sketch import CANARY, NUMBERS, Distance, Floats, Sketch, distance, packed, read_sketch, sketch_rows, write_sketch
+from harness.core.run_files import CANARY, read_manifest, read_run
+from harness.core.sketch import NUMBERS, Floats, Sketch, distance, packed, read_sketch, sketch_rows, write_sketch
 from harness.evaluate.agenda import Agenda, made_here
 from harness.evaluate.encode import model as loading
 from harness.evaluate.encode.device import find_device

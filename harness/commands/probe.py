@@ -20,7 +20,8 @@ def call(arguments: Namespace) -> int:
     from harness.core.calibration import CALIBRATION, read_calibration
     from harness.core.errors import InputError
     from harness.core.fingerprint import Fingerprint
-    from harness.core.sketch import CANARY, read_sketch
+    from harness.core.run_files import CANARY
+    from harness.core.sketch import read_sketch
     from harness.evaluate.probe import probe_model
     from harness.read.drift.vectors import compare_vectors
     from harness.read.leaderboard import one_run

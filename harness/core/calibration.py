@@ -19,7 +19,6 @@ from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError, RequestError, unknown
 from harness.core.files import atomic_write
 from harness.core.records import Run, TaskRecord, flat_metrics
-from harness.core.sketch import Distance
 from harness.core.tasks import TaskSpec, flat_name
 from harness.core.typed import plain, read_typed
 
@@ -32,6 +31,17 @@ KernelLevel = Literal["same kernels and batch shapes", "same kernels, other batc
 
 CALIBRATION = "calibration.json"
 """What the file is called beside the records that it belongs to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distance:
+    """How far the vectors of the same texts lie apart, as shares of the vectors' length (root mean square over the texts).
+
+    `rms`: root mean square over the texts; `farthest`: of the text that lies farthest.
+    """
+
+    rms: Annotated[float, Meta(ge=0)]
+    farthest: Annotated[float, Meta(ge=0)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,8 @@ from harness.core.typed import convert, merged, plain, read_object, read_typed
 from harness.core.words import without_passwords
 
 MANIFEST = "manifest.json"
+CANARY = "canary.json"
+"""The canary's vectors, in small (`sketch`), beside the records of the run that encoded the canary."""
 
 
 def write_record(folder: Path, record: TaskRecord) -> Path:

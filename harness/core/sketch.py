@@ -12,35 +12,21 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
-from msgspec import Meta
 
+from harness.core.calibration import Distance
 from harness.core.errors import InputError
 from harness.core.files import write_json
+from harness.core.run_files import CANARY
 from harness.core.typed import plain, read_typed
 
 SCHEMA = 1
 NUMBERS = 64
 """Numbers that are left of a vector."""
 
-CANARY = "canary.json"
-"""What the file is called beside the records of the run that encoded the canary."""
-
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Distance:
-    """How far the vectors of the same texts lie apart, as shares of the vectors' length (root mean square over the texts).
-
-    `rms`: root mean square over the texts; `farthest`: of the text that lies farthest.
-    """
-
-    rms: Annotated[float, Meta(ge=0)]
-    farthest: Annotated[float, Meta(ge=0)]
 
 
 @dataclass(frozen=True, kw_only=True)

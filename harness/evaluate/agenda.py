@@ -19,8 +19,7 @@ from harness.core.errors import InputError, RequestError
 from harness.core.examples import Examples, read_examples
 from harness.core.folds import refuse_foreign
 from harness.core.records import CodeDigests, Made, Manifest, ModelName, TaskRecord
-from harness.core.run_files import MANIFEST, find_runs, read_manifest, read_record
-from harness.core.sketch import CANARY
+from harness.core.run_files import CANARY, MANIFEST, find_runs, read_manifest, read_record
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
 from harness.core.typed import plain

@@ -111,9 +111,9 @@ class CanonicalEncoder:
 
     def plan(self, texts: Sequence[str]) -> Plan:
         """What encoding the texts in one call would cost if nothing were stored; tokenises, and runs no model."""
-        rows: set[bytes] = set()
+        rows: dict[bytes, None] = {}  # in the order of the texts, as they would be packed
         for chunk in self.tokenizer.tokenize_ahead(list(dict.fromkeys(texts))):
-            rows.update(ids.tobytes() for ids in chunk.tokens.rows())
+            rows.update((ids.tobytes(), None) for ids in chunk.tokens.rows())
         return self.ladder.plan(np.array([len(row) // 4 for row in rows], dtype=np.int64))
 
     def encode(self, texts: Sequence[str], *, progress: OnStep | None = None) -> torch.Tensor:

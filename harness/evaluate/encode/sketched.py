@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import torch
 
-from harness.core.sketch import Distance, Floats, Sketch, packed, sketch_rows
+from harness.core.calibration import Distance
+from harness.core.sketch import Floats, Sketch, packed, sketch_rows
 from harness.evaluate.encode.canonical import CanonicalEncoder
 
 

@@ -21,8 +21,7 @@ from harness.core.calibration import CALIBRATION, Calibration, points, read_cali
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.files import FOLDER_NAME, atomic_write, usual_mode
 from harness.core.records import Run
-from harness.core.run_files import MANIFEST, benchmark_of, find_runs, read_run
-from harness.core.sketch import CANARY
+from harness.core.run_files import CANARY, MANIFEST, benchmark_of, find_runs, read_run
 from harness.core.tasks import TaskSpec
 from harness.core.typed import convert, parse
 from harness.core.words import few

@@ -14,7 +14,8 @@ from harness.core.calibration import CALIBRATION, Calibration, KernelLevel, poin
 from harness.core.errors import InputError, RequestError
 from harness.core.fingerprint import Fingerprint
 from harness.core.records import Run, TaskRecord
-from harness.core.sketch import CANARY, read_sketch
+from harness.core.run_files import CANARY
+from harness.core.sketch import read_sketch
 from harness.core.tasks import TaskSpec
 from harness.read.differences import SettingDifference, same_vectors
 from harness.read.drift.likeness import environment, unlike_data, unlike_settings

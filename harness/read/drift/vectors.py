@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.core.calibration import Calibration, KernelLevel
+from harness.core.calibration import Calibration, Distance, KernelLevel
 from harness.core.errors import InputError
 from harness.core.fingerprint import Fingerprint
-from harness.core.sketch import Distance, Sketch, distance
+from harness.core.sketch import Sketch, distance
 from harness.core.spec import Dtype
 
 SHAPES_MARGIN = 3.0
