@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--texts", type=int, default=400, help="of the lengths that C-MTEB is modelled to have")
     parser.add_argument("--tiny", action="store_true", help="a model that only shows that everything works")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--ladders", nargs="+", choices=get_args(Ladder), help="one after the other (default: all that the device has)")
     chosen = parser.parse_args(arguments)
     say_machine()
     device = find_device(chosen.device)
@@ -42,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     every = np.concatenate([field.tokens(draw, share=0.001) for task in load_benchmark().tasks for field in fields(task)])
     texts = write_texts(np.minimum(draw.permutation(every)[: chosen.texts], 1500), draw)
     tokens = 512 if device.type == "cpu" else 16384
-    ladders: tuple[Ladder, ...] = ("exact", "padded", "packed") if device.type == "cpu" else ("exact", "packed")
-    settings = [EncodingSpec(ladder=ladder, batch_tokens=tokens) for ladder in ladders]
+    ladders = ("exact", "padded", "packed") if device.type == "cpu" else ("exact", "packed")
+    settings = [EncodingSpec(ladder=ladder, batch_tokens=tokens) for ladder in chosen.ladders or ladders]
     worst = 1.0
     with tempfile.TemporaryDirectory() as folder:
         model = build_model(Path(folder) / "model", TINY if chosen.tiny else SHAPE)

@@ -32,7 +32,7 @@ def test_the_command_of_the_design_card_resolves_on_an_a100() -> None:
     assert spec.model.hub == "aspire/acge_text_embedding"
     assert spec.folder.parent == Path("results/acge_text_embedding")
     assert spec.folder.name.startswith("a100_fp16_len512_dimfull-")
-    assert spec.gpu.encoding.ladder == "exact"
+    assert spec.gpu.encoding.ladder == "packed"
 
 
 def test_every_wrong_override_is_reported_at_once_with_the_known_choices() -> None:

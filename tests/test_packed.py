@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +127,21 @@ def test_sizes_whose_rows_differ_are_found(
     assert "not the same in packs of every size" in caplog.text
 
 
+def test_every_token_of_a_pack_is_a_query_of_one_block() -> None:
+    lengths = np.random.default_rng(0).permutation(np.arange(1, 400, dtype=np.int32))
+    layout = lay_out([np.zeros(length, dtype=np.int32) for length in lengths], int(lengths.sum()) + 7, CPU)
+    queries = [
+        start + place
+        for size, blocks in layout.blocks
+        for text, first in blocks.tolist()
+        for start, length in [(int(layout.starts[text]), int(layout.lengths[text]))]
+        for place in range(first, min(first + size.rows, length))
+    ]
+    assert sorted(queries) == list(range(layout.real))
+    assert all(block_size(int(layout.lengths[text])) == size for size, blocks in layout.blocks for text, _ in blocks.tolist())
+    assert all(part.data_ptr() % 16 == 0 for part in (layout.starts, layout.lengths, *(blocks for _, blocks in layout.blocks)))
+
+
 # --- the fused kernels, in Triton's interpreter -----------------------------------------------------------------------------------------
 
 
@@ -142,7 +160,7 @@ def fused() -> Any:
 def test_fused_kernels_compute_what_torch_does(fused: Any, dtype: torch.dtype, noise: float) -> None:
     draw, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
     lengths = [1, 15, 16, 17, 40, 64, 65, 100, 130, 300]
-    assert len({block_size(length) for length in lengths}) == 5
+    assert len({block_size(length) for length in lengths}) == 4
     layout = lay_out([draw.integers(0, 50, size=length, dtype=np.int32) for length in lengths], 768, CPU)
     qkv = torch.randn(768, 3 * 32, generator=generator).to(dtype)
     plain = PlainKernels()
@@ -172,3 +190,30 @@ def test_fused_kernels_give_a_text_the_same_bits_beside_any_other(fused: Any, fo
         together = vectors(rows, 40)
         assert torch.equal(vectors([rows[1]], 17)[0], together[1])
         assert torch.equal(vectors(rows[:0:-1], 44).flip(0), together[1:])
+
+
+_COMPILE = """
+from itertools import product
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource, compile
+from harness.evaluate.encode.fused import _attention
+from harness.evaluate.encode.layout import block_size
+
+kinds = dict(qkv="*{0}", out="*{0}", starts="*i32", lengths="*i32", blocks="*i32", scale="fp32")
+for capability, dtype, length in product((80, 86, 90), ("bf16", "fp16"), (16, 32, 64, 512)):
+    size = block_size(length)
+    constants = dict(hidden=1024, head_dim=64, rows=size.rows, columns=size.columns, one=size.one)
+    signature = {name: kind.format(dtype) for name, kind in kinds.items()} | dict.fromkeys(constants, "constexpr")
+    source = ASTSource(_attention, signature, constants, {(place,): [["tt.divisibility", 16]] for place in range(5)})
+    compiled = compile(source, target=GPUTarget("cuda", capability, 32), options=dict(num_warps=size.warps, num_stages=size.stages))
+    assert len(compiled.asm["cubin"]) > 1000 and compiled.metadata.shared <= 99 * 1024, (capability, compiled.metadata.shared)
+print("compiled")
+"""
+
+
+@pytest.mark.slow
+def test_attention_compiles_for_gpus_and_fits_the_shared_memory_of_the_smallest(tmp_path: Path) -> None:
+    pytest.importorskip("triton", reason="the fused kernels need Triton: make triton")
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"} | {"TRITON_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", _COMPILE], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "compiled\n", done.stderr

@@ -12,7 +12,7 @@ import triton.language as tl
 
 from harness.evaluate.encode.layout import PackLayout
 
-VERSION = 1
+VERSION = 2
 """Changes with what these kernels compute, so that stored vectors of other bits have other names."""
 
 
@@ -31,27 +31,31 @@ def _attention(
     query = tl.load(base + row[:, None] * 3 * hidden + place[None, :], mask=row[:, None] < length, other=0.0)
     keys = base + hidden + column[None, :] * 3 * hidden + place[:, None]
     values = base + 2 * hidden + column[:, None] * 3 * hidden + place[None, :]
-    if one:
-        key = tl.load(keys, mask=column[None, :] < length, other=0.0)
-        scores = tl.where(column[None, :] < length, tl.dot(query, key) * scale, -float("inf"))
-        weights = tl.exp2(scores - tl.max(scores, 1)[:, None])
-        value = tl.load(values, mask=column[:, None] < length, other=0.0)
-        total = tl.dot(weights.to(value.dtype), value)
-        norm = tl.sum(weights, 1)
-    else:
-        total = tl.zeros((rows, head_dim), dtype=tl.float32)
-        norm = tl.zeros((rows,), dtype=tl.float32)
-        largest = tl.full((rows,), -float("inf"), dtype=tl.float32)
-        for done in range(0, length, columns):
-            key = tl.load(keys + done * 3 * hidden, mask=column[None, :] + done < length, other=0.0)
-            scores = tl.where(column[None, :] + done < length, tl.dot(query, key) * scale, -float("inf"))
-            larger = tl.maximum(largest, tl.max(scores, 1))
-            weights = tl.exp2(scores - larger[:, None])
+    total = tl.zeros((rows, head_dim), dtype=tl.float32)
+    norm = tl.zeros((rows,), dtype=tl.float32)
+    largest = tl.full((rows,), -float("inf"), dtype=tl.float32)
+    whole = 0
+    if not one:  # whole blocks of keys first, without a mask
+        whole = length // columns * columns
+        for done in range(0, whole, columns):
+            scores = tl.dot(query, tl.load(keys + done * 3 * hidden))
+            larger = tl.maximum(largest, tl.max(scores, 1) * scale)
+            weights = tl.exp2(scores * scale - larger[:, None])
             shrink = tl.exp2(largest - larger)
-            value = tl.load(values + done * 3 * hidden, mask=column[:, None] + done < length, other=0.0)
+            value = tl.load(values + done * 3 * hidden)
             total = total * shrink[:, None] + tl.dot(weights.to(value.dtype), value)
             norm = norm * shrink + tl.sum(weights, 1)
             largest = larger
+    if one or whole < length:
+        column += whole
+        key = tl.load(keys + whole * 3 * hidden, mask=column[None, :] < length, other=0.0)
+        scores = tl.where(column[None, :] < length, tl.dot(query, key) * scale, -float("inf"))
+        larger = tl.maximum(largest, tl.max(scores, 1))
+        weights = tl.exp2(scores - larger[:, None])
+        shrink = tl.exp2(largest - larger)
+        value = tl.load(values + whole * 3 * hidden, mask=column[:, None] < length, other=0.0)
+        total = total * shrink[:, None] + tl.dot(weights.to(value.dtype), value)
+        norm = norm * shrink + tl.sum(weights, 1)
     target = out + (start + row[:, None]) * hidden + head + place[None, :]
     tl.store(target, (total / norm[:, None]).to(out.dtype.element_ty), mask=row[:, None] < length)
 
@@ -101,7 +105,7 @@ class FusedKernels:
         out = torch.empty((len(qkv), hidden), dtype=qkv.dtype, device=qkv.device)
         out[layout.real :].zero_()
         scale = (hidden // heads) ** -0.5 * 1.4426950408889634  # log2(e): exp2 is the hardware's own
-        for size, blocks in layout.blocks.items():
+        for size, blocks in layout.blocks:
             _attention[(len(blocks), heads)](
                 *(qkv, out, layout.starts, layout.lengths, blocks, scale),
                 hidden=hidden,

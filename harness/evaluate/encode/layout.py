@@ -27,9 +27,9 @@ _SIZES = {
     16: BlockSize(16, 16, True, 1, 1),
     32: BlockSize(32, 32, True, 1, 1),
     64: BlockSize(64, 64, True, 4, 1),
-    128: BlockSize(128, 128, True, 8, 1),
 }
-_LONG = BlockSize(128, 64, False, 4, 3)
+_LONG = BlockSize(64, 64, False, 4, 3)
+"""The fastest of those tried on an H200 (docs/performance.md)."""
 
 
 def block_size(length: int) -> BlockSize:
@@ -42,8 +42,8 @@ class PackLayout:
     """A pack on its device.
 
     `ids`, `positions`: [total] of tokens; 0 where no text is. `starts`, `lengths`: [texts], by ascending length. `groups`: texts of each
-    length, as (length, number). `blocks`: per size, [blocks, 2] of a text and its first query. `order`: the pack's texts as places in
-    the rows that it was made of. `real`: tokens that belong to a text.
+    length, as (length, number). `blocks`: of each size, [blocks, 2] of a text and its first query. `order`: [texts], the pack's texts as
+    places in the rows that it was made of. `real`: tokens that belong to a text.
     """
 
     ids: torch.Tensor
@@ -51,13 +51,13 @@ class PackLayout:
     starts: torch.Tensor
     lengths: torch.Tensor
     groups: tuple[tuple[int, int], ...]
-    blocks: dict[BlockSize, torch.Tensor]
-    order: npt.NDArray[np.int64]
+    blocks: tuple[tuple[BlockSize, torch.Tensor], ...]
+    order: torch.Tensor
     real: int
 
 
 def lay_out(rows: Sequence[Ids], total: int, device: torch.device, *, first_position: int = 0) -> PackLayout:
-    """The rows as a pack of `total` tokens; one copy to the device. `first_position`: of a text's first token."""
+    """The rows as a pack of `total` tokens; one copy to the device, not waited for. `first_position`: of a text's first token."""
     counts = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
     order = np.argsort(counts, kind="stable")
     lengths = counts[order].astype(np.int32)
@@ -69,33 +69,40 @@ def lay_out(rows: Sequence[Ids], total: int, device: torch.device, *, first_posi
     positions[:real] += np.arange(real, dtype=np.int32) - np.repeat(starts, lengths)
     values, numbers = np.unique(lengths, return_counts=True)
     blocks = _blocks(lengths)
-    parts = [ids, positions, starts, lengths, *(block.reshape(-1) for block in blocks.values())]
-    flat = torch.from_numpy(np.concatenate(parts))
-    if device.type == "cuda":
-        flat = flat.pin_memory().to(device, non_blocking=True)
-    pieces = torch.split(flat, [len(part) for part in parts])
+    parts = [ids, positions, starts, lengths, order.astype(np.int32), *(block.reshape(-1) for _, block in blocks)]
+    pieces = _to_device(parts, device)
     return PackLayout(
         ids=pieces[0],
         positions=pieces[1],
         starts=pieces[2],
         lengths=pieces[3],
         groups=tuple(zip(values.tolist(), numbers.tolist(), strict=True)),
-        blocks={size: piece.view(-1, 2) for size, piece in zip(blocks, pieces[4:], strict=True)},
-        order=order,
+        blocks=tuple((size, piece.view(-1, 2)) for (size, _), piece in zip(blocks, pieces[5:], strict=True)),
+        order=pieces[4],
         real=real,
     )
 
 
-def _blocks(lengths: npt.NDArray[np.int32]) -> dict[BlockSize, npt.NDArray[np.int32]]:
-    """Texts and first queries of the blocks of each size; longer texts first, so that the last to finish are short."""
-    found: dict[BlockSize, npt.NDArray[np.int32]] = {}
+def _to_device(parts: Sequence[Ids], device: torch.device) -> list[torch.Tensor]:
+    """All in one copy, each from 16 bytes on: Triton compiles a kernel anew for pointers that are not."""
+    apart = [np.zeros(-len(part) % 4, dtype=np.int32) for part in parts]
+    flat = torch.from_numpy(np.concatenate([piece for pair in zip(parts, apart, strict=True) for piece in pair]))
+    if device.type == "cuda":
+        flat = flat.pin_memory().to(device, non_blocking=True)
+    sizes = [len(part) + len(more) for part, more in zip(parts, apart, strict=True)]
+    return [piece[: len(part)] for piece, part in zip(torch.split(flat, sizes), parts, strict=True)]
+
+
+def _blocks(lengths: Ids) -> list[tuple[BlockSize, Ids]]:
     edges = [0, *np.searchsorted(lengths, list(_SIZES), side="right").tolist(), len(lengths)]
-    for size, low, high in zip([*_SIZES.values(), _LONG], edges, edges[1:], strict=False):
-        if low == high:
-            continue
-        texts = np.arange(low, high, dtype=np.int32)[::-1]
-        number = -(-lengths[texts] // size.rows)
-        text = np.repeat(texts, number)
-        first = (np.arange(len(text)) - np.repeat(np.cumsum(number) - number, number)) * size.rows
-        found[size] = np.stack([text, first], axis=1).astype(np.int32)
-    return found
+    parts = zip([*_SIZES.values(), _LONG], edges, edges[1:], strict=False)
+    return [(size, blocks_of(lengths[low:high], low, size)) for size, low, high in parts if low < high]
+
+
+def blocks_of(lengths: Ids, first_text: int, size: BlockSize) -> Ids:
+    """[blocks, 2] of a text and its first query, for texts of ascending lengths; longer ones first, so the last to finish are short."""
+    texts = np.arange(len(lengths), dtype=np.int32)[::-1]
+    number = -(-lengths[texts] // size.rows)
+    text = np.repeat(texts, number)
+    first = (np.arange(len(text)) - np.repeat(np.cumsum(number) - number, number)) * size.rows
+    return np.stack([text + first_text, first], axis=1).astype(np.int32)

@@ -166,7 +166,7 @@ class PackedEncoder:
         pooled = self._pool(states, layout)
         found = torch.cat([self._finish(block) for block in torch.split(pooled, _TAIL_ROWS)])
         in_order = torch.empty_like(found)
-        in_order[torch.from_numpy(layout.order).to(found.device)] = found
+        in_order[layout.order] = found
         return in_order
 
     def _embed(self, layout: PackLayout) -> torch.Tensor:

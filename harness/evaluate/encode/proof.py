@@ -91,7 +91,7 @@ class _Expected:
         layout = packed.lay_out(rows, size, device)
         self._states, self._vectors = self._run(layout)
         starts = np.empty(len(rows), dtype=np.int64)
-        starts[layout.order] = layout.starts.cpu().numpy()
+        starts[layout.order.cpu().numpy()] = layout.starts.cpu().numpy()
         self._tokens = [np.arange(start, start + len(row)) for start, row in zip(starts.tolist(), rows, strict=True)]
 
     def differ(self, chosen: list[int], size: int) -> torch.Tensor:
