@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,8 @@ from harness.core.run_files import read_run, write_failure, write_manifest
 from harness.read.drift import baselines
 from harness.read.drift.baselines import Accepted, accept_baseline, list_baselines, read_log
 from harness.read.drift.check import check_folders
-from harness.show.baselines import accepted_lines, listed_lines
+from harness.show.baselines import accepted_lines, listed_document
+from harness.show.form import write_document
 
 WHEN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -148,10 +150,13 @@ def test_baselines_are_listed_with_their_reasons(
     shutil.copytree(to / "acge" / "baseline", to / "acge" / ".baseline.x.tmp")  # what a kill leaves
     shutil.copytree(to / "acge" / "baseline", to / "acge" / "by_hand")
     assert main(["baseline", "list", "--to", str(to)]) == 0
-    output = capsys.readouterr().out.splitlines()
-    assert [line.partition(": ")[2] for line in output if not line.startswith(" ")] == ["35 tasks, NOT CALIBRATED"] * 2
-    assert any("first of all (first, " in line for line in output)
-    assert "no line in log.jsonl" in output[-1]
+    output = " ".join(capsys.readouterr().out.split())
+    assert output.count("35 NO") == 2
+    assert "first of all (first, " in output
+    assert output.endswith("by_hand: no line in log.jsonl: it was not made by `baseline accept`")
+    assert main(["baseline", "list", "--to", str(to), "--format", "json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["baselines"]
+    assert [(each["tasks"], [entry["why"] for entry in each["entries"]]) for each in listed] == [(35, ["first\nof all"]), (35, [])]
     (to / "acge" / "by_hand" / "TNews.json").write_text("{")
     assert main(["baseline", "list", "--to", str(to)]) == 1
     assert "CAN'T SERVE" in capsys.readouterr().out
@@ -161,7 +166,8 @@ def test_baselines_are_listed_with_their_reasons(
 
 
 def test_an_empty_folder_of_baselines_says_how_to_make_one(tmp_path: Path) -> None:
-    assert listed_lines(list_baselines(tmp_path)) == ["no baseline yet: python -m harness baseline accept RUN --why TEXT"]
+    listed = listed_document(list_baselines(tmp_path))
+    assert write_document(listed, "text") == "no baseline yet: python -m harness baseline accept RUN --why TEXT"
 
 
 def test_a_run_without_a_calibration_is_accepted_only_where_that_is_asked_for(baseline: Run, tmp_path: Path) -> None:

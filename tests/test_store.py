@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ import torch
 from safetensors import safe_open
 from tiny_models import HAN, POSITIONS, build_model
 
+from harness.commands import main
 from harness.core.errors import InputError, MachineError
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
@@ -404,3 +406,18 @@ def test_a_store_that_can_not_be_written_and_is_not_required_keeps_nothing_and_s
     (record,) = caplog.records
     assert "goes on without the store" in record.getMessage()
     assert "can't write" in record.getMessage()
+
+
+def test_the_command_shows_settings_and_damaged_shards_in_every_format(store: VectorStore, capsys: pytest.CaptureFixture[str]) -> None:
+    vectors = open_vectors(store)
+    vectors.put(keys_of("a", "b"), numbers(2))
+    vectors.flush()
+    assert main(["store", "info", "--path", str(store.path)]) == 0
+    assert "1 settings, 2 vectors, 0.0 MB" in capsys.readouterr().out
+    (shard,) = shards(store)
+    flip_bit(shard, -1)
+    assert main(["store", "verify", "--path", str(store.path), "--format", "json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["verified"], len(found["damaged"])) == (True, 1)
+    assert main(["store", "prune", "--path", str(store.path), "--model", "tiny"]) == 0
+    assert capsys.readouterr().out.startswith("1 settings and ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, Group, benchmark_for, command, names, option, print_document, say
+from harness.commands.arguments import BENCHMARK, Group, benchmark_for, command, names, option, output_format, print_document, say
 
 _TO = option("--to", type=Path, default=Path("results/baselines"), metavar="DIR")
 
@@ -48,13 +48,13 @@ def _accept(arguments: Namespace) -> int:
     return 0
 
 
-@command("the baselines, and who accepted them why", _TO, BENCHMARK)
+@command("the baselines, and who accepted them why", _TO, BENCHMARK, output_format)
 def _list(arguments: Namespace) -> int:
     from harness.read.drift.baselines import list_baselines
-    from harness.show.baselines import listed_lines
+    from harness.show.baselines import listed_document
 
     listed = list_baselines(arguments.to, arguments.benchmark)
-    say("\n".join(listed_lines(listed)))
+    print_document(listed_document(listed), arguments.format)
     return 1 if any(each.problem for each in listed) else 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import command, option, say
+from harness.commands.arguments import command, option, output_format, print_document
 from harness.core.errors import RequestError
 
 
@@ -15,18 +15,19 @@ from harness.core.errors import RequestError
     option("--path", type=Path, default=Path("store"), metavar="DIR", help="the folder that runs name with store= (store)"),
     option("--model", metavar="NAME", help="prune: all vectors of the model"),
     option("--unused-days", type=float, metavar="N", help="prune: vectors that no run has opened for N days"),
+    output_format,
 )
 def call(arguments: Namespace) -> int:
     """Look at the stored vectors, verify them, delete them."""
     from harness.evaluate.encode.store import VectorStore
-    from harness.show.console import pruned_summary, store_summary
+    from harness.show.console import pruned_document, store_document
 
     if not arguments.path.is_dir():
         raise RequestError(f"no vector store at {arguments.path}: runs make one where store= says; name it with --path DIR")
     store = VectorStore(arguments.path)
     if arguments.action == "prune":
-        say(pruned_summary(store.prune(model=arguments.model, unused_days=arguments.unused_days)))
+        print_document(pruned_document(store.prune(model=arguments.model, unused_days=arguments.unused_days)), arguments.format)
         return 0
     damaged = store.verify() if arguments.action == "verify" else []
-    say(store_summary(store.info(), damaged, verified=arguments.action == "verify"))
+    print_document(store_document(store.info(), damaged, verified=arguments.action == "verify"), arguments.format)
     return 1 if damaged else 0

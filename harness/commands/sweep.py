@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from harness.commands.arguments import QUIET, command, option, overrides
+from harness.commands.arguments import QUIET, command, option, output_format, overrides
 
 
 @command(
@@ -12,13 +12,15 @@ from harness.commands.arguments import QUIET, command, option, overrides
     overrides("KEY=VALUE[,VALUE...]", help="settings, listed below; hydra/launcher=joblib runs jobs side by side, slurm on a cluster"),
     option("--shards", type=int, default=1, metavar="N", help="encode each run in N jobs, and score it in one more"),
     QUIET,
+    output_format,
 )
 def call(arguments: Namespace) -> int:
     """Run several settings."""
     from harness.evaluate.sweep import sweep
-    from harness.show.console import show, sweep_summary
+    from harness.show.console import show, sweep_document
+    from harness.show.form import write_document
     from harness.show.live import show_progress
 
     jobs = sweep(arguments.overrides, view=lambda title: show_progress(quiet=arguments.quiet, title=title), shards=arguments.shards)
-    show(sweep_summary(jobs))
+    show(write_document(sweep_document(jobs), arguments.format))
     return 1 if any(job.error or job.failed for job in jobs) else 0

@@ -2,26 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from harness.core.calibration import CALIBRATION
 from harness.core.words import one_line
-from harness.read.drift.baselines import LOG, Accepted, Listed
+from harness.read.drift.baselines import LOG, Accepted, Listed, LogEntry
+from harness.show.form import Block, Document, Sentences, grid, number_columns, plain_columns
 
 
-def listed_lines(listed: Sequence[Listed]) -> list[str]:
-    """A line per baseline, and one per promotion below it, the latest first."""
-    lines = []
+def listed_document(listed: Sequence[Listed]) -> Document:
+    """Every baseline with its promotions, the latest first; what can't serve, and why."""
+    return Document(blocks=lambda: _listed_blocks(listed), data=lambda: {"baselines": [_listed_data(each) for each in listed]})
+
+
+def _listed_blocks(listed: Sequence[Listed]) -> Iterator[Block]:
+    columns = (*plain_columns("Baseline"), *number_columns("Tasks"), *plain_columns("Calibrated", "Accepted", "Scores"))
+    rows = [
+        (str(each.path), str(len(each.run.records)), "yes" if each.calibrated else "NO", *(_latest(each.entries)))
+        for each in listed
+        if each.run
+    ]
+    if rows:
+        yield grid(columns, rows)
+    lines = [f"{each.path}: CAN'T SERVE: {each.problem}" for each in listed if each.problem]
     for each in listed:
-        state = f"{len(each.run.records)} tasks, {'calibrated' if each.calibrated else 'NOT CALIBRATED'}" if each.run else ""
-        problem = f"CAN'T SERVE: {each.problem}" if each.problem else ""
-        lines.append(f"{each.path}: {'; '.join(part for part in (state, problem) if part)}")
-        for entry in reversed(each.entries):
-            change = f"{entry.replaces[:8]} -> {entry.scores[:8]}" if entry.replaces else f"first, {entry.scores[:8]}"
-            lines.append(one_line(f"   {entry.date[:10]}  {entry.who or 'unknown'}: {entry.why} ({change})"))
-        if not each.entries:
-            lines.append(f"   no line in {LOG}: it was not made by `baseline accept`")
-    return lines or ["no baseline yet: python -m harness baseline accept RUN --why TEXT"]
+        lines += [
+            f"{entry.date[:10]}  {entry.baseline}, {entry.who or 'unknown'}: {entry.why} ({_change(entry)})"
+            for entry in reversed(each.entries)
+        ]
+        lines += [] if each.entries else [f"{each.path}: no line in {LOG}: it was not made by `baseline accept`"]
+    yield Sentences(
+        tuple(map(one_line, lines)) or ("no baseline yet: python -m harness baseline accept RUN --why TEXT",), "list" if lines else "plain"
+    )
+
+
+def _latest(entries: Sequence[LogEntry]) -> tuple[str, str]:
+    return (entries[-1].date[:10], entries[-1].scores[:8]) if entries else ("", "")
+
+
+def _change(entry: LogEntry) -> str:
+    return f"{entry.replaces[:8]} -> {entry.scores[:8]}" if entry.replaces else f"first, {entry.scores[:8]}"
+
+
+def _listed_data(each: Listed) -> dict[str, Any]:
+    entries = [asdict(entry) for entry in each.entries]
+    return {
+        "path": str(each.path),
+        "tasks": len(each.run.records) if each.run else 0,
+        "calibrated": each.calibrated,
+        "problem": each.problem or None,
+        "entries": entries,
+    }
 
 
 def accepted_lines(accepted: Accepted) -> list[str]:

@@ -17,8 +17,9 @@ from harness.evaluate.encode.store import Pruned, SettingInfo
 from harness.evaluate.parts import EncodedPart
 from harness.evaluate.sweep import Job
 from harness.read.known import published_run
-from harness.show.form import Document, Sentences
-from harness.show.leaderboard import table
+from harness.read.leaderboard import leaderboard_row
+from harness.show.form import Document, Sentences, grid, number_columns, plain_columns
+from harness.show.leaderboard import beside_published, board
 from harness.show.outcome import cost_blocks
 
 _HEADINGS = ("Model ", "Task ", "Texts ")
@@ -50,39 +51,56 @@ def part_document(part: EncodedPart) -> Document:
     return Document(blocks=lambda: [*cost_blocks(part.cost), place], data=lambda: asdict(part))
 
 
-def sweep_summary(jobs: Sequence[Job]) -> str:
+def sweep_document(jobs: Sequence[Job]) -> Document:
     """A row for every job that has a run, beside the published ones; the jobs that could not begin, and why."""
     folders = [job.folder for job in jobs if job.folder and (job.folder / MANIFEST).is_file()]
     benchmark = benchmark_of(folders)
-    runs = {folder: read_run(folder, benchmark) for folder in folders}
-    lines = []
-    if runs:
-        published = published_run(next(iter(runs.values())).header.model, benchmark)
-        lines.append(table(list(runs.values()), benchmark, against=published))
-    lines += [f"FAILED {' '.join(job.overrides)}: {job.error}" for job in jobs if job.error]
+    runs = [read_run(folder, benchmark) for folder in dict.fromkeys(folders)]
+    published = published_run(runs[0].header.model, benchmark) if runs else None
+    rows = [beside_published(leaderboard_row(run, None, benchmark, among=runs), published, benchmark) for run in runs]
+    lines = [f"FAILED {' '.join(job.overrides)}: {job.error}" for job in jobs if job.error]
     lines += [f"note: {' '.join(job.overrides)}: {part}; the run has encoded it itself" for job in jobs for part in job.parts]
     failed = sum(bool(job.error or job.failed) for job in jobs)
-    return "\n".join([*lines, "", f"{len(jobs)} jobs, {failed} of them with failures, {len(runs)} runs"])
+    counts = f"{len(jobs)} jobs, {failed} of them with failures, {len(runs)} runs"
+    return Document(
+        blocks=lambda: [*(board(rows).blocks() if rows else ()), Sentences(tuple(lines), "verbatim"), Sentences((counts,))],
+        data=lambda: {
+            **(board(rows).data() if rows else {}),
+            "jobs": [asdict(job) | {"folder": job.folder and str(job.folder)} for job in jobs],
+        },
+    )
 
 
-def store_summary(settings: Sequence[SettingInfo], damaged: Sequence[Path], *, verified: bool) -> str:
-    """A line per setting that has vectors, and what reading them all has found where that was done."""
-    lines = [
-        f"{item.name[:12]}  {item.about.get('model', '?')} {item.about.get('dtype', '?')}: "
-        f"{item.vectors:,} vectors in {item.shards} shards, "
-        f"{item.bytes / 1e6:,.1f} MB, last used {datetime.fromtimestamp(item.used, tz=UTC):%Y-%m-%d}"
-        + (f", {item.damaged} damaged shards set aside" if item.damaged else "")
-        for item in settings
+def store_document(settings: Sequence[SettingInfo], damaged: Sequence[Path], *, verified: bool) -> Document:
+    """A row per setting that has vectors, and what reading them all has found where that was done."""
+    vectors, size = sum(each.vectors for each in settings), sum(each.bytes for each in settings)
+    total = f"{len(settings)} settings, {vectors:,} vectors, {_megabytes(size)} MB"
+    if verified:
+        total += ", every shard read: " + (f"{len(damaged)} damaged" if damaged else "sound")
+    columns = [*plain_columns("Setting", "Model", "Type", "Last used"), *number_columns("Vectors", "Shards", "MB", "Damaged shards")]
+    rows = [
+        (
+            *(each.name[:12], str(each.about.get("model", "?")), str(each.about.get("dtype", "?"))),
+            f"{datetime.fromtimestamp(each.used, tz=UTC):%Y-%m-%d}",
+            *(f"{each.vectors:,}", f"{each.shards:,}", _megabytes(each.bytes), str(each.damaged or "")),
+        )
+        for each in settings
     ]
-    lines += [f"damaged, set aside, computed again when it is needed: {path}" for path in damaged]
-    total = sum(item.bytes for item in settings)
-    text = f"{len(settings)} settings, {sum(item.vectors for item in settings):,} vectors, {total / 1e6:,.1f} MB"
-    return "\n".join([*lines, text + (", every shard read: " + (f"{len(damaged)} damaged" if damaged else "sound") if verified else "")])
+    bad = tuple(f"damaged, set aside, computed again when it is needed: {path}" for path in damaged)
+    return Document(
+        blocks=lambda: [*([grid(columns, rows)] if rows else ()), Sentences(bad, "list"), Sentences((total,))],
+        data=lambda: {"settings": [asdict(each) for each in settings], "verified": verified, "damaged": list(map(str, damaged))},
+    )
 
 
-def pruned_summary(pruned: Pruned) -> str:
+def pruned_document(pruned: Pruned) -> Document:
     """What was deleted."""
-    return f"{len(pruned.settings)} settings and {pruned.leftovers} leftover files deleted, {pruned.bytes / 1e6:,.1f} MB freed"
+    text = f"{len(pruned.settings)} settings and {pruned.leftovers} leftover files deleted, {_megabytes(pruned.bytes)} MB freed"
+    return Document(blocks=lambda: [Sentences((text,))], data=lambda: asdict(pruned))
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f}"
 
 
 def fetch_line(result: FetchResult) -> str:
