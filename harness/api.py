@@ -129,7 +129,7 @@ def run(*overrides: str, **settings: Any) -> Run:
 def load_runs(*paths: str | Path, benchmark: str | None = None, merge: str | None = None) -> Runs:
     """All runs at or below the paths: run folders, published records, result files of mteb, model cards (.md).
 
-    `merge`: `newest`, `external` or a revision: whose score goes first where the folders of one model become one run (docs/exchange.md).
+    `merge`: `newest`, `external` or a revision: whose score goes first where the folders of one model become one run (docs/cards.md).
 
     Raises:
         RequestError: a path without a run.

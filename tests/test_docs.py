@@ -16,10 +16,13 @@ from pathlib import Path
 
 import pytest
 from cards import card_text
-from runs import ROOT
+from runs import BENCHMARK, ROOT
 
 from harness.commands import main
 from harness.core.resources import SAMPLE_DIR
+from harness.core.tasks import TASK_TYPES
+from harness.read.headings import Headings, average_columns
+from harness.read.markdown import Table, markdown_tables
 
 PAGES = [
     *(ROOT / name for name in ("README.md", "README_zh.md", "results/README.md", "harness/sample/README.md")),
@@ -56,14 +59,55 @@ def test_commands_are_found_in_blocks_and_in_text() -> None:
 
 
 PATH_IN_TEXT = r"(?<![\w./-])(?:harness|configs|docs|tests|scripts|benchmarks)/[\w./-]*\w"
-LINK = r"\]\((?!https?:|#)([^)#\s]+)"
+LINK = r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)"
+LINKING = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "tests/README.md", "CHANGELOG.md"))]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def heading_anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and mkdocs make them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", re.sub(r"\]\([^)]*\)", "]", text), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-") for title in titles}
+
+
+def dead_links(page: Path) -> list[str]:
+    """The relative links of a page whose file or whose heading does not exist."""
+    dead = []
+    for path, anchor in re.findall(LINK, page.read_text(encoding="utf-8")):
+        target = page.parent / path if path else page
+        if not target.exists() or (anchor and anchor not in heading_anchors(target)):
+            dead.append(f"{path}#{anchor}" if anchor else path)
+    return dead
+
+
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_path_and_link_of_a_page_exists(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    paths = {*(ROOT / path for path in re.findall(PATH_IN_TEXT, text)), *(page.parent / link for link in re.findall(LINK, text))}
-    assert sorted(path.as_posix() for path in paths if not path.exists()) == []
+    assert dead_links(page) == []
+    if page.name != "CHANGELOG.md":  # it names files that are gone
+        paths = {ROOT / path for path in re.findall(PATH_IN_TEXT, page.read_text(encoding="utf-8"))}
+        assert sorted(path.as_posix() for path in paths if not path.exists()) == []
+
+
+def test_a_dead_link_and_a_dead_anchor_are_found(tmp_path: Path) -> None:
+    (tmp_path / "other.md").write_text("# Two words: `code`, and [a link](x)\n```\n# no heading\n```\n")
+    page = tmp_path / "page.md"
+    page.write_text(
+        "[a](other.md) [b](gone.md) [c](other.md#two-words-code-and-a-link) [d](other.md#no-heading) [e](#nowhere) [f](https://x.y)"
+    )
+    assert dead_links(page) == ["gone.md", "other.md#no-heading", "#nowhere"]
+
+
+def test_the_headings_that_the_page_on_cards_lists_are_understood() -> None:
+    table = next(each for each in markdown_tables((ROOT / "docs" / "cards.md").read_text(encoding="utf-8")) if each.head[0] == "average")
+    listed = {key: [word.strip("` ") for word in words.split(", ")] for key, words in table.rows}
+    assert set(listed) == {"Average", *TASK_TYPES}
+    first = {key: words[0] for key, words in listed.items()}
+    for key, words in listed.items():
+        for word in words:
+            row = Table(1, tuple((first | {key: word}).values()), ())
+            found = average_columns(row, BENCHMARK.tasks)
+            assert isinstance(found, Headings), (key, word, found)
+            assert list(found.places) == list(first), (key, word)
 
 
 @dataclass(frozen=True)
