@@ -7,7 +7,7 @@ STAMP := .venv/.installed
 RUNNER ?= pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install triton reproduce test test-slow coverage mutation gate bench bench-gpu lint types format sample published lock doctor clean
+.PHONY: help install triton reproduce test test-slow coverage mutation gate bench bench-gpu lint types format sample published lock doctor docs clean
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -68,6 +68,14 @@ format: $(STAMP) ## fix style and format the code
 
 doctor: $(STAMP) ## show what this machine has and what `make reproduce` would do
 	$(RUN) -m harness doctor
+
+docs:            ## build the documentation as a site with search: build/site (mkdocs, in an environment of its own)
+	test -x build/docs/bin/mkdocs || $(PYTHON) -m venv build/docs
+	build/docs/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])' >build/docs/asked
+	build/docs/bin/python -m pip install --quiet --disable-pip-version-check -r build/docs/asked
+	rm -rf build/pages && mkdir build/pages && tar -cf - *.md docs results/README.md results/published tests/README.md configs/config.yaml | tar -xf - -C build/pages
+	build/docs/bin/mkdocs build --quiet --strict -f docs/mkdocs.yml
+	@echo 'python -m http.server -d build/site'
 
 sample: $(STAMP) ## regenerate the embedded sample (harness/sample)
 	$(RUN) scripts/make_sample.py
