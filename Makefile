@@ -5,6 +5,8 @@ RUN := .venv/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-compile
 STAMP := .venv/.installed
 RUNNER ?= pytest
+# container images often set it; every process that imports torch would compile 4,000 modules again: 14 seconds instead of 6
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help install triton reproduce test test-slow coverage mutation gate bench bench-gpu lint types format sample published lock doctor docs clean
