@@ -301,6 +301,7 @@ def test_a_file_of_100_mb_is_not_read(tmp_path: Path) -> None:
     [
         (b"\x00\xff\xfe binary", "can't be read as JSON"),
         (b'{"task_name": "AFQMC", "scores": {}, "scores": {}}', "one of the names scores, task_name is there twice"),
+        (b'{"task_name":"AFQMC","scores"\n: {"a\\":": 1}, "scores" :{}}', "one of the names scores, task_name is there twice"),
         (b"[" * 100_000, "can't be read as JSON"),
     ],
 )

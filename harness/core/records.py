@@ -205,8 +205,10 @@ def flat_metrics(metrics: Mapping[str, Any], task: TaskSpec) -> dict[str, float]
     inner = metrics.get(task.language, metrics) if task.language else metrics
     flat: dict[str, float] = {}
     for name, value in inner.items():
-        group = {f"{name}_{key}": each for key, each in value.items()} if isinstance(value, Mapping) else {name: value}
-        flat |= {key: float(each) for key, each in group.items() if isinstance(each, (int, float))}
+        if isinstance(value, (int, float)):
+            flat[name] = float(value)
+        elif isinstance(value, Mapping):
+            flat |= {f"{name}_{key}": float(each) for key, each in value.items() if isinstance(each, (int, float))}
     return flat
 
 

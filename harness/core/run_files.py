@@ -8,6 +8,7 @@ split -> metrics with `evaluation_time`) plus the key `harness`. Keys that this 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -94,16 +95,17 @@ def read_record(path: Path, task: TaskSpec) -> TaskRecord:
             TaskRecord,
         )
         made = convert({key: value for key, value in ours.items() if key != "schema"}, Made)
-        record.main_score(task)
-        _check_range(record, task)
+        _check_metrics(record, task)
     except (ValueError, InputError) as error:
         raise InputError(f"{path} is no record of {task.name} ({error}): {remedy}") from error
     return replace(record, made=made)
 
 
-def _check_range(record: TaskRecord, task: TaskSpec) -> None:
-    """Raise ValueError for a metric of the benchmark that no scorer gives: they are 0 to 1, correlations -1 to 1."""
+def _check_metrics(record: TaskRecord, task: TaskSpec) -> None:
+    """Raise InputError where the main metric is missing, ValueError for a metric that no scorer gives: 0 to 1, correlations -1 to 1."""
     flat = flat_metrics(record.metrics, task)
+    if task.flat_main not in flat:
+        record.main_score(task)
     for name in {task.flat_main, *task.flat_metrics}:
         least = -1 if name.endswith(("spearman", "pearson")) else 0
         if name in flat and not least - _ROUNDING <= flat[name] <= 1 + _ROUNDING:
@@ -137,17 +139,24 @@ def read_run(folder: Path, benchmark: Benchmark) -> Run:
     """
     manifest = read_manifest(folder)
     run = Run(folder, manifest, {})
+    there, errors = _files_in(folder), _files_in(folder / "errors")
     for task in benchmark.tasks:
-        path = folder / f"{task.name}.json"
-        if path.is_file():
+        name = f"{task.name}.json"
+        if path := there.get(name):
             try:
                 run.records[task.name] = _of_this_run(read_record(path, task), manifest, path)
             except InputError as error:
                 run.broken[task.name] = str(error)
-        error_path = folder / "errors" / f"{task.name}.json"
-        if task.name not in run.records and error_path.is_file():
-            run.failed[task.name] = _failure_message(error_path)
+        if task.name not in run.records and name in errors:
+            run.failed[task.name] = _failure_message(errors[name])
     return run
+
+
+def _files_in(folder: Path) -> dict[str, Path]:
+    """The files of a folder by their names: one look at it for all tasks; none where there is no such folder."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        return {entry.name: folder / entry.name for entry in entries if entry.is_file()}
+    return {}
 
 
 def benchmark_of(paths: Iterable[Path], named: str | None = None) -> Benchmark:

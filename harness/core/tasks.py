@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -141,12 +141,12 @@ class TaskSpec:
         """What the task has in common with all of its type."""
         return TYPES[self.type]
 
-    @property
+    @cached_property
     def flat_main(self) -> str:
         """The main metric's flat name: `cos_sim_spearman`."""
         return flat_name(self.main)
 
-    @property
+    @cached_property
     def flat_metrics(self) -> tuple[str, ...]:
         """The flat names of the metrics that the benchmark names."""
         return tuple(flat_name(metric) for metric in self.metrics)
@@ -156,7 +156,7 @@ class TaskSpec:
         """The name in a model card's front matter: `MTEB STS22 (zh)`."""
         return f"MTEB {self.name}" + (f" ({self.language})" if self.language else "")
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The card's name first, then what mteb 2 calls the task where that differs (`CMedQAv2-reranking`)."""
         return (self.name,) if self.mteb2_name == self.name else (self.name, self.mteb2_name)

@@ -5,9 +5,8 @@ msgspec does the work: it is strict (a string is no number, NaN and 1e400 are no
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +15,7 @@ import msgspec
 from harness.core.errors import InputError
 
 T = TypeVar("T")
-_LONG_NUMBER = re.compile(r"[0-9]{300}")
+_LONG_NUMBER, _DIGITS_AS_0 = b"0" * 300, bytes.maketrans(b"123456789", b"000000000")
 
 
 def parse(data: bytes | str) -> Any:
@@ -34,8 +33,8 @@ def parse(data: bytes | str) -> Any:
 
 def refuse_long_numbers(data: bytes | str) -> None:
     """Raise ValueError for a whole number that no float holds: to Python it is a number like others, until something divides it."""
-    text = data if isinstance(data, str) else data.decode("latin-1")
-    if _LONG_NUMBER.search(text):
+    raw = data.encode(errors="replace") if isinstance(data, str) else data
+    if _LONG_NUMBER in raw.translate(_DIGITS_AS_0):
         raise ValueError("a number has 300 digits or more, more than a float holds")
 
 
@@ -50,14 +49,16 @@ def convert(raw: Any, kind: type[T]) -> T:
         made = msgspec.convert(raw, kind)
     except (msgspec.MsgspecError, RecursionError, OverflowError) as error:
         raise ValueError(_short(str(error))) from error
-    if not is_dataclass(kind) or not any(field.name == "extra" for field in fields(kind)):
+    if not is_dataclass(kind) or "extra" not in kind.__dataclass_fields__:
         return made
-    return replace(made, extra=_beyond(raw, msgspec.to_builtins(made)))  # type: ignore[type-var]
+    beyond = _beyond(raw, msgspec.to_builtins(made))
+    return replace(made, extra=beyond) if beyond or made.extra else made  # type: ignore[attr-defined, type-var]
 
 
 def _beyond(raw: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
     """What the first has and the second has not, as deep as both are mappings."""
-    inner = {key: _beyond(value, known[key]) for key, value in raw.items() if isinstance(value, dict) and isinstance(known.get(key), dict)}
+    unlike = (key for key, value in raw.items() if isinstance(value, dict) and isinstance(known.get(key), dict) and value != known[key])
+    inner = {key: _beyond(raw[key], known[key]) for key in unlike}
     return {key: inner.get(key, value) for key, value in raw.items() if key not in known or inner.get(key)}
 
 

@@ -5,8 +5,10 @@ A task without a score leaves a hole: the average of its type and the row's own 
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
@@ -147,6 +149,24 @@ def load_rows(paths: Iterable[Path], benchmark: Benchmark, *, merge: str | None 
         RequestError: a path that is neither a folder nor a card, or has no run in it, or `merge` names no revision.
         InputError: no run can be read.
     """
+    with _without_collector():
+        runs = _load(paths, benchmark)
+    return merge_runs(runs, merge, benchmark) if merge is not None else runs
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """Records have no cycles, and Python's search for some among a thousand runs takes longer than reading them."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _load(paths: Iterable[Path], benchmark: Benchmark) -> list[Run]:
     runs: dict[Path, Run] = {}
     errors: dict[Path, InputError] = {}
     for path in paths:
@@ -165,7 +185,7 @@ def load_rows(paths: Iterable[Path], benchmark: Benchmark, *, merge: str | None 
                 runs[key] = Run(folder, Manifest(header=RowHeader.unknown(folder.name)), {}, broken={MANIFEST: str(error)})
     if errors and len(errors) == len(runs):
         raise InputError("\n".join(map(str, errors.values())))
-    return merge_runs(list(runs.values()), merge, benchmark) if merge is not None else list(runs.values())
+    return list(runs.values())
 
 
 def one_run(path: Path, benchmark: Benchmark, *, merge: str | None = None) -> Run:
@@ -282,14 +302,15 @@ def _task_score(run: Run, task: TaskSpec, rule: Convention, among: Sequence[Run]
         score = 100 * record.metric(task, metric)
     except InputError as error:
         return without("broken", str(error))
-    return _identified(replace(without("scored"), score=rounded(score) if rule.rounds else score), record)
+    return _identified(without("scored"), record, rounded(score) if rule.rounds else score)
 
 
-def _identified(score: TaskScore, record: TaskRecord | None) -> TaskScore:
-    """The score with what its record says of the data."""
+def _identified(score: TaskScore, record: TaskRecord | None, value: float) -> TaskScore:
+    """The score with its value and what its record says of the data."""
     data, own = (record.made.data, record.made.source) if record else (None, "")
     otherwise: Identity = "self-reported" if own else "unverified"
-    return replace(score, identity=(data.verdict if data else None) or otherwise, substituted=data is not None and data.substituted)
+    identity = (data.verdict if data else None) or otherwise
+    return replace(score, score=value, identity=identity, substituted=data is not None and data.substituted)
 
 
 def _reported_score(
@@ -304,7 +325,7 @@ def _reported_score(
     if not wanted:
         return replace(score, state="broken", message=f"no main_score for the split {' or '.join(task.mteb2_splits)}")
     mean = reduce(add, (100 * reported[split] for split in wanted)) / len(wanted)
-    return _identified(replace(score, state="scored", metric="main_score", split="+".join(wanted), score=mean), record)
+    return _identified(replace(score, state="scored", metric="main_score", split="+".join(wanted)), record, mean)
 
 
 def _cell(key: str, title: str, tasks: Iterable[TaskScore], rule: Convention, order: Sequence[str]) -> Cell:

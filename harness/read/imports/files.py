@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
 from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError
 from harness.core.records import Made, Manifest, Origin, OtherDefinition, Provenance, RowHeader, Run, TaskRecord, Trust
@@ -35,6 +37,7 @@ SELF_REPORTED = "external"  # how the results repository calls the revision of r
 _REVISION = re.compile(rf"[0-9a-f]{{40}}|{SELF_REPORTED}|no_revision_available")
 # The results repository writes the word None, mteb 2 the sentence.
 _NO_REVISION = ("", "None", "null", "dataset revision not available")
+_NAME = re.compile(rb'"\s*:')  # ends every name, and may stand in a text
 _LARGEST = 16 << 20  # bytes; the largest files of the results repository, of tasks in hundreds of languages, have one or two
 
 # The metric that stands in for the benchmark's in newer files, and that is not the same number.
@@ -171,10 +174,28 @@ def _made(part: object) -> Made | None:
 
 
 def _json(path: Path) -> Any:
-    """The JSON of a file, with the NaN that mteb writes."""
-    text = path.read_text(encoding="utf-8")
-    refuse_long_numbers(text)
-    return json.loads(text, object_pairs_hook=_no_duplicates)
+    """The JSON of a file, with the NaN that mteb writes, and no name twice in an object.
+
+    msgspec is four times as fast, but takes no NaN, and of a name that is there twice the last: then Python's parser has the say.
+    """
+    data = path.read_bytes()
+    refuse_long_numbers(data)
+    with contextlib.suppress(msgspec.MsgspecError, RecursionError):
+        raw = msgspec.json.decode(data)
+        if _count_names(raw) == len(_NAME.findall(data)):
+            return raw
+    return json.loads(data.decode(), object_pairs_hook=_no_duplicates)
+
+
+def _count_names(raw: Any) -> int:
+    values, count = [raw], 0
+    for value in values:  # it grows on the way
+        if type(value) is dict:
+            count += len(value)
+            values += value.values()
+        elif type(value) is list:
+            values += value
+    return count
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -192,12 +213,8 @@ def _files(folder: Path) -> tuple[list[_File], dict[str, str]]:
 
 def _record(file: _File, task: TaskSpec, model_revision: str | None) -> TaskRecord:
     scores = _split_scores(file, task)
-    own = set(task.flat_metrics)
-    for name, value in _leaves(scores):
-        if isinstance(value, str) and name in own:
-            raise _Unusable(f"{name} is the text {value!r}: expected a number, without quotes")
-    flat = _canonical(scores)
-    wrong = [f"{name} {value}" for name, value in flat.items() if name in own and 1 + 1e-9 < abs(value) < math.inf]
+    flat = _canonical(scores, task)
+    wrong = [f"{name} {value}" for name, value in flat.items() if 1 + 1e-9 < abs(value) < math.inf and name in task.flat_metrics]
     if wrong:
         raise _Percent(f"{', '.join(wrong[:3])} is not in the scale of mteb, 0 to 1: divide by 100 if these are percentages")
     main = task.flat_main
@@ -241,7 +258,7 @@ def _split_scores(file: _File, task: TaskSpec) -> Mapping[str, Any]:
     """The metrics of the benchmark's split and subset."""
     splits = file.raw["scores"] if file.form == "mteb 2" else {key: value for key, value in file.raw.items() if isinstance(value, dict)}
     if len(task.splits) > 1 and file.form == "mteb 2":
-        parts = {split: _canonical(_split_scores(file, replace(task, split=split))) for split in task.splits}
+        parts = {split: _canonical(_split_scores(file, replace(task, split=split)), task) for split in task.splits}
         return {
             name: sum(part[name] for part in parts.values()) / len(parts) for name in set.intersection(*map(set, parts.values()))
         } | parts
@@ -275,10 +292,13 @@ def _language_scores(found: Mapping[str, Any], task: TaskSpec) -> Mapping[str, A
     return found
 
 
-def _canonical(scores: Mapping[str, Any]) -> dict[str, float]:
+def _canonical(scores: Mapping[str, Any], task: TaskSpec) -> dict[str, float]:
     """The scalar metrics under their flat names of mteb 1.1.1; NaN stays NaN. Lists (`scores_per_experiment`) are no metric of the task."""
     flat: dict[str, float] = {}
-    for name, value in _leaves(scores):
+    for written, value in leaves(scores, "_"):
+        name = f"cos_sim_{written[7:]}" if written.startswith("cosine_") else written
+        if isinstance(value, str) and name in task.flat_metrics:
+            raise _Unusable(f"{name} is the text {value!r}: expected a number, without quotes")
         if not isinstance(value, (int, float)) or isinstance(value, bool) or name in ("evaluation_time", "main_score"):
             continue
         known = flat.get(name)
@@ -286,10 +306,6 @@ def _canonical(scores: Mapping[str, Any]) -> dict[str, float]:
             raise _Unusable(f"{name} is there under its old and its new name with two values ({known}, {value}): not one result")
         flat[name] = float(value)
     return flat
-
-
-def _leaves(scores: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    return ((re.sub("^cosine_", "cos_sim_", name), value) for name, value in leaves(scores, "_"))
 
 
 def _no_main(task: TaskSpec, main: str, flat: Mapping[str, float]) -> _Unusable:

@@ -201,7 +201,7 @@ def _styled(chart: Any, colours: Mapping[str, str]) -> Any:
 
 
 def _json(chart: Any) -> str:
-    return str(chart.to_json(indent=None))
+    return str(chart.to_json(indent=None, validate=False))  # vl-convert refuses what is no chart
 
 
 def _inline(chart: Any) -> str:

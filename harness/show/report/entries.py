@@ -106,17 +106,23 @@ def _sources(run: Run) -> dict[str, Path]:
         origin = run.records[task].made.origin if task in run.records else None
         named = origin.file if origin and origin.file else f"{task}.json"
         path = run.path / (f"errors/{task}.json" if task in run.failed else named)
-        if path.is_file():
+        if task in run.records or path.is_file():
             sources[task] = path
     return sources
 
 
 def _settings(headers: Sequence[RowHeader]) -> list[str]:
     """What distinguishes each row from the others of its model; all that is stated where nothing differs."""
+    families: dict[str, list[RowHeader]] = {}
+    for header in headers:
+        families.setdefault(header.model, []).append(header)
+    differing = {
+        model: [field for field in _SETTING if len({getattr(other, field) for other in family}) > 1] or list(_SETTING)
+        for model, family in families.items()
+    }
     settings = []
     for header in headers:
-        family = [other for other in headers if other.model == header.model]
-        unlike = [field for field in _SETTING if len({getattr(other, field) for other in family}) > 1] or list(_SETTING)
+        unlike = differing[header.model]
         shown = [(_SETTING[field], getattr(header, field)) for field in unlike]
         settings.append(" · ".join(f"{before}{value}" for before, value in shown if value not in ("", None)))
     return settings

@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from harness.read.claims.findings import VERDICTS
 from harness.read.claims.grading import GRADES, Graded
-from harness.read.leaderboard import Cell, printed, rounded
+from harness.read.leaderboard import printed, rounded
 from harness.show.form import Document
 from harness.show.leaderboard import board
 from harness.show.report.build import Report
@@ -65,7 +65,7 @@ def _page(report: Report, output: Path, language: str) -> str:
         language=language,
         href=_linker(output),
         state_counts=_state_counts,
-        cell_identity=_cell_identity,
+        partly_other=_partly_other,
         data_key=data_key,
         steps=STEPS,
         curve_panel=curve_panel,
@@ -108,7 +108,7 @@ def _translator(spoken: Mapping[str, Words]) -> Callable[..., Markup]:
 
 
 def _linker(output: Path) -> Callable[[Path], Markup]:
-    """`href(path)`: the attributes of a link from the page to a file, which tell its path when pointed at."""
+    """`href(path)`: the attribute of a link from the page to a file."""
     folder = output.resolve().parent
 
     @cache
@@ -118,7 +118,7 @@ def _linker(output: Path) -> Callable[[Path], Markup]:
     @cache
     def href(path: Path) -> Markup:
         relative = f"{seen_from(path.parent)}/{path.name}".removeprefix("./") if path.name and not path.is_symlink() else seen_from(path)
-        return Markup('href="{}" title="{}"').format(quote(relative), relative)
+        return Markup('href="{}"').format(quote(relative))
 
     return href
 
@@ -134,11 +134,11 @@ def _state_counts(entry: Entry) -> list[tuple[str, int]]:
     return [(state, states.count(state)) for state in ("failed", "broken", "missing") if state in states]
 
 
-def _cell_identity(entry: Entry, cell: Cell) -> str:
-    """Whether an average has tasks that are not the benchmark's, in a row that is not marked as a whole."""
-    own = {task.identity for task in entry.row.tasks if cell.key in ("Average", task.type) and task.identity is not None}
+def _partly_other(entry: Entry) -> set[str]:
+    """The averages (`Cell.key`) with tasks that are not on the benchmark's data, in a row that is not marked as a whole."""
+    other = {task.type for task in entry.row.tasks if task.identity == "not C-MTEB"}
     every = {task.identity for task in entry.row.tasks if task.identity is not None}
-    return "not C-MTEB" if "not C-MTEB" in own and every != {"not C-MTEB"} else ""
+    return {"Average", *other} if other and len(every) > 1 else set()
 
 
 def _gap(cell: Graded) -> str:
