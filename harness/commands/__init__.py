@@ -1,8 +1,10 @@
+# PYTHON_ARGCOMPLETE_OK: argcomplete looks for this word in programs before it runs them
 """The command line: `python -m harness COMMAND`. One module per command, whose `call` does it."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -47,6 +49,10 @@ def _interrupted(overrides: Sequence[str]) -> str:
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Options may stand among the KEY=VALUE arguments, where argparse alone would not take the ones that follow."""
     parser = _parser()
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what could come next
+        import argcomplete
+
+        argcomplete.autocomplete(parser, always_complete_options=False)
     arguments, rest = parser.parse_known_args(argv)
     if any(text.startswith("-") for text in rest) or (rest and not hasattr(arguments, "overrides")):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")

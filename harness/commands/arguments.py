@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from harness.commands.settings import settings_help
+from harness.commands.settings import complete_setting, settings_help
 from harness.core.words import printable
 from harness.show.form import Document, format_names, write_document
 
@@ -74,7 +74,8 @@ def overrides(metavar: str = "KEY=VALUE", **settings: Any) -> Option:
     """Any number of settings of configs/config.yaml; the command's help lists them all."""
 
     def add(parser: ArgumentParser) -> None:
-        parser.add_argument("overrides", nargs="*", metavar=metavar, **({"help": "a setting, listed below"} | settings))
+        action = parser.add_argument("overrides", nargs="*", metavar=metavar, **({"help": "a setting, listed below"} | settings))
+        action.completer = complete_setting  # type: ignore[attr-defined]
         if isinstance(parser, Parser):
             parser.details = settings_help
 

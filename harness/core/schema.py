@@ -25,12 +25,17 @@ def schema_of(kind: Any) -> Any:
     return _published(dataclasses.make_dataclass(f"{kind.__name__}Schema", _fields_of(kind)))
 
 
-def schema_keys(schema: Any, prefix: str = "") -> list[str]:
-    """The dotted keys of a structured config."""
-    keys: list[str] = []
+def schema_keys(schema: Any, prefix: str = "") -> dict[str, list[str]]:
+    """The dotted keys of a structured config, each with its choices; none where they are not listed in the spec."""
+    keys: dict[str, list[str]] = {}
     for item in dataclasses.fields(schema):
-        nested = dataclasses.is_dataclass(item.type)
-        keys += schema_keys(item.type, f"{prefix}{item.name}.") if nested else [f"{prefix}{item.name}"]
+        kind, key = item.type, f"{prefix}{item.name}"
+        if dataclasses.is_dataclass(kind):
+            keys |= schema_keys(kind, f"{key}.")
+        elif isinstance(kind, type) and issubclass(kind, Enum):
+            keys[key] = [each.value for each in kind]
+        else:
+            keys[key] = ["true", "false"] if kind is bool else []
     return keys
 
 
