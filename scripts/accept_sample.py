@@ -1,10 +1,12 @@
-"""Write the sample's scores as the expected ones, and how far rounding moves them: results/expected/sample.json and tolerances.json.
+"""Accept what the sample gives on this machine: as its baseline, and as the expected scores of the self-check.
 
-python scripts/accept_sample.py [--draws 10]
+python scripts/accept_sample.py baseline --why "REASON"     # results/baselines/sample, with its calibration and its canary's vectors
+python scripts/accept_sample.py expected [--draws 10]       # results/expected/sample.json and tolerances.json
 
-Every setting of the card's rows is run. Then, per dtype, vectors are jittered as far as another device may round them (docs/drift.md)
-and scored again. A metric that follows the vectors themselves moves, and gets the tolerance of these draws: a Pearson correlation, or a
-threshold, which is the similarity of a single pair. What counts ranks or hits does not move, because the sample's texts leave margins.
+For the baseline, the commands of docs/drift.md are run, with 20 draws by default. For the expected scores, every setting of the card's
+rows is run. Then, per dtype, vectors are jittered as far as another device may round them (docs/drift.md) and scored again. A metric that
+follows the vectors themselves moves, and gets the tolerance of these draws: a Pearson correlation, or a threshold, which is the similarity
+of a single pair. What counts ranks or hits does not move, because the sample's texts leave margins.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
+from harness.commands import main
 from harness.commands.stages import run_sample
 from harness.core.benchmarks import Benchmark, load_benchmark
 from harness.core.records import Run
@@ -32,10 +36,28 @@ from harness.evaluate.score.workers import ScoringJob, ScoringPool
 from harness.read.selfcheck import STRICT, Tolerances, write_expected
 
 
-def main() -> int:
+def accept() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=10, help="re-scorings of jittered vectors, per dtype")
-    draws, benchmark = parser.parse_args().draws, load_benchmark()
+    parser.add_argument("what", choices=("baseline", "expected"))
+    parser.add_argument("--draws", type=int, help="re-scorings of jittered vectors (baseline: 20, expected: 10 per dtype)")
+    parser.add_argument("--why", help="the reason, for the log of baselines")
+    chosen = parser.parse_args()
+    if (chosen.what == "baseline") != bool(chosen.why):
+        parser.error("--why belongs to a baseline, which needs it")
+    return _baseline(chosen.why, chosen.draws or 20) if chosen.why else _expected(chosen.draws or 10)
+
+
+def _baseline(why: str, draws: int) -> int:
+    with tempfile.TemporaryDirectory() as scratch:
+        store = f"store={scratch}/store"
+        code = main(["run", "model=sample", "data=sample", "gpu=cpu", store, f"results_dir={scratch}/results"])
+        run = next(map(str, Path(scratch, "results", "sample").iterdir()))
+        code = code or main(["calibrate", run, store, "--draws", str(draws)])
+        return code or main(["baseline", "accept", run, "--why", why])
+
+
+def _expected(draws: int) -> int:
+    benchmark = load_benchmark()
     with tempfile.TemporaryDirectory() as scratch:
         runs = list(run_sample([f"results_dir={scratch}"], benchmark))
     longest = {run.header.dtype: run for run in sorted(runs, key=lambda run: run.header.max_len or 0)}
@@ -79,4 +101,4 @@ def _tolerances(run: Run, benchmark: Benchmark, draws: int) -> Iterator[tuple[st
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(accept())

@@ -38,7 +38,7 @@ def test_equal_scores_are_identical(baseline: Run, tmp_path: Path) -> None:
     report = check(baseline, gate_run(tmp_path / "candidate"), tolerance=None)
     assert report.counts == {"identical": 35}
     assert report.exit_code == 0
-    assert conclusion(report) == "NO DRIFT: 35 tasks, 35 identical"
+    assert conclusion(report) == "NO DRIFT: 35 tasks, 35 identical; the canary's vectors were not compared"
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -75,7 +75,9 @@ def test_another_metric_that_drifts_closes_the_gate_without_main_only(baseline: 
     candidate = gate_run(tmp_path / "candidate", others={"TNews": {"f1": 0.51}})
     report = check(baseline, candidate)
     assert (verdict(report, "TNews"), report.exit_code) == ("identical", 3)
-    assert conclusion(report) == "DRIFT: 35 tasks, 35 identical; in 1 of them other metrics drifted"
+    assert conclusion(report) == (
+        "DRIFT: 35 tasks, 35 identical; in 1 of them other metrics drifted; the canary's vectors were not compared"
+    )
     assert "f1" in shown(report)
     relaxed = check(baseline, candidate, main_only=True)
     assert relaxed.exit_code == 0
@@ -269,7 +271,7 @@ def test_the_command_and_its_exit_codes(
     gate_run(tmp_path / "moved", {"TNews": 1.0})
     base = str(baseline.path)
     assert main(["check", base, str(tmp_path / "same")]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "NO DRIFT: 35 tasks, 35 identical"
+    assert capsys.readouterr().out.splitlines()[-1] == "NO DRIFT: 35 tasks, 35 identical; the canary's vectors were not compared"
     assert main(["check", base, str(tmp_path / "moved"), "--json", "--junit", str(tmp_path / "junit.xml")]) == 3
     assert json.loads(capsys.readouterr().out)["exit_code"] == 3
     assert (tmp_path / "junit.xml").is_file()

@@ -10,6 +10,7 @@ from harness.commands import main
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import RequestError
 from harness.core.run_files import read_run
+from harness.core.sketch import read_sketch
 from harness.evaluate.here import resolve_here
 from harness.evaluate.progress import Silent
 from harness.evaluate.rescore import rescore, rescored_spec
@@ -33,6 +34,7 @@ def test_the_scores_are_those_of_a_run_and_no_text_is_encoded(scored: tuple[Path
     outcome = rescore(folder, spec, Silent())
     assert (outcome.cost.encoding.forwards, sorted(outcome.computed), outcome.failed) == (0, sorted(TASKS), {})
     assert outcome.folder.parent == folder.parent
+    assert (read_sketch(folder), read_sketch(outcome.folder) is None) == (None, False)  # canary=off there, the default here
     fresh = ["model=sample", "data=sample", "gpu=cpu", "canary=off", f"tasks=[{','.join(TASKS)}]", "benchmark=cmn_v1", "store=null"]
     own, device = resolve_here([*fresh, f"results_dir={tmp_path}"], "cpu")
     benchmark = load_benchmark("cmn_v1")

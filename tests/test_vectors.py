@@ -178,6 +178,7 @@ def test_a_candidate_without_a_canary_is_told(pair: list[Any]) -> None:
     report = check(*pair)
     assert report.exit_code == 0
     assert "Run it with canary=on" in report.notes[-1]
+    assert conclusion(report).endswith("; the canary's vectors were not compared")
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +223,17 @@ def test_a_sketch_is_no_record_that_would_stay(home: Path, tmp_path: Path) -> No
     (spec.folder / "STSB.json").unlink()
     manifest = replace(read_manifest(spec.folder), versions={"torch": "another"})
     Agenda(spec, BENCHMARK.select(["STSB"]), made_with=lambda: made_here(spec)).refuse_other_origin(manifest)
+
+
+def test_a_finished_run_without_its_canary_is_given_it_and_computes_nothing(home: Path, tmp_path: Path) -> None:
+    found = tmp_path / home.parent.name / home.name
+    shutil.copytree(home, found)
+    write_sketch(found, None)
+    spec = [*SAMPLE, f"results_dir={tmp_path}"]
+    assert execute(resolve_here([*spec, "canary=off"], "cpu")[0], find_device("cpu"), Silent()).computed == ()
+    assert read_sketch(found) is None
+    assert execute(resolve_here(spec, "cpu")[0], find_device("cpu"), Silent()).computed == ()
+    assert read_sketch(found) == read_sketch(home)
 
 
 def test_a_run_leaves_its_canary_and_a_baseline_takes_it_along(home: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from harness.core.examples import Examples, write_examples
 from harness.core.files import atomic_write
 from harness.core.fingerprint import DeviceInfo
 from harness.core.records import BenchmarkName, Made, Manifest, ModelName, RowHeader, ScoredWith, TaskRecord
-from harness.core.run_files import read_manifest, write_failure, write_manifest, write_record
+from harness.core.run_files import CANARY, read_manifest, write_failure, write_manifest, write_record
 from harness.core.sketch import write_sketch
 from harness.core.spec import Dtype, ModelSpec, RunSpec
 from harness.core.tasks import TaskSpec
@@ -80,7 +80,7 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
     run_scorer(spec).refuse_unknown(todo)
     failed: dict[str, str] = {}
     cost = Cost()
-    if todo or (done and not _has_manifest(spec.folder)):
+    if todo or (done and not _is_whole(spec)):
         with _exclusive(spec.folder), ScoringPool(_workers(spec, device), None if device.type == "cpu" else device) as pool:
             pool.start(run_scorer(spec))
             encoders = encoders or EncoderPool()
@@ -117,10 +117,11 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
     )
 
 
-def _has_manifest(folder: Path) -> bool:
+def _is_whole(spec: RunSpec) -> bool:
+    """Whether the folder has what a finished run leaves beside its records: a manifest, and the canary's vectors where it is checked."""
     with contextlib.suppress(InputError):
-        read_manifest(folder)
-        return True
+        read_manifest(spec.folder)
+        return not (spec.canary and ENCODERS.get(spec.model.kind).sketched) or (spec.folder / CANARY).is_file()
     return False
 
 

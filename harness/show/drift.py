@@ -93,7 +93,7 @@ def _plain_metric(cell: MetricDrift) -> dict[str, Any]:
 
 
 def conclusion(report: DriftReport) -> str:
-    """The outcome in a sentence: `NO DRIFT: 35 tasks, 33 identical, 2 within noise`."""
+    """The outcome in a sentence, with the layer that was not compared: `NO DRIFT: 35 tasks, 33 identical, 2 within noise`."""
     counts = ", ".join(f"{report.counts[verdict]} {verdict}" for verdict in VERDICTS if report.counts[verdict])
     word = {0: "NO DRIFT", 2: "NOT COMPARABLE", 3: "DRIFT"}[report.exit_code]
     others = [task for task in report.tasks if task.failing and task.verdict not in ("drifted", "missing")]
@@ -101,6 +101,7 @@ def conclusion(report: DriftReport) -> str:
     remark += f"; in {len(others)} of them other metrics drifted" if others else ""
     if others and report.main_only:
         remark += " (not counted: --main-only)"
+    remark += "; the canary's vectors were not compared" if report.vectors is None and report.exit_code != 2 else ""
     return f"{word}: {len(report.tasks)} tasks, {counts}{remark}"
 
 

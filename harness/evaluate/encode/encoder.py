@@ -110,7 +110,12 @@ class Encoder(Protocol):
 
 
 class EncoderKind(Protocol):
-    """Makes encoders. A class that derives from this one need only have `weights_digest`, `load` and `encoder`."""
+    """Makes encoders. A class that derives from this one need only have `weights_digest`, `load` and `encoder`.
+
+    `sketched`: whether its check gives a sketch of the canary's vectors.
+    """
+
+    sketched: bool = False
 
     def weights_digest(self, model: ModelSpec) -> str:
         """Names the weights that `load` would load; finished records are compared with it."""

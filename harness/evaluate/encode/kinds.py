@@ -21,6 +21,8 @@ from harness.evaluate.encode.store import VectorStore
 class Canonical(EncoderKind):
     """A SentenceTransformer folder, run in canonical batches and checked by the canary."""
 
+    sketched = True
+
     def weights_digest(self, model: ModelSpec) -> str:
         """The digest of the folder's weight files; raises as `find_model` does."""
         return hash_weights(find_model(model).folder, allow_pickle=model.allow_pickle).digest
