@@ -8,8 +8,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from scipy.stats import spearmanr
+
 from harness.core.calibration import Calibration, MetricNoise, Rounding, write_calibration
+from harness.core.examples import make_examples, write_examples
 from harness.core.run_files import write_manifest
+from harness.core.spec import DataSpec
+from harness.data.sources import load_task
+from harness.data.types import PairData
 from harness.show.form import write_document
 from harness.show.report.build import Report
 from harness.show.report.heat import HeatCell
@@ -37,6 +44,23 @@ def ours(
     message = {"spec": {"dim": dim, "max_len": max_len, "dtype": "fp16"}, "run": folder.name, "model": {"weights_digest": "w"}}
     write_manifest(folder, manifest_of(header, {**message, **content}))
     return folder
+
+
+def with_examples(folder: Path, *, dim: int, moved: int | None = None) -> Path:
+    """A run that keeps the examples of one task of the sample: as alike as their gold scores say, but for the pair `moved`."""
+    task = BENCHMARK.task("STSB")
+    data = load_task(task, DataSpec(source="sample")).data
+    assert isinstance(data, PairData)
+    gold = np.asarray(data.target)
+    cos_sim = gold + np.arange(len(gold)) / 1e6
+    if moved is not None:
+        cos_sim[moved] = 9.0
+    similarities = dict.fromkeys(("cos_sim", "manhattan", "euclidean"), cos_sim)
+    examples = make_examples(range(len(gold)), zip(data.first, data.second, strict=True), {"gold": gold, **similarities})
+    spec = {"dim": dim, "max_len": 512, "dtype": "fp16", "data": {"source": "sample", "reads_root": False}}
+    run = ours(folder, dim=dim, scores={"STSB": float(spearmanr(gold, cos_sim).statistic)}, spec=spec)
+    write_examples(run, task, examples)
+    return run
 
 
 def calibration(path: Path, *, run: str, tolerance: float, task: str = "STSB", score: float = 60.0) -> Path:

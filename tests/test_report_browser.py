@@ -20,7 +20,7 @@ from selenium.webdriver.support.ui import Select
 
 from harness.core.run_files import write_failure
 from harness.show.report.build import build_report
-from tests.reports import HOSTILE, SAMPLE, calibration, ours, page_text
+from tests.reports import HOSTILE, SAMPLE, calibration, ours, page_text, with_examples
 from tests.runs import BENCHMARK, BY_HAND, PUBLISHED
 
 BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
@@ -222,6 +222,20 @@ def test_two_runs_are_compared_alone(page: webdriver.Chrome) -> None:
     Select(page.find_element(By.ID, "against")).select_by_value("5")
     assert [heading.text.split()[0] for heading in shown(page, "#heat thead th.run")] == ["#4", "#5"]
     assert "No noise band is known here" in text(page, "#heat")
+
+
+def test_a_cell_opens_the_examples_that_moved_most(driver: webdriver.Chrome, tmp_path: Path) -> None:
+    runs = [with_examples(tmp_path / "a", dim=1792), with_examples(tmp_path / "b", dim=64, moved=7)]
+    output = tmp_path / "report.html"
+    output.write_text(page_text(build_report(runs, BENCHMARK), output), encoding="utf-8")
+    driver.get(output.as_uri())
+    assert shown(driver, "#moved table") == []
+    shown(driver, "#heat td a")[0].click()
+    assert shown(driver, "#moved-2-STSB tr")[0].text.startswith("STSB 7 ")
+    Select(driver.find_element(By.ID, "reference")).select_by_value("2")  # of another reference nothing is known but the scores
+    assert (shown(driver, "#heat td a")[0].get_attribute("href") or "").endswith("STSB.json")
+    Select(driver.find_element(By.ID, "reference")).select_by_value("1")
+    assert (shown(driver, "#heat td a")[0].get_attribute("href") or "").endswith("#moved-2-STSB")
 
 
 def test_a_task_type_is_shown_alone(page: webdriver.Chrome) -> None:

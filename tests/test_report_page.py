@@ -134,14 +134,41 @@ def test_rates_stand_with_the_cost(tmp_path: Path) -> None:
     assert {"2,500.0", "15.0"} <= {words for _, words in page.all("td", class_="number")}
 
 
-def test_tasks_that_nobody_ran_are_named_and_not_listed(tmp_path: Path) -> None:
+def test_tasks_that_nobody_ran_are_folded(tmp_path: Path) -> None:
     for dim in (64, 1792):
         ours(tmp_path / str(dim), dim=dim, scores={"BQ": 0.5, "STSB": 0.6})
     page = page_of(build_report([tmp_path], BENCHMARK), tmp_path / "report.html")
-    idle = next(words for _, words in page.all("p", class_="dim") if words.startswith("33 tasks without a score"))
+    idle = next(words for _, words in page.all("details") if "Tasks without a score in any row: 33" in words)
     assert "TNews" in idle
     assert "STSB" not in idle
-    assert len(page.all("tr", class_="bare")) == 66  # of the heat map and of the scores
+    tasks = [words for found, words in page.all("th", scope="row") if found.get("data-value") in ("BQ", "STSB", "TNews")]
+    assert tasks == ["BQ", "STSB"] * 2  # of the heat map and of the scores
+
+
+def test_rows_without_any_score_are_folded(tmp_path: Path) -> None:
+    ours(tmp_path / "full")
+    ours(tmp_path / "empty", dim=64, scores={})
+    page = page_of(build_report([tmp_path], BENCHMARK), tmp_path / "report.html")
+    assert [len(re.findall("#[0-9]+", words)) for _, words in page.all("table", class_="board")] == [1, 1]
+    folded = next(words for _, words in page.all("details") if "Rows without any score: 1" in words)
+    assert "0/35" in folded
+
+
+def test_scores_and_speed_are_a_chart_and_a_table(tmp_path: Path) -> None:
+    for dim, speed in ((1792, 5000), (64, 9000)):
+        run = ours(tmp_path / str(dim), dim=dim)
+        (run / "costs.jsonl").write_text(json.dumps({"encoding": {"encode_seconds": 2.0, "tokens": speed}}) + "\n", encoding="utf-8")
+    report = build_report([tmp_path], BENCHMARK)
+    page = page_of(report, tmp_path / "report.html")
+    points = [words for _, words in page.all("title") if "tokens/s" in words]
+    assert len(points) == 4  # in two languages
+    assert any("45.88, 2,500 tokens/s" in words for words in points)
+    assert any(
+        words == "45.88"
+        for found, words in page.all("td", class_="number")
+        if found.get("data-value") == str(report.entries[0].row.cells[0].value)
+    )
+    assert "quality.svg" in {path.name for path in write_charts(report, tmp_path / "charts")}
 
 
 def test_a_damaged_run_is_a_row_that_says_so(tmp_path: Path) -> None:

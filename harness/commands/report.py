@@ -26,6 +26,7 @@ def _format(parser: ArgumentParser) -> None:
     option("--charts", type=Path, metavar="DIR", help="write every chart there, too, as SVG and PNG"),
     option("--language", choices=("en", "zh"), default="en", help="in which the page opens; it speaks both"),
     option("--tasks", action="store_true", help="every task, not only the averages; the page always has them"),
+    option("--texts", action="store_true", help="show texts of the examples that moved most, where the data lies on this machine"),
     MERGE,
     BENCHMARK,
 )
@@ -46,6 +47,7 @@ def call(arguments: Namespace) -> int:
         card=arguments.card,
         calibration=arguments.calibration,
         merge=arguments.merge,
+        texts=arguments.texts,
     )
     document = report_document(report, output=arguments.output or Path("report"), language=arguments.language, tasks=arguments.tasks)
     text = write_document(document, "md" if arguments.format == "markdown" else arguments.format)

@@ -46,7 +46,7 @@ class Examples:
 
 def make_examples(index: Iterable[int], texts: Iterable[Iterable[str]], columns: Mapping[str, Iterable[Any]]) -> Examples:
     """A table of these columns; `texts` are those that each example consists of, `index` its place in the data."""
-    table = {"index": np.fromiter(index, dtype=np.int64), "digest": np.array([_digest(each) for each in texts], dtype=np.str_)}
+    table = {"index": np.fromiter(index, dtype=np.int64), "digest": np.array([text_digest(each) for each in texts], dtype=np.str_)}
     return Examples({**table, **{name: np.asarray(values) for name, values in columns.items()}})
 
 
@@ -121,5 +121,6 @@ def read_examples(folder: Path, task: TaskSpec) -> Examples:
     return examples
 
 
-def _digest(texts: Iterable[str]) -> str:
+def text_digest(texts: Iterable[str]) -> str:
+    """What an example is told by: the first 16 hexadecimal digits of a SHA-256 over its texts."""
     return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:16]

@@ -19,7 +19,8 @@ from harness.read.explain.pairs import Pair, Subject, pairs_of
 from harness.read.explain.printed import PrintedEffect, printed_effect
 from harness.read.leaderboard import load_rows, printed_rows
 
-_Known = dict[tuple[Path, str], Examples | InputError]
+KnownExamples = dict[tuple[Path, str], Examples | InputError]
+"""Examples that were read, or why they can't be, by run and task."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ def explain(paths: Iterable[Path], benchmark: Benchmark, *, examples: int) -> Ex
     pairs = pairs_of(subjects)
     if not pairs:
         raise RequestError("explain compares runs: name two run folders or more, a folder that holds some, or a card that prints rows")
-    known: _Known = {}
+    known: KnownExamples = {}
     attributed = [pair for pair in pairs if pair.attributed]
     runs = [(pair, pair.before.run, pair.after.run) for pair in attributed]
     compared = [_compare(pair, (before, after), benchmark, known, examples) for pair, before, after in runs if before and after]
@@ -90,6 +91,14 @@ def compare_runs(before: Run, after: Run, benchmark: Benchmark) -> Comparison:
     return _judged([_compare(pair, (before, after), benchmark, {}, 0)])[0]
 
 
+def shared_examples(before: Run, after: Run, task: TaskSpec, known: KnownExamples) -> tuple[Examples, Examples] | None:
+    """The task's examples in both runs; None where a run keeps none that its record was made of, or the two had others."""
+    one, other = (_examples(run, task, known) for run in (before, after))
+    if isinstance(one, InputError) or isinstance(other, InputError) or not same_examples(one, other):
+        return None
+    return one, other
+
+
 def _subjects(paths: Sequence[Path], benchmark: Benchmark) -> tuple[Subject, ...]:
     runs = load_rows(paths, benchmark)
     rows = [row for run in runs for row in printed_rows(run.path, benchmark)]
@@ -97,7 +106,7 @@ def _subjects(paths: Sequence[Path], benchmark: Benchmark) -> tuple[Subject, ...
     return (*numbered, *(Subject(number=number, header=row.header, row=row) for number, row in enumerate(rows, start=len(runs) + 1)))
 
 
-def _examples(run: Run, task: TaskSpec, known: _Known) -> Examples | InputError:
+def _examples(run: Run, task: TaskSpec, known: KnownExamples) -> Examples | InputError:
     """The task's examples if the record was made of them, else why not; read once, since a run stands in several pairs."""
     key = (run.path, task.name)
     if key not in known:
@@ -109,7 +118,7 @@ def _examples(run: Run, task: TaskSpec, known: _Known) -> Examples | InputError:
     return known[key]
 
 
-def _compare(pair: Pair, runs: tuple[Run, Run], benchmark: Benchmark, known: _Known, count: int) -> Comparison:
+def _compare(pair: Pair, runs: tuple[Run, Run], benchmark: Benchmark, known: KnownExamples, count: int) -> Comparison:
     effects: list[Effect] = []
     moved: dict[str, tuple[Move, ...]] = {}
     left_out: dict[str, str] = {}

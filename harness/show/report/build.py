@@ -18,6 +18,7 @@ from harness.show.report.costs import RunCost, run_cost
 from harness.show.report.curves import CurveSet, curve_sets
 from harness.show.report.entries import Entry, read_entries, same_model
 from harness.show.report.heat import HeatMap, Noise, heat_map
+from harness.show.report.moved import MovedExamples, moved_examples
 
 DETAILED = 100
 """How many rows are shown task by task: a matrix of a thousand columns is read by nobody, and is most of the page."""
@@ -53,12 +54,19 @@ class Report:
     entries: tuple[Entry, ...]
     detailed: tuple[Entry, ...]
     heat: HeatMap | None
+    moved: tuple[MovedExamples, ...]
     curves: tuple[CurveSet, ...]
     costs: tuple[RunCost, ...]
     without_costs: tuple[Entry, ...]
     settings: Settings | None
     claims: tuple[ClaimsReport, ...]
     offered: Path | None
+
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """The tasks that no row has, not even as a failure."""
+        columns = zip(*(entry.row.tasks for entry in self.detailed), strict=True)
+        return tuple(tasks[0].task for tasks in columns if all(task.state == "missing" for task in tasks))
 
 
 def build_report(
@@ -71,13 +79,15 @@ def build_report(
     calibration: Path | None = None,
     baselines: Path = Path("results/baselines"),
     merge: str | None = None,
+    texts: bool = False,
 ) -> Report:
     """The report on all runs at or below the paths.
 
     `reference`: the run that others are compared with, shown even where it is below no path; without it the run that the calibration
     belongs to, else the row with the most scores on the benchmark's own data. `calibration`: its noise bands; without it the file that
     lies beside the reference's records, if one does. `baselines`: where else to look for one, to offer it.
-    `card`: graded against every run of its model. `merge`: how the folders of a model's revisions become one run.
+    `card`: graded against every run of its model. `merge`: how the folders of a model's revisions become one run. `texts`: show those of
+    the examples that moved most, where the data is at hand.
 
     Raises:
         RequestError: a path without a run, several runs at `reference`, an unknown convention, or a calibration of another run.
@@ -107,6 +117,7 @@ def build_report(
         entries=entries,
         detailed=detailed,
         heat=heat_map(detailed, chosen, noise=bands) if chosen else None,
+        moved=moved_examples(detailed, chosen, benchmark, texts=texts),
         curves=curve_sets(detailed if len(entries) > DETAILED else entries),
         costs=tuple(cost for _, cost in costs if cost),
         without_costs=tuple(entry for entry, cost in costs if cost is None),

@@ -64,6 +64,9 @@ def _charts(report: Report, spoken: Words) -> Iterator[tuple[str, Any]]:
     if report.costs:
         bars = _bars(report.costs, spoken, _series(inline=False)).properties(title=spoken["cost.heading"])
         yield "cost", _styled(bars, _ALONE)
+        for on_benchmark in quality_sets(report.costs):
+            own = _quality(report.costs, on_benchmark, spoken, _series(inline=False)).properties(title=spoken["quality.heading"])
+            yield "quality" if on_benchmark else "quality_other_data", _styled(own, _ALONE)
 
 
 def _curve_chart(curves: CurveSet, titles: Mapping[str, str], spoken: Words) -> Any:
@@ -114,6 +117,51 @@ def _heat_chart(heat: HeatMap, spoken: Words) -> Any:
 def cost_bars(costs: Sequence[RunCost], spoken: Words) -> str:
     """The chart of costs as an SVG element of the page."""
     return _inline(_styled(_bars(costs, spoken, _series(inline=True)), _INLINE))
+
+
+def quality_sets(costs: Sequence[RunCost]) -> list[bool]:
+    """Whether there is a chart of scores and speed of runs on the benchmark's data (True), and of runs on other data (False)."""
+    return [on for on in (True, False) if any(cost.entry.on_benchmark == on and _both(cost) for cost in costs)]
+
+
+def quality_chart(costs: Sequence[RunCost], on_benchmark: bool, spoken: Words) -> str:
+    """The chart of averages over tokens per second as an SVG element of the page; its numbers are in the table of costs."""
+    return _inline(_styled(_quality(costs, on_benchmark, spoken, _series(inline=True)), _INLINE))
+
+
+def _both(cost: RunCost) -> tuple[float, float] | None:
+    """Tokens per second and the average; None where a run has not both."""
+    speed, average = cost.encoding.tokens_per_second, cost.entry.row.cells[0].value
+    return None if speed is None or average is None else (speed, average)
+
+
+def _quality(costs: Sequence[RunCost], on_benchmark: bool, spoken: Words, colours: Sequence[str]) -> Any:
+    placed = [(cost.entry, both) for cost in costs if cost.entry.on_benchmark == on_benchmark and (both := _both(cost))]
+    models = list(dict.fromkeys(entry.model for entry, _ in placed))
+    values = [
+        {"x": x, "y": y, "model": entry.model, "run": f"#{entry.number}", "label": f"{_label(entry, spoken)}: {y:.2f}, {x:,.0f} tokens/s"}
+        for entry, (x, y) in placed
+    ]
+    low, high = _range([y for _, (_, y) in placed])
+    base = alt.Chart(alt.InlineData(values=values), width=600, height=260).encode(
+        x=alt.X(
+            "x:Q",
+            scale=alt.Scale(type="log", nice=False, padding=24),
+            axis=alt.Axis(format=",.0f", tickCount=6),
+            title=spoken["quality.axis"],
+        ),
+        y=alt.Y("y:Q", scale=alt.Scale(domain=[low, high], nice=False), axis=alt.Axis(format=".1f"), title=spoken["type.Average"]),
+        color=alt.Color(
+            "model:N",
+            scale=alt.Scale(domain=models, range=_cycled(colours, len(models))),
+            title=None,
+            legend=alt.Legend(orient="top", columns=2, labelLimit=200),
+        ),
+    )
+    points = base.mark_point(filled=True, size=60, opacity=1).encode(
+        shape=alt.Shape("model:N", scale=alt.Scale(domain=models, range=_cycled(SHAPES, len(models)))), description="label:N"
+    )
+    return alt.layer(points, base.mark_text(align="left", dx=8, fontSize=11).encode(text="run:N", color=alt.value(colours[-1])))
 
 
 def _label(entry: Entry, spoken: Words) -> str:

@@ -89,7 +89,9 @@ def heat_map(entries: Sequence[Entry], reference: Entry, *, noise: Mapping[int, 
         return None
     rows = []
     known = noise.get(reference.number)
-    for task in reference.row.tasks:
+    for number, task in enumerate(reference.row.tasks):
+        if all(entry.row.tasks[number].state == "missing" for entry in columns):
+            continue
         tolerance = known.calibration.tolerance(task.task, task.metric) if known else None
         cells = tuple(_cell(entry, reference, task.task, tolerance) for entry in columns)
         rows.append(HeatRow(task=task.task, type=task.type, metric=task.metric, tolerance=tolerance, cells=cells))

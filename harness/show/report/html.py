@@ -9,7 +9,7 @@ import base64
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -24,8 +24,8 @@ from harness.read.leaderboard import printed, rounded
 from harness.show.form import Document
 from harness.show.leaderboard import board
 from harness.show.report.build import Report
-from harness.show.report.charts import cost_bars, curve_panel, signed_points
-from harness.show.report.entries import Entry
+from harness.show.report.charts import cost_bars, curve_panel, quality_chart, quality_sets, signed_points
+from harness.show.report.entries import Entry, best_first
 from harness.show.report.heat import LABELS, STEPS, data_key, step
 from harness.show.report.words import LANGUAGES, PAGE, Words, words
 
@@ -54,7 +54,7 @@ def _page(report: Report, output: Path, language: str) -> str:
         "seconds": "{:,.1f}".format,
         "count": "{:,}".format,
         "breakable": lambda name: Markup("<wbr>").join(re.split("(?<=[-_/.])", name)),  # after separators, and nowhere else
-        "best_first": _best_first,
+        "best_first": best_first,
     }
     environment.filters |= filters
     style, script = ((PAGE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
@@ -70,6 +70,8 @@ def _page(report: Report, output: Path, language: str) -> str:
         steps=STEPS,
         curve_panel=curve_panel,
         cost_bars={each: cost_bars(report.costs, own) for each, own in spoken.items()} if report.costs else {},
+        moved={found.entry.number: found.tasks for found in report.moved if report.heat and found.base is report.heat.reference},
+        quality={on: {each: quality_chart(report.costs, on, own) for each, own in spoken.items()} for on in quality_sets(report.costs)},
         heat_labels=tuple(zip(_STEP_CLASSES, LABELS, strict=True)),
         grades=GRADES,
         verdicts=VERDICTS,
@@ -121,11 +123,6 @@ def _linker(output: Path) -> Callable[[Path], Markup]:
         return Markup('href="{}"').format(quote(relative))
 
     return href
-
-
-def _best_first(entries: Iterable[Entry]) -> list[Entry]:
-    """By their average, holes last: the order in which the page opens."""
-    return sorted(entries, key=lambda entry: (entry.row.cells[0].value is None, -(entry.row.cells[0].value or 0.0), entry.number))
 
 
 def _state_counts(entry: Entry) -> list[tuple[str, int]]:

@@ -70,12 +70,16 @@ function word(verdict) {
   return byId("verdicts").content.querySelector(`[data-verdict="${verdict}"]`).cloneNode(true);
 }
 
-function paint(cell, own, verdict, points, steps) {
+function paint(cell, own, verdict, points, steps, examples) {
   const strength = points ? 1 + steps.filter((edge) => Math.abs(points) >= edge).length : 0;
   cell.className = `number cell ${strength ? (points > 0 ? "up" : "down") + strength : "zero"} ${verdict}`;
   cell.dataset.value = points ?? "";
   if (own.dataset.value === "") return; // why there is no score stands there whatever the reference
   const link = own.querySelector("a")?.cloneNode(false) ?? document.createElement("span");
+  if (examples && points !== null) {
+    link.href = `#${examples.id}`;
+    link.removeAttribute("title");
+  }
   const sign = points > 0 ? "+" : points < 0 ? "\u2212" : "";
   link.textContent = sign + Math.abs(points ?? 0).toFixed(2);
   cell.replaceChildren(word(verdict), ...(points === null ? [] : [verdict === "within-noise" ? "\u2248 " : "", link]));
@@ -93,7 +97,8 @@ function compare() {
     for (const cell of row.querySelectorAll("[data-run]")) {
       const own = scores.get(`${row.cells[0].dataset.value} ${cell.dataset.run}`);
       const [verdict, points] = difference(own, base);
-      paint(cell, own, verdict, points, steps);
+      const moved = reference === byId("moved")?.dataset.base && byId(`moved-${cell.dataset.run}-${row.cells[0].dataset.value}`);
+      paint(cell, own, verdict, points, steps, moved);
       if (points !== null) comparable.add(cell.dataset.run);
       any ||= points !== null;
     }
@@ -131,6 +136,7 @@ byId("theme").addEventListener("change", (event) => {
   if (event.target.value === "auto") delete root.dataset.theme;
   else root.dataset.theme = event.target.value;
 });
+window.addEventListener("hashchange", () => byId(decodeURIComponent(location.hash.slice(1)))?.closest("details")?.setAttribute("open", ""));
 window.addEventListener("beforeprint", () => {
   for (const each of document.querySelectorAll("details")) each.open = true;
 });
