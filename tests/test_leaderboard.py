@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, VERIFIED, manifest_of, write_run
 
+from harness.commands import main
 from harness.core.errors import InputError, RequestError
 from harness.core.records import Run
 from harness.core.run_files import read_run, write_failure, write_manifest
 from harness.read.leaderboard import Row, beside, compare, leaderboard_row, load_rows, printed, printed_rows
+from harness.show.report.build import build_report
 
 
 @pytest.fixture(scope="module")
@@ -295,3 +298,35 @@ def test_a_header_of_other_types_is_damage(tmp_path: Path, size: str) -> None:
 def test_every_convention_names_real_tasks_and_types() -> None:
     names, kinds = {task.name for task in BENCHMARK.tasks}, {task.type for task in BENCHMARK.tasks}
     assert all(rule.without <= names and set(rule.metrics) <= kinds and rule.about for rule in BENCHMARK.conventions.values())
+
+
+def test_rows_alike_say_in_which_settings_they_differ(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    instruction = "为这个句子生成表示以用于检索相关文章："
+    changes: dict[str, dict[str, Any]] = {
+        "plain": {},
+        "asked": {"spec": {"model": {"query_instruction": instruction}}},
+        "card": {"spec": {"scoring": {"dtype": "model"}}},
+        "local": {"spec": {"data": {"source": "local"}}},
+        "weights": {"model": {"weights_digest": "1f3a9c04" * 8}},
+        "again": {},
+    }
+    for name, change in changes.items():
+        write_run(tmp_path / name)
+        write_manifest(tmp_path / name, manifest_of(content={"spec": {}, "device": {}, **change}))
+
+    def names(*folders: str) -> list[str]:
+        assert main(["table", *(str(tmp_path / each) for each in folders), "--format", "json"]) == 0
+        return [row["unlike"] for row in json.loads(capsys.readouterr().out)["rows"]]
+
+    assert names("plain", "asked") == ["query_instruction none", f"query_instruction {instruction}"]
+    assert names("plain", "card") == ["scoring.dtype float32", "scoring.dtype model"]
+    assert names("plain", "local") == ["data.source hub", "data.source local"]
+    assert names("plain", "weights") == ["weights none", "weights 1f3a9c04"]
+    assert names("plain", "again") == ["", ""]
+    assert main(["table", *(str(tmp_path / each) for each in ("plain", "again", "asked")), "--format", "md"]) == 0
+    shown = capsys.readouterr().out
+    for label in ("query_instruction none, plain", "query_instruction none, again", f"query_instruction {instruction}"):
+        assert f"acge ({label})" in shown.replace("\\", "")
+    assert f"unlike other rows of this name and setting: query_instruction {instruction}" in shown.replace("\\", "")
+    report = build_report([tmp_path / "plain", tmp_path / "card"], BENCHMARK)
+    assert [entry.setting.rpartition(" · ")[2] for entry in report.entries] == ["scoring.dtype float32", "scoring.dtype model"]

@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import build_model
 
+from harness.commands import main
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.run_files import read_run
@@ -247,18 +248,36 @@ def copy_model(source: Path, target: Path, change: Callable[[torch.Tensor], Any]
 
 def test_records_of_other_weights_are_not_mixed_in(run: Run, model_folder: Path, tmp_path: Path) -> None:
     run("tasks=[STSB]")
-    other = copy_model(model_folder, tmp_path / model_folder.name, lambda weights: weights.mul_(1.5))
+    other = copy_model(model_folder, tmp_path / "other", lambda weights: weights.mul_(1.5))
+    named = (f"model.path={other}", f"model.name={model_folder.name}")
     with pytest.raises(RequestError, match=r"(?s)another origin.*overwrite=true") as caught:
-        run(f"model.path={other}")
+        run(*named)
     assert "model.weights_digest" in str(caught.value)
-    assert run(f"model.path={other}", "overwrite=true", "tasks=[STSB]").failed == {}
+    assert run(*named, "overwrite=true", "tasks=[STSB]").failed == {}
+
+
+def test_two_checkpoints_of_one_folder_name_stand_in_one_table(
+    run: Run, model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = run("tasks=[STSB]", "dim=48")
+    assert (first.folder, "dimfull" in first.folder.name) == (run("tasks=[STSB]").folder, True)  # 48 are all of its dimensions
+    other = copy_model(model_folder, tmp_path / model_folder.name, lambda weights: weights.mul_(1.5))
+    second = run(f"model.path={other}", "tasks=[STSB]")
+    assert (first.computed, second.computed) == (("STSB",), ("STSB",))
+    assert run(f"model.path={other}", "tasks=[STSB]").reused == ("STSB",)
+    assert run("tasks=[STSB]").reused == ("STSB",)
+    digest = read_run(second.folder, BENCHMARK).manifest.weights
+    assert digest
+    assert main(["table", str(tmp_path / "results"), "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["header"]["model"] for row in rows] == [model_folder.name, f"{model_folder.name}-{digest[:8]}"]
 
 
 def test_a_finished_run_is_not_handed_out_for_other_weights(run: Run, model_folder: Path, tmp_path: Path) -> None:
     run("tasks=[STSB,Ocnli]")
-    other = copy_model(model_folder, tmp_path / model_folder.name, lambda weights: weights.mul_(1.5))
+    other = copy_model(model_folder, tmp_path / "other", lambda weights: weights.mul_(1.5))
     with pytest.raises(RequestError, match="another origin"):
-        run(f"model.path={other}", "tasks=[STSB,Ocnli]")
+        run(f"model.path={other}", f"model.name={model_folder.name}", "tasks=[STSB,Ocnli]")
     with pytest.raises(InputError, match="is missing"):
         run(f"model.path={tmp_path / 'gone' / model_folder.name}", "tasks=[STSB]")
 

@@ -139,7 +139,10 @@ class ScoringSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What of a run can change a score; the manifest states it, and the run's name has its digest."""
+    """What of a run can change a score; the manifest states it, and the run's name has its digest.
+
+    `dim`: None is all of the model's dimensions, and so is their number, where the model states it: one run has one name.
+    """
 
     benchmark: str
     model: ModelSpec
@@ -150,6 +153,10 @@ class Settings:
     max_len: int
     dim: int | None
     prompts: Prompts = field(default=Prompts(), metadata={READ: prompts_from})
+
+    def __post_init__(self) -> None:
+        if self.dim is not None and self.dim == self.model.embedding_dim:
+            object.__setattr__(self, "dim", None)  # the class is frozen
 
     def identity(self) -> dict[str, Any]:
         """The settings as plain values, without what only plans read and where the model's folder lies: the hash of its weights is compared

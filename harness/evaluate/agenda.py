@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -76,6 +76,26 @@ def made_here(spec: RunSpec) -> MadeWith:
     kind = ENCODERS.get(spec.model.kind)
     model = ModelName(weights_digest=kind.weights_digest(spec.model), files_digest=kind.files_digest(spec.model))
     return MadeWith(model=model, code=code_of(spec))
+
+
+def named_apart(spec: RunSpec, made_with: Callable[[], MadeWith]) -> RunSpec:
+    """The run; of a model's folder whose name has results of other weights, under that name and the digest of its own: the checkpoints of
+    two trainings are often both called `checkpoint-500`. Under `overwrite=true`, or where the request gives a name, it stays.
+    """
+    model = spec.model
+    if spec.overwrite or model.path is None or model.name != Path(model.path).name:
+        return spec
+    known = {folder: weights for folder in find_runs(spec.results_dir / model.name) if (weights := _weights_of(folder))}
+    here = made_with().model if known else None
+    if here is None or here.weights_digest in ([known[spec.folder]] if spec.folder in known else known.values()):
+        return spec
+    return replace(spec, model=replace(model, name=f"{model.name}-{here.weights_digest[:8]}"))
+
+
+def _weights_of(folder: Path) -> str | None:
+    with contextlib.suppress(InputError):
+        return read_manifest(folder).weights
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)

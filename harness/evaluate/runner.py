@@ -8,6 +8,7 @@ import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -29,7 +30,7 @@ from harness.core.tasks import TaskSpec
 from harness.core.typed import plain
 from harness.data.sources import SOURCES
 from harness.data.types import LoadedTask
-from harness.evaluate.agenda import Agenda, code_of, made_here
+from harness.evaluate.agenda import Agenda, code_of, made_here, named_apart
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, peak_memory
 from harness.evaluate.encode.encoder import ENCODERS, Checked, Encoder
 from harness.evaluate.encode.own import OwnSettings
@@ -73,7 +74,9 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
     selected = benchmark.select(spec.tasks)
     own = ENCODERS.get(spec.model.kind).own_settings(spec.model)
     prompts = run_prompts(spec, own)
-    agenda = Agenda(spec, selected, made_with=lambda: made_here(spec))
+    made_with = cache(partial(made_here, spec))
+    spec = named_apart(spec, made_with)
+    agenda = Agenda(spec, selected, made_with=made_with)
     todo, done = agenda.todo, [task for task in selected if task.name in agenda.done]
     progress.plan(todo, done)
     SOURCES.get(spec.data.source)
@@ -89,6 +92,8 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
                 raise RequestError(
                     f"dim={spec.dim}: {spec.model.name} has {encoder.embedding_dim} dimensions; give at most that, or dim=null"
                 )
+            if spec.dim == encoder.embedding_dim:  # of a model whose file does not state them: the run of all dimensions
+                return execute(replace(spec, dim=None), device, progress, encoders=encoders)
             notes = (*prompt_notes(spec, prompts), *unused_settings(spec, own))
             manifest = _manifest(spec, benchmark, encoder, describe_device(device), own, notes)
             agenda.refuse_other_origin(manifest)

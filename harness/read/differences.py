@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from harness.core.environment import SCORING_PINS
 from harness.core.fingerprint import Fingerprint
-from harness.core.records import Run
+from harness.core.records import Manifest, Run
 from harness.core.typed import leaves, plain
 from harness.core.words import stated
 
@@ -36,6 +38,8 @@ _SECONDARY = ("device.memory_gib", "machine.platform")
 _KERNEL_PARTS = {"processor": (), "torch": ("versions.torch",), "switches": ("model.flags.",), "variables": (), "libraries": ("versions.",)}
 """The parts of the line `model.kernel`, in its order, and the other keys under which a part is listed, too."""
 
+_SHOWN = 3  # settings in which a row of a table differs
+
 _NAME_A_VECTOR = ("digest", "tokenizer_sha256", "max_len", "ladder", "batch_tokens")
 
 
@@ -60,10 +64,7 @@ def differences(a: Run, b: Run) -> tuple[SettingDifference, ...]:
     """
     if not (a.ours and b.ours):
         return tuple(_header_differences(a, b))
-    left, right = (
-        {path: stated(value) for path, value in leaves(plain(replace(run.manifest, extra={}))) if path.partition(".")[0] in _SECTIONS}
-        for run in (a, b)
-    )
+    left, right = (_settings(run.manifest) for run in (a, b))
     found = [
         SettingDifference(kind=_kind(key), key=key, a=left.get(key), b=right.get(key))
         for key in dict.fromkeys([*left, *right])
@@ -72,6 +73,31 @@ def differences(a: Run, b: Run) -> tuple[SettingDifference, ...]:
     found += _kernel_differences(left.get("model.kernel"), right.get("model.kernel"), listed=[each.key for each in found])
     found = [each for each in found if each.key not in _SECONDARY] or found
     return tuple(sorted(found, key=lambda each: (KINDS.index(each.kind), each.key)))
+
+
+def distinctions(manifests: Sequence[Manifest]) -> list[str]:
+    """What each run was asked for and was made of that the others have otherwise (`scoring.dtype model, weights 1f3a9c04`), empty where
+    nothing is; what it ran on and with only where nothing else differs. At most three settings, and how many more there are."""
+    every = [_settings(manifest) for manifest in manifests]
+    keys = [key for key in dict.fromkeys(itertools.chain(*every)) if len({each.get(key) for each in every}) > 1]
+    keys = [key for key in keys if not key.startswith((*_DERIVED, *_SECONDARY))]
+    if "spec.prompts.source" in keys:  # their table goes with it
+        keys = [key for key in keys if not key.startswith("spec.prompts.table")]
+    keys = [key for key in keys if _kind(key) in ("protocol", "model", "setting")] or keys
+    keys.sort(key=lambda key: (KINDS.index(_kind(key)), key))
+    rest = [f"and {len(keys) - _SHOWN} more"] if len(keys) > _SHOWN else []
+    return [", ".join([*(_said(key, each.get(key)) for key in keys[:_SHOWN]), *rest]) for each in every]
+
+
+def _said(key: str, value: str | None) -> str:
+    digest = value is not None and re.fullmatch("[0-9a-f]{64}", value)
+    name = key.removeprefix("spec.").removeprefix("model.").removesuffix("_digest")
+    return f"{name} {'none' if value is None else value[:8] if digest else f'{value[:40]}~' if len(value) > 40 else value}"
+
+
+def _settings(manifest: Manifest) -> dict[str, str | None]:
+    """What a manifest states, by its place in it."""
+    return {path: stated(value) for path, value in leaves(plain(replace(manifest, extra={}))) if path.partition(".")[0] in _SECTIONS}
 
 
 def _kernel_differences(a: str | None, b: str | None, *, listed: Sequence[str]) -> Iterator[SettingDifference]:

@@ -70,6 +70,9 @@ class Cell:
 class Row:
     """A row of the table. `path`: where it was read; `about`: its convention in words; `unreadable`: why its folder is no run.
 
+    `manifest`: what a run of ours was. `unlike`: the settings that tell it from other rows of its name and columns, `place`: what of its
+    path does, where no setting does (`read.apart`).
+
     `tasks` is empty for a row of a printed table. `beside`: the published rows that stand under it;
     `reference`: the one whose tasks stand beside its own.
     """
@@ -83,6 +86,9 @@ class Row:
     unreadable: str | None = None
     beside: tuple[Comparison, ...] = ()
     reference: Comparison | None = None
+    manifest: Manifest | None = None
+    unlike: str = ""
+    place: str = ""
 
     @property
     def identity(self) -> Identity | None:
@@ -100,7 +106,14 @@ class Row:
         substituted = [task.task for task in self.tasks if task.substituted]
         if substituted:
             notes.append(f"another revision of the data was read than the pinned one: {', '.join(substituted)}")
-        return (*self.header.notes, *notes)
+        unlike = [f"unlike other rows of this name and setting: {self.unlike}"] if self.unlike else []
+        return (*unlike, *self.header.notes, *notes)
+
+    @property
+    def label(self) -> str:
+        """The model, and what tells the row from others."""
+        apart = ", ".join(filter(None, (self.unlike, self.place)))
+        return f"{self.header.model} ({apart})" if apart else self.header.model
 
     def _listed(self, identity: str) -> str:
         names = [task.task for task in self.tasks if task.identity == identity]
@@ -228,6 +241,7 @@ def leaderboard_row(run: Run, convention: str | None, benchmark: Benchmark, *, a
         cells=(average, *([_mean_of_types(types)] if rule.type_mean else []), *types),
         tasks=tasks,
         unreadable=run.broken.get(MANIFEST),
+        manifest=run.manifest if run.ours else None,
     )
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from harness.core.benchmarks import Benchmark
@@ -12,6 +11,7 @@ from harness.core.errors import RequestError
 from harness.core.records import RowHeader, Run
 from harness.core.tasks import SHORT_TYPES
 from harness.core.words import named, of_task
+from harness.read.apart import told_apart
 from harness.read.cards import HEADER_TITLES
 from harness.read.leaderboard import (
     Cell,
@@ -80,6 +80,7 @@ def board(rows: Sequence[Row], *, tasks: bool = False) -> Document:
     """
     if not rows:
         raise RequestError("no run to show: name a folder of results, such as results/published")
+    rows = told_apart(rows)
     return Document(
         blocks=lambda: _blocks(rows, tasks=tasks),
         data=lambda: {**_convention(rows[0]), "rows": [_json_row(row, tasks=tasks) for row in rows]},
@@ -88,7 +89,7 @@ def board(rows: Sequence[Row], *, tasks: bool = False) -> Document:
 
 
 def _blocks(rows: Sequence[Row], *, tasks: bool) -> Iterator[Block]:
-    rows, notes = _told_apart(rows), _notes(rows)
+    notes = _notes(rows)
     yield grid(_columns(rows), (line for row in rows for line in _lines(row, notes)))
     yield Sentences(("Convention {convention}: {about}".format(**_convention(rows[0])),))
     yield Sentences((_LEGEND,), width="narrow", tight=True)
@@ -100,21 +101,6 @@ def _blocks(rows: Sequence[Row], *, tasks: bool) -> Iterator[Block]:
             yield grid(*_task_table(rows, range(first, min(first + _RUNS_PER_BLOCK, len(rows)))), width="narrow")
         yield grid(*_task_table(rows, range(len(rows))), width="wide")
         yield Sentences(tuple(_task_legend(rows)), "notes")
-
-
-def _told_apart(rows: Sequence[Row]) -> list[Row]:
-    """The rows; where several have one name and setting, with as much of their paths behind the name as differs, or with a number."""
-    alike: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        alike.setdefault(tuple(_header_cells(row.header)), []).append(row)
-    labels: dict[int, str] = {}
-    for group in (group for group in alike.values() if len(group) > 1):
-        places = [str(row.path.resolve()) for row in group]
-        common = os.path.commonpath(places)
-        named = len(set(places)) == len(group)
-        for number, (row, place) in enumerate(zip(group, places, strict=True), start=1):
-            labels[id(row)] = f"{row.header.model} ({os.path.relpath(place, common) if named else number})"
-    return [replace(row, header=replace(row.header, model=labels[id(row)])) if id(row) in labels else row for row in rows]
 
 
 def _csv(rows: Sequence[Row]) -> str:
@@ -155,11 +141,11 @@ def _csv_tasks(rows: Sequence[Row]) -> str:
 
 def _latex(rows: Sequence[Row], *, tasks: bool) -> str:
     """Tables for a paper; Chinese needs XeLaTeX. The best average of a column on the benchmark's data is bold."""
-    rows, cells = _told_apart(rows), rows[0].cells
+    cells = rows[0].cells
     best = [_best(row.cells[index].value for row in rows if row.identity != "not C-MTEB") for index in range(len(cells))]
     lines = []
     for row in rows:
-        name, *setting = (escape_latex(cell) for cell in briefly(_columns(rows)[:6], [_header_cells(row.header)])[0])
+        name, *setting = (escape_latex(cell) for cell in briefly(_columns(rows)[:6], [_row_cells(row)])[0])
         values = [_latex_cell(cell, top if row.identity != "not C-MTEB" else None) for cell, top in zip(row.cells, best, strict=True)]
         lines.append([name + _MARKS[row.identity], *setting, *values])
     head = [*_LATEX_TITLES, *(f"{SHORT_TYPES.get(cell.key, cell.key)} ({cell.of})" for cell in cells)]
@@ -203,6 +189,7 @@ def _latex_setting(header: RowHeader) -> str:
 def _json_row(row: Row, *, tasks: bool) -> dict[str, Any]:
     shown = {
         "path": str(row.path),
+        "unlike": row.unlike,
         "header": {**asdict(row.header), "notes": list(row.notes)},
         "scores": {cell.title: _json_score(cell.value) for cell in row.cells},
         "coverage": {cell.title: _coverage(cell) for cell in row.cells},
@@ -265,7 +252,7 @@ def _lines(row: Row, notes: list[str]) -> list[list[str]]:
     def numbers(own: Iterable[str]) -> str:
         return ",".join(str(notes.index(note) + 1) for note in own)
 
-    lines = [[*_header_cells(row.header), *(printed(c.value) or _coverage(c) for c in row.cells), row.identity or "", numbers(row.notes)]]
+    lines = [[*_row_cells(row), *(printed(c.value) or _coverage(c) for c in row.cells), row.identity or "", numbers(row.notes)]]
     for comparison in row.beside:
         other = comparison.other
         name, *rest = _header_cells(other.header)
@@ -274,6 +261,10 @@ def _lines(row: Row, notes: list[str]) -> list[list[str]]:
         remark = [comparison.remark] if comparison.remark else []
         lines.append(["difference", *[""] * len(rest), *map(str, comparison.cells), "", numbers(remark)])
     return lines
+
+
+def _row_cells(row: Row) -> list[str]:
+    return [row.label, *_header_cells(row.header)[1:]]
 
 
 def _header_cells(header: RowHeader) -> list[str]:

@@ -14,7 +14,7 @@ from harness.core.records import ModelName, TaskRecord
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
 from harness.data.sources import SOURCES
-from harness.evaluate.agenda import LARGEST_WINDOW, Agenda, ForeseenRun, MadeWith, code_of, window_bytes
+from harness.evaluate.agenda import LARGEST_WINDOW, Agenda, ForeseenRun, MadeWith, code_of, named_apart, window_bytes
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, find_device
 from harness.evaluate.encode.encoder import ENCODERS
 from harness.evaluate.encode.work import Architecture
@@ -68,11 +68,14 @@ class _Planner:
         here = device_matches(spec.gpu, self._info.label, self._info.memory_gib)
         model = self._inputs.model(spec, here=here)
         outline = model.outline
+        if spec.dim == model.embedding_dim:
+            spec = replace(spec, dim=None)
         selected = load_benchmark(spec.benchmark).select(spec.tasks)
         if spec.model.kind == RERANKER_KIND:
             run_scorer(spec).refuse_unknown(selected)
         own = ModelName(weights_digest=outline.weights_digest, files_digest=outline.files_digest) if outline else None
         made_with = MadeWith(model=own, code=code_of(spec))
+        spec = named_apart(spec, lambda: made_with)
         agenda = Agenda(spec, selected, made_with=lambda: made_with, foreseen=tuple(self._foreseen))
         work = ENCODERS.get(spec.model.kind).work(model.architecture or _UNKNOWN, encoding=spec.gpu.encoding, positions=model.positions)
         looked = {task.name: self._look(agenda, task, model) for task in selected}

@@ -11,6 +11,7 @@ from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError
 from harness.core.records import RowHeader, Run
 from harness.core.run_files import MANIFEST
+from harness.read.apart import told_apart
 from harness.read.leaderboard import Row, TaskScore, leaderboard_row, load_rows, printed_rows
 
 Kind = Literal["ours", "published", "printed"]
@@ -71,8 +72,12 @@ def read_entries(paths: Iterable[Path], benchmark: Benchmark, *, convention: str
     others = {key: row for row in printed if (key := replace(row.header, notes=())) not in own} if convention == "cmteb" else {}
     rows_of = [(leaderboard_row(run, convention, benchmark, among=runs), run) for run in runs]
     both: list[tuple[Row, Run | None]] = [*rows_of, *((row, None) for row in others.values())]
-    settings = _settings([row.header for row, _ in both])
-    return tuple(_entry(number, *each) for number, each in enumerate(zip(both, settings, strict=True), start=1))
+    rows = told_apart([row for row, _ in both])
+    settings = [
+        " · ".join(filter(None, each)) for each in zip(_settings([row.header for row in rows]), (row.unlike for row in rows), strict=True)
+    ]
+    pairs = [(row, run) for row, (_, run) in zip(rows, both, strict=True)]
+    return tuple(_entry(number, *each) for number, each in enumerate(zip(pairs, settings, strict=True), start=1))
 
 
 def best_first(entries: Iterable[Entry]) -> list[Entry]:
