@@ -89,7 +89,8 @@ def test_every_reading_command_honours_it(home: Path, tmp_path: Path, capsys: py
     assert "accepted sample/" in printed(
         capsys, "baseline", "accept", full, "--why", "first", "--uncalibrated", "--to", tmp_path / "baselines"
     )
-    assert "2 tasks" in printed(capsys, "baseline", "list", "--to", tmp_path / "baselines")
+    (listed,) = json.loads(printed(capsys, "baseline", "list", "--to", tmp_path / "baselines", "--format", "json"))["baselines"]
+    assert listed["tasks"] == 2
     assert "NO DRIFT: 2 tasks, 2 identical" in printed(capsys, "check", tmp_path / "baselines", full)
     calibrated = printed(capsys, "calibrate", cut, f"store={home / 'store'}", "--draws", 3, "--parts", "sampling")
     assert "STSB" in calibrated
