@@ -84,7 +84,7 @@ def test_published_results_are_runs_and_keep_no_examples() -> None:
         harness.render(1)  # type: ignore[arg-type]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.one_of(st.none(), st.text(alphabet=STRANGE, max_size=12).filter(lambda text: "${" not in text)))
 def test_a_text_arrives_as_it_was_given(value: str | None) -> None:
     assert compose_config([override("model.query_instruction", value)]).model.query_instruction == value

@@ -12,7 +12,7 @@ from runs import PUBLISHED, ROOT, manifest_of
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import InputError, MachineError
-from harness.core.files import atomic_write, write_json
+from harness.core.files import atomic_write, scratch_folder, write_json
 from harness.core.records import Made, RowHeader, TaskRecord
 from harness.core.run_files import MANIFEST, find_runs, read_manifest, read_record, read_run, write_failure, write_manifest, write_record
 
@@ -158,6 +158,22 @@ def test_a_writer_killed_in_the_middle_leaves_the_old_file_whole(tmp_path: Path)
     done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
     assert done.returncode == -9
     assert json.loads(path.read_text(encoding="utf-8")) == {"old": 1}
+    assert len(list(tmp_path.iterdir())) == 2
+    with atomic_write(path) as first, atomic_write(path) as second:  # at once: the killed writer's file alone is deleted
+        assert len(list(tmp_path.iterdir())) == 3
+        first.write(b"1")
+        second.write(b"2")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_scratch_folders_of_killed_processes_are_deleted_and_no_others(tmp_path: Path) -> None:
+    with scratch_folder(tmp_path, "x-") as mine:
+        killed, other = tmp_path / "x-12345678", tmp_path / "x-of-a-user"
+        for path in (killed, other):
+            path.mkdir()
+        with scratch_folder(tmp_path, "x-") as second:
+            assert sorted(tmp_path.iterdir()) == sorted([mine, second, other])
+    assert list(tmp_path.iterdir()) == [other]
 
 
 def test_a_block_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -5,11 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
-import pickle
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -323,21 +319,6 @@ def test_a_file_system_without_locks_is_not_taken_for_another_run(run: Run, monk
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(MachineError, match="refuses locks"):
         run()
-
-
-def test_a_killed_run_keeps_its_finished_tasks_and_leaves_no_lock(spec_of: Spec, run: Run) -> None:
-    spec = spec_of()
-    code = (
-        "import os, pickle, signal, sys, torch; from harness.evaluate.progress import Silent; from harness.evaluate.runner import execute\n"
-        "class Deadly(Silent):\n"
-        "    def finished(self, task, **_):\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "execute(pickle.loads(sys.stdin.buffer.read()), torch.device('cpu'), Deadly())\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(spec), check=False)
-    assert done.returncode == -signal.SIGKILL
-    outcome = run()
-    assert (outcome.computed, outcome.reused) == (("Ocnli", "STSB"), ("JDReview",))
 
 
 @pytest.mark.parametrize("place", ["/proc/results", "/dev/null/results"])

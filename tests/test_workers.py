@@ -145,7 +145,9 @@ def running(pid: int) -> bool:
 def test_scoring_processes_and_their_vectors_go_with_the_run(end: str, tmp_path: Path) -> None:
     script, scratch = tmp_path / "run.py", tmp_path / "tmp"
     script.write_text(SCRIPT, encoding="utf-8")
-    scratch.mkdir()
+    left = scratch / "harness-scoring-of-an-earlier-version"
+    left.mkdir(parents=True)
+    os.utime(left, (0, 0))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, str(script), str(scratch), end]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment) as run:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import glob
 import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -26,14 +30,17 @@ def is_inside(name: str) -> bool:
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the name `path` only when the block ends well; flushed to the disk before it does.
+    """A file that takes the name `path` only when the block ends well; flushed to the disk before it does. What killed writers of this file
+    left is deleted.
 
     Raises:
         MachineError: the folder can't be made or written, or the disk is full; nothing is left behind.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        for left in abandoned(path.parent, f".{glob.escape(path.name)}.*.tmp"):
+            left.unlink()
+        handle, temporary = _held(lambda: tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     except OSError as error:
         raise _not_writable(path, error) from error
     try:
@@ -41,14 +48,76 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        usual_mode(Path(temporary), 0o666)  # mkstemp makes files for the owner alone
-        Path(temporary).replace(path)
+            usual_mode(Path(temporary), 0o666)  # mkstemp makes files for the owner alone
+            Path(temporary).replace(path)
     except BaseException as error:
         with contextlib.suppress(OSError):
             Path(temporary).unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise _not_writable(path, error) from error
         raise
+
+
+@contextlib.contextmanager
+def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """A folder of this process for the time of the block; those that killed processes left are deleted.
+
+    Raises:
+        OSError: the folder can't be made.
+    """
+    for left in abandoned_folders(parent, prefix):
+        shutil.rmtree(left, ignore_errors=True)
+
+    def make() -> tuple[int, str]:
+        made = tempfile.mkdtemp(prefix=prefix, dir=parent)
+        return os.open(made, os.O_RDONLY), made
+
+    handle, made = _held(make)
+    try:
+        yield Path(made)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        os.close(handle)
+
+
+def abandoned_folders(parent: Path, prefix: str) -> Iterator[Path]:
+    """Those that `scratch_folder` made with this prefix, and no longer one, in processes that were killed."""
+    return abandoned(parent, f"{glob.escape(prefix)}{'?' * 8}")
+
+
+def abandoned(folder: Path, pattern: str) -> Iterator[Path]:
+    """Temporary files and folders whose writer has ended: the kernel ends its lock with it. Where a file system has no locks, those that
+    are an hour old. Nobody else has such a path while it is looked at.
+    """
+    for path in folder.glob(pattern):
+        try:
+            handle = os.open(path, (os.O_RDONLY if path.is_dir() else os.O_RDWR) | os.O_NOFOLLOW)
+        except OSError:  # another process was faster, or it is somebody else's
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield path
+        except BlockingIOError:
+            continue
+        except OSError:
+            if time.time() - os.fstat(handle).st_mtime > _NO_WRITER:
+                yield path
+        finally:
+            os.close(handle)
+
+
+_NO_WRITER = 3600.0  # seconds
+
+
+def _held(make: Callable[[], tuple[int, str]]) -> tuple[int, str]:
+    """What `make` made, locked until it is closed; made again where another process took it for abandoned before it was locked."""
+    while True:
+        handle, made = make()
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if Path(made).exists():
+            return handle, made
+        os.close(handle)
 
 
 def usual_mode(path: Path, mode: int) -> None:

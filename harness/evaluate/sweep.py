@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness.core.config import check_overrides, compose_config, expand_sweep, hydra_on_configs
 from harness.core.errors import HarnessError, RequestError
-from harness.core.files import write_json
+from harness.core.files import scratch_folder, write_json
 from harness.core.overrides import as_typed
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.evaluation import Progress
@@ -179,8 +179,8 @@ def _launcher_of(overrides: Sequence[str]) -> str | None:
 def _place(overrides: Sequence[str], launcher: str | None) -> Iterator[Path]:
     """A folder for what jobs leave behind: on this machine and only for now, or where all machines see it and people find the logs."""
     if launcher in (None, "basic", "joblib"):
-        with tempfile.TemporaryDirectory(prefix="harness-sweep-") as scratch:
-            yield Path(scratch)
+        with scratch_folder(Path(tempfile.gettempdir()), "harness-sweep-") as scratch:
+            yield scratch
         return
     jobs = compose_config(expand_sweep(overrides)[0]).results_dir.absolute() / _JOBS
     jobs.mkdir(parents=True, exist_ok=True)

@@ -12,12 +12,14 @@ used; a damaged one is renamed and named in the output, and its vectors are comp
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.core.files import abandoned
 from harness.core.spec import Dtype
 from harness.evaluate.encode.shards import DAMAGED, SUFFIX, DamagedShardError, open_shard
 from harness.evaluate.encode.stored import (
@@ -27,7 +29,6 @@ from harness.evaluate.encode.stored import (
     delete_files,
     read_about,
     refuse_other_setting,
-    stale_files,
     tell_damaged,
 )
 
@@ -123,9 +124,9 @@ class VectorStore:
                 size += delete_files(sorted(folder.iterdir(), key=lambda path: path.name == SETTING))
                 folder.rmdir()
                 continue
-            rest = [*folder.glob(f"*{DAMAGED}"), *stale_files(folder)]
-            leftovers += len(rest)
-            size += delete_files(rest)
+            for path in itertools.chain(folder.glob(f"*{DAMAGED}"), abandoned(folder, ".*.tmp")):
+                leftovers += 1
+                size += delete_files([path])
         return Pruned(settings=tuple(settings), leftovers=leftovers, bytes=size)
 
     def _folders(self) -> list[Path]:

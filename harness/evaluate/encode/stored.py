@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from harness.core.errors import InputError, MachineError
-from harness.core.files import write_json
+from harness.core.files import abandoned, write_json
 from harness.core.spec import Dtype
 from harness.core.typed import parse
 from harness.evaluate.encode.device import TORCH_DTYPE
@@ -32,9 +32,6 @@ _SHARDS_WAITING = 2  # in memory, where the disk is slower than the model
 
 
 _SHARD_SECONDS = 60.0  # a slow device writes smaller shards rather than lose more than this
-
-
-_STALE_SECONDS = 3600.0  # a temporary file this old has no writer
 
 
 log = logging.getLogger(__name__)
@@ -65,7 +62,8 @@ class StoredVectors:
             with contextlib.suppress(OSError):
                 setting.touch()  # `info` and `prune` go by when a setting was last used
             with contextlib.suppress(MachineError):
-                delete_files(stale_files(folder))
+                for path in abandoned(folder, ".*.tmp"):
+                    delete_files([path])
         self.refresh()
 
     def refresh(self) -> None:
@@ -272,16 +270,6 @@ def tell_damaged(path: Path, error: DamagedShardError) -> None:
     """Set a damaged shard aside, and say so."""
     aside = f"renamed to {path.name}{DAMAGED}" if set_aside(path) else "left out"
     log.warning("damaged shard of the vector store, %s; its vectors are computed again: %s (%s)", aside, path, error)
-
-
-def stale_files(folder: Path) -> list[Path]:
-    """Temporary files that a kill left."""
-    found = []
-    for path in folder.glob(".*.tmp"):
-        with contextlib.suppress(FileNotFoundError):  # its writer has just renamed it
-            if time.time() - path.stat().st_mtime > _STALE_SECONDS:
-                found.append(path)
-    return found
 
 
 def delete_files(paths: list[Path]) -> int:

@@ -7,12 +7,14 @@ file without a name. So whatever ends this process, the kernel ends the others a
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import multiprocessing
 import os
 import pickle
 import queue
+import shutil
 import signal
 import tempfile
 import time
@@ -22,6 +24,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -38,6 +41,7 @@ from harness.evaluate.score.scorer import Scorer
 from harness.evaluate.score.seeding import SEED
 
 _PROCESSES = multiprocessing.get_context("forkserver")
+_NO_RUN = 7 * 86400.0  # seconds after which nobody reads what lies in a file of vectors
 _FORKED = "harness.evaluate.score.forked"
 
 
@@ -94,6 +98,10 @@ class ScoringPool:
     def start(self, scorer: Scorer) -> None:
         """Start the processes, so that they import what the scorer needs while the model loads; otherwise the first job starts them."""
         if self._threads is not None:
+            for left in Path(tempfile.gettempdir()).glob("harness-scoring-*"):  # vectors of an earlier version's run that was killed
+                with contextlib.suppress(OSError):
+                    if time.time() - left.stat().st_mtime > _NO_RUN:
+                        shutil.rmtree(left)
             _PROCESSES.set_forkserver_preload([_FORKED, __name__, *getattr(scorer, "imports", ())])
             for _ in range(self._workers):
                 self._threads.submit(lambda: self._idle.put(self._new()))

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -19,7 +18,7 @@ from pathlib import Path
 from harness.core.benchmarks import Benchmark
 from harness.core.calibration import CALIBRATION, Calibration, points, read_calibration
 from harness.core.errors import InputError, MachineError, RequestError
-from harness.core.files import FOLDER_NAME, atomic_write, usual_mode
+from harness.core.files import FOLDER_NAME, abandoned_folders, atomic_write, scratch_folder
 from harness.core.records import Run
 from harness.core.run_files import CANARY, MANIFEST, benchmark_of, find_runs, read_run
 from harness.core.tasks import TaskSpec
@@ -197,6 +196,8 @@ def _check_replaceable(target: Path, to: Path) -> None:
     """Nothing that no promotion wrote may be deleted, and nothing written where a link leads to."""
     if not target.parent.resolve().is_relative_to(to.resolve()):
         raise RequestError(f"{target.parent} is a link to {target.parent.resolve()}, outside of {to}: name another folder with --to DIR")
+    for left in abandoned_folders(target.parent, f".{target.name}."):
+        _undo(left, target)
     if not target.exists() and not target.is_symlink():
         return
     others = [path.name for path in target.iterdir() if path.suffix not in (".json", ".yaml")] if target.is_dir() else []
@@ -215,49 +216,47 @@ def _own_calibration(run: Run, benchmark: Benchmark) -> Calibration | None:
 
 
 def _promote(source: Path, target: Path, tasks: Sequence[TaskSpec], *, entry: LogEntry, log: Path) -> None:
-    """Copy a run beside the target, then swap the two by renaming and log it; whatever fails on the way is undone.
+    """Copy a run beside the target, log it and swap the two by renaming; whatever fails on the way is undone.
 
-    A kill between the two renames leaves both folders whole under hidden names, and none under the target's.
+    A kill between the two renames leaves both folders whole and hidden, and none under the target's name: the next promotion undoes that.
     """
+    names = [MANIFEST, CALIBRATION, CANARY, *(f"{task.name}.json" for task in tasks), *(path.name for path in source.glob("*.yaml"))]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+        with scratch_folder(target.parent, f".{target.name}.") as scratch:
+            new = scratch / _NEW
+            new.mkdir()
+            for name in names:
+                if (source / name).is_file():
+                    shutil.copyfile(source / name, new / name)
+            logged = log.read_bytes() if log.is_file() else b""
+            try:
+                if target.exists():
+                    target.rename(scratch / _EARLIER)
+                _append_log(log, logged, entry)
+                new.rename(target)
+            except BaseException:
+                _undo(scratch, target)
+                if log.is_file() and log.read_bytes() != logged:
+                    _append_log(log, logged)
+                raise
     except OSError as error:
         raise _not_writable(target, error) from error
-    earlier = scratch.with_suffix(".earlier")
-    try:
-        usual_mode(scratch, 0o777)  # mkdtemp makes folders for the owner alone
-        for name in (
-            MANIFEST,
-            "spec.yaml",
-            CALIBRATION,
-            CANARY,
-            *(f"{task.name}.json" for task in tasks),
-            *(path.name for path in source.glob("*.yaml")),
-        ):
-            if (source / name).is_file():
-                shutil.copyfile(source / name, scratch / name)
-        if target.exists():
-            target.rename(earlier)
-        scratch.rename(target)
-        _append_log(log, entry)
-    except BaseException as error:
-        if not scratch.exists() and target.exists():
-            target.rename(scratch)
-        if earlier.exists():
-            earlier.rename(target)
-        shutil.rmtree(scratch, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise _not_writable(target, error) from error
-        raise
-    shutil.rmtree(earlier, ignore_errors=True)
+
+
+_NEW, _EARLIER = "new", "earlier"
+
+
+def _undo(scratch: Path, target: Path) -> None:
+    """Give the earlier baseline its name back, where a promotion ended before the new one had it."""
+    if (scratch / _EARLIER).exists() and not target.exists():
+        (scratch / _EARLIER).rename(target)
 
 
 def _not_writable(target: Path, error: OSError) -> MachineError:
     return MachineError(f"can't write {target}: {error.strerror or error}. Mend its permissions, or name another folder with --to DIR")
 
 
-def _append_log(path: Path, entry: LogEntry) -> None:
-    before = path.read_bytes() if path.is_file() else b""
+def _append_log(path: Path, before: bytes, *entries: LogEntry) -> None:
     with atomic_write(path) as stream:
-        stream.write(before + json.dumps(asdict(entry), ensure_ascii=False).encode() + b"\n")
+        stream.writelines([before, *(json.dumps(asdict(entry), ensure_ascii=False).encode() + b"\n" for entry in entries)])
