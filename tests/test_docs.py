@@ -88,6 +88,16 @@ def test_every_path_and_link_of_a_page_exists(page: Path) -> None:
         assert sorted(path.as_posix() for path in paths if not path.exists()) == []
 
 
+def test_both_languages_have_the_same_sections_commands_links_and_numbers() -> None:
+    pages = [ROOT / name for name in ("README.md", "README_zh.md")]
+    texts = [page.read_text(encoding="utf-8") for page in pages]
+    assert shown_commands(pages[0]) == shown_commands(pages[1])
+    links = [[link for link in re.findall(LINK, text) if not link[0].startswith("README")] for text in texts]
+    assert sorted(links[0]) == sorted(links[1])
+    for kind in (r"^#+ ", r"^\| .*$", r"\d+\.\d+"):  # headings, rows of tables, decimal numbers
+        assert len(re.findall(kind, texts[0], flags=re.MULTILINE)) == len(re.findall(kind, texts[1], flags=re.MULTILINE)), kind
+
+
 def test_a_dead_link_and_a_dead_anchor_are_found(tmp_path: Path) -> None:
     (tmp_path / "other.md").write_text("# Two words: `code`, and [a link](x)\n```\n# no heading\n```\n")
     page = tmp_path / "page.md"
