@@ -3,9 +3,9 @@
 A run of a few tasks of every type is calibrated and becomes the baseline. Then each fault of `faults.py` is planted, and the
 table states which check detects it: loading (an error before any text), the canary, the gate (`python -m harness check`), or none; and what
 differs in its manifest. A fault is beyond the floor if any metric moves by more than the calibration's tolerance. Afterwards the same
-run is repeated clean: tasks in another order, in parts, interrupted and resumed, on other threads, in other processes, with an empty, a
-half-filled, a full store or none. Every repeat must pass. The exit is an error if a fault beyond the floor is not detected, or a clean
-repeat does not pass.
+run is repeated clean: tasks in another order, in parts, interrupted and resumed, on other threads, in other processes, in other batch
+shapes, under other instruction sets, with an empty, a half-filled, a full store or none. Every repeat must pass all three layers. The exit
+is an error if a fault beyond the floor is not detected, or a clean repeat does not pass.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from distances import ENVIRONMENTS
 from faults import FAULTS, FILL, Fault
 from measuring import ROOT, real_data, say_machine, torch_threads
 
@@ -137,7 +138,7 @@ class _Bench:
             *(f"max_len={max_len}", f"dim={dim}", f"model.query_instruction='{INSTRUCTION}'", "canary=off", "workers=0"),
         ]
         self._pool = EncoderPool()
-        self._unequal = 0
+        self._unequal, self._levels = 0, Counter[str]()
         self._baseline = self._run("baseline", [f"store={folder / 'full'}"])
         started = time.perf_counter()
         places = [f"store={folder / 'full'}", f"data.root={data}", f"model.path={model}"]
@@ -187,9 +188,9 @@ class _Bench:
                 alarms += 1
                 print(f"FALSE ALARM in repeat {number} ({', '.join(way.words())}): {reason}", flush=True)
         if repeats:
-            counts = ", ".join(f"{count} {word}" for word, count in sorted(ways.items()))
+            counts, levels = (", ".join(f"{count} {word}" for word, count in sorted(each.items())) for each in (ways, self._levels))
             print(
-                f"\n{repeats} clean repeats ({counts}): {alarms} false alarms; {self._unequal} metrics not identical to the last bit; "
+                f"\n{repeats} clean repeats ({counts}; judged as {levels}): {alarms} false alarms; {self._unequal} metrics not identical; "
                 f"{time.perf_counter() - started:.0f} s",
                 flush=True,
             )
@@ -245,15 +246,9 @@ class _Bench:
         packages = self._folder / "packages"
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(packages), f"scikit-learn=={SCIKIT_LEARN}"]
         subprocess.run(pip, check=True)
-        printed, folder = [], self._spec([f"results_dir={self._folder / 'results' / 'scikit-learn'}"]).folder
-        for lifted in (False, True):
-            order = self._folder / "elsewhere.json"
-            overrides = [*self._basic, f"tasks=[{','.join(self._tasks)}]", "store=null", f"results_dir={folder.parent.parent}"]
-            order.write_text(json.dumps({"overrides": overrides, "lifted": lifted}), encoding="utf-8")
-            environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(packages), str(ROOT)])}
-            command = [sys.executable, str(Path(__file__)), "--into", str(order)]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-            printed.append(done.stdout.strip().splitlines()[-1] if done.returncode == 0 else done.stderr[-300:])
+        place = [f"results_dir={self._folder / 'results' / 'scikit-learn'}"]
+        folder, path = self._spec(place).folder, {"PYTHONPATH": os.pathsep.join([str(packages), str(ROOT)])}
+        printed = [self._in_another_process(place, path, lifted=lifted) for lifted in (False, True)]
         judged = _judged(_SCIKIT, "", "", self._check(folder), None)
         loose = _judged(_SCIKIT, printed[0], "", self._check(folder, unlike=True), None)
         return Judged(
@@ -262,9 +257,23 @@ class _Bench:
             compared=True, main=loose.main, largest=loose.largest, cells=loose.cells,
         )  # fmt: skip
 
+    def _in_another_process(self, overrides: Sequence[str], environment: Mapping[str, str], *, lifted: bool = False) -> str:
+        """Run everything in a process of another environment; the last line that it prints. `lifted`: without the pin of scikit-learn."""
+        order = self._folder / "elsewhere.json"
+        everything = [*self._basic, f"tasks=[{','.join(self._tasks)}]", "store=null", *overrides]
+        order.write_text(json.dumps({"overrides": everything, "lifted": lifted}), encoding="utf-8")
+        command = [sys.executable, str(Path(__file__)), "--into", str(order)]
+        done = subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": str(ROOT), **environment}, capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip().splitlines()[-1] if done.returncode == 0 else done.stderr[-300:]
+
     def _repeat(self, number: int, way: _Way) -> str:
         """The reason why the gate or the canary did not pass, or nothing."""
-        overrides = [f"results_dir={self._folder / 'results' / f'repeat-{number}'}", f"workers={way.workers}"]
+        overrides = [f"results_dir={self._folder / 'results' / f'repeat-{number}'}", f"workers={way.workers}", *way.shapes]
+        if way.kernels:
+            self._in_another_process([*overrides, "canary=on"], way.kernels)
+            return self._passes(self._spec(overrides).folder)
         store = self._folder / f"store-{number}"
         if way.store == "half":
             self._run(f"half-{number}", [f"store={store}", f"tasks=[{','.join(self._tasks[::2])}]"], self._pool)
@@ -281,20 +290,32 @@ class _Bench:
                     execute(spec, self._device, Silent(), encoders=pool)
                 except HarnessError as error:
                     return _short(str(error))
-        report = self._check(spec.folder)
+            encoder = pool.encoder(spec, self._device)
+            write_sketch(spec.folder, sketch_texts(encoder, canary_texts(), encoder.apart().encode(canary_texts())))
+        return self._passes(spec.folder)
+
+    def _passes(self, folder: Path) -> str:
+        """The gate's message on a clean run, or nothing."""
+        report = self._check(folder)
+        self._levels[report.kernels] += 1
+        if report.vectors is None:
+            return "the canary's vectors were not compared"
         self._unequal += sum(cell.verdict != "identical" for task in report.tasks for cell in (task.main, *task.others))
         return _gate(report) or ("" if len(report.tasks) == len(self._tasks) else "tasks are missing")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Way:
-    """How a clean repeat is run. `parts`: the tasks of each of several runs into one folder."""
+    """How a clean repeat is run. `parts`: the tasks of each of several runs into one folder. `shapes`: overrides of batch shapes.
+    `kernels`: variables that choose other kernels, in a process of its own and in one part; empty for this process."""
 
     parts: tuple[tuple[str, ...], ...]
     store: str
     threads: int
     workers: int
     interrupted: bool
+    shapes: tuple[str, ...]
+    kernels: Mapping[str, str]
 
     @staticmethod
     def drawn(draw: random.Random, number: int, tasks: Sequence[str]) -> _Way:
@@ -306,11 +327,15 @@ class _Way:
             threads=draw.choice((1, 2, 3)),
             workers=2 if number % 10 == 3 else 0,
             interrupted=draw.random() < 0.3,
+            shapes=draw.choice(((), ("gpu.ladder=exact",), ("gpu.batch_tokens=96",), ("gpu.ladder=exact", "gpu.batch_tokens=4096"))),
+            kernels=ENVIRONMENTS[number // 10 % len(ENVIRONMENTS)] if number % 10 == 7 else {},
         )
 
     def words(self) -> list[str]:
+        if self.kernels:
+            return [f"under {key}={value}" for key, value in self.kernels.items()]
         return [
-            *(f"with a store: {self.store}", f"on {self.threads} threads"),
+            *(f"with a store: {self.store}", f"on {self.threads} threads", *self.shapes),
             *(["in parts"] if len(self.parts) > 1 else []),
             *(["scored in 2 processes"] if self.workers else []),
             *(["interrupted"] if self.interrupted else []),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from harness.commands import main
 from harness.core.benchmarks import load_benchmark
 from harness.core.calibration import CALIBRATION, points, read_calibration
 from harness.core.run_files import read_run
@@ -67,14 +68,23 @@ def test_the_committed_baseline_is_whole_and_calibrated() -> None:
     assert read_log(BASELINES / LOG)[-1].scores == scores_digest(run, BENCHMARK, BENCHMARK.tasks)
 
 
+def test_the_committed_baseline_has_every_layer_of_the_gate(capsys: pytest.CaptureFixture[str]) -> None:
+    assert [name for name, record in read_run(SAMPLE, BENCHMARK).records.items() if record.made.bits is None] == []
+    assert read_calibration(SAMPLE / CALIBRATION, BENCHMARK).vectors is not None
+    assert main(["probe", str(SAMPLE)]) == 0, "if the canary's texts are others: scripts/accept_sample.py baseline"
+    assert "NO DRIFT" in capsys.readouterr().out
+
+
 def test_the_sample_s_main_scores_have_no_tolerance_but_that_of_doubles() -> None:
     calibration = read_calibration(SAMPLE / CALIBRATION, BENCHMARK)
     assert {calibration.tolerance(task.name, task.main) for task in BENCHMARK.tasks} == {RESOLUTION}
 
 
 def test_other_batch_shapes_are_no_drift(checked: Check) -> None:
-    report = checked("gpu.ladder=exact", "gpu.batch_tokens=96")
+    report = checked("gpu.ladder=exact", "gpu.batch_tokens=96", "canary=on")
     assert report.exit_code == 0
+    assert report.vectors is not None
+    assert (report.vectors.drifted, report.vectors.limit is None) == (False, False)
     assert {each.key for each in report.environment} >= {"spec.gpu.encoding.ladder", "spec.gpu.encoding.batch_tokens"}
 
 

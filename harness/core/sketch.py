@@ -31,7 +31,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Sketch:
-    """The canary's vectors of a run. SHA-256: `texts` over their file, `tokens` over the token ids, `vectors` over the raw vectors.
+    """The canary's vectors of a run. SHA-256: `texts` over the texts, `tokens` over the token ids, `vectors` over the raw vectors.
 
     `rows`: [texts, NUMBERS] float32, little-endian, in Base64. `second`: how far those of the second
     chain (fp32) lie; None where it did not run.
