@@ -46,7 +46,7 @@ class FakeHub:
 
     Faults: `broken[path] = n` closes the connection after n bytes, once (and answers `status_after_break` from then on, where set);
     `status[path]` answers with that status instead (`api`: listings);
-    the body of `stall_path` stops halfway (`stalling` is set then) until `release` is set.
+    `answer` is sent instead of every listing; the body of `stall_path` stops halfway (`stalling` is set then) until `release` is set.
     """
 
     repositories: dict[str, dict[str, Files]] = field(default_factory=dict)
@@ -54,6 +54,7 @@ class FakeHub:
     broken: dict[str, int] = field(default_factory=dict)
     status: dict[str, int] = field(default_factory=dict)
     status_after_break: int | None = None
+    answer: bytes | None = None
     stall_path: str | None = None
     stalling: threading.Event = field(default_factory=threading.Event)
     release: threading.Event = field(default_factory=threading.Event)
@@ -159,7 +160,7 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
             body = json.dumps(
                 {"id": repository, "sha": commit, "siblings": siblings, "tags": [], "private": False, "downloads": 0}
             ).encode()
-            self._send(200, {"Content-Type": "application/json"}, body)
+            self._send(200, {"Content-Type": "application/json"}, body if hub.answer is None else hub.answer)
 
         def _file(self, repository: str, revision: str, name: str) -> None:
             commit = self._commit(repository, revision)

@@ -15,11 +15,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+import torch
 from cards import card_text, write_card
-from fakehub import gzipped, json_lines, parquet
+from fakehub import FakeHub, commit_of, gzipped, json_lines, parquet, running
 from gates import gate_run
 from runs import BENCHMARK
 from test_data_layouts import columns, delimited, zstd
@@ -30,18 +32,23 @@ from harness.core.benchmarks import load_benchmark
 from harness.core.calibration import read_calibration
 from harness.core.config import check_request
 from harness.core.costs import COSTS, Cost, CostLine, append_cost, read_costs
-from harness.core.errors import InputError, RequestError
+from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.examples import make_examples as examples_table
 from harness.core.examples import read_examples, write_examples
+from harness.core.files import write_json
 from harness.core.prompts import prompts_from
 from harness.core.resources import SAMPLE_DIR, resource_dir
 from harness.core.run_files import read_run
-from harness.core.spec import DataSpec
+from harness.core.spec import DataSpec, ModelSpec
+from harness.data.hub import HubSettings, resolve_commit
 from harness.data.local import read_manifest
 from harness.data.sources import load_task
 from harness.evaluate.encode.locate import LocatedModel, hash_weights, read_json, stored_tensors
+from harness.evaluate.encode.outline import empty_transformer
 from harness.evaluate.encode.own import read_own_settings
+from harness.evaluate.encode.shards import DamagedShardError, open_shard, write_shard
 from harness.evaluate.encode.sizes import read_sizes
+from harness.evaluate.encode.stored import read_about
 from harness.read.cards import read_rows
 from harness.read.claims.sheet import read_sheet
 from harness.read.drift.baselines import LOG, list_baselines
@@ -143,13 +150,59 @@ def arrow() -> bytes:
     return stream.getvalue()
 
 
-def model_file(name: str, read: Callable[[Path], object]) -> Reader:
-    return Reader(name, lambda folder: shutil.copytree(SAMPLE_DIR / "model", folder, dirs_exist_ok=True), read)
+def model_file(name: str, read: Callable[[Path], object], cost: int = 1) -> Reader:
+    return Reader(name, lambda folder: shutil.copytree(SAMPLE_DIR / "model", folder, dirs_exist_ok=True), read, cost)
 
 
 def settings_of(folder: Path) -> object:
     own = read_own_settings(LocatedModel(name="m", folder=folder, source="path", repository=None, commit=None))
     return own.table, read_sizes(folder, hash_weights(folder))
+
+
+def make_shard(folder: Path) -> None:
+    keys = np.frombuffer(bytes(range(48)), dtype=np.uint8).reshape(3, 16)
+    write_shard(folder, keys, torch.zeros(3, 8), "fp32").rename(folder / "shard.safetensors")
+
+
+def read_shard(folder: Path) -> object:
+    try:
+        shard, keys = open_shard(folder / "shard.safetensors", dim=8, dtype="fp32")
+        return keys, shard.vectors()
+    except DamagedShardError as error:  # a run sets it aside and names it
+        raise InputError(f"shard.safetensors: {error}") from error
+
+
+def make_setting(folder: Path) -> None:
+    about = {"digest": "d" * 64, "dim": 8, "dtype": "fp32", "model": "m"}
+    write_json(folder / "setting.json", about)
+
+
+def read_tokenizer(folder: Path) -> object:
+    spec = ModelSpec(name="m", path=str(folder))
+    return empty_transformer(LocatedModel(name="m", folder=folder, source="path", repository=None, commit=None), spec, "").tokenizer
+
+
+def make_answer(folder: Path) -> None:
+    siblings = [{"rfilename": "data/test-00000-of-00001.parquet"}]
+    answer = {
+        "id": "C-MTEB/BQ",
+        "sha": commit_of("bq"),
+        "siblings": siblings,
+        "tags": ["a"],
+        "private": False,
+        "lastModified": "2024-01-01T00:00:00.000Z",
+    }
+    write_json(folder / "answer.json", answer)
+
+
+def read_answer(folder: Path) -> object:
+    with running(FakeHub(answer=(folder / "answer.json").read_bytes())) as hub:
+        hub.add("C-MTEB/BQ", commit_of("bq"), {})
+        settings = HubSettings(endpoint=hub.endpoint, cache=folder.parent / "inside", offline=False)
+        try:
+            return resolve_commit("C-MTEB/BQ", None, "dataset", settings)
+        except MachineError as error:
+            raise InputError(str(error).replace(hub.endpoint, "answer.json")) from error  # the message names who answered
 
 
 def make_run(folder: Path) -> None:
@@ -227,6 +280,10 @@ READERS: dict[str, Reader] = {
     ),
     "examples": Reader("per_example/STSB.parquet", make_examples, lambda folder: read_examples(folder, BENCHMARK.task("STSB"))),
     "costs": Reader(COSTS, make_costs, read_costs),
+    "shard": Reader("shard.safetensors", make_shard, read_shard),
+    "setting of a store": Reader("setting.json", make_setting, read_about),
+    "hub's answer": Reader("answer.json", make_answer, read_answer, 4),
+    "tokenizer": model_file("tokenizer.json", read_tokenizer, 10),
     "weights": model_file("model.safetensors", lambda folder: stored_tensors(folder / "model.safetensors")),
     "modules": model_file("modules.json", lambda folder: read_json(folder / "modules.json")),
     **{

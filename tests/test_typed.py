@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,6 +186,15 @@ def test_damaged_expected_scores_are_one_error(tmp_path: Path, monkeypatch: pyte
     )
     monkeypatch.setattr(selfcheck, "expected_file", lambda: file)
     assert "sample.json" in raised(lambda: selfcheck.deviations(run, BENCHMARK))
+
+
+@pytest.mark.parametrize("name", ["manifest", "record", "calibration", "mirror"])
+def test_a_file_of_a_newer_schema_says_so(tmp_path: Path, name: str) -> None:
+    kind = KINDS[name]
+    kind.make(tmp_path)
+    file = tmp_path / kind.file
+    file.write_bytes(put(file.read_bytes(), ("harness", "schema") if name == "record" else ("schema",), "99"))
+    assert re.search(rf"{kind.file} was written by a newer harness \(schema 99, this one reads \d\): upgrade", kind.read(tmp_path))
 
 
 @pytest.mark.parametrize("what", [*(each for each in WHOLE if each not in ("another object", "truncated")), *VALUES])

@@ -117,7 +117,7 @@ def hub_status(timeout: float = 3.0) -> HubStatus:
         HfApi(endpoint=settings.endpoint).dataset_info(_PROBE, timeout=timeout)
     except RepositoryNotFoundError:
         return HubStatus(settings, True, f"answers, but does not know {_PROBE}")
-    except (_HTTP_ERROR, OSError, ValueError, KeyError, TypeError) as error:
+    except (_HTTP_ERROR, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return HubStatus(settings, False, _reason(error))
     return HubStatus(settings, True, "answers")
 
@@ -256,9 +256,10 @@ def _list_repository(repository: str, revision: str, kind: RepositoryType, setti
     with _hub_errors(repository, revision, settings):
         ask = api.dataset_info if kind == "dataset" else api.model_info
         info = ask(repository, revision=revision, timeout=_TIMEOUT)
-        if not info.sha:
-            raise ValueError("the answer names no commit")
-        return info.sha, sorted(sibling.rfilename for sibling in info.siblings or ())
+        names = [sibling.rfilename for sibling in info.siblings or ()]
+        if info.sha is None or not _COMMIT.fullmatch(info.sha) or not all(isinstance(name, str) for name in names):
+            raise ValueError("the answer names no commit, or files by what is no text")
+        return info.sha, sorted(names)
 
 
 def _download(repository: str, revision: str, commit: str, part: Part, settings: HubSettings) -> DataFile:
@@ -309,7 +310,7 @@ def _hub_errors(repository: str, revision: str, settings: HubSettings) -> Iterat
         raise InputError(f"the hub at {settings.address} has no such file in {at} ({_reason(error)}). {_ways_out()}") from error
     except (_HTTP_ERROR, OSError, XetDownloadError, RuntimeError) as error:
         raise MachineError(f"can't get {at} from {settings.address} ({_reason(error)}). {_ways_out()}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MachineError(f"{settings.address} does not answer as a hub does ({_reason(error)}). {_ways_out()}") from error
 
 

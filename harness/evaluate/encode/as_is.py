@@ -29,6 +29,7 @@ from harness.evaluate.encode.locate import (
     read_json,
     stored_tensors,
 )
+from harness.evaluate.encode.model import does_not_load
 from harness.evaluate.encode.outline import empty_transformer, read_tail
 from harness.evaluate.encode.own import OwnSettings, read_own_settings
 from harness.evaluate.encode.sizes import read_sizes
@@ -187,6 +188,9 @@ def _first_module(located: LocatedModel, model: ModelSpec) -> tuple[Any, int | N
         return empty.tokenizer, positions_of(empty.config), read_tail(located, empty.config.hidden_size)[1] if simple else None
     if first == "StaticEmbedding":
         tables = [shape for path in folder.glob("*.safetensors") for shape in stored_tensors(path).values() if len(shape) == 2]
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        try:
+            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # tokenizers raises it bare
+            raise does_not_load(folder, error) from error
         return tokenizer, None, read_tail(located, tables[0][1])[1] if simple and tables else None
     return None, None, None

@@ -15,6 +15,7 @@ import transformers
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
+from tokenizers import Tokenizer
 from torch import nn
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
@@ -189,11 +190,22 @@ def load_chain(located: LocatedModel, spec: ModelSpec, dtype: Dtype) -> Sentence
                     "use_safetensors": None if spec.allow_pickle else True,
                 },
             )
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, AttributeError) as error:
-            raise InputError(f"model folder {located.folder} does not load ({type(error).__name__}: {error})") from error
+        except Exception as error:  # tokenizers raises it bare
+            raise does_not_load(located.folder, error) from error
     for parameter in chain.parameters():  # not the buffers: rotary frequencies stay in fp32 in every dtype, as transformers has them
         parameter.data = parameter.data.to(TORCH_DTYPE[dtype])
     return chain
+
+
+def does_not_load(folder: Path, error: Exception) -> InputError:
+    """The error of a folder that libraries can't load; it names the tokenizer where that is what is damaged."""
+    what = f"model folder {folder}"
+    for file in folder.rglob("tokenizer.json"):
+        try:
+            Tokenizer.from_file(str(file))
+        except Exception:  # noqa: BLE001  tokenizers raises it bare
+            what = str(file)
+    return InputError(f"{what} does not load ({type(error).__name__}: {error!s:.1000})")
 
 
 def check_architecture(name: str, config: Any, tail: Sequence[str]) -> None:

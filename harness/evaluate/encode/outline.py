@@ -20,6 +20,7 @@ from harness.evaluate.encode.model import (
     check_architecture,
     check_end_token,
     check_pinned,
+    does_not_load,
     hash_module_files,
     max_positions_of,
     quiet_transformers,
@@ -104,10 +105,10 @@ def empty_transformer(located: LocatedModel, spec: ModelSpec, path: str) -> Empt
             options = {"subfolder": path, "local_files_only": True, "trust_remote_code": spec.trust_remote_code}
             options["processor_kwargs"] = tokenizer_options(spec)
             first: EmptyTransformer = EmptyTransformer.load(str(located.folder), **options)
-            check_end_token(first.tokenizer, spec)
-            return first
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, AttributeError) as error:
-        raise InputError(f"model folder {located.folder} does not load ({type(error).__name__}: {error})") from error
+    except Exception as error:  # tokenizers raises it bare
+        raise does_not_load(located.folder, error) from error
+    check_end_token(first.tokenizer, spec)
+    return first
 
 
 def read_outline(located: LocatedModel, spec: ModelSpec) -> ChainOutline:

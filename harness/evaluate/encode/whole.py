@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 from harness.core.costs import Counters
-from harness.core.errors import InputError, RequestError
+from harness.core.errors import RequestError
 from harness.core.fingerprint import Fingerprint
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.by_text import PART, IntArray, text_key
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, kernel_identity, numeric_flags
 from harness.evaluate.encode.locate import LocatedModel, Weights, hash_weights, read_json
-from harness.evaluate.encode.model import check_end_token, max_positions_of, quiet_transformers, tokenizer_options
+from harness.evaluate.encode.model import check_end_token, does_not_load, max_positions_of, quiet_transformers, tokenizer_options
 from harness.evaluate.encode.names import keys_of
 from harness.evaluate.encode.own import OwnSettings
 from harness.evaluate.encode.planned import Counted
@@ -70,9 +70,9 @@ def load_whole(make: Any, located: LocatedModel, spec: ModelSpec, *, dtype: Dtyp
                 processor_kwargs=tokenizer_options(spec),
                 model_kwargs=options,
             )
-            check_end_token(model.tokenizer, spec)
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, AttributeError) as error:
-            raise InputError(f"model folder {located.folder} does not load ({type(error).__name__}: {error})") from error
+        except Exception as error:  # tokenizers raises it bare
+            raise does_not_load(located.folder, error) from error
+    check_end_token(model.tokenizer, spec)
     sizes = read_sizes(located.folder, weights)
     return WholeModel(located=located, spec=spec, dtype=dtype, model=model.eval(), weights=weights, sizes=sizes, files=files)
 
