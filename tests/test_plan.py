@@ -373,3 +373,16 @@ def test_modelled_lengths_keep_the_known_figures() -> None:
     assert train.texts == 10 * 2 * 32
     assert train.distinct <= train.texts
     assert (modelled_counts(BENCHMARK.task("STSB")) == modelled_counts(BENCHMARK.task("STSB"))).all()
+
+
+def test_a_run_for_another_device_says_first_what_its_batches_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As many tokens as the run then counts."""
+    asked = ["model=sample", "data=sample", "tasks=STSB", "gpu=a100", "gpu.mismatch=warn", "gpu.ladder=exact", "gpu.batch_tokens=4096"]
+    places = ["store=null", "workers=0", "canary=off", f"results_dir={tmp_path}"]
+    assert main(["run", *asked, *places, "--quiet", "--format", "json"]) == 0
+    shown = capsys.readouterr()
+    (path,) = tmp_path.glob(f"*/*/{COSTS}")
+    cost = json.loads(path.read_text(encoding="utf-8").splitlines()[-1])["run"]["encoding"]
+    assert cost["tokens"] > 2 * cost["real_tokens"]
+    assert f"its batches put {cost['tokens'] / cost['real_tokens']:.1f} times as many tokens through the model" in shown.err
+    assert "gpu=a100 is not here (this is CPU" in shown.err

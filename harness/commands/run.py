@@ -18,10 +18,11 @@ from harness.core.words import of_task
 )
 def call(arguments: Namespace) -> int:
     """Run tasks and show the scores."""
-    from harness.core.config import check_request
+    from harness.core.config import check_request, device_matches
 
     check_request(arguments.overrides)  # a typo is answered before torch is imported
 
+    from harness.evaluate.encode.device import describe_device
     from harness.evaluate.here import resolve_here
     from harness.evaluate.runner import execute
     from harness.show.console import show
@@ -30,6 +31,12 @@ def call(arguments: Namespace) -> int:
     from harness.show.outcome import outcome_document
 
     spec, device = resolve_here(arguments.overrides)
+    if not device_matches(spec.gpu, (info := describe_device(device)).label, info.memory_gib):
+        from harness.evaluate.plan.planning import make_plan
+        from harness.show.plan import mismatch_line
+
+        if line := mismatch_line(make_plan(arguments.overrides).runs[0], info.label):
+            say(line, file=sys.stderr)
     with show_progress(quiet=arguments.quiet) as progress:
         outcome = execute(spec, device, progress)
     show(write_document(outcome_document(spec.benchmark, outcome, baselines=arguments.baselines), arguments.format))

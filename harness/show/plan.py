@@ -117,6 +117,18 @@ def _summary(run: RunPlan) -> list[str]:
     return [left, *_side_by_side([run]), f"Rate: {run.rate.about}", _disk([run])]
 
 
+def mismatch_line(run: RunPlan, device: str) -> str | None:
+    """What the batches of another `gpu=` cost on this device; None where nothing is left to encode."""
+    texts, work = run.left.tokens, run.cost.tokens
+    if not texts:
+        return None
+    figures = f"{work / texts:.1f} times as many tokens through the model as the texts have ({_short(work).rstrip()}"
+    return (
+        f"gpu={run.spec.gpu.name} is not here (this is {device}, gpu.mismatch=warn): its batches put {figures} for "
+        f"{_short(texts).rstrip()}); gpu=auto takes the batches of this device"
+    )
+
+
 def _side_by_side(runs: Sequence[RunPlan]) -> list[str]:
     """Hours on several GPUs: batches are shared out one by one, so that encoding divides; the figures have nothing else in them."""
     seconds = _sum_seconds(runs)
