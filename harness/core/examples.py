@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from harness.core.errors import InputError
 from harness.core.files import atomic_write
+from harness.core.run_files import EXAMPLES
 from harness.core.tasks import TaskSpec
 
 SCHEMA = "1"
-FOLDER = "per_example"
 _SAME = ("index", "digest", "query", "label", "split", "gold", "size")
 """The columns that come from the data and not from the model."""
 
@@ -74,7 +74,7 @@ def same_examples(one: Examples, other: Examples) -> bool:
 
 def examples_path(folder: Path, task: TaskSpec) -> Path:
     """Where a run folder keeps the task's examples."""
-    return folder / FOLDER / f"{task.name}.parquet"
+    return folder / EXAMPLES / f"{task.name}.parquet"
 
 
 def write_examples(folder: Path, task: TaskSpec, examples: Examples) -> Path:
@@ -101,7 +101,9 @@ def read_examples(folder: Path, task: TaskSpec) -> Examples:
     """
     path = examples_path(folder, task)
     if not path.is_file():
-        raise InputError(f"{folder} keeps no examples of {task.name} ({FOLDER}/{path.name}): run the task again, this harness writes them")
+        raise InputError(
+            f"{folder} keeps no examples of {task.name} ({EXAMPLES}/{path.name}): run the task again, this harness writes them"
+        )
     try:
         table = pq.read_table(path)
         metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}

@@ -23,6 +23,8 @@ from harness.core.typed import convert, merged, plain, read_object, read_typed
 from harness.core.words import without_passwords
 
 MANIFEST = "manifest.json"
+EXAMPLES = "per_example"
+"""The folder of a run's examples (`core.examples`)."""
 CANARY = "canary.json"
 """The canary's vectors, in small (`sketch`), beside the records of the run that encoded the canary."""
 

@@ -6,11 +6,12 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.core.benchmarks import Benchmark
 from harness.core.calibration import CALIBRATION, Calibration, read_calibration
 from harness.core.errors import InputError, RequestError
-from harness.core.run_files import read_manifest
+from harness.core.run_files import EXAMPLES, read_manifest
 from harness.read.claims.report import ClaimsReport, claims_report
 from harness.read.claims.sheet import read_sheet
 from harness.read.differences import SettingDifference, differences
@@ -18,7 +19,9 @@ from harness.show.report.costs import RunCost, run_cost
 from harness.show.report.curves import CurveSet, curve_sets
 from harness.show.report.entries import Entry, read_entries, same_model
 from harness.show.report.heat import HeatMap, Noise, heat_map
-from harness.show.report.moved import MovedExamples, moved_examples
+
+if TYPE_CHECKING:
+    from harness.show.report.moved import MovedExamples
 
 DETAILED = 100
 """How many rows are shown task by task: a matrix of a thousand columns is read by nobody, and is most of the page."""
@@ -117,7 +120,7 @@ def build_report(
         entries=entries,
         detailed=detailed,
         heat=heat_map(detailed, chosen, noise=bands) if chosen else None,
-        moved=moved_examples(detailed, chosen, benchmark, texts=texts),
+        moved=_moved(ours, chosen, benchmark, texts=texts),
         curves=curve_sets(detailed if len(entries) > DETAILED else entries),
         costs=tuple(cost for _, cost in costs if cost),
         without_costs=tuple(entry for entry, cost in costs if cost is None),
@@ -125,6 +128,16 @@ def build_report(
         offered=_calibrated_baseline(chosen, baselines) if chosen and chosen.number not in bands else None,
         claims=_claims(card, entries, benchmark, noise, calibration) if card else (),
     )
+
+
+def _moved(ours: Sequence[Entry], reference: Entry | None, benchmark: Benchmark, *, texts: bool) -> tuple[MovedExamples, ...]:
+    """What moved between runs that keep examples; only then scipy is imported, which takes as long as a small report."""
+    kept = [entry for entry in ours if (entry.row.path / EXAMPLES).is_dir()]
+    if len(kept) < 2:
+        return ()
+    from harness.show.report.moved import moved_examples
+
+    return moved_examples(kept, reference, benchmark, texts=texts)
 
 
 def _detailed(entries: Sequence[Entry], reference: Entry | None) -> tuple[Entry, ...]:

@@ -65,7 +65,7 @@ def _charts(report: Report, spoken: Words) -> Iterator[tuple[str, Any]]:
         bars = _bars(report.costs, spoken, _series(inline=False)).properties(title=spoken["cost.heading"])
         yield "cost", _styled(bars, _ALONE)
         for on_benchmark in quality_sets(report.costs):
-            own = _quality(report.costs, on_benchmark, spoken, _series(inline=False)).properties(title=spoken["quality.heading"])
+            own = _quality(report.costs, on_benchmark, _series(inline=False), spoken).properties(title=spoken["quality.heading"])
             yield "quality" if on_benchmark else "quality_other_data", _styled(own, _ALONE)
 
 
@@ -124,9 +124,9 @@ def quality_sets(costs: Sequence[RunCost]) -> list[bool]:
     return [on for on in (True, False) if any(cost.entry.on_benchmark == on and _both(cost) for cost in costs)]
 
 
-def quality_chart(costs: Sequence[RunCost], on_benchmark: bool, spoken: Words) -> str:
-    """The chart of averages over tokens per second as an SVG element of the page; its numbers are in the table of costs."""
-    return _inline(_styled(_quality(costs, on_benchmark, spoken, _series(inline=True)), _INLINE))
+def quality_chart(costs: Sequence[RunCost], on_benchmark: bool) -> str:
+    """The chart of averages over tokens per second as an SVG element without a word in it; the table of costs has its numbers."""
+    return _inline(_styled(_quality(costs, on_benchmark, _series(inline=True), {}), _INLINE))
 
 
 def _both(cost: RunCost) -> tuple[float, float] | None:
@@ -135,33 +135,25 @@ def _both(cost: RunCost) -> tuple[float, float] | None:
     return None if speed is None or average is None else (speed, average)
 
 
-def _quality(costs: Sequence[RunCost], on_benchmark: bool, spoken: Words, colours: Sequence[str]) -> Any:
+def _quality(costs: Sequence[RunCost], on_benchmark: bool, colours: Sequence[str], spoken: Words) -> Any:
+    """Models are told apart by colour and shape, where there are few; every point has its run's number."""
     placed = [(cost.entry, both) for cost in costs if cost.entry.on_benchmark == on_benchmark and (both := _both(cost))]
     models = list(dict.fromkeys(entry.model for entry, _ in placed))
     values = [
-        {"x": x, "y": y, "model": entry.model, "run": f"#{entry.number}", "label": f"{_label(entry, spoken)}: {y:.2f}, {x:,.0f} tokens/s"}
-        for entry, (x, y) in placed
+        {"x": x, "y": y, "model": each.model, "run": f"#{each.number}", "label": f"#{each.number} {each.model}: {y:.2f}, {x:,.0f} tokens/s"}
+        for each, (x, y) in placed
     ]
     low, high = _range([y for _, (_, y) in placed])
+    legend = alt.Legend(orient="top", columns=2, labelLimit=260) if len(models) <= len(SERIES) else None
+    speed = alt.Scale(type="log", nice=False, padding=24)
     base = alt.Chart(alt.InlineData(values=values), width=600, height=260).encode(
-        x=alt.X(
-            "x:Q",
-            scale=alt.Scale(type="log", nice=False, padding=24),
-            axis=alt.Axis(format=",.0f", tickCount=6),
-            title=spoken["quality.axis"],
-        ),
-        y=alt.Y("y:Q", scale=alt.Scale(domain=[low, high], nice=False), axis=alt.Axis(format=".1f"), title=spoken["type.Average"]),
-        color=alt.Color(
-            "model:N",
-            scale=alt.Scale(domain=models, range=_cycled(colours, len(models))),
-            title=None,
-            legend=alt.Legend(orient="top", columns=2, labelLimit=200),
-        ),
+        x=alt.X("x:Q", scale=speed, axis=alt.Axis(format=",.0f", tickCount=6), title=spoken.get("quality.axis")),
+        y=alt.Y("y:Q", scale=alt.Scale(domain=[low, high], nice=False), axis=alt.Axis(format=".1f"), title=spoken.get("type.Average")),
+        color=alt.Color("model:N", scale=alt.Scale(domain=models, range=_cycled(colours, len(models))), title=None, legend=legend),
+        shape=alt.Shape("model:N", scale=alt.Scale(domain=models, range=_cycled(SHAPES, len(models))), title=None, legend=legend),
     )
-    points = base.mark_point(filled=True, size=60, opacity=1).encode(
-        shape=alt.Shape("model:N", scale=alt.Scale(domain=models, range=_cycled(SHAPES, len(models)))), description="label:N"
-    )
-    return alt.layer(points, base.mark_text(align="left", dx=8, fontSize=11).encode(text="run:N", color=alt.value(colours[-1])))
+    numbers = base.mark_text(align="left", dx=8, fontSize=11).encode(text="run:N", color=alt.value(colours[-1]), shape=alt.Undefined)
+    return alt.layer(base.mark_point(filled=True, size=60, opacity=1).encode(description="label:N"), numbers)
 
 
 def _label(entry: Entry, spoken: Words) -> str:

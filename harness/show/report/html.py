@@ -71,7 +71,7 @@ def _page(report: Report, output: Path, language: str) -> str:
         curve_panel=curve_panel,
         cost_bars={each: cost_bars(report.costs, own) for each, own in spoken.items()} if report.costs else {},
         moved={found.entry.number: found.tasks for found in report.moved if report.heat and found.base is report.heat.reference},
-        quality={on: {each: quality_chart(report.costs, on, own) for each, own in spoken.items()} for on in quality_sets(report.costs)},
+        quality={on: quality_chart(report.costs, on) for on in quality_sets(report.costs)},
         heat_labels=tuple(zip(_STEP_CLASSES, LABELS, strict=True)),
         grades=GRADES,
         verdicts=VERDICTS,

@@ -42,14 +42,15 @@ class MovedExamples:
 
 
 def moved_examples(entries: Sequence[Entry], reference: Entry | None, benchmark: Benchmark, *, texts: bool) -> tuple[MovedExamples, ...]:
-    """The examples that moved most between the base (the reference, if it is a run of ours, else the best one of ours) and runs that keep
-    examples of the same data. `texts`: read them from the data, where it lies on this machine and is still what was scored.
+    """The examples that moved most between the base (the reference if it is among the entries, else the best of them) and the others, on
+    the same data.
+
+    `entries`: runs of ours that keep examples. `texts`: read those from the data, where it lies here and is still what was scored.
     """
     known: KnownExamples = {}
-    ours = [entry for entry in best_first(entries) if entry.kind == "ours" and entry.run is not None and entry.row.unreadable is None]
-    base = reference if reference in ours else next(iter(ours), None)
-    others = [entry for entry in ours if entry is not base][:EXAMINED]
-    found = [_moved(base, entry, benchmark, known, texts=texts) for entry in others if base]
+    ordered = best_first(entries)
+    base = reference if reference is not None and reference in ordered else ordered[0]
+    found = [_moved(base, entry, benchmark, known, texts=texts) for entry in [each for each in ordered if each is not base][:EXAMINED]]
     return tuple(sorted((each for each in found if each.tasks), key=lambda each: each.entry.number))
 
 
