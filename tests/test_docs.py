@@ -140,8 +140,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     folders = []
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
-        for results, dim in (("results", 1792), ("again", 1792), ("results", 256)):
-            asked = [*SAMPLE, "tasks=[AFQMC,JDReview]", f"dim={dim}", f"results_dir={results}"]
+        for results, dim in (("results", "full"), ("again", "full"), ("results", "256")):
+            asked = [*SAMPLE, "tasks=[AFQMC,JDReview]", f"dim={dim.replace('full', 'null')}", f"results_dir={results}"]
             assert main(["run", *asked, "--quiet"]) == 0
             folders.append(str(next((here / results / "sample").glob(f"*_dim{dim}-*"))))
         assert main(["calibrate", folders[0], "--draws", "5"]) == 0
