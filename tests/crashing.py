@@ -6,6 +6,7 @@ milliseconds, not seconds.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -108,6 +109,8 @@ def of_session(process: Path, session: int) -> bool:
 
 def serve() -> int:
     """Commands of standard input, each in a process of its own, until it closes."""
+    import C_MTEB  # noqa: F401
+
     import harness.commands.stages
     import harness.evaluate.calibrate.measure
     import harness.evaluate.sweep
@@ -117,6 +120,7 @@ def serve() -> int:
     from harness.core.config import compose_config
 
     compose_config([])  # Hydra looks for its plugins
+    gc.freeze()  # a process that ends would look through all of it
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         request = json.loads(line)

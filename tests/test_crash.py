@@ -104,10 +104,13 @@ def contents(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
+        of_store = name.startswith("store/") and path.suffix in (".safetensors", ".proof", ".json")
+        if (
+            path.name in AMONG or of_store or name.startswith("hf")
+        ):  # huggingface_hub's cache: other programs share it, we never delete there
+            continue
         if path.is_dir():
             found |= {} if any(path.iterdir()) else {name: "an empty folder"}
-        elif path.name in AMONG or (name.startswith("store/") and path.suffix in (".safetensors", ".proof", ".json")):
-            continue
         elif path.suffix == ".json":
             found[name] = without(json.loads(path.read_bytes()))
         elif path.suffix == ".jsonl":  # who gives a command again after it was finished accepts the same run twice
