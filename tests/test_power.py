@@ -190,4 +190,4 @@ def test_the_benchmark_catches_what_it_plants_and_lets_clean_repeats_pass() -> N
     assert re.search(r"^\| title dropped \| code \| 1 of 2", done.stdout, flags=re.MULTILINE)
     assert "1 faults, 1 caught" in done.stdout
     assert "4 clean repeats" in done.stdout
-    assert ": 0 false alarms; 0 metrics not identical" in done.stdout
+    assert ": 0 false alarms;" in done.stdout
