@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
 import tempfile
 import time
@@ -34,6 +35,9 @@ from harness.evaluate.slurm import Ended, SlurmQueue, check_slurm, ended
 
 _JOBS = ".jobs"  # below results_dir
 _OUTCOME = "outcome.json"
+
+_OF_RAY = ("init.log_to_driver=false", "remote.num_gpus=${needs:gpus}", "remote.max_retries=3")
+"""What a job of Ray asks for where the request says nothing else: the GPUs of the plan; started again where its process or machine dies."""
 
 View: TypeAlias = "Callable[[str], AbstractContextManager[Progress]]"
 
@@ -69,8 +73,14 @@ def sweep(overrides: Sequence[str], *, view: View = _no_view, shards: int = 1) -
     if shards < 1 or (shards > 1 and any(text.startswith("shard=") for text in overrides)):
         raise RequestError(f"--shards {shards}: give the number of parts, 1 or more, and no shard= beside it")
     launcher = _launcher_of(overrides)
+    if launcher == "ray":
+        overrides = [*(f"++hydra.launcher.ray.{setting}" for setting in _OF_RAY), *overrides]
     if launcher == "slurm":
         check_slurm()
+    if launcher == "ray" and importlib.util.find_spec("hydra_plugins.hydra_ray_launcher") is None:
+        raise RequestError(
+            "hydra/launcher=ray needs an extra, in an environment of its own: pip install 'cmteb-harness[ray]' (docs/cluster.md)"
+        )
     with needs_resolver(overrides, shards=shards) as needs, _place(overrides, launcher) as place:
         try:
             if shards == 1:
