@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -140,13 +142,27 @@ def running(pid: int) -> bool:
     return status.exists() and "\nState:\tZ" not in status.read_text(encoding="utf-8")
 
 
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """Pytest's own folders may be too long for sockets."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def test_a_temporary_folder_that_is_too_long_for_sockets_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("long" * 20)))
+    with pytest.raises(MachineError, match=r"TMPDIR=.* is too long .* of 75 bytes at most, or set workers=0"):
+        ScoringPool(1)
+    ScoringPool(0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("end", ["SIGKILL", "SIGTERM", "finished"])
-def test_scoring_processes_and_their_vectors_go_with_the_run(end: str, tmp_path: Path) -> None:
-    script, scratch = tmp_path / "run.py", tmp_path / "tmp"
+def test_scoring_processes_and_their_vectors_go_with_the_run(end: str, tmp_path: Path, short_folder: Path) -> None:
+    script, scratch = tmp_path / "run.py", short_folder
     script.write_text(SCRIPT, encoding="utf-8")
     left = scratch / "harness-scoring-of-an-earlier-version"
-    left.mkdir(parents=True)
+    left.mkdir()
     os.utime(left, (0, 0))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, str(script), str(scratch), end]

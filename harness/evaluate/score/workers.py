@@ -41,6 +41,7 @@ from harness.evaluate.score.scorer import Scorer
 from harness.evaluate.score.seeding import SEED
 
 _PROCESSES = multiprocessing.get_context("forkserver")
+_SOCKET_PATH = 107  # bytes, of Linux
 _NO_RUN = 7 * 86400.0  # seconds after which nobody reads what lies in a file of vectors
 _FORKED = "harness.evaluate.score.forked"
 
@@ -70,13 +71,25 @@ class Scored:
     seconds: float
 
 
+def _check_socket_paths() -> None:
+    """multiprocessing puts its sockets into a folder in TMPDIR, and the path of a socket has 107 bytes at most."""
+    folder = tempfile.gettempdir()
+    longest = _SOCKET_PATH - len("/pymp-12345678/listener-12345678")
+    if len(os.fsencode(folder)) > longest:
+        raise MachineError(
+            f"TMPDIR={folder} is too long for the sockets of scoring processes: name one of {longest} bytes at most, or set workers=0"
+        )
+
+
 class ScoringPool:
     """Scores jobs in `workers` processes, or with none of them at once in this one. Used as a context: leaving it ends the processes.
 
-    `device`: where large searches are counted, None for the CPU.
+    `device`: where large searches are counted, None for the CPU. Raises MachineError where processes can't be reached from here.
     """
 
     def __init__(self, workers: int, device: torch.device | None = None) -> None:
+        if workers:
+            _check_socket_paths()
         self._workers = workers
         self._device = device
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="scoring") if workers else None  # each waits for a process
