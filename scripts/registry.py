@@ -135,7 +135,7 @@ def entry(meta: Any, prompts: str | None) -> dict[str, Any]:
     kind = "canonical"
     if meta.loader.__name__ == "CrossEncoderWrapper":
         kind = "reranker"
-    elif remote or architecture in (None, "bloom", "gemma2", "static") or name.endswith("INT8"):
+    elif remote or architecture in (None, "bloom", "static") or name.endswith("INT8"):
         kind = "reference"
     return {
         "name": name,

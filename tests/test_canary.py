@@ -227,7 +227,7 @@ def test_another_dimension_than_the_configuration_says_stops_the_run(tiny: Model
 def test_another_attention_than_the_setting_says_stops_the_run(tiny: ModelSpec) -> None:
     encoder = load(tiny)
     encoder.model.transformer.config._attn_implementation = "eager"  # type: ignore[union-attr]
-    assert "no scaled-dot-product kernel ran, the setting says sdpa:flash_attention" in refused(encoder)
+    assert "attention: softmax ran, the setting says sdpa:flash_attention" in refused(encoder)
 
 
 def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:

@@ -19,6 +19,13 @@ HAN = "一二三四五六七八九十天地人你我他好中文本句子模型�
 DECODERS = ("qwen2", "qwen3", "qwen3_5_text", "llama", "mistral", "ministral3", "gemma2", "gemma3_text")
 BYTEWISE = ("qwen2", "qwen3_5_text")  # transformers splits these by bytes whatever tokenizer.json says: WordPiece behind it loses all Han
 _WINDOW: dict[str, Any] = {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"]}
+_HYBRID: dict[str, Any] = {
+    "layer_types": ["linear_attention", "full_attention"],
+    "linear_num_value_heads": 4,
+    "linear_num_key_heads": 2,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+}
 TWINS: dict[str, dict[str, Any]] = {
     "BERT": {"model_type": "bert", "pooling": "cls", "normalize": True},
     "XLM-R (bge-m3)": {"model_type": "xlm-roberta", "pooling": "cls", "normalize": True},
@@ -40,18 +47,13 @@ TWINS: dict[str, dict[str, Any]] = {
         "normalize": True,
         **_WINDOW,
     },
-}
-"""A tiny random model of each architecture that runs as a pure function: arguments of `build_model`."""
-
-_HYBRID: dict[str, Any] = {"layer_types": ["linear_attention", "full_attention"], "linear_num_value_heads": 4, "linear_num_key_heads": 2}
-AS_IS: dict[str, dict[str, Any]] = {
     "MPNet": {"model_type": "mpnet", "pooling": "mean"},
     "Gemma 2": {"model_type": "gemma2", "pooling": "lasttoken", "sliding_window": 16},
     "Qwen3.5": {"model_type": "qwen3_5_text", "pooling": "lasttoken", "padding_side": "left", **_HYBRID},
 }
-"""Architectures that only the kind `reference` runs: their attention has no sdpa kernel, or is linear, by kernels that no setting names."""
+"""A tiny random model of each architecture that runs as a pure function: arguments of `build_model`."""
 
-_AFTER_PADDING = ("camembert", "roberta", "xlm-roberta")  # their positions start after the padding index
+_AFTER_PADDING = ("camembert", "mpnet", "roberta", "xlm-roberta")  # their positions start after the padding index
 
 HOSTILE = [
     "",

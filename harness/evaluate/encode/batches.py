@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ IntArray = npt.NDArray[np.int64]
 Ids = npt.NDArray[np.int32]
 Deliver = Callable[[IntArray, torch.Tensor, bool], None]
 
+_VECTOR = 64  # numbers that torch takes at once: two vectors of AVX-512, in half precision
 _BLOCK_BYTES = 64 * 2**20  # vectors left on the device before they are copied
 
 
@@ -200,8 +202,9 @@ def _run_pack(model: LoadedModel, device: torch.device, pack: Pack, rows: list[I
 
 
 def _run_shape(model: LoadedModel, device: torch.device, shape: BatchShape, rows: list[Ids]) -> torch.Tensor:
-    ids = np.zeros((shape.rows, shape.length), dtype=np.int64)
-    real = np.zeros((shape.rows, shape.length), dtype=bool) if shape.masked else None
+    number = _whole_rows(model.config, shape) if device.type == "cpu" else shape.rows
+    ids = np.zeros((number, shape.length), dtype=np.int64)
+    real = np.zeros((number, shape.length), dtype=bool) if shape.masked else None
     for index, row in enumerate(rows):
         ids[index, : len(row)] = row
         if real is not None:
@@ -213,8 +216,17 @@ def _run_shape(model: LoadedModel, device: torch.device, shape: BatchShape, rows
     return model.forward(_to_device(ids, device), mask)[: len(rows)]
 
 
+def _whole_rows(config: Any, shape: BatchShape) -> int:
+    """The rows of a batch on a CPU, so many more than its shape's that silu, sigmoid and softplus run over whole vectors of the processor:
+    torch 2.13 computes what is left at a tensor's end by other code, and a text in the last rows would have other bits there."""
+    widths = (getattr(config, name, None) or 0 for name in ("intermediate_size", "linear_num_value_heads"))
+    step = _VECTOR // math.gcd(_VECTOR, shape.length * math.gcd(*widths))
+    return -(-shape.rows // step) * step
+
+
 def check_memory(model: LoadedModel, device: torch.device, ladder: ShapeLadder, max_len: int) -> None:
-    """Runs the longest batch once on a GPU, so that a budget too large is said before hours are spent.
+    """Runs the longest batch once on a GPU, and that of the shortest texts, so that a budget too large is said before hours are spent:
+    linear attention fills every text up to 64 tokens (Qwen3.5 in transformers 5.23).
 
     Raises:
         MachineError: it does not fit; the message has the largest halving of `batch_tokens` that does.
@@ -228,6 +240,8 @@ def check_memory(model: LoadedModel, device: torch.device, ladder: ShapeLadder, 
         rows = max(1, budget // max_len) if smaller.packs else 1
         try:
             run_batch(model, device, batch, [np.zeros(max_len, dtype=np.int32)] * rows)
+            if not smaller.packs:
+                run_batch(model, device, smaller.shape(1), [np.zeros(1, dtype=np.int32)])
             torch.cuda.synchronize(device)
         except MachineError:
             torch.cuda.empty_cache()

@@ -212,6 +212,7 @@ def second_vectors(encoder: CanonicalEncoder, texts: Sequence[str], *, weights: 
             max_len=encoder.max_len,
             weights=TORCH_DTYPE[weights],
             arithmetic=arithmetic,
+            attention=encoder.model.config._attn_implementation,
             device=encoder.device,
             allow_pickle=spec.allow_pickle,
             trust_remote_code=spec.trust_remote_code,
@@ -279,7 +280,8 @@ def _median_cosine(units: torch.Tensor) -> float:
 def _findings(found: Canary, dtype: Dtype, *, kernel: str, farthest: str) -> Iterator[str]:
     """What is not as it should be, one sentence each. `kernel`: what the setting says; `farthest`: the text farthest from fp32."""
     low, high = found.band
-    word = kernel.removeprefix("packed ").removeprefix("sdpa:").removesuffix("_attention")  # flash, efficient: torch's operators, too
+    # flash, efficient: in torch's operators, too
+    word = "softmax" if kernel == "eager" else kernel.removeprefix("packed ").removeprefix("sdpa:").removesuffix("_attention")
     if not found.attention or not all(name == word or f"_{word}" in name for name in found.attention):
         ran = ", ".join(found.attention) or "no scaled-dot-product kernel"
         yield f"attention: {ran} ran, the setting says {kernel}: the vectors would not be what the manifest says they are"

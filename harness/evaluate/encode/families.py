@@ -6,11 +6,14 @@ Rows are padded on the right, whatever side the tokenizer names: a row's own tok
 * causal: no mask. A token sees those before it, and the padding stands behind them all; which of them are pooled is Pooling's to know.
 * windowed: ModernBERT's layers of two kinds take two ready masks. Gemma 3 as an encoder makes both from a 2-D mask, and never drops one.
 
-transformers 5.23: `masking_utils`, `models/modernbert`, `models/gemma3`.
+Linear attention (Qwen3.5) is causal, too: its convolution and its state run from a row's beginning.
+
+transformers 5.23: `masking_utils`, `models/modernbert`, `models/gemma3`, `models/qwen3_5`.
 """
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any, Literal
 
 import torch
@@ -19,12 +22,19 @@ from harness.core.errors import RequestError
 
 Masking = Literal["bidirectional", "causal", "windowed", "gemma"]
 
-_BIDIRECTIONAL = ("bert", "camembert", "distilbert", "electra", "ernie", "gte", "nomic_bert", "roberta", "xlm-roberta")
-_CAUSAL = ("gemma3_text", "llama", "ministral3", "mistral", "qwen2", "qwen3")
+_BIDIRECTIONAL = ("bert", "camembert", "distilbert", "electra", "ernie", "gte", "mpnet", "nomic_bert", "roberta", "xlm-roberta")
+_CAUSAL = ("gemma2", "gemma3_text", "llama", "ministral3", "mistral", "qwen2", "qwen3", "qwen3_5_text")
+_EITHER_WAY = ("gemma3_text", "llama", "qwen2", "qwen3")
 _WINDOWED = ("modernbert",)
+_EAGER = ("gemma2", "mpnet")  # their scores take a bias or a cap, which no kernel of torch has
 
 KNOWN = tuple(sorted((*_BIDIRECTIONAL, *_CAUSAL, *_WINDOWED)))
 """The types of models, as transformers calls them."""
+
+
+def attention_of(kind: object) -> str:
+    """What transformers calls the attention that a type of model runs with: one kernel, or matrix products with a softmax between them."""
+    return "eager" if kind in _EAGER else "sdpa"
 
 
 def masking_of(config: Any) -> Masking:
@@ -34,6 +44,8 @@ def masking_of(config: Any) -> Masking:
         RequestError: none of the ways fits it.
     """
     kind = config.model_type
+    if kind == "qwen3_5_text" and (found := [name for name in ("fla", "causal_conv1d") if importlib.util.find_spec(name)]):
+        raise RequestError(f"its linear attention would run by kernels of {found[0]}, of which nothing is proven")
     if kind in _WINDOWED:
         return "windowed"
     if kind in _BIDIRECTIONAL and not getattr(config, "is_decoder", False):
@@ -44,7 +56,7 @@ def masking_of(config: Any) -> Masking:
                 return "gemma"
         elif getattr(config, "is_causal", True):
             return "causal"
-        elif "sliding_attention" not in (getattr(config, "layer_types", None) or ()) and kind not in ("ministral3", "mistral"):
+        elif kind in _EITHER_WAY and "sliding_attention" not in (getattr(config, "layer_types", None) or ()):
             return "bidirectional"
     raise RequestError(f"the attention of its {kind} is neither one-way nor two-way in every layer, or it is another architecture")
 
@@ -54,7 +66,10 @@ def attention_mask(config: Any, masking: Masking, mask: torch.Tensor | None, dty
     if mask is None or masking == "causal":
         return None
     if masking == "bidirectional":
-        return mask[:, None, None, :]
+        ready = mask[:, None, None, :]
+        if attention_of(config.model_type) == "sdpa":
+            return ready
+        return torch.zeros_like(ready, dtype=dtype).masked_fill(~ready, torch.finfo(dtype).min)  # is added to the scores
     if masking == "gemma":
         return mask.to(torch.int64)
     from transformers.masking_utils import create_bidirectional_mask, create_bidirectional_sliding_window_mask

@@ -12,6 +12,7 @@ import torch
 from harness.core.fingerprint import Fingerprint
 from harness.core.spec import Dtype, EncodingSpec
 from harness.evaluate.encode.device import TORCH_DTYPE, attention_kernel, describe_device, kernel_identity, numeric_flags
+from harness.evaluate.encode.families import attention_of
 from harness.evaluate.encode.linear import linear_kernel
 from harness.evaluate.encode.locate import Weights
 from harness.evaluate.encode.model import LoadedModel
@@ -25,7 +26,8 @@ def take_fingerprint(
     model: LoadedModel, *, max_len: int, encoding: EncodingSpec, device: torch.device, tokenizer_sha256: str, packs: str = ""
 ) -> Fingerprint:
     """The fingerprint of a loaded model under an encoding setting on a device. `packs`: what was found about them."""
-    attention, kernel = _attention(device, model.dtype, encoding, model.packable), _kernel(device)
+    eager = attention_of(model.config.model_type) == "eager"
+    attention = "eager" if eager else _attention(device, model.dtype, encoding, model.packable)
     return Fingerprint(
         model=model.spec.name,
         source=model.located.source,
@@ -49,7 +51,7 @@ def take_fingerprint(
         tokenizer_sha256=tokenizer_sha256,
         device=describe_device(device),
         flags=numeric_flags(),
-        kernel=kernel,
+        kernel=_kernel(device),
         digest=vectors_digest(
             model.weights, model.module_files, dtype=model.dtype, encoding=encoding, packable=model.packable, device=device
         ),

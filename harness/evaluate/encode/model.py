@@ -23,10 +23,10 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.spec import Dtype, ModelSpec
 from harness.evaluate.encode.device import TORCH_DTYPE
-from harness.evaluate.encode.families import KNOWN, Masking, attention_mask, masking_of
+from harness.evaluate.encode.families import KNOWN, Masking, attention_mask, attention_of, masking_of
 from harness.evaluate.encode.linear import linear_kernel, pack_linear_layers
 from harness.evaluate.encode.locate import LocatedModel, Weights, hash_weights, read_json, stored_tensors
-from harness.evaluate.encode.packed import Packable, PackedEncoder, packable
+from harness.evaluate.encode.packed import Packable, PackedEncoder, first_position, packable
 from harness.evaluate.encode.work import Architecture, architecture_of
 
 _TAIL = ("Pooling", "Dense", "Normalize")
@@ -114,9 +114,9 @@ def load_model(located: LocatedModel, spec: ModelSpec, *, dtype: Dtype, device: 
     embedding_dim = int(chain.get_embedding_dimension() or 0)
     check_pinned(spec, "embedding_dim", embedding_dim)
     parameters = sum(parameter.numel() for parameter in chain.parameters())
+    architecture = architecture_of(transformer.model, [(one.in_features, one.out_features) for one in tail if isinstance(one, Dense)])
     if linear_kernel(device, dtype) == "onednn-packed":
         pack_linear_layers(transformer.model)
-    dense = [(one.in_features, one.out_features) for one in tail if isinstance(one, Dense)]
     packs = packable(transformer.config, [type(module).__name__ for module in tail], getattr(tail[0], "pooling_mode", None))
     return LoadedModel(
         located=located,
@@ -133,7 +133,7 @@ def load_model(located: LocatedModel, spec: ModelSpec, *, dtype: Dtype, device: 
         parameters=parameters,
         max_positions=max_positions,
         embedding_dim=embedding_dim,
-        architecture=replace(architecture_of(transformer.config, dense), packs=packs.obstacle is None),
+        architecture=replace(architecture, packs=packs.obstacle is None),
         packable=packs,
     )
 
@@ -186,7 +186,7 @@ def load_chain(located: LocatedModel, spec: ModelSpec, dtype: Dtype) -> Sentence
                 processor_kwargs=tokenizer_options(spec),
                 model_kwargs={
                     "dtype": TORCH_DTYPE[dtype],
-                    "attn_implementation": "sdpa",
+                    "attn_implementation": attention_of(_type_of(located)),
                     "use_safetensors": None if spec.allow_pickle else True,
                 },
             )
@@ -230,16 +230,20 @@ def check_architecture(name: str, config: Any, tail: Sequence[str]) -> None:
 
 
 def _refuse_type(located: LocatedModel) -> None:
-    """Refuses what transformers knows and this kind does not, before its weights are read: many have no sdpa attention."""
-    path = located.folder / transformer_path(located) / "config.json"
-    values = read_json(path) if path.is_file() else {}
-    kind = values.get("model_type") if isinstance(values, dict) else None
+    """Refuses what transformers knows and this kind does not, before its weights are read: it may not be loaded."""
+    kind = _type_of(located)
     if kind in CONFIG_MAPPING_NAMES and kind not in KNOWN:
         known = ", ".join(KNOWN)
         raise RequestError(
             f"model {located.name!r} can't be encoded as a pure function of its token ids: its first module is {kind}; known: a "
             f"Transformer of type {known}. {_OTHERWISE}"
         )
+
+
+def _type_of(located: LocatedModel) -> object:
+    path = located.folder / transformer_path(located) / "config.json"
+    values = read_json(path) if path.is_file() else {}
+    return values.get("model_type") if isinstance(values, dict) else None
 
 
 def _check_chain(chain: SentenceTransformer, located: LocatedModel) -> tuple[Transformer, tuple[nn.Module, ...]]:
@@ -249,8 +253,8 @@ def _check_chain(chain: SentenceTransformer, located: LocatedModel) -> tuple[Tra
     if type(first) is not Transformer:
         raise RequestError(f"{cannot} its first module is {type(first).__name__}; known: a Transformer. {_OTHERWISE}")
     check_architecture(located.name, first.config, [type(module).__name__ for module in tail])
-    if first.config._attn_implementation != "sdpa":
-        raise RequestError(f"{cannot} it has no sdpa attention (found {first.config._attn_implementation!r}). {_OTHERWISE}")
+    if first.config._attn_implementation != (wanted := attention_of(first.config.model_type)):
+        raise RequestError(f"{cannot} it has no {wanted} attention (found {first.config._attn_implementation!r}). {_OTHERWISE}")
     if first.processing_kwargs or first.module_output_name != "token_embeddings":
         raise RequestError(f"{cannot} its sentence_bert_config.json changes how texts are processed: {first.processing_kwargs}")
     if any(isinstance(module, Pooling) and not module.include_prompt for module in tail):
@@ -326,8 +330,7 @@ def check_pinned(spec: ModelSpec, field: str, found: object) -> None:
 
 def max_positions_of(config: Any) -> int:
     """The rows of the position table that a text can use; RoBERTa's start after the padding index."""
-    offset = config.pad_token_id + 1 if config.model_type in ("camembert", "roberta", "xlm-roberta") else 0
-    return int(config.max_position_embeddings) - offset
+    return int(config.max_position_embeddings) - first_position(config)
 
 
 def transformer_path(located: LocatedModel) -> str:

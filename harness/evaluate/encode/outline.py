@@ -125,7 +125,7 @@ def read_outline(located: LocatedModel, spec: ModelSpec) -> ChainOutline:
         check_architecture(located.name, first.config, [str(module["type"]).rpartition(".")[2] for module in modules[1:]])
         dense, embedding_dim, pooling = read_tail(located, first.config.hidden_size)
         packs = packable(first.config, [str(module["type"]).rpartition(".")[2] for module in modules[1:]], pooling)
-        architecture = replace(architecture_of(first.config, dense), packs=packs.obstacle is None)
+        architecture = replace(architecture_of(first.model, dense), packs=packs.obstacle is None)
         max_positions = max_positions_of(first.config)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, AttributeError) as error:
         raise InputError(f"model folder {located.folder} does not load ({type(error).__name__}: {error})") from error

@@ -190,7 +190,7 @@ class PackedEncoder:
 
 def first_position(config: Any) -> int:
     """The position of a text's first token: RoBERTa's start after the padding index."""
-    return config.pad_token_id + 1 if config.model_type in ("camembert", "roberta", "xlm-roberta") else 0
+    return config.pad_token_id + 1 if config.model_type in ("camembert", "mpnet", "roberta", "xlm-roberta") else 0
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ def reference_vectors(
     max_len: int,
     weights: torch.dtype,
     arithmetic: torch.dtype,
+    attention: str,
     device: torch.device,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
@@ -32,12 +33,13 @@ def reference_vectors(
 ) -> torch.Tensor:
     """The raw vectors [n, dim] of the texts by the model in the folder, on the CPU; nothing of the model stays in memory.
 
-    `weights`: what the stored numbers are rounded to before they are used; `arithmetic`: the dtype of the computation.
+    `weights`: what the stored numbers are rounded to before they are used; `arithmetic`: the dtype of the computation;
+    `attention`: its implementation, as transformers calls it.
 
     Raises:
         torch.OutOfMemoryError: the device has not the memory for the model.
     """
-    options = {"dtype": weights, "attn_implementation": "sdpa", "use_safetensors": None if allow_pickle else True}
+    options = {"dtype": weights, "attn_implementation": attention, "use_safetensors": None if allow_pickle else True}
     with _undisturbed():
         chain = SentenceTransformer(
             str(folder),

@@ -1,4 +1,4 @@
-"""Which kernels of scaled-dot-product attention run, by torch's own names."""
+"""Which kernels of scaled-dot-product attention run, by torch's own names; attention without one shows by its softmax."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Noting(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
             with self:
                 return function.decompose(*args, **(kwargs or {}))
         name = function.__name__.partition(".")[0].lstrip("_")
-        if name.startswith("scaled_dot_product"):
+        if name.startswith(("scaled_dot_product", "softmax")):
             self.names.add(name)
         return function(*args, **(kwargs or {}))
 

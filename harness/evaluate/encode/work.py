@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
 from harness.evaluate.encode.shapes import BatchShape, ShapeLadder
 
 IntArray = npt.NDArray[np.int64]
-
-_GATED = ("gemma3_text", "gte", "llama", "ministral3", "mistral", "modernbert", "nomic_bert", "qwen2", "qwen3")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,22 +55,20 @@ class Architecture:
         return sum(self.batch_flops(shape) * number for shape, number in ladder.batches(counts).items())
 
 
-def architecture_of(config: Any, dense: Sequence[tuple[int, int]]) -> Architecture:
-    """The sizes in a transformers configuration (DistilBERT calls one of them `hidden_dim`). Gated layers have three matrices where BERT
-    has two, and decoders share keys and values among heads."""
-    hidden, intermediate = config.hidden_size, config.hidden_dim if config.model_type == "distilbert" else config.intermediate_size
-    heads = config.num_attention_heads
-    width = heads * (getattr(config, "head_dim", None) or hidden // heads)
-    shared = width * (getattr(config, "num_key_value_heads", None) or heads) // heads
-    gated = config.model_type in _GATED
-    plain = not gated and width == shared == hidden
+def architecture_of(transformer: Any, dense: Sequence[tuple[int, int]]) -> Architecture:
+    """The sizes of a model of transformers, whose numbers may be on no device: the weights of all its linear layers but its pooler's,
+    and the width of the queries of all layers in which a token attends to each of its text. `dense`: as in `Architecture`."""
+    config = transformer.config
+    linear = [layer for name, layer in transformer.named_modules() if isinstance(layer, nn.Linear) and not name.startswith("pooler.")]
+    attending = config.num_hidden_layers - list(getattr(config, "layer_types", None) or ()).count("linear_attention")
+    width = config.num_attention_heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
     return Architecture(
-        layers=config.num_hidden_layers,
-        hidden=hidden,
-        intermediate=intermediate,
+        layers=1,
+        hidden=0,
+        intermediate=0,
         dense=tuple(dense),
-        layer_weights=None if plain else hidden * (2 * width + 2 * shared + (3 if gated else 2) * intermediate),
-        attended=None if plain else width,
+        layer_weights=sum(layer.weight.numel() for layer in linear),
+        attended=attending * width,
     )
 
 
