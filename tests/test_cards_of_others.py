@@ -207,6 +207,8 @@ HEADINGS = {
         "Retrieval",
         "*STS* (8)",
     ],
+    "mean of types": ["Mean(Task)", "Class.", "Clust.", "Pair Class.", "Rerank.", "Retri.", "STS"],
+    "overall": ["Overall", "Class", "Clus", "Pair", "Rank", "Retr", "STS"],
 }
 
 
@@ -221,6 +223,53 @@ def test_averages_are_found_under_the_headings_that_people_use(tmp_path: Path, k
     wrong = [value if title != HEADINGS[kind][6] else value + 0.8 for title, value in zip(titles, values, strict=True)]
     found = verdicts(claims_report(write_card(tmp_path, card_text(table(titles, wrong, pipes=pipes), brief=True))))
     assert (found["rows"], found["sums"]) == ("contradicts", "contradicts")
+
+
+def in_html(titles: list[str], values: list[str]) -> str:
+    rows = [["Model", *titles], ["<b>acge_text_embedding</b>", *values]]
+    cells = ["".join(f"<td>{cell}</td>\n" for cell in row) for row in rows]
+    return f"<table>\n<thead><tr>{cells[0]}</tr></thead>\n<tr>{cells[1]}</tr>\n</table>"
+
+
+def side_by_side(titles: list[str], values: list[str]) -> str:
+    rows = [
+        ["Task", "acge_text_embedding", "other"],
+        ["---"] * 3,
+        *([title, value, "50.0"] for title, value in zip(titles, values, strict=True)),
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+LAYOUTS = {
+    "html": in_html,
+    "a model per column": side_by_side,
+    "quoted": lambda titles, values: "\n".join(f"> {line}" for line in table(titles, values).strip().splitlines()),
+    "percent": lambda titles, values: table(titles, [f"{value}%" for value in values]),
+    "footnotes": lambda titles, values: table(titles, [f"**{value}**<sup>1</sup>" for value in values]),
+    "underlined": lambda titles, values: table(titles, [f"<u>{value}</u>*" for value in values]),
+    "fractions": lambda titles, values: table(titles, [f"{float(value) / 100:.4f}" for value in values]),
+    "the benchmark above the models": lambda titles, values: table(titles, values).replace("| Model", "| C-MTEB"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_averages_are_found_in_every_layout(tmp_path: Path, layout: str) -> None:
+    values = [f"{value:.2f}" for value in OURS.values()]
+    report = claims_report(write_card(tmp_path, card_text("\n" + LAYOUTS[layout](list(OURS), values) + "\n", brief=True)))
+    assert report.averages.front is not None, report.sheet.notes
+    assert report.averages.front.row.header.model == "acge_text_embedding"
+    assert list(report.averages.front.row.scores.values()) == list(OURS.values())
+    assert verdicts(report)["rows"] in ("holds", "noted")
+    wrong = [*values[:-1], f"{float(values[-1]) + 0.8:.2f}"]
+    report = claims_report(write_card(tmp_path, card_text("\n" + LAYOUTS[layout](list(OURS), wrong) + "\n", brief=True)))
+    assert (verdicts(report)["rows"], verdicts(report)["sums"]) == ("contradicts", "contradicts")
+
+
+@pytest.mark.parametrize("title", ["Bitxt Mining", "Inst. Retri.", "Multi. Class.", "Summ."])
+def test_a_table_of_another_benchmark_is_not_read(tmp_path: Path, title: str) -> None:
+    report = claims_report(write_card(tmp_path, card_text(table([*OURS, title], [*OURS.values(), 50.0]), brief=True)))
+    assert (report.averages.front, report.averages.matches) == (None, ())
+    assert not any("looks like averages" in note for note in report.sheet.notes)
 
 
 def verdicts(report: ClaimsReport) -> dict[str, str]:

@@ -114,7 +114,7 @@ def test_the_headings_that_the_page_on_cards_lists_are_understood() -> None:
     first = {key: words[0] for key, words in listed.items()}
     for key, words in listed.items():
         for word in words:
-            row = Table(1, tuple((first | {key: word}).values()), ())
+            row = Table(1, tuple((first | {key: word}).values()), (), ())
             found = average_columns(row, BENCHMARK.tasks)
             assert isinstance(found, Headings), (key, word, found)
             assert list(found.places) == list(first), (key, word)

@@ -19,7 +19,7 @@ from harness.core.tasks import TASK_TYPES, TaskSpec
 from harness.core.typed import convert, parse
 from harness.core.words import few, named
 from harness.read.entries import NEAR, Match, TaskClaims, entry_label, match_entry, task_claims, usable_score
-from harness.read.headings import Headings, average_columns
+from harness.read.headings import Headings, average_tables, without_marks
 from harness.read.markdown import Table, markdown_tables
 
 ROWS = "rows.json"
@@ -204,7 +204,7 @@ def card_rows(text: str, benchmark: Benchmark) -> tuple[PrintedRow, ...]:
         )
     if not table.rows:
         raise InputError("the metric table of the card has no rows")
-    for number, cells in enumerate(table.rows, start=table.line + 2):
+    for number, cells in zip(table.lines, table.rows, strict=True):
         for title, cell in zip(table.head, cells, strict=False):
             if title in _NUMBERS and not re.fullmatch(_NUMBERS[title], cell):
                 raise InputError(f"{title} in line {number} of the card is {cell!r}; expected a{' whole' * (title in _WHOLE)} number")
@@ -213,8 +213,13 @@ def card_rows(text: str, benchmark: Benchmark) -> tuple[PrintedRow, ...]:
 
 
 def column(table: Table, field: str) -> int | None:
-    """Where a field of `RowHeader` stands in a table (`max_len` under `Sequence Length`); None where it has no such column."""
-    return next((index for index, title in enumerate(table.head) if title.lower() in _HEADER_WORDS[field]), None)
+    """Where a field of `RowHeader` stands in a table (`max_len` under `Sequence Length`); None where it has no such column.
+
+    Models stand in the first column where no heading says so and its cells are no numbers.
+    """
+    place = next((index for index, title in enumerate(table.head) if title.lower() in _HEADER_WORDS[field]), None)
+    named = field == "model" and place is None and any(usable_score(row[0]) is None for row in table.rows if row)
+    return 0 if named and not any(table.head[0].lower() in words for words in _HEADER_WORDS.values()) else place
 
 
 def score_table(text: str, benchmark: Benchmark) -> ScoreTable | None:
@@ -223,7 +228,7 @@ def score_table(text: str, benchmark: Benchmark) -> ScoreTable | None:
     Columns are known by the words that cards use (`harness.read.headings`), in any order. A field that has no column, or no number, is ""
     or None in the header of a row; a row without all of its scores is refused. None where no table looks like averages.
     """
-    tables = [(table, found) for table in markdown_tables(text) if (found := average_columns(table, benchmark.tasks))]
+    tables = average_tables(markdown_tables(text), benchmark.tasks)
     refused = [f"the table in line {table.line} looks like averages: {found}" for table, found in tables if isinstance(found, str)]
     readable = [(table, found) for table, found in tables if isinstance(found, Headings)]
     if not readable:
@@ -235,9 +240,12 @@ def score_table(text: str, benchmark: Benchmark) -> ScoreTable | None:
     for index in range(len(table.rows)):
         try:
             rows.append(_printed_row(table, index, {title: headings.places[key] for key, title in score_titles(benchmark.tasks).items()}))
-            lines.append(table.line + 2 + index)
+            lines.append(table.lines[index])
         except InputError as error:
             refused.append(str(error))
+    if rows and all(0 <= value <= 1 for row in rows for value in row.scores.values()):
+        rows = [PrintedRow(row.header, {title: round(100 * value, 6) for title, value in row.scores.items()}) for row in rows]
+        refused.append(f"the averages in line {table.line} are between 0 and 1: read times 100")
     return ScoreTable(tuple(rows), tuple(lines), tuple(refused))
 
 
@@ -331,11 +339,13 @@ def _hundredth(percent: float) -> float:
 
 def _printed_row(table: Table, index: int, places: Mapping[str, int]) -> PrintedRow:
     """`places`: where the average of each title stands."""
-    cells, where = table.rows[index], f"line {table.line + 2 + index} of the card"
+    cells, where = table.rows[index], f"line {table.lines[index]} of the card"
     if len(cells) != len(table.head):
         raise InputError(f"{where} has {len(cells)} cells; expected {len(table.head)}, as the table's heading has")
-    scores = {title: _score(cells[place], f"{title} in {where}") for title, place in places.items()}
-    texts = {field: "" if (place := column(table, field)) is None else _LINK.sub(r"\1", cells[place]) for field in _HEADER_WORDS}
+    scores = {title: _score(without_marks(cells[place]), f"{title} in {where}") for title, place in places.items()}
+    texts = {
+        field: "" if (place := column(table, field)) is None else _LINK.sub(r"\1", cells[place]).strip("*`_ ") for field in _HEADER_WORDS
+    }
     numbers = {field: texts[field].replace(",", "") for field in ("size_gb", "dim", "max_len")}
     known = {field: float(text) for field, text in numbers.items() if re.fullmatch(_DECIMAL, text)}
     header = RowHeader(

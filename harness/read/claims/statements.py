@@ -207,14 +207,14 @@ def _table_values(card: _Card, model: str) -> Iterator[tuple[str, str, object, s
         name = column(table, "model")
         if name is None or table in card.score_tables:
             continue
-        for offset, cells in enumerate(table.rows):
+        for line, cells in zip(table.lines, table.rows, strict=True):
             if len(cells) != len(table.head) or bare_name(cells[name]) != bare_name(model):
                 continue
             for field in ("max_len", "dim"):
                 place = column(table, field)
                 numbers = tuple(int(each) for each in re.findall(r"\d+", cells[place])) if place is not None else ()
                 if numbers:
-                    yield field, f"{_TITLES[field]} of the model", numbers, f"line {table.line + 2 + offset}"
+                    yield field, f"{_TITLES[field]} of the model", numbers, f"line {line}"
 
 
 def _options(card: _Card) -> Iterator[Finding]:
