@@ -130,6 +130,8 @@ def test_a_metric_that_is_given_twice_counts_once_where_it_is_equal(tmp_path: Pa
         ("CMedQAv2", "C-MTEB/CMedQAv2", True),
         ("CMedQAv2", "mteb/CMedQAv2", True),
         ("TNews", "C-MTEB/TNews", True),
+        ("TNews", "c-mteb/tnews-classification", True),
+        ("TNews", "TNews-classification", True),
         ("CMedQAv2", "somebody/CMedQAv2-reranking", False),
         ("CMedQAv2", "C-MTEB/CMedQAv1-reranking", False),
         ("TNews", "not-C-MTEB/TNews", False),

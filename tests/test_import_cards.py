@@ -83,7 +83,7 @@ def test_a_card_from_0_to_1_is_refused_not_read_as_percent(tmp_path: Path, comma
     path = card_of(tmp_path, claimed(("STSB", {"cos_sim_spearman": 0.82}), ("TNews", {"accuracy": 0.51})))
     assert main([command, str(path)]) == 1
     message = capsys.readouterr().err
-    assert "no number that the card of m claims for cmteb35 is above 1 (the largest is 0.82)" in message
+    assert f"{path}: no number that the card of m claims for cmteb35 is above 1 (the largest is 0.82)" in message
     assert "multiply them by 100" in message
 
 

@@ -19,7 +19,7 @@ from harness.core.words import bare_name, few
 EXACT, COPY, NEAR = range(3)
 """How well an entry names the task's repository: by its name, by that of the copy mteb 2 reads, nearly."""
 
-_OWNERS = ("C-MTEB", "mteb")
+_OWNERS = ("c-mteb", "mteb")
 _NOTHING = ("", "~", "null", "None")
 # What mteb 2 means by main_score, where that is not the benchmark's main metric.
 _OTHER_MAIN = {"PairClassification": "max_accuracy", "Reranking": "map_at_1000"}
@@ -83,8 +83,9 @@ def first_hub(task: TaskSpec) -> str:
 
 
 def near_repository(one: str, other: str) -> bool:
-    """Whether two repositories of one owner (or of the two that hold the benchmark's data) differ only in how their names end."""
-    owners = {name.rpartition("/")[0] for name in (one, other)}
+    """Whether two repositories differ only in how their names end, or in case. Their owner is one, or not named, or each is one of the two
+    that hold the benchmark's data."""
+    owners = {name.rpartition("/")[0].lower() for name in (one, other)} - {""}
     names = sorted((bare_name(one), bare_name(other)), key=len)
     return (len(owners) == 1 or owners <= set(_OWNERS)) and bool(names[0]) and names[1].startswith(names[0])
 

@@ -37,26 +37,32 @@ def read_card_run(path: Path, benchmark: Benchmark) -> Run:
 
 
 def named_claims(path: Path, text: str, benchmark: Benchmark) -> CardClaims:
-    """`card_claims` of the text of a card; errors name its path."""
+    """`card_claims` of the text of a card.
+
+    Raises:
+        InputError: the card can't be read, or no number of any claim is above 1: mteb's cards are in percent, and 0.8 would be read as
+            0.8 percent. The message names the path.
+    """
     try:
-        return card_claims(text, benchmark)
+        found = card_claims(text, benchmark)
+        _refuse_fractions(found, benchmark)
+        return found
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
 def card_records(found: CardClaims, benchmark: Benchmark) -> dict[str, TaskRecord]:
-    """The claims of a card as records, those without a main metric among them.
+    """The claims of a card as records, those without a main metric among them."""
+    return {claim.task: _claimed(claim, benchmark.task(claim.task)) for claim in found.claims}
 
-    Raises:
-        InputError: no number of any claim is above 1: mteb's cards are in percent, and 0.8 would be read as 0.8 percent.
-    """
+
+def _refuse_fractions(found: CardClaims, benchmark: Benchmark) -> None:
     numbers = [abs(value) for claim in found.claims for value in claim.metrics.values()]
     if numbers and max(numbers) <= 1:
         raise InputError(
             f"no number that the card of {found.model} claims for {benchmark.name} is above 1 (the largest is {max(numbers)}), and "
             "cards are in percent: multiply them by 100 where they are from 0 to 1"
         )
-    return {claim.task: _claimed(claim, benchmark.task(claim.task)) for claim in found.claims}
 
 
 def _claimed(claim: Claim, task: TaskSpec) -> TaskRecord:
