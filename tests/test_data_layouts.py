@@ -135,6 +135,33 @@ def test_tables_with_a_header(tmp_path: Path, suffix: str, mark: str) -> None:
     assert load("Waimai", tmp_path).data.test.labels == [1, 0]  # type: ignore[union-attr]
 
 
+def test_packed_tables_and_lines_of_json_under_other_endings(tmp_path: Path) -> None:
+    lines, table = json_lines(STS_ROWS), delimited(STS_ROWS, "\t")
+    for number, (name, content) in enumerate(
+        {
+            "validation.csv.gz": gzip.compress(delimited(STS_ROWS, ",")),
+            "validation.tsv.gz": gzip.compress(table),
+            "validation.ndjson": lines,
+        }.items()
+    ):
+        write(tmp_path, {f"{number}/AFQMC/{name}": content})
+        assert load("AFQMC", tmp_path / str(number)).data == PairData(["甲", "丙"], ["乙", ""], [1, 0])
+    (tmp_path / "0/AFQMC/checksums.json").unlink()
+    write(tmp_path, {"0/AFQMC/validation.csv.gz": gzip.compress(delimited(STS_ROWS, ","))[:-9]})
+    with pytest.raises(InputError, match=r"validation\.csv\.gz: truncated or damaged"):
+        load("AFQMC", tmp_path / "0")
+
+
+@pytest.mark.parametrize("place", ["AFQMC/default/validation", "AFQMC/validation", "C-MTEB/AFQMC/default/validation"])
+def test_the_hub_s_own_copies_in_parquet(tmp_path: Path, place: str) -> None:
+    shards = [{key: [row[key]] for key in STS_ROWS[0]} for row in STS_ROWS]
+    write(tmp_path, {f"{place}/000{index}.parquet": parquet(shard) for index, shard in enumerate(shards)})
+    assert load("AFQMC", tmp_path).data == PairData(["甲", "丙"], ["乙", ""], [1, 0])
+    (tmp_path / place / "0000.parquet").unlink()
+    with pytest.raises(InputError, match=rf"{tmp_path}/.*validation/\*: shards 0000 of 2 are missing \(found 0001\)"):
+        load("AFQMC", tmp_path)
+
+
 @pytest.mark.parametrize("file", ["validation.json", "validation.json.gz"])
 def test_an_array_of_objects(tmp_path: Path, file: str) -> None:
     content = b"\xef\xbb\xbf" + json.dumps(STS_ROWS, indent=2).encode()
@@ -159,7 +186,11 @@ def test_an_array_of_objects(tmp_path: Path, file: str) -> None:
         ("AFQMC", "AFQMC/validation.csv", b"sentence1,sentence2,score\na,b,x\n", "line 2, column 'score': found \"x\", expected a finite"),
         ("AFQMC", "AFQMC/validation.csv", b"sentence1,score\na,1\n", "column 'sentence2' is missing"),
         ("CLSClusteringS2S", "CLSClusteringS2S/test.csv", delimited(SETS, ","), "holds lists, which this format has no way to write"),
+        ("AFQMC", "AFQMC/validation.csv", b"sentence1,sentence2,score\na,b,1.0\na,b,\n", "line 3, column 'score': found \"\", expected a"),
         ("AFQMC", "AFQMC/validation.tsv", b"\xff\xfe", "not a table in UTF-8"),
+        ("AFQMC", "AFQMC/validation.csv", "句子".encode("gbk"), "iconv -f GB18030 -t UTF-8"),
+        ("AFQMC", "AFQMC/validation.zip", b"PK", "no file of table 'validation'"),
+        ("AFQMC", "AFQMC/validation.zip", b"PK", "(found validation.zip)"),
         ("AFQMC", "AFQMC/validation.jsonl.zst", b"nothing", "validation.jsonl.zst"),
     ],
 )

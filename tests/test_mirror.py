@@ -174,7 +174,7 @@ def test_killed_in_the_middle_of_a_download_and_resumed(hub: FakeHub, tmp_path: 
     child.communicate()
     assert visible(root) == ["AFQMC"]
     assert read("AFQMC", root)[0] == PairData(["甲", "丙"], ["乙", "丁"], [1, 0])
-    with pytest.raises(InputError, match=r"no folder BQ in .*python -m harness fetch"):
+    with pytest.raises(InputError, match=r"no folder BQ or C-MTEB/BQ in .*python -m harness fetch"):
         read("BQ", root)
     hub.release.set()
     before = len(hub.downloads())

@@ -3,9 +3,9 @@
 C-MTEB keeps `data/<split>-00000-of-00001-<hash>.parquet`; mteb's older multilingual repositories `<config>/<split>.jsonl`, its converted
 ones `<split>/<config>.json.gz` or `<config>/<split>-00000-of-00001.parquet`; folders made by hand `<split>.jsonl.gz`. Retrieval has a
 folder per table in mteb 2's re-uploads (`corpus/<split>-...parquet`), as Reranking has there, with `top_ranked`; judgements are
-`qrels/<split>.tsv` in BEIR's form. What `save_to_disk` of `datasets` writes is `<split>/data-00000-of-00001.arrow`. The two MASSIVE
-repositories have, at the revision the card names, nothing but a loading script and the archive it reads: the archive is read here the way
-that script did. No loading script is ever run.
+`qrels/<split>.tsv` in BEIR's form. The hub's own copies in Parquet are `<config>/<split>/0000.parquet`. What `save_to_disk` of `datasets`
+writes is `<split>/data-00000-of-00001.arrow`. The two MASSIVE repositories have, at the revision the card names, nothing but a loading
+script and the archive it reads: the archive is read here the way that script did. No loading script is ever run.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from dataclasses import dataclass, field
 
 from harness.core.errors import InputError
 from harness.core.tasks import TaskSpec
+from harness.core.words import few
 
 FORMATS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
 """What a table file may end in; `.json` and `.json.gz` hold JSON lines too, or one array of objects."""
 
-LOCAL_FORMATS = (*FORMATS, ".jsonl.zst", ".csv", ".tsv", ".arrow")
+LOCAL_FORMATS = (*FORMATS, ".jsonl.zst", ".ndjson", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".arrow")
 """What a table file of a folder may end in; of the hub's repositories only `FORMATS` are read."""
 
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?\.(?:parquet|arrow)")
+_CONVERTED = re.compile(r"/(\d{4})\.parquet")
 _MASSIVE = "amazon-massive-dataset-1.0.tar.gz"
 _MASSIVE_LABEL = {"mteb/amazon_massive_intent": "intent", "mteb/amazon_massive_scenario": "scenario"}
 _MASSIVE_PARTITION = {"train": "train", "validation": "dev", "test": "test"}
@@ -61,7 +63,7 @@ def find_parts(task: TaskSpec, split: str, names: Iterable[str], *, place: str, 
     own = (f"{task.config}/{split}", f"{split}/{task.config}", f"data/{task.config}/{split}")
     foldered = (f"{split}/{task.split}", f"{split}/{split}", f"{split}/data") if split != task.split else (f"{split}/data",)
     for bases in (own, (split, f"data/{split}"), foldered):
-        groups = _groups(bases, known, formats)
+        groups = _groups(bases, known, formats, place)
         if len(groups) > 1:
             raise InputError(
                 f"{place} has several files for {split!r} of {task.name}: {', '.join(name for group in groups for name in group)}. "
@@ -104,7 +106,7 @@ def mirror_name(table: str, part: Part) -> str:
     return table + (".jsonl.gz" if part.suffix == ".json.gz" else part.suffix)
 
 
-def _groups(bases: Iterable[str], names: list[str], formats: Sequence[str]) -> list[list[str]]:
+def _groups(bases: Iterable[str], names: list[str], formats: Sequence[str], place: str) -> list[list[str]]:
     """The names that are a base with a known ending; each single file is a group, so is each set of shards."""
     singles: list[list[str]] = []
     shards: dict[tuple[str, str], list[tuple[str, str]]] = {}
@@ -117,12 +119,14 @@ def _groups(bases: Iterable[str], names: list[str], formats: Sequence[str]) -> l
                 singles.append([name])
             elif (shard := _SHARD.fullmatch(ending)) and ending.endswith(tuple(formats)):
                 shards.setdefault((base, shard[2]), []).append((shard[1], name))
+            elif converted := _CONVERTED.fullmatch(ending):
+                shards.setdefault((f"{base}/", ""), []).append((converted[1], name))
     for (base, total), found in shards.items():
-        wanted = [f"{index:05d}" for index in range(int(total))]
         indexes = [index for index, _ in found]
+        wanted = [f"{index:05d}" for index in range(int(total))] if total else [f"{index:04d}" for index in range(int(indexes[-1]) + 1)]
         if set(indexes) != set(wanted):
-            missing = ", ".join(sorted(set(wanted) - set(indexes)))
-            raise InputError(f"{base}-*: shards {missing} of {total} are missing (found {', '.join(indexes)}). Fetch them too.")
+            missing = few(sorted(set(wanted) - set(indexes)))
+            raise InputError(f"{place}/{base}*: shards {missing} of {len(wanted)} are missing (found {few(indexes)}). Fetch them too.")
         if len(indexes) > len(wanted):  # the same shard twice, under two hashes
             singles += [[name] for _, name in found]
         else:

@@ -79,7 +79,7 @@ def locate_local(task: TaskSpec, root: Path, *, source: str = "local", keep_chec
             place, parts = sibling, find_parts(task, task.split, _names(sibling), place=str(sibling), formats=LOCAL_FORMATS)
         if not parts:
             raise InputError(
-                f"{task.name}: no file of table {table!r} in {folder} (found {', '.join(names) or 'no data file'}), expected one of "
+                f"{task.name}: no file of table {table!r} in {folder} (found {few(_files_below(folder)) or 'no file'}), expected one of "
                 f"{', '.join(table + suffix for suffix in LOCAL_FORMATS)} there or in data/{_also(task, table, folder)}. {remedy}"
             )
         tables[table] = _files(place, parts, manifest, first_used)
@@ -114,12 +114,13 @@ def _below(place: Path, checksums: Mapping[str, str]) -> dict[str, str]:
 
 
 def find_folder(task: TaskSpec, root: Path) -> Path:
-    """The folder of the task below `root`: its name on the card, the one that mteb 2 uses, or that of its repository on the hub.
+    """The folder of the task below `root`: its name on the card, the one that mteb 2 uses, or that of its repository on the hub, which may
+    lie in a folder of its owner.
 
     Raises:
         InputError: there is none, or there are both.
     """
-    names = dict.fromkeys([*task.names, task.hub.rpartition("/")[2]])
+    names = dict.fromkeys([*task.names, task.hub.rpartition("/")[2], task.hub])
     folders = [root / name for name in names if (root / name).is_dir()]
     if len(folders) > 1:
         raise InputError(f"{task.name} has two folders, {folders[0]} and {folders[1]}: keep one of them")
@@ -149,9 +150,9 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def _names(folder: Path) -> list[str]:
-    endings = (*LOCAL_FORMATS, ".tar.gz")
-    return sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.name.endswith(endings) and path.name != CHECKSUMS and path.is_file()
-    )
+    """The files that can hold a table."""
+    return [name for name in _files_below(folder) if name.endswith((*LOCAL_FORMATS, ".tar.gz")) and Path(name).name != CHECKSUMS]
+
+
+def _files_below(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())

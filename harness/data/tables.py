@@ -104,7 +104,7 @@ def read_table(files: Sequence[DataFile], schema: Schema) -> Table:
 
 def _read_file(file: DataFile, schema: Schema) -> Table:
     _check_is_content(file)
-    rows = _READERS.get(file.part.suffix, _read_jsonl)(file, schema)
+    rows = _READERS.get(file.part.suffix.removesuffix(".gz"), _read_jsonl)(file, schema)
     if not rows.numbers:
         value = f" with {file.part.only[0]} {file.part.only[1]!r}" if file.part.only else ""
         raise InputError(f"{file.origin}: no row{value}, expected at least one")
@@ -223,10 +223,11 @@ def _read_delimited(file: DataFile, schema: Schema) -> _Rows:
     present: dict[str, str] = {}
     numbers: list[int] = []
     with (
+        _open_lines(file) as raw,
         _no_damage(file, lambda: f"after line {numbers[-1] if numbers else 1}"),
-        file.path.open(encoding="utf-8-sig", newline="") as stream,
+        io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as stream,
     ):
-        rows = csv.DictReader(stream, delimiter="\t" if file.part.suffix == ".tsv" else ",")
+        rows = csv.DictReader(stream, delimiter="\t" if ".tsv" in file.part.suffix else ",")
         try:
             present = _present(file, schema, rows.fieldnames or [], ", line 1")
             columns = {name: [] for name in present}
@@ -235,7 +236,7 @@ def _read_delimited(file: DataFile, schema: Schema) -> _Rows:
                     columns[ours].append(row[theirs])
                 numbers.append(rows.line_num)
         except (UnicodeDecodeError, csv.Error) as error:
-            raise InputError(f"{file.origin}: not a table in UTF-8 ({error})") from error
+            raise InputError(f"{file.origin}: not a table in UTF-8 ({error}). From GBK: iconv -f GB18030 -t UTF-8 OLD > NEW") from error
     if lists := [name for name in present if schema.columns[name] in _LISTS]:
         raise InputError(
             f"{file.origin}: column {lists[0]!r} holds lists, which this format has no way to write: give JSON lines or Parquet"
@@ -244,12 +245,18 @@ def _read_delimited(file: DataFile, schema: Schema) -> _Rows:
 
 
 def _numbers(cells: list[Any], kind: Kind) -> list[Any]:
-    """The cells as numbers where the kind asks for them and all can be read so; else as they are, for `_check_cells` to name the first."""
+    """The cells as numbers where the kind asks for them; one that is none stays as it is, for `_check_cells` to name. Labels are numbers
+    where all are."""
     convert = {"number": float, "grade": int, "label": int}.get(kind)
+    read = cells if convert is None else [_number(cell, convert) for cell in cells]
+    return cells if kind == "label" and any(type(cell) is str for cell in read) else read
+
+
+def _number(cell: Any, convert: Callable[[Any], Any]) -> Any:
     try:
-        return cells if convert is None else [convert(cell) for cell in cells]
+        return convert(cell)
     except (TypeError, ValueError):
-        return cells
+        return cell
 
 
 _READERS: Mapping[str, Callable[[DataFile, Schema], _Rows]] = {
