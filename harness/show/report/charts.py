@@ -30,6 +30,9 @@ SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down"
 HEAT = ("#d97a1f", "#ec9f4f", "#f5c48c", "#fbe0c1", "#fdf1e4", "#ffffff", "#e8f1fa", "#cbe0f3", "#a3c9e9", "#74aedb", "#4a93cc")
 """From far below the reference (orange) to far above it (blue), with black text legible on each."""
 
+STAGES = ("encode", "scoring")
+"""What the bars of the chart of costs are of."""
+
 _SVG = "http://www.w3.org/2000/svg"
 _TEXT, _QUIET, _GRID, _PAPER, _EMPTY = "#1b1f24", "#59626d", "#dfe3e8", "#ffffff", "#f0f2f4"
 _PANEL = 232, 150
@@ -114,9 +117,10 @@ def _heat_chart(heat: HeatMap, spoken: Words) -> Any:
     return _styled(alt.layer(empty, tiles, noise, base.mark_text(fontSize=10).encode(text="text:N")).properties(title=title), _ALONE)
 
 
-def cost_bars(costs: Sequence[RunCost], spoken: Words) -> str:
-    """The chart of costs as an SVG element of the page."""
-    return _inline(_styled(_bars(costs, spoken, _series(inline=True)), _INLINE))
+def cost_bars(costs: Sequence[RunCost]) -> str:
+    """The chart of costs as an SVG element without a word in it: `STAGES` have the colours of the first two series."""
+    frame = {"left": 20, "right": 5, "top": 5, "bottom": 5}  # a reader's font may be wider than the one that labels were measured in
+    return _inline(_styled(_bars(costs, {}, _series(inline=True)).properties(padding=frame), _INLINE))
 
 
 def quality_sets(costs: Sequence[RunCost]) -> list[bool]:
@@ -157,9 +161,9 @@ def _quality(costs: Sequence[RunCost], on_benchmark: bool, colours: Sequence[str
 
 
 def _label(entry: Entry, spoken: Words) -> str:
-    """The entry in a chart: its number, whether its data is another than the benchmark's (first, for long labels are cut), its model, and
-    what tells it apart."""
-    off = "" if entry.on_benchmark else f"({spoken['identity.not C-MTEB']})"
+    """The entry in a chart: its number, whether its data is another than the benchmark's (first, for long labels are cut; a dagger where no
+    words are given), its model, and what tells it apart."""
+    off = "" if entry.on_benchmark else f"({spoken['identity.not C-MTEB']})" if spoken else "\N{DAGGER}"
     return " ".join(part for part in (f"#{entry.number}", off, entry.model, entry.setting.replace(" · ", " ")) if part)
 
 
@@ -190,17 +194,18 @@ def _panel(curves: CurveSet, key: str, colours: Sequence[str], *, legend: alt.Le
 
 def _bars(costs: Sequence[RunCost], spoken: Words, colours: Sequence[str]) -> Any:
     order = [_label(cost.entry, spoken) for cost in costs]
+    stages = [spoken.get(f"cost.{stage}", stage) for stage in STAGES]
     data = [
-        {"run": run, "stage": spoken[f"cost.{stage}"], "order": number, "seconds": seconds, "label": f"{seconds:.1f} s"}
+        {"run": run, "stage": stage, "order": number, "seconds": seconds, "label": f"{seconds:.1f} s"}
         for run, cost in zip(order, costs, strict=True)
-        for number, (stage, seconds) in enumerate((("encode", cost.encoding.encode_seconds), ("scoring", cost.scoring_seconds)))
+        for number, (stage, seconds) in enumerate(zip(stages, (cost.encoding.encode_seconds, cost.scoring_seconds), strict=True))
     ]
-    stages = alt.Scale(domain=[spoken["cost.encode"], spoken["cost.scoring"]], range=_cycled(colours, 2))
+    scale = alt.Scale(domain=stages, range=_cycled(colours, len(stages)))
     bars = alt.Chart(alt.InlineData(values=data), width=420, height=alt.Step(22)).mark_bar(size=14)
     return bars.encode(
-        x=alt.X("seconds:Q", title=spoken["cost.seconds"]),
+        x=alt.X("seconds:Q", title=spoken.get("cost.seconds")),
         y=alt.Y("run:N", sort=order, title=None, axis=alt.Axis(labelLimit=300)),
-        color=alt.Color("stage:N", scale=stages, title=None, legend=alt.Legend(orient="top")),
+        color=alt.Color("stage:N", scale=scale, title=None, legend=alt.Legend(orient="top") if spoken else None),
         order="order:Q",
         description="label:N",
     )

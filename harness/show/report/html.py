@@ -24,7 +24,7 @@ from harness.read.leaderboard import printed, rounded
 from harness.show.form import Document
 from harness.show.leaderboard import board
 from harness.show.report.build import Report
-from harness.show.report.charts import cost_bars, curve_panel, quality_chart, quality_sets, signed_points
+from harness.show.report.charts import STAGES, cost_bars, curve_panel, quality_chart, quality_sets, signed_points
 from harness.show.report.entries import Entry, best_first
 from harness.show.report.heat import LABELS, STEPS, data_key, step
 from harness.show.report.words import LANGUAGES, PAGE, Words, words
@@ -69,7 +69,8 @@ def _page(report: Report, output: Path, language: str) -> str:
         data_key=data_key,
         steps=STEPS,
         curve_panel=curve_panel,
-        cost_bars={each: cost_bars(report.costs, own) for each, own in spoken.items()} if report.costs else {},
+        cost_bars=cost_bars(report.costs) if report.costs else "",
+        stages=STAGES,
         moved={found.entry.number: found.tasks for found in report.moved if report.heat and found.base is report.heat.reference},
         quality={on: quality_chart(report.costs, on) for on in quality_sets(report.costs)},
         heat_labels=tuple(zip(_STEP_CLASSES, LABELS, strict=True)),
