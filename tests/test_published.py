@@ -34,14 +34,36 @@ def model_run(folder: Path, **spec: object) -> Path:
     return folder
 
 
+def chosen(results: Path, name: str) -> tuple[Path, tuple[str, ...]]:
+    return published_results(results, name).best(BENCHMARK)
+
+
 def test_the_pinned_revision_is_taken_and_others_by_name(tmp_path: Path) -> None:
     model = registry().find(NAME)
     assert model is not None
     assert model.revision is not None
     pinned, external = publish(tmp_path, model.revision, 0.8), publish(tmp_path, "external", 0.81)
-    assert published_results(tmp_path, NAME).folder == pinned
-    assert published_results(tmp_path, "qwen3-embedding-0.6b").folder == pinned
-    assert published_results(tmp_path, f"{NAME}@external").folder == external
+    publish(tmp_path, "external", 0.81, task="BQ")
+    said = f"results at {model.revision} (1 tasks); --model {NAME}@REVISION takes others: external (2 tasks)"
+    assert chosen(tmp_path, NAME) == (pinned, (said,))
+    assert chosen(tmp_path, "qwen3-embedding-0.6b")[0] == pinned
+    assert chosen(tmp_path, f"{NAME}@external") == (external, ())
+
+
+def test_a_pinned_revision_without_a_task_of_the_benchmark_gives_way_and_it_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = registry().find(NAME)
+    assert model is not None
+    pinned = publish(tmp_path, str(model.revision), 0.8)
+    (pinned / "STSB.json").rename(pinned / "Another.json")
+    (pinned / "Another.json").write_text((pinned / "Another.json").read_text().replace("STSB", "Another"))
+    external = publish(tmp_path, "external", 0.81)
+    assert chosen(tmp_path, NAME)[0] == external
+    assert main(["claims", "--model", NAME, f"results.path={tmp_path}"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "1 tasks, 1 numbers" in shown
+    assert f"results at external (1 tasks); --model {NAME}@REVISION takes others: {model.revision} (0 tasks)" in shown
 
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
@@ -50,11 +72,11 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="expected a folder Qwen__Qwen3-Embedding"):
         published_results(tmp_path, NAME)
     publish(tmp_path, "a" * 40, 0.8)
-    assert published_results(tmp_path, NAME).folder.name == "a" * 40  # the only one
+    assert chosen(tmp_path, NAME)[0].name == "a" * 40
     publish(tmp_path, "b" * 40, 0.8)
-    with pytest.raises(RequestError, match=f"--model {NAME}@REVISION"):
-        published_results(tmp_path, NAME)
-    with pytest.raises(RequestError, match="not at external"):
+    publish(tmp_path, "b" * 40, 0.8, task="BQ")
+    assert chosen(tmp_path, NAME)[1] == (f"results at {'a' * 40} (1 tasks); --model {NAME}@REVISION takes others: {'b' * 40} (2 tasks)",)
+    with pytest.raises(RequestError, match="not at external: name one of these"):
         published_results(tmp_path, f"{NAME}@external")
 
 

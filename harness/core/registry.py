@@ -92,7 +92,8 @@ def unknown_model(name: str, own: list[str]) -> str:
     close += [model.name for model in models if len(name) > 1 and name.lower() in model.name.lower()]
     names = [*difflib.get_close_matches(name, own, n=1, cutoff=_CLOSE), *dict.fromkeys(close)]
     hint = f"did you mean {few(names, 3, ' or ')}? " if names else ""
+    known = ", ".join([*own, f"{len(models)} by the names that `python -m harness models` lists"])
     return (
-        f"unknown model {name!r}: {hint}Known: {', '.join(own)}, and {len(models)} by the names that `python -m harness models` lists. "
+        f"unknown model {name!r}: {hint}Known: {known}. "
         "A folder of your own: model=./DIR; another repository of the hub: model=folder model.hub=OWNER/NAME"
     )

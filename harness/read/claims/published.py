@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.core.benchmarks import Benchmark
 from harness.core.errors import RequestError
 from harness.core.records import Run
 from harness.core.registry import RegistryModel, registry, unknown_model
 from harness.core.words import few, stated
 from harness.read.claims.grading import RecipeField
 from harness.read.imports import find_imports
+from harness.read.leaderboard import one_run
 
 _MAKERS = "those of its makers"
 
 
 @dataclass(frozen=True)
 class Published:
-    """The folder of a model's results at one revision, and what the registry knows of the model."""
+    """The folders of a model's results by revision, the pinned one first, and what the registry knows of the model."""
 
-    folder: Path
+    folders: Mapping[str, Path]
     model: RegistryModel
+
+    def best(self, benchmark: Benchmark) -> tuple[Path, tuple[str, ...]]:
+        """The first folder if it has a task of the benchmark, else the one with most of them; and what to say of that choice."""
+        counts = {name: len(one_run(folder, benchmark).records) for name, folder in self.folders.items()}
+        first = next(iter(counts))
+        chosen = first if counts[first] else max(counts, key=lambda name: counts[name])
+        others = [f"{name} ({counts[name]} tasks)" for name in counts if name != chosen]
+        said = f"results at {chosen} ({counts[chosen]} tasks); --model {self.model.name}@REVISION takes others: {few(others)}"
+        return self.folders[chosen], (said,) if others else ()
 
 
 def published_results(results: Path, name: str) -> Published:
-    """The results of a model of the registry below `results`, at the revision that mteb 2 pins. `name`: `ORGANIZATION/MODEL`, or its last
-    part; with `@REVISION` another revision (`external`: what the makers reported).
+    """The results of a model of the registry below `results`, those at the revision that mteb 2 pins first. `name`: `ORGANIZATION/MODEL`,
+    or its last part; with `@REVISION` another revision alone (`external`: what the makers reported).
 
     Raises:
-        RequestError: an unknown model, no results of it, or several revisions of which none is the pinned one.
+        RequestError: an unknown model, or no results of it, or none at the revision.
     """
     wanted, _, revision = name.partition("@")
     model = registry().find(wanted)
@@ -39,13 +50,10 @@ def published_results(results: Path, name: str) -> Published:
     folders = {folder.name: folder for folder in find_imports(results) if folder.parent.name == own}
     if not folders:
         raise RequestError(f"{results} has no results of {model.name}: expected a folder {own}/REVISION below results.path=DIR")
-    chosen = revision or (model.revision if model.revision in folders else next(iter(folders)) if len(folders) == 1 else None)
-    if chosen not in folders:
-        raise RequestError(
-            f"{results} has {model.name} at {few(sorted(folders))}, not at {chosen or model.revision or 'a pinned revision'}: "
-            f"name one with --model {model.name}@REVISION"
-        )
-    return Published(folders[chosen], model)
+    if revision and revision not in folders:
+        raise RequestError(f"{results} has {model.name} at {few(sorted(folders))}, not at {revision}: name one of these")
+    order = [revision] if revision else sorted(folders, key=lambda each: (each != model.revision, each))
+    return Published({each: folders[each] for each in order}, model)
 
 
 def published_recipe(published: Published, run: Run) -> Iterator[RecipeField]:

@@ -45,9 +45,11 @@ def claims_report(
     """
     if noise is not None and against is None:
         raise RequestError("--noise has a meaning only with --against RUN: it says how far a run may be from the card")
-    path = card.folder if isinstance(card, Published) else card
+    path = next(iter(card.folders.values())) if isinstance(card, Published) else card
     table = benchmark_of([against or path], benchmark)
+    path, notes = card.best(table) if isinstance(card, Published) else (card, ())
     sheet = read_sheet(path, table)
+    sheet = replace(sheet, notes=(*notes, *sheet.notes))
     found = averages(sheet, table)
     comparison = None
     if against is not None:
