@@ -9,12 +9,15 @@ import pytest
 from harness.commands import main
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import RequestError
+from harness.core.prompts import TaskPrompts
 from harness.core.run_files import read_run
 from harness.core.sketch import read_sketch
+from harness.data.sources import load_task
 from harness.evaluate.here import resolve_here
 from harness.evaluate.progress import Silent
 from harness.evaluate.rescore import rescore, rescored_spec
 from harness.evaluate.runner import execute
+from harness.evaluate.score.scorer import run_scorer
 
 TASKS = ["AFQMC", "Ocnli", "CMedQAv1"]
 
@@ -45,6 +48,29 @@ def test_the_scores_are_those_of_a_run_and_no_text_is_encoded(scored: tuple[Path
         assert ours.made.benchmark == theirs.made.benchmark
         assert ours.made.benchmark is not None
         assert ours.made.benchmark.name == "cmn_v1"
+
+
+def test_a_store_without_the_run_s_vectors_is_refused_before_any_text(scored: tuple[Path, str], tmp_path: Path) -> None:
+    folder, _ = scored
+    spec = rescored_spec(folder, ["benchmark=cmn_v1", f"store={tmp_path / 'other'}", f"results_dir={tmp_path / 'results'}"], tasks=TASKS)
+    with pytest.raises(RequestError, match=rf"{tmp_path}/other has no vector of {folder}: name the one that the run filled"):
+        rescore(folder, spec, Silent())
+    assert not (tmp_path / "results").exists()
+
+
+def test_only_texts_that_the_other_benchmark_alone_has_are_encoded(tmp_path: Path) -> None:
+    settings = ["model=sample", "data=sample", "gpu=cpu", "canary=off", "tasks=[MultilingualSentiment]", f"store={tmp_path / 'store'}"]
+    spec, device = resolve_here([*settings, f"results_dir={tmp_path / 'results'}"], "cpu")
+    folder = execute(spec, device, Silent()).folder
+    again = rescored_spec(folder, ["benchmark=cmn_v1", f"store={tmp_path / 'store'}"], tasks=["MultilingualSentiment"])
+    outcome = rescore(folder, again, Silent())
+    before, after = (
+        set(run_scorer(each).texts(task, load_task(task, each.data).data, TaskPrompts()))
+        for each, task in ((each, load_benchmark(each.benchmark).task("MultilingualSentiment")) for each in (spec, again))
+    )
+    found = outcome.cost.encoding
+    assert found.distinct - found.found == len(after - before) > 0
+    assert found.found == len(after & before) > 0
 
 
 @pytest.mark.parametrize(

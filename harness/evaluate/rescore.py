@@ -14,6 +14,7 @@ from harness.evaluate.calibrate.request import check_setting, rebuilt_spec
 from harness.evaluate.encode.canonical import CanonicalEncoder
 from harness.evaluate.encode.device import find_device
 from harness.evaluate.encode.pool import EncoderPool
+from harness.evaluate.encode.store import VectorStore
 from harness.evaluate.evaluation import Progress
 from harness.evaluate.runner import Outcome, execute
 
@@ -48,6 +49,7 @@ def rescore(folder: Path, spec: RunSpec, progress: Progress) -> Outcome:
     """Run `spec`, made by `rescored_spec`; texts that the run in `folder` had need no forward pass.
 
     Raises:
+        RequestError: the store has no vector of the run's setting.
         InputError: the weights are not those of the run.
         MachineError: this machine or its packages are not those of the run, so that its vectors are others.
         And as `execute` does.
@@ -56,4 +58,6 @@ def rescore(folder: Path, spec: RunSpec, progress: Progress) -> Outcome:
     encoder = encoders.encoder(spec, device)
     if isinstance(encoder, CanonicalEncoder):
         check_setting(encoder, folder, read_manifest(folder))
+    if not (spec.store and VectorStore(spec.store).look(encoder.fingerprint.digest, dim=encoder.embedding_dim, dtype=spec.dtype)):
+        raise RequestError(f"the store {spec.store} has no vector of {folder}: name the one that the run filled with store=DIR")
     return execute(spec, device, progress, encoders=encoders)

@@ -231,6 +231,10 @@ class StoredNames:
             self._index.add(keys, len(self._shards))
             self._shards.append(shard)
 
+    def __bool__(self) -> bool:
+        """Whether there is any vector."""
+        return bool(self._shards)
+
     def contains(self, keys: Keys) -> npt.NDArray[np.bool_]:
         """Which of the keys [n, 16] a run would find; the shards that have them are read and checked, as a run does."""
         numbers, _ = self._index.find(keys)
