@@ -29,7 +29,6 @@ from harness.core.tasks import TaskSpec
 from harness.data.types import LoadedTask, RetrievalData
 from harness.evaluate import evaluation
 from harness.evaluate.encode import canonical as encoding
-from harness.evaluate.encode import kinds
 from harness.evaluate.encode import model as loading
 from harness.evaluate.encode.locate import find_model
 from harness.evaluate.encode.model import LoadedModel
@@ -77,7 +76,7 @@ def _loaded(change: Callable[[LoadedModel], LoadedModel | None]) -> Plant:
         model = load(*arguments, **keywords)
         return change(model) or model
 
-    return _code(*(_patched(owner, "load_model", changed) for owner in (encoding, kinds)))
+    return _code(*(_patched(owner, "load_model", changed) for owner in (encoding, loading)))
 
 
 def _files(change: Callable[[Path], None]) -> Plant:

@@ -226,7 +226,7 @@ class _Bench:
                 candidate = self._run(f"fault-{number}", overrides, pool, whole=False)
                 encoder = pool.encoder(self._spec(overrides), self._device)
                 write_sketch(candidate, sketch_texts(encoder, canary_texts(), encoder.apart().encode(canary_texts())))
-            except HarnessError as error:
+            except (HarnessError, RuntimeError) as error:  # RuntimeError: torch refuses what the fault makes
                 load, candidate = _short(str(error)), None
         if candidate is None:
             return _judged(fault, load, canary, None, None)

@@ -40,8 +40,9 @@ from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.encode.shapes import BatchShape, ShapeLadder
 from harness.evaluate.here import resolve_here
 from harness.evaluate.lengths import fields
+from harness.evaluate.prepared import Outcome
 from harness.evaluate.progress import Silent
-from harness.evaluate.runner import Outcome, execute
+from harness.evaluate.runner import execute
 
 STS = ("AFQMC", "ATEC", "BQ", "LCQMC", "QBQTC", "STSB")
 LENGTHS = (512, 768, 1024)

@@ -28,8 +28,8 @@ from harness.core.config import compose_config, resolve_run
 from harness.core.errors import CanaryError, RequestError
 from harness.core.run_files import read_run
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec, RunSpec
-from harness.evaluate.encode import kinds, reference
 from harness.evaluate.encode import model as loading
+from harness.evaluate.encode import reference
 from harness.evaluate.encode.canary import BANDS, Canary, canary_texts, run_canary
 from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
 from harness.evaluate.encode.model import LoadedModel
@@ -390,7 +390,7 @@ def test_it_runs_once_for_all_runs_of_a_process_and_not_at_all_where_nothing_is_
         seen.append((encoder.model.dtype, encoder.max_len))
         return run_canary(encoder)
 
-    monkeypatch.setattr("harness.evaluate.encode.kinds.run_canary", counted)
+    monkeypatch.setattr("harness.evaluate.encode.canary.run_canary", counted)
     pool = EncoderPool()
     for overrides in (["dim=64"], ["dim=128"], ["max_len=32"], ["dtype=fp16"], ["dim=64"]):
         outcome = execute(spec_of(tmp_path, *overrides), CPU, Silent(), encoders=pool)
@@ -415,7 +415,7 @@ def test_weights_are_loaded_once_and_one_encoder_made_per_setting(tmp_path: Path
         monkeypatch.setattr(owner, name, counted)
 
     count(CanonicalEncoder, "__init__", "encoder")
-    count(kinds, "load_model", "weights")
+    count(loading, "load_model", "weights")
     count(StoredVectors, "__init__", "index")
     pool = EncoderPool()
     store = f"store={tmp_path / 'store'}"

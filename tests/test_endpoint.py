@@ -23,8 +23,9 @@ from harness.evaluate.encode import endpoint
 from harness.evaluate.encode.endpoint import KEY, embed
 from harness.evaluate.here import resolve_here
 from harness.evaluate.plan.planning import make_plan
+from harness.evaluate.prepared import Outcome
 from harness.evaluate.progress import Silent
-from harness.evaluate.runner import Outcome, execute
+from harness.evaluate.runner import execute
 
 BENCHMARK = load_benchmark()
 SECRET = "sk-very-secret-0123456789"

@@ -28,8 +28,9 @@ from harness.core.tasks import TaskSpec
 from harness.data.sources import load_task
 from harness.data.types import RetrievalData, TaskData
 from harness.evaluate.here import resolve_here
+from harness.evaluate.prepared import Outcome
 from harness.evaluate.progress import Silent
-from harness.evaluate.runner import Outcome, execute
+from harness.evaluate.runner import execute
 from harness.evaluate.score.adapter import EmbeddingModel
 from harness.evaluate.score.observed import _OVERHEARD
 from harness.evaluate.score.tasks import TaskScores, score_examples

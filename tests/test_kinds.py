@@ -20,8 +20,9 @@ from harness.evaluate.encode.encoder import ENCODERS, Encoded, EncoderKind, OnSt
 from harness.evaluate.encode.store import VectorStore
 from harness.evaluate.here import resolve_here
 from harness.evaluate.plan.planning import make_plan
+from harness.evaluate.prepared import Outcome
 from harness.evaluate.progress import Silent
-from harness.evaluate.runner import Outcome, execute
+from harness.evaluate.runner import execute
 
 BENCHMARK = load_benchmark()
 

@@ -10,7 +10,7 @@ import pytest
 
 from harness.core.costs import Cost, Counters
 from harness.core.run_files import MANIFEST, write_failure
-from harness.evaluate.runner import Outcome
+from harness.evaluate.prepared import Outcome
 from harness.show.form import write_document
 from harness.show.outcome import outcome_document
 from tests.reports import SAMPLE, ours

@@ -20,8 +20,9 @@ from harness.evaluate.evaluation import weights
 from harness.evaluate.here import resolve_here
 from harness.evaluate.plan.planning import make_plan
 from harness.evaluate.plan.values import Plan
+from harness.evaluate.prepared import Outcome
 from harness.evaluate.progress import Silent
-from harness.evaluate.runner import Outcome, execute
+from harness.evaluate.runner import execute
 from harness.show.plan import plan_document
 from harness.show.text import render_text
 

@@ -24,7 +24,6 @@ from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
 from harness.data.types import RetrievalData
 from harness.evaluate import evaluation
 from harness.evaluate.encode import canonical as encoding
-from harness.evaluate.encode import kinds
 from harness.evaluate.encode import model as loading
 from harness.evaluate.encode.canary import canary_texts, run_canary
 from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
@@ -36,7 +35,7 @@ from harness.evaluate.score.adapter import EmbeddingModel
 SAMPLE = compose_config(["model=sample", "data=sample"]).model
 PLACES = [
     *((encoding, name) for name in ("load_model", "TextTokenizer", "take_fingerprint")),
-    *((kinds, "load_model"), (loading, "load_chain"), (LoadedModel, "forward"), (evaluation, "load_task"), (EmbeddingModel, "vectors")),
+    *((loading, "load_model"), (loading, "load_chain"), (LoadedModel, "forward"), (evaluation, "load_task"), (EmbeddingModel, "vectors")),
     *((adapter, name) for name in ("functional", "passage_text")),
     *((tasks, name) for name in ("passage_text", "seed_generators")),
     (PromptTable, "of"),

@@ -18,8 +18,8 @@ from harness.evaluate.encode.encoder import EncodingStep
 from harness.evaluate.here import resolve_here
 from harness.evaluate.progress import Estimate, Silent, WindowPart
 from harness.evaluate.runner import execute
-from harness.show.console import show
 from harness.show.live import Live, show_progress
+from harness.show.terminal import show
 
 BENCHMARK = load_benchmark()
 STSB, AFQMC, TNEWS = (BENCHMARK.task(name) for name in ("STSB", "AFQMC", "TNews"))

@@ -19,8 +19,9 @@ from harness.evaluate.encode.pairs import pair_text
 from harness.evaluate.encode.reranker import RERANKER
 from harness.evaluate.here import resolve_here
 from harness.evaluate.plan.planning import make_plan
+from harness.evaluate.prepared import Outcome
 from harness.evaluate.progress import Silent
-from harness.evaluate.runner import Outcome, execute
+from harness.evaluate.runner import execute
 
 BENCHMARK = load_benchmark()
 SIZES = {"hidden_size": HIDDEN, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}

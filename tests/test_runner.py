@@ -23,8 +23,9 @@ from harness.core.run_files import read_run
 from harness.core.spec import RunSpec
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.here import resolve_here
+from harness.evaluate.prepared import Outcome
 from harness.evaluate.progress import Silent
-from harness.evaluate.runner import Outcome, execute
+from harness.evaluate.runner import execute
 
 BENCHMARK = load_benchmark()
 WORDS = ["今天天气", "明日火星", "中文句子", "你好模型", "山水小大", "上下左右", "东西南北", "木金土水"]

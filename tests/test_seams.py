@@ -19,8 +19,9 @@ from harness.data.loading import label_task
 from harness.data.sources import SOURCES, Source
 from harness.data.types import LoadedTask, PairData, TaskData
 from harness.evaluate.here import resolve_here
+from harness.evaluate.prepared import Outcome
 from harness.evaluate.progress import Silent
-from harness.evaluate.runner import Outcome, execute
+from harness.evaluate.runner import execute
 from harness.evaluate.score.adapter import EmbeddingModel
 from harness.evaluate.score.scorer import SCORERS
 from harness.evaluate.score.tasks import Search, TaskScores

@@ -18,11 +18,12 @@ from harness.core.code import SCORING, bare_code, code_digest
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.records import Bits, Run
 from harness.core.run_files import read_run, write_record
-from harness.evaluate.encode import kinds
+from harness.evaluate.encode import model as loading
 from harness.evaluate.here import resolve_here
 from harness.evaluate.plan.planning import make_plan
+from harness.evaluate.prepared import Outcome
 from harness.evaluate.progress import Silent
-from harness.evaluate.runner import Outcome, execute
+from harness.evaluate.runner import execute
 from harness.read.drift.check import check_runs
 
 SAMPLE = ["model=sample", "data=sample", "gpu=cpu", "tasks=[STSB]"]
@@ -146,7 +147,7 @@ class TestStore:
     ) -> None:
         """The story of issue 9: weights loaded as fp16 by a one-line fault, a store filled earlier: 0 forward passes, NO DRIFT."""
         go()
-        load = kinds.load_model
+        load = loading.load_model
 
         def rounded(*arguments: object, **keywords: object) -> object:
             model = load(*arguments, **keywords)  # type: ignore[arg-type]
@@ -154,7 +155,7 @@ class TestStore:
                 parameter.data = (parameter.data * (1 + 1e-3)).half().to(parameter.dtype)
             return model
 
-        monkeypatch.setattr(kinds, "load_model", rounded)
+        monkeypatch.setattr(loading, "load_model", rounded)
         with pytest.raises(InputError, match=r"\d+ of 2\d\d texts of the canary have other bits there than here.*another store=DIR"):
             go("overwrite=true")
 

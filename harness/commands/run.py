@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from harness.commands.arguments import BASELINES, QUIET, command, output_format, overrides, say
 from harness.core.words import of_task
+
+if TYPE_CHECKING:
+    from harness.core.spec import RunSpec
+    from harness.evaluate.prepared import Outcome
 
 
 @command(
@@ -18,28 +24,36 @@ from harness.core.words import of_task
 )
 def call(arguments: Namespace) -> int:
     """Run tasks and show the scores."""
-    from harness.core.config import check_request, device_matches
+    from harness.core.config import check_request
 
-    check_request(arguments.overrides)  # a typo is answered before torch is imported
+    check_request(arguments.overrides)  # a typo is answered before torch is imported, and so is a run that is finished
 
-    from harness.evaluate.encode.device import describe_device
-    from harness.evaluate.here import resolve_here
-    from harness.evaluate.runner import execute
-    from harness.show.console import show
+    from harness.evaluate.prepared import finished_run
     from harness.show.form import write_document
-    from harness.show.live import show_progress
     from harness.show.outcome import outcome_document
+    from harness.show.terminal import show
 
-    spec, device = resolve_here(arguments.overrides)
-    if not device_matches(spec.gpu, (info := describe_device(device)).label, info.memory_gib):
-        from harness.evaluate.plan.planning import make_plan
-        from harness.show.plan import mismatch_line
-
-        if line := mismatch_line(make_plan(arguments.overrides).runs[0], info.label):
-            say(line, file=sys.stderr)
-    with show_progress(quiet=arguments.quiet) as progress:
-        outcome = execute(spec, device, progress)
+    finished = finished_run(arguments.overrides)
+    spec, outcome = (finished.spec, finished.outcome()) if finished else _run(arguments.overrides, quiet=arguments.quiet)
     show(write_document(outcome_document(spec.benchmark, outcome, baselines=arguments.baselines), arguments.format))
     for name, message in outcome.failed.items():
         say(f"error: {of_task(name, message)}", file=sys.stderr)
     return 1 if outcome.failed else 0
+
+
+def _run(overrides: Sequence[str], *, quiet: bool) -> tuple[RunSpec, Outcome]:
+    from harness.core.config import device_matches
+    from harness.evaluate.encode.device import describe_device
+    from harness.evaluate.here import resolve_here
+    from harness.evaluate.runner import execute
+    from harness.show.live import show_progress
+
+    spec, device = resolve_here(overrides)
+    if not device_matches(spec.gpu, (info := describe_device(device)).label, info.memory_gib):
+        from harness.evaluate.plan.planning import make_plan
+        from harness.show.plan import mismatch_line
+
+        if line := mismatch_line(make_plan(overrides).runs[0], info.label):
+            say(line, file=sys.stderr)
+    with show_progress(quiet=quiet) as progress:
+        return spec, execute(spec, device, progress)

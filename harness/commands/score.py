@@ -22,10 +22,10 @@ from harness.core.words import of_task
 def call(arguments: Namespace) -> int:
     """Score stored vectors by another benchmark."""
     from harness.evaluate.rescore import rescore, rescored_spec
-    from harness.show.console import show
     from harness.show.form import write_document
     from harness.show.live import show_progress
     from harness.show.outcome import outcome_document
+    from harness.show.terminal import show
 
     spec = rescored_spec(arguments.run, arguments.overrides, tasks=arguments.tasks)
     with show_progress(quiet=arguments.quiet) as progress:

@@ -19,9 +19,10 @@ from harness.commands.arguments import QUIET, command, option, output_format, ov
 def call(arguments: Namespace) -> int:
     """Run several settings."""
     from harness.evaluate.sweep import sweep
-    from harness.show.console import show, sweep_document
+    from harness.show.console import sweep_document
     from harness.show.form import write_document
     from harness.show.live import show_progress
+    from harness.show.terminal import show
 
     jobs = sweep(arguments.overrides, view=lambda title: show_progress(quiet=arguments.quiet, title=title), shards=arguments.shards)
     show(write_document(sweep_document(jobs), arguments.format))

@@ -9,6 +9,9 @@ import io
 import tokenize
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from harness.core.plugins import Seam
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -26,10 +29,16 @@ def code_digest(rooms: tuple[str, ...]) -> str:
     return _digest({path.relative_to(PACKAGE).as_posix(): path.read_text(encoding="utf-8") for path in files})
 
 
-def plugin_digest(plugin: object, rooms: tuple[str, ...]) -> str:
-    """The digest of the rooms; for an object from outside of the package, with the file that defines its class."""
+def plugin_digest(seam: Seam[Any], name: str, rooms: tuple[str, ...]) -> str:
+    """The digest of the rooms; for a kind from outside of the package, with the file that defines its class.
+
+    Raises:
+        RequestError: the seam has no kind of the name.
+    """
+    if name in seam.built_in:
+        return code_digest(rooms)
     try:
-        path = Path(inspect.getfile(type(plugin))).resolve()
+        path = Path(inspect.getfile(type(seam.get(name)))).resolve()
         if path.is_relative_to(PACKAGE):
             return code_digest(rooms)
         return _digest({"rooms": code_digest(rooms), "plugin": path.read_text(encoding="utf-8")})

@@ -105,7 +105,8 @@ def read_examples(folder: Path, task: TaskSpec) -> Examples:
             f"{folder} keeps no examples of {task.name} ({EXAMPLES}/{path.name}): run the task again, this harness writes them"
         )
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:  # `read_table` imports pandas
+            table = file.read()
         metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
         columns = {name: np.asarray(table[name].to_pylist()) for name in table.column_names}
     except (OSError, pa.ArrowException, ValueError) as error:

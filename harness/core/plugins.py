@@ -25,7 +25,7 @@ class Seam(Generic[T]):
 
     def __init__(self, name: str, built_in: Mapping[str, str]) -> None:
         self.name = name
-        self._built_in = built_in
+        self.built_in = built_in
         self._registered: dict[str, T] = {}
 
     def register(self, name: str, kind: T) -> None:
@@ -44,7 +44,7 @@ class Seam(Generic[T]):
 
     def names(self) -> list[str]:
         """The names of all kinds."""
-        return sorted({*self._built_in, *self._registered, *(point.name for point in self._points())})
+        return sorted({*self.built_in, *self._registered, *(point.name for point in self._points())})
 
     def get(self, name: str) -> T:
         """The kind of the name.
@@ -54,8 +54,8 @@ class Seam(Generic[T]):
         """
         if name in self._registered:
             return self._registered[name]
-        if name in self._built_in:
-            module, _, attribute = self._built_in[name].partition(":")
+        if name in self.built_in:
+            module, _, attribute = self.built_in[name].partition(":")
             found: T = getattr(importlib.import_module(module), attribute)
             return found
         for point in self._points():

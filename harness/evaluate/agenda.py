@@ -25,7 +25,7 @@ from harness.core.tasks import TaskSpec
 from harness.core.typed import plain
 from harness.data.types import LoadedTask
 from harness.evaluate.encode.encoder import ENCODERS
-from harness.evaluate.score.scorer import run_scorer
+from harness.evaluate.score.scorer import SCORERS, scorer_name
 
 T = TypeVar("T")
 
@@ -68,7 +68,9 @@ class MadeWith:
 
 def code_of(spec: RunSpec) -> CodeDigests:
     """The code that makes the run's vectors and scores, its kind of encoder and its scorer from outside of the package among it."""
-    return CodeDigests(encoding=plugin_digest(ENCODERS.get(spec.model.kind), ENCODING), scoring=plugin_digest(run_scorer(spec), SCORING))
+    return CodeDigests(
+        encoding=plugin_digest(ENCODERS, spec.model.kind, ENCODING), scoring=plugin_digest(SCORERS, scorer_name(spec), SCORING)
+    )
 
 
 def made_here(spec: RunSpec) -> MadeWith:

@@ -7,15 +7,14 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cache, partial
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 import yaml
 
 from harness.core import environment
-from harness.core.benchmarks import MTEB_VERSIONS, Benchmark, load_benchmark
+from harness.core.benchmarks import MTEB_VERSIONS, Benchmark
 from harness.core.config import device_matches
 from harness.core.costs import CanaryCost, Cost, CostLine, Counters, PeakMemory, append_cost
 from harness.core.errors import InputError, MachineError, RequestError
@@ -23,20 +22,21 @@ from harness.core.examples import Examples, write_examples
 from harness.core.files import atomic_write
 from harness.core.fingerprint import DeviceInfo
 from harness.core.records import BenchmarkName, Made, Manifest, ModelName, RowHeader, ScoredWith, TaskRecord
-from harness.core.run_files import CANARY, read_manifest, write_failure, write_manifest, write_record
+from harness.core.run_files import read_manifest, write_failure, write_manifest, write_record
 from harness.core.sketch import write_sketch
 from harness.core.spec import Dtype, ModelSpec, RunSpec
 from harness.core.tasks import TaskSpec
 from harness.core.typed import plain
 from harness.data.sources import SOURCES
 from harness.data.types import LoadedTask
-from harness.evaluate.agenda import Agenda, code_of, made_here, named_apart
+from harness.evaluate.agenda import Agenda, code_of
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, peak_memory
 from harness.evaluate.encode.encoder import ENCODERS, Checked, Encoder
 from harness.evaluate.encode.own import OwnSettings
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.evaluation import Evaluated, Evaluation, Progress
-from harness.evaluate.prompting import prompt_notes, run_prompts, unused_settings
+from harness.evaluate.prepared import Outcome, prepare
+from harness.evaluate.prompting import prompt_notes, unused_settings
 from harness.evaluate.score.scorer import run_scorer
 from harness.evaluate.score.seeding import SEED
 from harness.evaluate.score.workers import ScoringPool
@@ -46,18 +46,6 @@ UNCHECKED = {"verdict": "off"}
 
 CARD_DTYPES: dict[Dtype, str] = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 """How model cards spell what `dtype=` takes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What a run came to: names of tasks; `failed` maps a task to its error, `again` one that had a record to why that did not count."""
-
-    folder: Path
-    computed: tuple[str, ...]
-    reused: tuple[str, ...]
-    again: dict[str, str]
-    failed: dict[str, str]
-    cost: Cost
 
 
 def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders: EncoderPool | None = None) -> Outcome:
@@ -70,64 +58,40 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
     """
     if spec.shard:
         raise RequestError(f"shard={spec.shard}: a run needs all texts; `python -m harness encode` puts a part into the store")
-    benchmark = load_benchmark(spec.benchmark)
-    selected = benchmark.select(spec.tasks)
-    own = ENCODERS.get(spec.model.kind).own_settings(spec.model)
-    prompts = run_prompts(spec, own)
-    made_with = cache(partial(made_here, spec))
-    spec = named_apart(spec, made_with)
-    agenda = Agenda(spec, selected, made_with=made_with)
-    todo, done = agenda.todo, [task for task in selected if task.name in agenda.done]
-    progress.plan(todo, done)
+    prepared = prepare(spec)
+    spec, agenda, todo = prepared.spec, prepared.agenda, prepared.agenda.todo
+    progress.plan(todo, prepared.done)
     SOURCES.get(spec.data.source)
-    run_scorer(spec).refuse_unknown(todo)
-    failed: dict[str, str] = {}
-    cost = Cost()
-    if todo or (done and not _is_whole(spec)):
-        with _exclusive(spec.folder), ScoringPool(_workers(spec, device), None if device.type == "cpu" else device) as pool:
-            pool.start(run_scorer(spec))
-            encoders = encoders or EncoderPool()
-            encoder = encoders.encoder(spec, device)
-            if spec.dim is not None and spec.dim > encoder.embedding_dim:
-                raise RequestError(
-                    f"dim={spec.dim}: {spec.model.name} has {encoder.embedding_dim} dimensions; give at most that, or dim=null"
-                )
-            if spec.dim == encoder.embedding_dim:  # of a model whose file does not state them: the run of all dimensions
-                return execute(replace(spec, dim=None), device, progress, encoders=encoders)
-            notes = (*prompt_notes(spec, prompts), *unused_settings(spec, own))
-            manifest = _manifest(spec, benchmark, encoder, describe_device(device), own, notes)
-            agenda.refuse_other_origin(manifest)
-            checked = encoders.check(spec, device) if spec.canary else None
-            if not spec.canary:
-                encoders.prove_store(spec, device)
-            if checked is not None:
-                manifest = replace(manifest, header=replace(manifest.header, notes=(*manifest.header.notes, *checked.notes)))
-            if spec.canary and checked is None:
-                note = f"the model was not checked before the run (model.kind={spec.model.kind} has no check)"
-                manifest = replace(manifest, header=replace(manifest.header, notes=(*manifest.header.notes, note)))
-            _open_folder(spec, benchmark, replace(manifest, canary=checked.found if checked else UNCHECKED))
-            write_sketch(spec.folder, checked.sketch if checked else None)
-            sink = _Records(agenda, benchmark, encoder, progress)
-            sink.checked(checked)
-            evaluation = Evaluation(spec, prompts, encoder, pool, sink, progress)
-            evaluation.run(todo)
-            failed, cost = sink.errors, sink.finish(evaluation.waited, peak_memory(device))
-    return Outcome(
-        folder=spec.folder,
-        computed=tuple(task.name for task in todo if task.name not in failed),
-        reused=tuple(task.name for task in done),
-        again=agenda.again,
-        failed=failed,
-        cost=cost,
-    )
-
-
-def _is_whole(spec: RunSpec) -> bool:
-    """Whether the folder has what a finished run leaves beside its records: a manifest, and the canary's vectors where it is checked."""
-    with contextlib.suppress(InputError):
-        read_manifest(spec.folder)
-        return not (spec.canary and ENCODERS.get(spec.model.kind).sketched) or (spec.folder / CANARY).is_file()
-    return False
+    if prepared.finished:
+        return prepared.outcome()
+    scorer = run_scorer(spec)
+    scorer.refuse_unknown(todo)
+    with _exclusive(spec.folder), ScoringPool(_workers(spec, device), None if device.type == "cpu" else device) as pool:
+        pool.start(scorer)
+        encoders = encoders or EncoderPool()
+        encoder = encoders.encoder(spec, device)
+        if spec.dim is not None and spec.dim > encoder.embedding_dim:
+            raise RequestError(f"dim={spec.dim}: {spec.model.name} has {encoder.embedding_dim} dimensions; give at most that, or dim=null")
+        if spec.dim == encoder.embedding_dim:  # of a model whose file does not state them: the run of all dimensions
+            return execute(replace(spec, dim=None), device, progress, encoders=encoders)
+        notes = (*prompt_notes(spec, prepared.prompts), *unused_settings(spec, prepared.own))
+        manifest = _manifest(spec, prepared.benchmark, encoder, describe_device(device), prepared.own, notes)
+        agenda.refuse_other_origin(manifest)
+        checked = encoders.check(spec, device) if spec.canary else None
+        if not spec.canary:
+            encoders.prove_store(spec, device)
+        if checked is not None:
+            manifest = replace(manifest, header=replace(manifest.header, notes=(*manifest.header.notes, *checked.notes)))
+        if spec.canary and checked is None:
+            note = f"the model was not checked before the run (model.kind={spec.model.kind} has no check)"
+            manifest = replace(manifest, header=replace(manifest.header, notes=(*manifest.header.notes, note)))
+        _open_folder(spec, prepared.benchmark, replace(manifest, canary=checked.found if checked else UNCHECKED))
+        write_sketch(spec.folder, checked.sketch if checked else None)
+        sink = _Records(agenda, prepared.benchmark, encoder, progress)
+        sink.checked(checked)
+        evaluation = Evaluation(spec, prepared.prompts, encoder, pool, sink, progress)
+        evaluation.run(todo)
+        return prepared.outcome(sink.errors, sink.finish(evaluation.waited, peak_memory(device)))
 
 
 class _Records:

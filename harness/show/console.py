@@ -1,4 +1,4 @@
-"""The text that commands print on stdout when they have done something: a run, a sweep, a mirror, a look at the store."""
+"""What commands show when they have done something: a part of a run, a sweep, a mirror, a look at the store."""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
-from rich.text import Text
-
 from harness.core.run_files import MANIFEST, benchmark_of, read_run
-from harness.core.words import printable
 from harness.data.mirror import FetchResult
 from harness.evaluate.encode.store import Pruned, SettingInfo
 from harness.evaluate.parts import EncodedPart
@@ -21,27 +17,6 @@ from harness.read.leaderboard import leaderboard_row
 from harness.show.form import Document, Sentences, grid, number_columns, plain_columns
 from harness.show.leaderboard import beside_published, board
 from harness.show.outcome import cost_blocks
-
-_HEADINGS = ("Model ", "Task ", "Texts ")
-
-
-def show(text: str, console: Console | None = None) -> None:
-    """Print a summary on stdout; on a terminal the headings of its tables are bold, what failed is red and what is missing dim.
-
-    `NO_COLOR` leaves the bold type.
-    """
-    console, text = console or Console(highlight=False), printable(text)
-    if not console.is_terminal:
-        print(text, file=console.file)
-        return
-    for line in text.splitlines():
-        console.print(Text(line, style=_style(line)), soft_wrap=True, highlight=False)
-
-
-def _style(line: str) -> str:
-    if "FAILED" in line or "failed: " in line:
-        return "red"
-    return "bold" if line.startswith(_HEADINGS) else "dim" if line.endswith("missing") else ""
 
 
 def part_document(part: EncodedPart) -> Document:

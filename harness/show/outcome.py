@@ -13,7 +13,7 @@ from harness.core.costs import Cost, Counters
 from harness.core.records import RowHeader
 from harness.core.run_files import read_run
 from harness.core.words import few
-from harness.evaluate.runner import Outcome
+from harness.evaluate.prepared import Outcome
 from harness.read.known import Known, known_scores, published_run
 from harness.read.leaderboard import Row, leaderboard_row, printed
 from harness.show.form import Block, Column, Document, Grid, Heading, Sentences, grid, number_columns

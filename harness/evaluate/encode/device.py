@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import resource
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from torch.nn.attention import SDPBackend
 
 from harness.core.costs import PeakMemory
+from harness.core.environment import cpu_device, cpu_facts
 from harness.core.errors import RequestError
 from harness.core.fingerprint import DeviceInfo, NumericFlags
 from harness.core.spec import Dtype, Ladder
@@ -71,16 +71,7 @@ def describe_device(device: torch.device) -> DeviceInfo:
             cuda=torch.version.cuda,
             dtypes=("fp32", "fp16", "bf16") if native_bf16 else ("fp32", "fp16"),
         )
-    pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    return DeviceInfo(
-        kind="cpu",
-        name=_cpu_facts().get("model name") or platform.processor() or platform.machine(),
-        memory_gib=pages * page / 2**30,
-        capability=torch.backends.cpu.get_cpu_capability(),
-        driver=None,
-        cuda=None,
-        dtypes=("fp32", "fp16", "bf16"),
-    )
+    return cpu_device(capability=torch.backends.cpu.get_cpu_capability())
 
 
 def numeric_flags() -> NumericFlags:
@@ -106,7 +97,7 @@ def kernel_identity(device: torch.device) -> str:
         info = describe_device(device)
         where = f"{info.name} {info.capability} cuda{info.cuda} cudnn{torch.backends.cudnn.version()}"  # type: ignore[no-untyped-call]
     else:
-        facts = _cpu_facts()
+        facts = cpu_facts()
         words = [facts.get(key, "") for key in ("vendor_id", "cpu family", "model", "stepping", "model name")]
         flags = hashlib.sha256(facts.get("flags", "").encode()).hexdigest()[:16]
         where = " ".join([*words, flags, torch.backends.cpu.get_cpu_capability()])
@@ -124,16 +115,6 @@ def attention_kernel(device: torch.device, dtype: Dtype, ladder: Ladder) -> SDPB
         return SDPBackend.FLASH_ATTENTION
     ampere = torch.cuda.get_device_capability(device) >= (8, 0)
     return SDPBackend.FLASH_ATTENTION if ladder == "exact" and dtype != "fp32" and ampere else SDPBackend.EFFICIENT_ATTENTION
-
-
-def _cpu_facts() -> dict[str, str]:
-    """The first processor of `/proc/cpuinfo`; empty where there is no such file."""
-    path = Path("/proc/cpuinfo")
-    if not path.is_file():
-        return {}
-    first = path.read_text(encoding="utf-8").split("\n\n", 1)[0]
-    pairs = (line.partition(":") for line in first.splitlines())
-    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _driver_version() -> str | None:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from harness.core.costs import Counters
 from harness.core.errors import RequestError
@@ -22,8 +21,12 @@ from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.own import OwnSettings
 from harness.evaluate.encode.planned import LadderWork, Outline, Work
 from harness.evaluate.encode.shapes import ShapeLadder, packing
-from harness.evaluate.encode.store import VectorStore
-from harness.evaluate.encode.work import Architecture
+
+if TYPE_CHECKING:  # a finished run is answered without torch
+    import torch
+
+    from harness.evaluate.encode.store import VectorStore
+    from harness.evaluate.encode.work import Architecture
 
 
 @dataclass(frozen=True, kw_only=True)

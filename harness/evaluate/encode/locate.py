@@ -238,3 +238,16 @@ def _count_numbers(path: Path) -> int:
             size *= side
         total += size
     return total
+
+
+def transformer_path(located: LocatedModel) -> str:
+    """The folder of the first module within the model's own.
+
+    Raises:
+        InputError: modules.json lists none.
+    """
+    modules = read_json(located.folder / "modules.json")
+    first = modules[0] if isinstance(modules, list) and modules else None
+    if not isinstance(first, dict):
+        raise InputError(f"{located.folder / 'modules.json'} lists no modules: download the model again")
+    return str(first.get("path", ""))

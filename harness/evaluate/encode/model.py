@@ -25,7 +25,7 @@ from harness.core.spec import Dtype, ModelSpec
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.families import KNOWN, Masking, attention_mask, attention_of, masking_of
 from harness.evaluate.encode.linear import linear_kernel, pack_linear_layers
-from harness.evaluate.encode.locate import LocatedModel, Weights, hash_weights, read_json, stored_tensors
+from harness.evaluate.encode.locate import LocatedModel, Weights, hash_weights, read_json, stored_tensors, transformer_path
 from harness.evaluate.encode.packed import Packable, PackedEncoder, first_position, packable
 from harness.evaluate.encode.work import Architecture, architecture_of
 
@@ -331,19 +331,6 @@ def check_pinned(spec: ModelSpec, field: str, found: object) -> None:
 def max_positions_of(config: Any) -> int:
     """The rows of the position table that a text can use; RoBERTa's start after the padding index."""
     return int(config.max_position_embeddings) - first_position(config)
-
-
-def transformer_path(located: LocatedModel) -> str:
-    """The folder of the first module within the model's own.
-
-    Raises:
-        InputError: modules.json lists none.
-    """
-    modules = read_json(located.folder / "modules.json")
-    first = modules[0] if isinstance(modules, list) and modules else None
-    if not isinstance(first, dict):
-        raise InputError(f"{located.folder / 'modules.json'} lists no modules: download the model again")
-    return str(first.get("path", ""))
 
 
 def hash_module_files(folder: Path) -> dict[str, str]:

@@ -15,7 +15,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from harness.core.errors import InputError
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.fingerprint import vectors_digest
-from harness.evaluate.encode.locate import LocatedModel, Weights, files_digest, hash_weights, read_json
+from harness.evaluate.encode.locate import LocatedModel, Weights, files_digest, hash_weights, read_json, transformer_path
 from harness.evaluate.encode.model import (
     check_architecture,
     check_end_token,
@@ -25,7 +25,6 @@ from harness.evaluate.encode.model import (
     max_positions_of,
     quiet_transformers,
     tokenizer_options,
-    transformer_path,
 )
 from harness.evaluate.encode.names import Namer, ids_digest, keys_of
 from harness.evaluate.encode.own import OwnSettings, read_own_settings

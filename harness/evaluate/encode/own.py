@@ -9,8 +9,7 @@ from typing import Any
 
 from harness.core.errors import InputError
 from harness.core.prompts import PromptTable, named_prompts
-from harness.evaluate.encode.locate import LocatedModel, read_json
-from harness.evaluate.encode.model import transformer_path
+from harness.evaluate.encode.locate import LocatedModel, read_json, transformer_path
 
 _LENGTHS = "sentence_*_config.json"  # sentence_bert_config.json and its kin for other architectures
 

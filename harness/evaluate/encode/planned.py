@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from harness.core.costs import Counters
 from harness.core.spec import Dtype, EncodingSpec
 from harness.evaluate.encode.own import OwnSettings
 from harness.evaluate.encode.shapes import ShapeLadder
-from harness.evaluate.encode.shards import Keys
-from harness.evaluate.encode.work import Architecture
+
+if TYPE_CHECKING:  # a finished run is answered without torch
+    import torch
+
+    from harness.evaluate.encode.shards import Keys
+    from harness.evaluate.encode.work import Architecture
 
 IntArray = npt.NDArray[np.int64]
 

@@ -6,7 +6,7 @@ A scorer is one object, registered under the name that `scorer:` of a benchmark 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import RequestError
@@ -15,9 +15,11 @@ from harness.core.prompts import TaskPrompts
 from harness.core.spec import Settings
 from harness.core.tasks import TaskSpec
 from harness.data.types import TaskData
-from harness.evaluate.score.adapter import EmbeddingModel
 from harness.evaluate.score.seeding import SEED
-from harness.evaluate.score.tasks import Search, TaskScores
+
+if TYPE_CHECKING:  # a finished run is answered without torch
+    from harness.evaluate.score.adapter import EmbeddingModel
+    from harness.evaluate.score.tasks import Search, TaskScores
 
 
 class Scorer(Protocol):
@@ -55,17 +57,22 @@ SCORERS: Seam[Scorer] = Seam(
 
 
 def run_scorer(spec: Settings) -> Scorer:
-    """The scorer of a run: its benchmark's, or the one of pairs where the model is a reranker.
+    """The scorer of a run; raises as `scorer_name` does, and RequestError for a scorer that is not known."""
+    return SCORERS.get(scorer_name(spec))
+
+
+def scorer_name(spec: Settings) -> str:
+    """The name of a run's scorer: its benchmark's, or the one of pairs where the model is a reranker.
 
     Raises:
-        RequestError: the benchmark or its scorer is not known, or a reranker is asked for metrics that are not mteb 1.1.1's.
+        RequestError: the benchmark is not known, or a reranker is asked for metrics that are not mteb 1.1.1's.
     """
     scorer = load_benchmark(spec.benchmark).scorer
     if spec.model.kind != RERANKER_KIND:
-        return SCORERS.get(scorer)
+        return scorer
     if scorer != "mteb1":
         raise RequestError(f"benchmark={spec.benchmark} scores by {scorer}; pairs are scored by the definitions of mteb1 alone")
-    return SCORERS.get("pairs")
+    return "pairs"
 
 
 RERANKER_KIND = "reranker"

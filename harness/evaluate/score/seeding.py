@@ -7,7 +7,6 @@ import random
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 
 SEED = 42
 """What mteb 1.1.1 seeds all generators with when it makes a task or an evaluator."""
@@ -16,6 +15,8 @@ SEED = 42
 @contextlib.contextmanager
 def preserved_random_state() -> Iterator[None]:
     """Give Python's, numpy's and torch's global generators back as they were found."""
+    import torch  # here, because whoever only needs `SEED` goes without
+
     python, legacy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 mteb reads the legacy generator
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     try:
@@ -30,6 +31,8 @@ def preserved_random_state() -> Iterator[None]:
 
 def seed_generators(seed: int = SEED) -> None:
     """All generators at 42: where the card's script starts every task, and where every evaluator of mteb starts again."""
+    import torch
+
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
     torch.manual_seed(seed)
