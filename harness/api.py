@@ -5,6 +5,7 @@ Scores in data frames are points, 0 to 100, unrounded. Errors are those of `harn
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -112,17 +113,25 @@ def run(*overrides: str, **settings: Any) -> Run:
     """Run tasks as `python -m harness run` does, and read the run: `harness.run(model="sample", data="sample", tasks=["STSB"])`.
 
     `settings`: keys of `configs/config.yaml` with Python values; `overrides`: KEY=VALUE words, for keys with a dot (`gpu.mismatch=warn`).
-    Tasks that failed are in `Run.failed`; finished tasks are not computed again.
+    Tasks that failed are in `Run.failed`; finished tasks are not computed again. What the batches of another `gpu=` cost here is a warning.
 
     Raises:
         RequestError: an unknown key, choice or value, all of them in one message.
         InputError, MachineError, CanaryError: the model or the data can't be had, or do not behave as they should.
     """
+    from harness.core.config import device_matches
+    from harness.evaluate.encode.device import describe_device
     from harness.evaluate.here import resolve_here
+    from harness.evaluate.plan.planning import make_plan
     from harness.evaluate.progress import Silent
     from harness.evaluate.runner import execute
+    from harness.show.plan import mismatch_lines
 
-    spec, device = resolve_here([*overrides, *(override(key, value) for key, value in settings.items())])
+    words = [*overrides, *(override(key, value) for key, value in settings.items())]
+    spec, device = resolve_here(words)
+    if not device_matches(spec.gpu, (info := describe_device(device)).label, info.memory_gib):
+        for line in mismatch_lines(make_plan(words).runs, info):
+            warnings.warn(line, stacklevel=2)
     return read_run(execute(spec, device, Silent()).folder, load_benchmark(spec.benchmark))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
@@ -15,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import build_model
 
+from harness import api
 from harness.commands import main
 from harness.core.benchmarks import load_benchmark
 from harness.core.costs import COSTS
@@ -387,3 +389,9 @@ def test_a_run_for_another_device_says_first_what_its_batches_cost(tmp_path: Pat
     assert cost["tokens"] > 2 * cost["real_tokens"]
     assert f"its batches put {cost['tokens'] / cost['real_tokens']:.1f} times as many tokens through the model" in shown.err
     assert "gpu=a100 is not here (this is CPU" in shown.err
+    said = shown.err.splitlines()[0]
+    elsewhere = [*asked, "store=null", "workers=0", "canary=off"]
+    assert main(["sweep", *elsewhere, f"results_dir={tmp_path / 'sweep'}", "max_len=64,128", "--quiet"]) == 0
+    assert sum("gpu=a100 is not here (this is CPU" in line for line in capsys.readouterr().err.splitlines()) == 1  # the other shares it
+    with pytest.warns(UserWarning, match=re.escape(said)):
+        api.run(*elsewhere, f"results_dir={tmp_path / 'api'}")

@@ -88,6 +88,16 @@ def test_neither_a_sample_nor_a_partial_run_is_the_reference_by_itself(tmp_path:
     assert [entry.number for entry in heat.bare] == [1]
 
 
+def test_the_reference_is_a_row_that_another_one_can_be_compared_with(tmp_path: Path) -> None:
+    ours(tmp_path / "on the benchmark")
+    for name in ("a", "b"):
+        ours(tmp_path / name, scores={"STSB": 0.6 if name == "a" else 0.7, "BQ": 0.5}, harness=SAMPLE)
+    report = build_report([tmp_path], BENCHMARK)
+    assert report.heat is not None
+    assert report.heat.reference.row.path == tmp_path / "a"
+    assert [cell.verdict for cell in heat_cells(report, "STSB")] == ["reference", "higher", "not comparable"]
+
+
 def test_a_reference_that_is_several_runs_is_refused(tmp_path: Path) -> None:
     ours(tmp_path / "a")
     ours(tmp_path / "b")

@@ -51,9 +51,9 @@ def _run(overrides: Sequence[str], *, quiet: bool) -> tuple[RunSpec, Outcome]:
     spec, device = resolve_here(overrides)
     if not device_matches(spec.gpu, (info := describe_device(device)).label, info.memory_gib):
         from harness.evaluate.plan.planning import make_plan
-        from harness.show.plan import mismatch_line
+        from harness.show.plan import mismatch_lines
 
-        if line := mismatch_line(make_plan(overrides).runs[0], info.label):
+        for line in mismatch_lines(make_plan(overrides).runs, info):
             say(line, file=sys.stderr)
     with show_progress(quiet=quiet) as progress:
         return spec, execute(spec, device, progress)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 
-from harness.commands.arguments import QUIET, command, option, output_format, overrides
+from harness.commands.arguments import QUIET, command, option, output_format, overrides, say
 
 
 @command(
@@ -24,6 +25,14 @@ def call(arguments: Namespace) -> int:
     from harness.show.live import show_progress
     from harness.show.terminal import show
 
+    here = not any(text.startswith("hydra/launcher=") for text in arguments.overrides)
+    if here and any(text.startswith("gpu.mismatch=") for text in arguments.overrides):
+        from harness.evaluate.encode.device import describe_device, find_device
+        from harness.evaluate.plan.planning import make_plan
+        from harness.show.plan import mismatch_lines
+
+        for line in mismatch_lines(make_plan(arguments.overrides).runs, describe_device(find_device())):
+            say(line, file=sys.stderr)
     jobs = sweep(arguments.overrides, view=lambda title: show_progress(quiet=arguments.quiet, title=title), shards=arguments.shards)
     show(write_document(sweep_document(jobs), arguments.format))
     return 1 if any(job.error or job.failed for job in jobs) else 0

@@ -112,7 +112,7 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
     problems = [problem for text in overrides if text not in named for problem in _override_problems(text, sweep=True)]
     if problems:
         check_overrides(overrides, sweep=True)
-    plain = [text for text in overrides if not text.lstrip("+").startswith(("benchmark=", "hydra"))]
+    plain = [text for text in overrides if not (_of_hydra(text) or text.startswith("benchmark="))]
     try:
         with hydra_on_configs() as hydra:
             loader = hydra.config_loader()
@@ -136,7 +136,7 @@ def check_overrides(overrides: Sequence[str], *, sweep: bool) -> None:
     """
     found = {text: _override_problems(text, sweep=sweep) for text in as_typed(overrides)}
     if sweep:  # what a launcher takes depends on which launcher
-        sound = {text: _single_values(text) for text, wrong in found.items() if not wrong and not text.lstrip("+").startswith("hydra")}
+        sound = {text: _single_values(text) for text, wrong in found.items() if not wrong and not _of_hydra(text)}
         if _wrong_together([values for values in sound.values() if values]):
             found |= {text: [problem for single in values for problem in _compose_problem(single)] for text, values in sound.items()}
     problems = [problem for wrong in found.values() for problem in wrong]
@@ -265,6 +265,10 @@ def _choices(override: Override) -> list[str]:
     if override.is_sweep_override():
         return [str(value) for value in override.sweep_string_iterator()] if override.is_choice_sweep() else []
     return [str(override.value())]
+
+
+def _of_hydra(text: str) -> bool:
+    return text.lstrip("+").startswith("hydra")
 
 
 def _single_values(text: str) -> list[str]:

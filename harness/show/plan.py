@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from harness.core.config import device_matches
+from harness.core.fingerprint import DeviceInfo
 from harness.core.words import duration
 from harness.evaluate.plan.values import Amount, Plan, RunPlan, TaskPlan
 from harness.show.form import Block, Column, Document, Sentences, grid, number_columns, plain_columns
@@ -117,16 +119,15 @@ def _summary(run: RunPlan) -> list[str]:
     return [left, *_side_by_side([run]), f"Rate: {run.rate.about}", _disk([run])]
 
 
-def mismatch_line(run: RunPlan, device: str) -> str | None:
-    """What the batches of another `gpu=` cost on this device; None where nothing is left to encode."""
-    texts, work = run.left.tokens, run.cost.tokens
-    if not texts:
-        return None
-    figures = f"{work / texts:.1f} times as many tokens through the model as the texts have ({_short(work).rstrip()}"
-    return (
-        f"gpu={run.spec.gpu.name} is not here (this is {device}, gpu.mismatch=warn): its batches put {figures} for "
-        f"{_short(texts).rstrip()}); gpu=auto takes the batches of this device"
-    )
+def mismatch_lines(runs: Iterable[RunPlan], device: DeviceInfo) -> list[str]:
+    """What the batches of another `gpu=` cost on this device, of each run that has something left to encode."""
+    return [
+        f"gpu={run.spec.gpu.name} is not here (this is {device.label}, gpu.mismatch=warn): its batches put "
+        f"{run.cost.tokens / run.left.tokens:.1f} times as many tokens through the model as the texts have "
+        f"({_short(run.cost.tokens).rstrip()} for {_short(run.left.tokens).rstrip()}); gpu=auto takes the batches of this device"
+        for run in runs
+        if run.left.tokens and not device_matches(run.spec.gpu, device.label, device.memory_gib)
+    ]
 
 
 def _side_by_side(runs: Sequence[RunPlan]) -> list[str]:

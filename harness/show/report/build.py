@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from harness.read.differences import SettingDifference, differences
 from harness.show.report.costs import RunCost, run_cost
 from harness.show.report.curves import CurveSet, curve_sets
 from harness.show.report.entries import Entry, read_entries, same_model
-from harness.show.report.heat import HeatMap, Noise, heat_map
+from harness.show.report.heat import HeatMap, Noise, comparable, heat_map
 
 if TYPE_CHECKING:
     from harness.show.report.moved import MovedExamples
@@ -87,8 +88,9 @@ def build_report(
     """The report on all runs at or below the paths.
 
     `reference`: the run that others are compared with, shown even where it is below no path; without it the run that the calibration
-    belongs to, else the row with the most scores on the benchmark's own data. `calibration`: its noise bands; without it the file that
-    lies beside the reference's records, if one does. `baselines`: where else to look for one, to offer it.
+    belongs to, else of the rows that another one can be compared with the one with the most scores, on the benchmark's own data first.
+    `calibration`: its noise bands; without it the file that lies beside the reference's records, if one does. `baselines`: where else to
+    look for one, to offer it.
     `card`: graded against every run of its model. `merge`: how the folders of a model's revisions become one run. `texts`: show those of
     the examples that moved most, where the data is at hand.
 
@@ -152,7 +154,7 @@ def _reference(entries: Sequence[Entry], path: Path | None, noise: Calibration |
     with_tasks = [entry for entry in entries if entry.row.tasks and entry.row.unreadable is None]
     if path is None:
         calibrated = [entry for entry in with_tasks if noise and entry.run and entry.run.manifest.run == noise.run]
-        return max(calibrated or with_tasks, key=_coverage, default=None)
+        return max(calibrated or with_tasks, key=partial(_coverage, with_tasks), default=None)
     place = path.resolve()
     found = [entry for entry in with_tasks if place in (entry.row.path.resolve(), *entry.row.path.resolve().parents)]
     if len(found) != 1:
@@ -161,9 +163,10 @@ def _reference(entries: Sequence[Entry], path: Path | None, noise: Calibration |
     return found[0]
 
 
-def _coverage(entry: Entry) -> tuple[bool, int]:
-    """How well a row serves as the reference of others: on the benchmark's data rather than other data, of many tasks rather than few."""
-    return entry.on_benchmark, sum(task.score is not None for task in entry.row.tasks)
+def _coverage(entries: Sequence[Entry], entry: Entry) -> tuple[bool, bool, int]:
+    """How well a row serves as the reference of others: comparable with one of them, on the benchmark's data, of many tasks."""
+    scores = sum(task.score is not None for task in entry.row.tasks)
+    return any(comparable(other, entry) for other in entries), entry.on_benchmark, scores
 
 
 def _bands(entries: Sequence[Entry], benchmark: Benchmark) -> dict[int, Noise]:

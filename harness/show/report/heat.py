@@ -98,6 +98,11 @@ def heat_map(entries: Sequence[Entry], reference: Entry, *, noise: Mapping[int, 
     return HeatMap(reference=reference, entries=columns, rows=tuple(rows), noise=noise)
 
 
+def comparable(entry: Entry, reference: Entry) -> bool:
+    """Whether a score of another entry can be compared with the reference's."""
+    return entry is not reference and any(_cell(entry, reference, task.task, None).points is not None for task in reference.row.tasks)
+
+
 def step(points: float) -> int:
     """How strong the colour of a difference is: 0 for none, else 1 to 5 with the sign of the difference."""
     size = 1 + sum(abs(points) >= edge for edge in STEPS) if points else 0
