@@ -20,9 +20,11 @@ from fakehub import FakeHub, commit_of, parquet, running
 from runs import BENCHMARK
 
 SEED, ROUNDS = int(os.environ.get("CRASH_SEED", "0")), int(os.environ.get("CRASH_ROUNDS", "5"))
-IN_CI = {"run": 1, "sweep": 1, "fetch": 3, "baseline": 4}
-AT_LENGTH = IN_CI | {"calibrate": 1}
+KINDS = {"run": 1, "sweep": 1, "fetch": 3, "baseline": 4, "calibrate": 1}
+"""Rounds in CI, a fifth of those at length."""
+
 TASKS = "STSB,Ocnli,JDReview"
+ALL = ",".join(task.name for task in BENCHMARK.tasks)
 MADE = "made"  # by a template: runs, their store and a baseline
 VOLATILE = ("evaluation_time", "date")
 AMONG = {"costs.jsonl", ".lock"}  # a line per start, and nothing
@@ -128,20 +130,22 @@ def without(value: Any) -> Any:
 
 def crash(world: World, kind: str, rounds: int, tasks: str = TASKS) -> None:
     world.reset(kind)
-    events = world.run(world.words(kind, tasks))
+    words = world.words(kind, tasks)
+    events = world.run(words)
     expected, kills = contents(world.folder), 0
+    assert expected
     for number in range(rounds):
         draw = random.Random(f"{SEED} {kind} {number}")
         world.reset(kind)
         drawn = [(draw.randint(1, events), draw.choice((0.0, 0.0, draw.uniform(0.0, 0.05)))) for _ in range(draw.choice((1, 1, 2, 3)))]
         told = f"CRASH_SEED={SEED}, {kind} number {number}, killed at {drawn} of {events}"
         for kill_at, delay in drawn:
-            ended = world.commands.run(world.words(kind, tasks), kill_at=kill_at, delay=delay)
+            ended = world.commands.run(words, kill_at=kill_at, delay=delay)
             assert ended.code in (0, -9), f"{told}: {ended.output}"
             assert ended.orphans == [], told
             kills += ended.code == -9
         finished = {path: path.stat().st_ino for path in world.folder.glob("results/*/*/[A-Z]*.json")}
-        world.run(world.words(kind, tasks))
+        world.run(words)
         assert {path: path.stat().st_ino for path in finished} == finished, f"{told}: a finished task is computed again"
         found = contents(world.folder)
         assert found.keys() == expected.keys(), f"{told}: {found.keys() ^ expected.keys()}"
@@ -151,12 +155,17 @@ def crash(world: World, kind: str, rounds: int, tasks: str = TASKS) -> None:
     assert kills
 
 
-@pytest.mark.parametrize("kind", IN_CI)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_command_given_again_ends_as_if_nothing_had_happened(world: World, kind: str) -> None:
-    crash(world, kind, IN_CI[kind])
+    crash(world, kind, KINDS[kind])
+
+
+def test_a_killed_run_of_all_tasks_given_again_has_35_equal_records(world: World) -> None:
+    crash(world, "run", 1, tasks=ALL)
+    assert len(list(world.folder.glob("results/*/*/[A-Z]*.json"))) == 35
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", AT_LENGTH)
+@pytest.mark.parametrize("kind", KINDS)
 def test_many_kills(world: World, kind: str) -> None:
-    crash(world, kind, ROUNDS * AT_LENGTH[kind])
+    crash(world, kind, ROUNDS * KINDS[kind])
