@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
 
-from harness.core.config import known_choices, resolve_run
+from harness.core.config import check_request, compose_config, expand_sweep, known_choices, resolve_run
 from harness.core.errors import MachineError, RequestError
 from harness.core.spec import RunSpec
 
@@ -180,6 +181,10 @@ def test_a_row_of_the_card_is_one_word_and_the_experiment_scores_as_its_script()
         ("dtype=float16", "fp16", 35),
         ("dtype=torch.bfloat16", "bf16", 35),
         ("dtype=float32", "fp32", 35),
+        ("dtype=BF16", "bf16", 35),
+        ("gpu=CPU", "fp32", 35),
+        ("tasks=all", "fp32", 35),
+        ("tasks=STSB, Ocnli", "fp32", ("Ocnli", "STSB")),
         ("tasks=STSB", "fp32", ("STSB",)),
         ("tasks=sts-b", "fp32", ("STSB",)),
         ("tasks=STSB,Ocnli", "fp32", ("Ocnli", "STSB")),
@@ -190,3 +195,29 @@ def test_a_row_of_the_card_is_one_word_and_the_experiment_scores_as_its_script()
 def test_usual_spellings_mean_what_everybody_means(typed: str, dtype: str, tasks: object) -> None:
     spec = resolve_run([*SAMPLE, typed], **CPU)
     assert (spec.dtype, len(spec.tasks) if isinstance(tasks, int) else spec.tasks) == (dtype, tasks)
+
+
+@pytest.mark.parametrize("page", ["https://huggingface.co/BAAI/bge-large-zh-v1.5", "https://hf-mirror.com/BAAI/bge-large-zh-v1.5/"])
+def test_the_address_of_a_repository_is_its_name(page: str) -> None:
+    assert compose_config([f"model={page}", "data=sample"]).model.hub == "BAAI/bge-large-zh-v1.5"
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("dtype=int8", "dtype=int8: Invalid value 'int8', expected one of"),
+        ("max_len=1e3", "max_len=1e3: Value '1000.0'"),
+        ("foo=1", "unknown key 'foo': `python -m harness run --help` lists what is known"),
+        ("data=./mine", "A folder of your own: data=local data.root=./mine"),
+        ("model=somebody/reranker", "model=folder model.hub=somebody/reranker"),
+    ],
+)
+def test_a_wrong_word_is_named_with_the_way_out_of_runs_and_sweeps(typed: str, message: str) -> None:
+    for look in (check_request, expand_sweep):
+        with pytest.raises(RequestError, match=re.escape(message)):
+            look([*SAMPLE, typed])
+
+
+def test_a_sweep_takes_models_that_have_a_file() -> None:
+    with pytest.raises(RequestError, match=re.escape("model=BAAI/bge-large-zh: a sweep takes models of configs/model/ (acge, ")):
+        expand_sweep(["model=sample,BAAI/bge-large-zh", "data=sample"])

@@ -121,6 +121,7 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
             parsed = OverridesParser.create(config_loader=loader).parse_overrides([*axes, *plain])
             points = list(itertools.product(*{override.get_key_element(): _points(override) for override in parsed}.values()))
     except (HydraException, OmegaConfBaseException) as error:
+        check_overrides(overrides, sweep=True)  # names the override
         raise RequestError(_first_line(error)) from error
     if len(points) > 1 and named:
         check_overrides(named, sweep=True)
@@ -253,12 +254,19 @@ def _override_problems(text: str, *, sweep: bool) -> list[str]:
     if key == "benchmark" and sweep:  # Hydra's multirun would look for a config group of that name
         return [f"{text}: a sweep is over one benchmark, that of configs/config.yaml: leave benchmark= out, or use `run`"]
     if key in GROUPS:
-        if key == "model":
-            return [unknown_model(choice, known_choices(key)) for choice in _choices(override) if not is_model(choice)]
         known = known_choices(key)
-        return [unknown(key, choice, known) for choice in _choices(override) if choice not in known]
-    keys = schema_keys(RunConfig)
-    return [] if key in keys else [unknown("key", key, [*GROUPS, *keys])]
+        if key == "model":
+            wrong = [unknown_model(choice, known) for choice in _choices(override) if not is_model(choice)]
+            alone = [choice for choice in _choices(override) if choice not in known] if override.is_sweep_override() and not wrong else []
+            return wrong + [
+                f"model={choice}: a sweep takes models of configs/model/ ({', '.join(known)}); `run` this one" for choice in alone
+            ]
+        wrong = [choice for choice in _choices(override) if choice not in known]
+        if key == "data":
+            return [f"{unknown(key, choice, known)}. A folder of your own: data=local data.root={choice}" for choice in wrong]
+        return [unknown(key, choice, known) for choice in wrong]
+    keys = [*GROUPS, *schema_keys(RunConfig)]
+    return [] if key in keys else [unknown("key", key, keys, listed_by="python -m harness run --help")]
 
 
 def _choices(override: Override) -> list[str]:

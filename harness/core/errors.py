@@ -54,13 +54,14 @@ class DriftError(HarnessError):
 _FEW = 12  # names that are listed beside the close ones
 
 
-def unknown(kind: str, found: str, known: Iterable[str]) -> str:
+def unknown(kind: str, found: str, known: Iterable[str], *, listed_by: str = "") -> str:
     """The message for a name that is not among the `known` ones, closest first: `unknown task 'X': did you mean ...`.
 
-    The known ones are listed where nothing is close, or where they are few.
+    The known ones are listed where nothing is close, or where they are few; `listed_by`: a command that lists them, where they are many.
     """
     choices = list(known)
     close = difflib.get_close_matches(found, choices, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(close)}?" if close else ""
     listing = f"Known: {', '.join(choices)}" if not close or len(choices) <= _FEW else ""
+    listing = f"`{listed_by}` lists what is known" if listed_by and not close else listing
     return f"unknown {kind} {found!r}: {' '.join(filter(None, (hint, listing)))}"

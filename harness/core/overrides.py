@@ -42,7 +42,7 @@ def as_typed(overrides: Sequence[str]) -> list[str]:
     for text in overrides:
         key, equals, value = text.partition("=")
         if key == "model" and equals and not _is_sweep(value):
-            named += _model_words(value)
+            named += _model_words(_HUB_PAGE.sub("", value))
         else:
             words.append(_quoted_word(key, value) if equals and key in _TEXTS else _usual_word(key, value) if equals else text)
     return [*named, *words]
@@ -56,16 +56,24 @@ def model_file(overrides: Sequence[str], problem: str) -> str:
     return f"{given['model']}: " if in_file and given.get("model", "").endswith((".yaml", ".yml")) else ""
 
 
+_HUB_PAGE = re.compile(r"^https?://(huggingface\.co|hf-mirror\.com)/|/+$")
+"""What surrounds a repository's name in the address of its page."""
+
 _DTYPES = {"float16": "fp16", "half": "fp16", "bfloat16": "bf16", "float32": "fp32", "float": "fp32"}
 """How torch and model cards spell what `dtype=` takes."""
 
+_LOWER = ("dtype", "gpu", "data", "row", "experiment")
+"""Keys whose choices are in lower case, however they are typed."""
+
 
 def _usual_word(key: str, value: str) -> str:
-    """`dtype=float16` as `dtype=fp16`, `tasks=STSB,Ocnli` as `tasks=[STSB,Ocnli]`."""
+    """`dtype=float16` as `dtype=fp16`, `gpu=A100` as `gpu=a100`, `tasks=STSB, BQ` as `tasks=[STSB, BQ]`, `tasks=all` as `tasks=[]`."""
+    if key in _LOWER:
+        value = value.lower()
     if key == "dtype":
         value = ",".join(_DTYPES.get(each.removeprefix("torch."), each) for each in value.split(","))
-    if key == "tasks" and re.fullmatch(r"[\w-]+(,[\w-]+)*", value):
-        value = f"[{value}]"
+    if key == "tasks" and re.fullmatch(r"\s*[\w-]+(\s*,\s*[\w-]+)*\s*", value):
+        value = "[]" if value.strip().lower() == "all" else f"[{value.strip()}]"
     return f"{key}={value}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -92,8 +93,9 @@ def unknown_model(name: str, own: list[str]) -> str:
     close += [model.name for model in models if len(name) > 1 and name.lower() in model.name.lower()]
     names = [*difflib.get_close_matches(name, own, n=1, cutoff=_CLOSE), *dict.fromkeys(close)]
     hint = f"did you mean {few(names, 3, ' or ')}? " if names else ""
+    repository = name if re.fullmatch(r"[\w.-]+/[\w.-]+", name) else "OWNER/NAME"
     known = ", ".join([*own, f"{len(models)} by the names that `python -m harness models` lists"])
     return (
         f"unknown model {name!r}: {hint}Known: {known}. "
-        "A folder of your own: model=./DIR; another repository of the hub: model=folder model.hub=OWNER/NAME"
+        f"A folder of your own: model=./DIR; another repository of the hub: model=folder model.hub={repository}"
     )
