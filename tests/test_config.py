@@ -216,8 +216,3 @@ def test_a_wrong_word_is_named_with_the_way_out_of_runs_and_sweeps(typed: str, m
     for look in (check_request, expand_sweep):
         with pytest.raises(RequestError, match=re.escape(message)):
             look([*SAMPLE, typed])
-
-
-def test_a_sweep_takes_models_that_have_a_file() -> None:
-    with pytest.raises(RequestError, match=re.escape("model=BAAI/bge-large-zh: a sweep takes models of configs/model/ (acge, ")):
-        expand_sweep(["model=sample,BAAI/bge-large-zh", "data=sample"])

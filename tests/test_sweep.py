@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from tiny_models import build_model
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import MachineError, RequestError
+from harness.core.resources import SAMPLE_DIR
 from harness.core.run_files import find_runs, read_run
 from harness.core.schema import RunConfig
 from harness.evaluate.sweep import sweep
@@ -58,6 +60,19 @@ def test_a_second_sweep_does_nothing(basics: list[str], tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*.json*")}
     sweep(arguments)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*.json*")} == before
+
+
+def test_models_by_any_name_are_values_of_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of the registry is not here, and says so; folders from here and from the root run."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for name in ("one", "two"):
+        shutil.copytree(SAMPLE_DIR / "model", tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    places = [f"store={tmp_path / 'store'}", f"results_dir={tmp_path / 'results'}", "data=sample", "gpu=cpu", "canary=off", "tasks=STSB"]
+    jobs = sweep([f"model=./one,{tmp_path / 'two'},BAAI/bge-small-zh-v1.5", *places])
+    assert [job.folder.parent.name if job.folder else None for job in jobs] == ["one", "two", None]
+    assert [bool(job.error) for job in jobs] == [False, False, True]
+    assert "BAAI/bge-small-zh-v1.5" in str(jobs[2].error)
 
 
 def test_a_job_that_fails_does_not_stop_the_others(basics: list[str], tmp_path: Path) -> None:

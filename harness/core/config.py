@@ -210,7 +210,7 @@ def _compose_problem(text: str) -> list[str]:
     if text.startswith("benchmark="):
         return []  # no group of Hydra's: `load_benchmark` knows the choices
     try:
-        _compose([text])
+        _compose(as_typed([text]))
     except RequestError:
         return []  # a mandatory value that another override gives
     except (HydraException, OmegaConfBaseException) as error:
@@ -223,7 +223,7 @@ def _wrong_together(axes: Sequence[Sequence[str]]) -> bool:
     try:
         for number in range(max(map(len, axes), default=0)):
             with suppress(RequestError):  # a mandatory value that a job gives
-                _compose([values[min(number, len(values) - 1)] for values in axes])
+                _compose(as_typed([values[min(number, len(values) - 1)] for values in axes]))
     except (HydraException, OmegaConfBaseException):
         return True
     return False
@@ -256,11 +256,7 @@ def _override_problems(text: str, *, sweep: bool) -> list[str]:
     if key in GROUPS:
         known = known_choices(key)
         if key == "model":
-            wrong = [unknown_model(choice, known) for choice in _choices(override) if not is_model(choice)]
-            alone = [choice for choice in _choices(override) if choice not in known] if override.is_sweep_override() and not wrong else []
-            return wrong + [
-                f"model={choice}: a sweep takes models of configs/model/ ({', '.join(known)}); `run` this one" for choice in alone
-            ]
+            return [unknown_model(choice, known) for choice in _choices(override) if not is_model(choice)]
         wrong = [choice for choice in _choices(override) if choice not in known]
         if key == "data":
             return [f"{unknown(key, choice, known)}. A folder of your own: data=local data.root={choice}" for choice in wrong]
@@ -273,6 +269,14 @@ def _choices(override: Override) -> list[str]:
     if override.is_sweep_override():
         return [str(value) for value in override.sweep_string_iterator()] if override.is_choice_sweep() else []
     return [str(override.value())]
+
+
+def offer_models(overrides: Sequence[str]) -> None:
+    """Make the models that a sweep names choices of Hydra's group, whatever kind of name it is: each job looks its own up by itself."""
+    named = (OverridesParser.create().parse_override(text) for text in overrides if text.startswith("model="))
+    for choice in {choice for override in named for choice in _choices(override)} - set(known_choices("model")):
+        group, _, name = f"model/{choice}".rpartition("/")
+        ConfigStore.instance().store(group=group, name=name, node={"name": name}, package="model")
 
 
 def _of_hydra(text: str) -> bool:

@@ -5,6 +5,7 @@ Without imports of `config`: nothing is composed here.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
@@ -43,6 +44,8 @@ def as_typed(overrides: Sequence[str]) -> list[str]:
         key, equals, value = text.partition("=")
         if key == "model" and equals and not _is_sweep(value):
             named += _model_words(_HUB_PAGE.sub("", value))
+        elif key == "model" and equals:
+            words.append(f"model={','.join(map(_relative, value.split(',')))}")
         else:
             words.append(_quoted_word(key, value) if equals and key in _TEXTS else _usual_word(key, value) if equals else text)
     return [*named, *words]
@@ -121,6 +124,11 @@ def _check_keys(path: Path) -> dict[str, Any]:
     if wrong := [str(key) for key in values if key not in known and key != "defaults"]:
         raise RequestError("\n".join(f"{path}: {unknown('key', key, known)}" for key in wrong))
     return values
+
+
+def _relative(name: str) -> str:
+    """A folder of a sweep as Hydra takes it, from here."""
+    return f"./{os.path.relpath(Path(name).expanduser())}" if name.startswith(("/", "~")) else name
 
 
 def _is_place(name: str) -> bool:

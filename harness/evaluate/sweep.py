@@ -20,7 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from harness.core.config import check_overrides, compose_config, expand_sweep, hydra_on_configs
+from harness.core.config import check_overrides, compose_config, expand_sweep, hydra_on_configs, offer_models
 from harness.core.errors import HarnessError, RequestError
 from harness.core.files import scratch_folder, write_json
 from harness.core.overrides import as_typed
@@ -143,6 +143,7 @@ def _multirun(overrides: Sequence[str], view: View, place: Path) -> list[Job]:
     """The jobs by Hydra's launcher, in the order of the product."""
     plain = [f"hydra.sweep.dir={place}", "hydra.job.chdir=false", "hydra/hydra_logging=none", "hydra/job_logging=none"]
     lost = None
+    offer_models(overrides)
     with hydra_on_configs() as state:
         assert state.hydra is not None
         try:
