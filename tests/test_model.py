@@ -57,8 +57,24 @@ def test_a_missing_folder(tmp_path: Path) -> None:
 
 def test_a_plain_transformers_folder_is_refused_since_its_pooling_is_unknown(folder: Path) -> None:
     (folder / "modules.json").unlink()
-    with pytest.raises(InputError, match=r"no modules\.json.*which pooling it wants would be a guess"):
+    with pytest.raises(InputError, match=r"no modules\.json.*which pooling it wants would be a guess.*then model=\./NEW"):
         find_model(ModelSpec(name="m", path=str(folder)))
+
+
+@pytest.mark.parametrize(
+    ("file", "remedy"),
+    [
+        ("adapter_config.json", r"it is an adapter: merge it into its base model"),
+        ("checkpoint-500/modules.json", r"name one of the folders in it that have: checkpoint-500$"),
+        ("model-q4.gguf", r"model\.kind=endpoint model\.url=URL"),
+        ("notes.txt", r"name a folder that SentenceTransformer\.save wrote"),
+    ],
+)
+def test_a_folder_of_another_kind_says_what_to_do_with_it(tmp_path: Path, file: str, remedy: str) -> None:
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text("{}")
+    with pytest.raises(InputError, match=rf"{tmp_path} has no modules\.json: .*{remedy}"):
+        find_model(ModelSpec(name="m", path=str(tmp_path)))
 
 
 def test_a_package_that_is_not_installed_names_the_extra() -> None:

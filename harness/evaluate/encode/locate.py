@@ -168,12 +168,24 @@ def _checked(found: LocatedModel, marker: str = "modules.json") -> LocatedModel:
     if not folder.is_dir():
         raise InputError(f"model folder {folder} is missing: set model.path=DIR to the folder of a SentenceTransformer")
     if not (folder / marker).is_file():
-        plain = " (config.json alone is a plain transformers model: which pooling it wants would be a guess)"
-        raise InputError(
-            f"{folder} has no {marker}{plain if (folder / 'config.json').is_file() else ''}: "
-            "name a folder that SentenceTransformer.save wrote"
-        )
+        raise InputError(f"{folder} has no {marker}: {_instead(folder, marker)}")
     return found
+
+
+def _instead(folder: Path, marker: str) -> str:
+    """What to do with a folder that has no modules.json, by what it has."""
+    if (folder / "adapter_config.json").is_file():
+        return "it is an adapter: merge it into its base model (peft: merge_and_unload), and save that as a SentenceTransformer"
+    if inner := sorted(path.parent.name for path in folder.glob(f"*/{marker}")):
+        return f"name one of the folders in it that have: {', '.join(inner[:3])}"
+    if any(folder.glob("*.gguf")):
+        return "serve the GGUF file (llama.cpp, Ollama) and run model.kind=endpoint model.url=URL"
+    if (folder / "config.json").is_file():
+        return (
+            "it is a plain transformers model, and which pooling it wants would be a guess. Mean pooling: "
+            f"SentenceTransformer('{folder}').save('NEW') in sentence-transformers, then model=./NEW"
+        )
+    return "name a folder that SentenceTransformer.save wrote"
 
 
 def _package_model(model: ModelSpec, package: str) -> LocatedModel:
