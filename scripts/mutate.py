@@ -25,7 +25,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "core/folds.py": ("test_examples", "test_noise"),
     "core/calibration.py": ("test_drift", "test_typed", "test_calibrate", "test_baselines"),
     "evaluate/calibrate/floors.py": ("test_noise",),
-    "read/claims/averages.py": ("test_claims",),
+    "read/claims/averages.py": ("test_claims", "test_cards_of_others"),
     "read/claims/grading.py": ("test_claims",),
     "read/differences.py": ("test_differences", "test_environment", "test_drift_outputs", "test_explain"),
     "read/drift/check.py": ("test_drift", "test_drift_outputs", "test_baselines"),

@@ -12,7 +12,9 @@ from cards import METRICS, SCRIPT, card_text, fenced, rows_table, write_card
 from runs import BENCHMARK, write_run
 
 from harness.commands import main
-from harness.read.cards import card_claims, score_table
+from harness.core.records import RowHeader
+from harness.read.cards import PrintedRow, card_claims, score_table
+from harness.read.claims.averages import half_digit
 from harness.read.claims.findings import Check
 from harness.read.claims.report import ClaimsReport, claims_report
 from harness.read.imports import read_card_run
@@ -280,6 +282,39 @@ def verdicts(report: ClaimsReport) -> dict[str, str]:
 
 def check_of(report: ClaimsReport, name: str) -> Check:
     return next(check for check in report.checks if check.name == name)
+
+
+MEAN = sum(count * OURS[kind] for kind, count in zip(list(OURS)[1:], (9, 4, 2, 4, 8, 8), strict=True)) / 35
+
+
+@pytest.mark.parametrize(
+    ("off", "verdict"), [(0.0099, "holds"), (-0.0099, "holds"), (0.0101, "contradicts"), (0.014, "contradicts"), (-0.0101, "contradicts")]
+)
+def test_rounding_alone_moves_the_mean_of_the_types_by_a_hundredth(tmp_path: Path, off: float, verdict: str) -> None:
+    values = {**OURS, "Average": MEAN + off}
+    report = claims_report(write_card(tmp_path, card_text(table(list(values), [str(value) for value in values.values()]), brief=True)))
+    assert verdicts(report)["sums"] == verdict
+    assert [finding.place for finding in check_of(report, "sums").findings] == ([] if verdict == "holds" else [report.sheet.places[0]])
+
+
+@pytest.mark.parametrize(
+    ("decimals", "half"), [({"a": 76.0}, 0.5), ({"a": 76.5, "b": 1.0}, 0.05), ({"a": 76.49}, 0.005), ({"a": 76.495}, 0.005)]
+)
+def test_the_last_digit_of_a_row(decimals: dict[str, float], half: float) -> None:
+    assert half_digit(PrintedRow(RowHeader.unknown("m"), decimals)) == pytest.approx(half, rel=1e-12)
+
+
+@pytest.mark.parametrize("wide", ["float32", "FP32"])
+@pytest.mark.parametrize("narrow", ["float16", "fp16", "half", "bfloat16", "BF16"])
+def test_one_size_for_two_widths_is_the_size_of_the_file(tmp_path: Path, wide: str, narrow: str) -> None:
+    titles = ["tensor-type", "Model Size (GB)", *OURS]
+    rows = [[dtype, "0.65", *OURS.values()] for dtype in (wide, narrow)]
+    report = claims_report(write_card(tmp_path, card_text(table(titles, *rows), brief=True)))
+    assert "0.65 GB in rows of 2 and of 4 bytes" in check_of(report, "sizes").findings[0].text
+    others = [[wide, "0.65", *OURS.values()], [narrow, "0.33", *OURS.values()]]
+    for several in (others, rows[:1], rows[1:], [[wide, "", *OURS.values()], [narrow, "", *OURS.values()]]):
+        report = claims_report(write_card(tmp_path / "b", card_text(table(titles, *several), brief=True)))
+        assert "sizes" not in verdicts(report)
 
 
 def test_rows_of_other_models_are_not_the_card_s(tmp_path: Path) -> None:

@@ -136,10 +136,18 @@ class TestEffects:
     def test_an_average_adds_the_variances_of_its_tasks(self) -> None:
         tasks = [effect_of(before=10, after=16, error=3), effect_of(before=20, after=18, error=4)]
         average = average_effect("Retrieval", "Retrieval", tasks)
+        assert (average.of, average.type, average.metric, average.units) == ("Retrieval", "Retrieval", "mean", 2)
         assert (average.before, average.after, average.difference, average.error) == (15, 17, 2, 2.5)
         assert average.freedom == pytest.approx((9 + 16) ** 2 / (81 / 50 + 256 / 50))  # Welch and Satterthwaite
         bare = average_effect("Retrieval", "Retrieval", [*tasks, replace(tasks[0], error=None)])
         assert (bare.error, bare.interval) == (None, None)
+        sure = replace(tasks[0], error=0.0)
+        assert average_effect("STS", "STS", [sure, tasks[1]]).freedom == pytest.approx(50)  # that of the one task that has an error
+        assert average_effect("STS", "STS", [sure, sure]).freedom == 1
+
+    def test_two_examples_have_an_interval(self) -> None:
+        effect = task_effect(QUERIES, queries(np.array([0.2, 0.3])), queries(np.array([0.5, 0.4])))
+        assert effect.error == pytest.approx(10)  # differences of 30 and 10 points
 
 
 def effect_of(*, before: float, after: float, error: float | None) -> Effect:
@@ -150,6 +158,7 @@ class TestFamilies:
     def test_holm_by_hand(self) -> None:
         assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
         assert holm([0.9, 0.5]) == [1, 1]
+        assert holm([0.9, 0.8]) == [1, 1]
         assert holm([]) == []
 
     def test_more_comparisons_ask_for_more(self) -> None:
@@ -164,6 +173,12 @@ class TestFamilies:
         others = [effect_of(before=1, after=1, error=0), effect_of(before=1, after=2, error=None)] * 20
         assert judge([faint, *others])[0].p == judge([faint])[0].p
         assert {effect.verdict for effect in judge(others)} == {"identical", "no interval"}
+        assert judge([effect_of(before=1, after=2, error=0)])[0].verdict == "effect"  # every example moved by the same
+
+    def test_what_one_comparison_says(self) -> None:
+        [effect] = judge([effect_of(before=0, after=2.2, error=1)])
+        assert effect.p == pytest.approx(2 * stats.t.sf(2.2, 50))
+        assert effect.unseen == pytest.approx(stats.t.ppf(0.975, 50) + stats.t.ppf(0.8, 50))
 
 
 class TestPairs:

@@ -15,6 +15,10 @@ from harness.read.leaderboard import leaderboard_row, printed, rounded
 _EPSILON = 1e-9  # points; a double of 100 has 1.4e-14
 
 
+_WIDTHS = {2: ("float16", "fp16", "half", "bfloat16", "bf16"), 4: ("float32", "fp32")}
+"""How cards spell dtypes, by the bytes of a parameter."""
+
+
 @dataclass(frozen=True)
 class Fit:
     """A printed row against the front matter's averages under one convention. `points`: the largest difference, printed minus computed, and
@@ -113,7 +117,7 @@ def _fit(row: PrintedRow, means: Mapping[str, float]) -> Fit:
 
 def half_digit(row: PrintedRow) -> float:
     """Half a unit of the last digit that the row is printed with, in points: two decimals as a rule, fewer in some cards."""
-    decimals = max((len(str(value).partition(".")[2].rstrip("0")) for value in row.scores.values()), default=2)
+    decimals = max(len(str(value).partition(".")[2].rstrip("0")) for value in row.scores.values())
     return 0.5 * 10.0 ** -min(2, decimals)
 
 
@@ -162,11 +166,11 @@ def _sums(found: Averages, benchmark: Benchmark) -> Iterator[Finding]:
 
 def _sizes(found: Averages) -> Iterator[Finding]:
     """A float32 model takes twice the bytes of a half one; where all rows print one size it is that of the file."""
-    widths = {"float32": 4, "fp32": 4, "float16": 2, "fp16": 2, "half": 2, "bfloat16": 2, "bf16": 2}
-    sized = [match.row.header for match in found.matches if match.row.header.dtype.lower() in widths]
-    sizes = {header.size_gb for header in sized}
-    if len({widths[header.dtype.lower()] for header in sized}) > 1 and len(sizes) == 1 and None not in sizes:
-        text = f"{sizes.pop()} GB in rows of 2 and of 4 bytes per parameter: the size of the file, not of the weights as they ran"
+    sizes = {
+        width: {m.row.header.size_gb for m in found.matches if m.row.header.dtype.lower() in names} for width, names in _WIDTHS.items()
+    }
+    if sizes[2] and sizes[2] == sizes[4] and len(sizes[2]) == 1 and None not in sizes[2]:
+        text = f"{sizes[2].pop()} GB in rows of 2 and of 4 bytes per parameter: the size of the file, not of the weights as they ran"
         yield Finding("noted", "table", text)
 
 
