@@ -294,7 +294,7 @@ def test_rounding_alone_moves_the_mean_of_the_types_by_a_hundredth(tmp_path: Pat
     values = {**OURS, "Average": MEAN + off}
     report = claims_report(write_card(tmp_path, card_text(table(list(values), [str(value) for value in values.values()]), brief=True)))
     assert verdicts(report)["sums"] == verdict
-    assert [finding.place for finding in check_of(report, "sums").findings] == ([] if verdict == "holds" else [report.sheet.places[0]])
+    assert [finding.where for finding in check_of(report, "sums").findings] == ([] if verdict == "holds" else [report.sheet.places[0]])
 
 
 @pytest.mark.parametrize(
