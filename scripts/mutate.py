@@ -29,7 +29,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "read/claims/grading.py": ("test_claims",),
     "read/differences.py": ("test_differences", "test_environment", "test_drift_outputs", "test_explain"),
     "read/drift/check.py": ("test_drift", "test_drift_outputs", "test_baselines"),
-    "read/drift/likeness.py": ("test_drift", "test_drift_outputs"),
+    "read/drift/likeness.py": ("test_likeness", "test_drift", "test_drift_outputs"),
     "read/explain/effects.py": ("test_explain", "test_noise"),
     "read/leaderboard.py": ("test_leaderboard", "test_imports", "test_index"),
 }
