@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -134,3 +135,10 @@ def test_an_interrupted_run_says_what_is_kept(
     output = capsys.readouterr().err
     assert "every finished task is kept" in output
     assert ("their texts are encoded again" in output) == lost
+
+
+def test_a_remedy_can_be_pasted_into_a_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = f"data.root={tmp_path / '我的 data (1)'}"
+    assert main(["run", "model=sample", "data=local", missing]) == 2
+    remedy = capsys.readouterr().err.split("`")[1]
+    assert shlex.split(remedy) == ["python", "-m", "harness", "fetch", missing]

@@ -223,7 +223,7 @@ def test_a_damaged_file_is_named_and_fetched_again(hub: FakeHub, tmp_path: Path)
     with pytest.raises(InputError) as caught:
         read("BQ", root)
     assert f"{damaged}: damaged: its sha256 is {sha256_file(damaged)}, expected " in str(caught.value)
-    assert f"python -m harness fetch data.root={root} tasks=[BQ]" in str(caught.value)
+    assert f"python -m harness fetch data.root={root} tasks=BQ" in str(caught.value)
     assert [result.status for result in fetch(tasks("BQ"), root)] == ["fetched"]
     assert read("BQ", root)[0] == PairData(["一", "三"], ["二", "四"], [0, 1])
 

@@ -89,10 +89,29 @@ def test_whatever_a_run_would_do_again_is_not_finished(request_and_folder: tuple
 
 @pytest.mark.parametrize(
     "more",
-    [["tasks=[Ocnli,STSB,BQ]"], ["max_len=256"], ["overwrite=true"], ["tasks=[Nope]"], ["gpu=a100"], ["shard=1/2"], ["data.source=x"]],
+    [["tasks=[Ocnli,STSB,BQ]"], ["max_len=256"], ["overwrite=true"], ["shard=1/2"], ["data.source=x"]],
 )
-def test_another_request_or_a_wrong_one_is_left_to_the_run(request_and_folder: tuple[list[str], Path], more: list[str]) -> None:
+def test_another_request_is_left_to_the_run(request_and_folder: tuple[list[str], Path], more: list[str]) -> None:
     assert finished_run([*request_and_folder[0], *more]) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["run", "model=./nowhere", "data=sample"], "model folder {here}/nowhere is missing: set model.path=DIR"),
+        (["run", "model=.", "data=sample"], "{here} has no modules.json"),
+        (["run", "model=sample", "data=sample", "gpu=a100"], "gpu=a100 expects a device named 'A100'"),
+        (["score", "nowhere", "benchmark=cmn_v1"], "nowhere has no manifest.json, so it is no run folder"),
+        (["probe", "nowhere"], "no run at nowhere"),
+        (["calibrate", "nowhere"], "nowhere has no manifest.json, so it is no run folder"),
+    ],
+)
+def test_what_can_not_run_is_named_without_torch(tmp_path: Path, words: list[str], answer: str) -> None:
+    if any(Path(path).exists() for path in ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")):
+        pytest.skip("this machine may have a GPU, so torch has to look")
+    done = subprocess.run([sys.executable, "-c", ASK_AGAIN, *words], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] in ("[] 1", "[] 2")
+    assert f"error: {answer.format(here=tmp_path.resolve())}" in done.stderr
 
 
 def test_where_torch_may_see_a_gpu_it_has_to_look(request_and_folder: tuple[list[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:

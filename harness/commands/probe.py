@@ -22,10 +22,8 @@ def call(arguments: Namespace) -> int:
     from harness.core.fingerprint import Fingerprint
     from harness.core.run_files import CANARY
     from harness.core.sketch import read_sketch
-    from harness.evaluate.probe import probe_model
     from harness.read.drift.vectors import compare_vectors
     from harness.read.leaderboard import one_run
-    from harness.show.vectors import probe_document
 
     benchmark = benchmark_for(arguments, arguments.baseline)
     run = one_run(arguments.baseline, benchmark)
@@ -33,6 +31,10 @@ def call(arguments: Namespace) -> int:
     if before is None:
         raise InputError(f"{run.path} has no {CANARY}: make the baseline again, with canary=on")
     calibration = read_calibration(file, benchmark) if file.is_file() else None
+
+    from harness.evaluate.probe import probe_model  # imports torch, so what can't be compared is named first
+    from harness.show.vectors import probe_document
+
     probed = probe_model(run.path, arguments.overrides)
     found = compare_vectors(before, probed.sketch, (run.manifest.model or Fingerprint(), probed.setting), calibration)
     if isinstance(found, str):

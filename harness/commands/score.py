@@ -21,6 +21,10 @@ from harness.core.words import of_task
 )
 def call(arguments: Namespace) -> int:
     """Score stored vectors by another benchmark."""
+    from harness.core.run_files import read_manifest
+
+    read_manifest(arguments.run)  # what is no run is named before torch is imported
+
     from harness.evaluate.rescore import rescore, rescored_spec
     from harness.show.form import write_document
     from harness.show.live import show_progress

@@ -21,6 +21,7 @@ from harness.core.files import atomic_write
 from harness.core.records import Run, TaskRecord, flat_metrics
 from harness.core.tasks import TaskSpec, flat_name
 from harness.core.typed import plain, read_typed
+from harness.core.words import shell_command
 
 SCHEMA = 1
 Size = Annotated[float, Meta(ge=0)]
@@ -215,4 +216,4 @@ def _refuse_unknown(path: Path, calibration: Calibration, benchmark: Benchmark) 
 
 
 def _again(run: Run) -> str:
-    return f"Calibrate it: python -m harness calibrate {run.path}, or name its own file with --calibration FILE"
+    return f"Calibrate it: {shell_command('calibrate', run.path)}, or name its own file with --calibration FILE"

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from harness.core.errors import RequestError
+from harness.core.words import shell_command
 
 DATA_ENVIRONMENT = "CMTEB_DATA"
 """Where `data.root` comes from when it is not given."""
@@ -42,5 +43,7 @@ def data_root(root: str | None) -> Path:
     path = Path(named).expanduser()
     if not path.is_dir():
         where = "data.root" if root else DATA_ENVIRONMENT
-        raise RequestError(f"{where}={named}: no such folder. Make one with `python -m harness fetch data.root={named}`, or name another")
+        raise RequestError(
+            f"{where}={named}: no such folder. Make one with `{shell_command('fetch', f'data.root={named}')}`, or name another"
+        )
     return path

@@ -130,6 +130,8 @@ def read_manifest(folder: Path) -> Manifest:
         InputError: there is none, or it is damaged.
     """
     remedy = "name a run folder, or run again with overwrite=true"
+    if not (folder / MANIFEST).exists():
+        raise InputError(f"{folder} has no {MANIFEST}, so it is no run folder: name one, such as results/MODEL/SETTING")
     return read_typed(folder / MANIFEST, Manifest, what="manifest of a run", remedy=remedy, schema=SCHEMA)
 
 

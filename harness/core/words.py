@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import unicodedata
 from collections.abc import Sequence
 
@@ -24,6 +25,11 @@ def few(names: Sequence[str], most: int = 4, between: str = ", ") -> str:
 def named(names: Sequence[str], of: int, most: int = 8) -> str:
     """The names, or how many of all they are where they are more than `most`."""
     return ", ".join(names) if len(names) <= most else f"{len(names)} of the {of} tasks"
+
+
+def shell_command(*words: object) -> str:
+    """A command of the harness to paste into a shell: `python -m harness calibrate 'my run'`."""
+    return f"python -m harness {shlex.join(map(str, words))}"
 
 
 def bare_name(model: str) -> str:

@@ -11,7 +11,7 @@ from harness.core.errors import InputError
 from harness.core.files import is_inside
 from harness.core.tasks import TaskSpec
 from harness.core.typed import read_typed
-from harness.core.words import few
+from harness.core.words import few, shell_command
 from harness.data.checksums import CHECKSUMS, read_checksums
 from harness.data.layout import LOCAL_FORMATS, Part, find_parts, find_ranked
 from harness.data.loading import TaskFiles
@@ -60,7 +60,7 @@ def locate_local(task: TaskSpec, root: Path, *, source: str = "local", keep_chec
             another revision than the one that is pinned.
     """
     folder = find_folder(task, root)
-    fetch = f"python -m harness fetch data.root={root} tasks=[{task.name}]"
+    fetch = _fetch(task, root)
     manifest = read_manifest(folder)
     first_used = read_checksums(folder) if manifest is None else {}
     changed = f" (if it was changed on purpose, delete {folder / CHECKSUMS})" if first_used else ""
@@ -113,6 +113,10 @@ def _below(place: Path, checksums: Mapping[str, str]) -> dict[str, str]:
     return {name.removeprefix(start): sha256 for name, sha256 in checksums.items() if name.startswith(start)}
 
 
+def _fetch(task: TaskSpec, root: Path) -> str:
+    return shell_command("fetch", f"data.root={root}", f"tasks={task.name}")
+
+
 def find_folder(task: TaskSpec, root: Path) -> Path:
     """The folder of the task below `root`: its name on the card, the one that mteb 2 uses, or that of its repository on the hub, which may
     lie in a folder of its owner.
@@ -128,7 +132,7 @@ def find_folder(task: TaskSpec, root: Path) -> Path:
         present = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
         raise InputError(
             f"{task.name}: no folder {' or '.join(names)} in {root} (found {', '.join(present) or 'no folder'}). "
-            f"Fetch it: python -m harness fetch data.root={root} tasks=[{task.name}]"
+            f"Fetch it: {_fetch(task, root)}"
         )
     return folders[0]
 

@@ -16,7 +16,7 @@ from harness.core.benchmarks import Benchmark, load_benchmark
 from harness.core.config import resolve_run
 from harness.core.costs import Cost
 from harness.core.environment import cpu_device
-from harness.core.errors import HarnessError, InputError
+from harness.core.errors import InputError
 from harness.core.prompts import PromptTable
 from harness.core.run_files import CANARY, read_manifest
 from harness.core.spec import RunSpec
@@ -96,16 +96,18 @@ def prepare(spec: RunSpec) -> Prepared:
 def finished_run(overrides: Sequence[str]) -> Prepared | None:
     """The run that the overrides ask for, where it can be seen without torch that it is finished; None where torch must look.
 
-    That is where the machine may have a GPU, or a kind of encoder needs torch to know its model. Whatever is wrong is left to the run.
+    That is where the machine may have a GPU, or a kind of encoder needs torch to know its model.
+
+    Raises:
+        HarnessError: as `resolve_run` and `prepare` do: another device than `gpu=` expects, a model's folder that is none, ...
     """
     if any(Path(path).exists() for path in _GPU_FILES) and not metadata.version("torch").endswith("+cpu"):
         return None
-    with contextlib.suppress(HarnessError):
-        device = cpu_device()
-        spec = resolve_run(overrides, device_name=device.label, device_memory_gib=device.memory_gib)
-        if not spec.shard and spec.folder.is_dir() and (prepared := prepare(spec)).finished:
-            return prepared
-    return None
+    device = cpu_device()
+    spec = resolve_run(overrides, device_name=device.label, device_memory_gib=device.memory_gib)
+    if spec.shard or not (spec.folder.is_dir() or spec.model.path):
+        return None
+    return prepared if (prepared := prepare(spec)).finished else None
 
 
 def _is_whole(spec: RunSpec) -> bool:

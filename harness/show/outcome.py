@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from harness.core.benchmarks import Benchmark, load_benchmark
 from harness.core.costs import Cost, Counters
 from harness.core.records import RowHeader
 from harness.core.run_files import read_run
-from harness.core.words import few
+from harness.core.words import few, shell_command
 from harness.evaluate.prepared import Outcome
 from harness.read.known import Known, known_scores, published_run
 from harness.read.leaderboard import Row, leaderboard_row, printed
@@ -144,16 +143,12 @@ def _next_commands(shown: _Shown) -> Iterator[str]:
         yield "the same command again computes only what failed"
     baseline, earlier = (next((each for each in shown.known if each.kind == kind), None) for kind in ("baseline", "earlier"))
     if baseline and not baseline.same_weights:
-        yield f"{_command('check', baseline.row.path, folder, '--significant')}    (is this checkpoint worse?)"
+        yield f"{shell_command('check', baseline.row.path, folder, '--significant')}    (is this checkpoint worse?)"
     elif baseline and baseline.same_settings:
-        yield f"{_command('check', baseline.row.path, folder)}    (did a score drift?)"
+        yield f"{shell_command('check', baseline.row.path, folder)}    (did a score drift?)"
     elif other := baseline or earlier:
-        yield f"{_command('explain', other.row.path, folder)}    (what moved, on which examples?)"
-    yield f"{_command('table', folder, '--tasks')}    (all {len(shown.benchmark.tasks)} tasks)"
-
-
-def _command(*words: object) -> str:
-    return f"python -m harness {shlex.join(map(str, words))}"
+        yield f"{shell_command('explain', other.row.path, folder)}    (what moved, on which examples?)"
+    yield f"{shell_command('table', folder, '--tasks')}    (all {len(shown.benchmark.tasks)} tasks)"
 
 
 def _values(shown: _Shown) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from harness.core.records import Run
 from harness.core.run_files import CANARY, MANIFEST, benchmark_of, find_runs, read_run
 from harness.core.tasks import TaskSpec
 from harness.core.typed import convert, parse
-from harness.core.words import few
+from harness.core.words import few, shell_command
 from harness.read.drift.check import DriftReport, check_runs, foreign_records
 
 LOG = "log.jsonl"
@@ -104,7 +104,7 @@ def accept_baseline(
         read_calibration(calibration, benchmark).check_belongs(run, benchmark)
     elif not uncalibrated:
         raise RequestError(
-            f"{run.path} has no {CALIBRATION}, so only identical scores would pass: run python -m harness calibrate {run.path} first. "
+            f"{run.path} has no {CALIBRATION}, so only identical scores would pass: run {shell_command('calibrate', run.path)} first. "
             "--uncalibrated accepts it as it is"
         )
     target = to / model / name

@@ -17,6 +17,7 @@ from harness.core.records import Run, TaskRecord
 from harness.core.run_files import CANARY
 from harness.core.sketch import read_sketch
 from harness.core.tasks import TaskSpec
+from harness.core.words import shell_command
 from harness.read.differences import SettingDifference, same_vectors
 from harness.read.drift.likeness import environment, unlike_data, unlike_settings
 from harness.read.drift.vectors import VectorDrift, compare_vectors, kernel_level
@@ -325,7 +326,7 @@ def _notes(
 ) -> Iterator[str]:
     bare = [task.task for task in tasks if task.main.tolerance is None]
     if calibration is None:
-        yield f"no calibration: only identical scores pass. Make one with: python -m harness calibrate {baseline.path}"
+        yield f"no calibration: only identical scores pass. Make one with: {shell_command('calibrate', baseline.path)}"
     elif bare:
         yield f"not calibrated, so only identical scores pass: {', '.join(bare)}"
     moved = [task.task for task in tasks if any(cell.points for cell in (task.main, *task.others))]

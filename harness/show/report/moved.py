@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from harness.core.errors import HarnessError
 from harness.core.examples import Examples, text_digest
 from harness.core.records import Run
 from harness.core.tasks import TaskSpec
+from harness.core.words import shell_command
 from harness.data.sources import load_task
 from harness.data.types import ClassificationData, ClusteringData, PairData, RerankingData, TaskData
 from harness.read.explain.build import KnownExamples, shared_examples
@@ -67,8 +67,7 @@ def _moved(base: Entry, entry: Entry, benchmark: Benchmark, known: KnownExamples
             tasks[task.name] = moves
             told |= dict(_texts(before, task, both[0], moves)) if texts else {}
     (pair,) = pairs_of([Subject(number=number, header=run.header, run=run) for number, run in enumerate((before, after), start=1)])
-    words = ["python", "-m", "harness", "explain", str(before.path), str(after.path), "--examples", "10"]
-    command = shlex.join(words) if pair.attributed else None
+    command = shell_command("explain", before.path, after.path, "--examples", 10) if pair.attributed else None
     return MovedExamples(base=base, entry=entry, factors=pair.factors, command=command, tasks=tasks, texts=told)
 
 
