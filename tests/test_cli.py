@@ -142,3 +142,12 @@ def test_a_remedy_can_be_pasted_into_a_shell(tmp_path: Path, capsys: pytest.Capt
     assert main(["run", "model=sample", "data=local", missing]) == 2
     remedy = capsys.readouterr().err.split("`")[1]
     assert shlex.split(remedy) == ["python", "-m", "harness", "fetch", missing]
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "fetch"])
+def test_help_fits_a_terminal_of_any_width(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert not caught.value.code
+    assert "model.path" in capsys.readouterr().out

@@ -198,6 +198,14 @@ class TestPairs:
         assert "dim 1792 -> 128 [1] -> [2] 1 0 0 0 1 0" in summary
         assert "dtype float16 -> bfloat16 [2] -> [3] 1 0 0 0 1 0" in summary
 
+    def test_of_many_runs_what_is_identical_is_one_line(self, tmp_path: Path) -> None:
+        self.message(tmp_path, HEADER, HEADER)
+        write_run(tmp_path / "2", {"STSB": some_pairs(np.random.default_rng(1), 30)[0]}, header=HEADER, manifest=None)
+        text = write_document(explanation_document(explain([tmp_path], BENCHMARK, examples=0)), "text")
+        titles = [line.partition(" (")[2] for line in text.splitlines() if line.startswith("repetition, no setting differs (")]
+        assert titles == ["[1] -> [3])", "[2] -> [3])"]
+        assert "repetition [1] -> [2] 1 0 0 0 1 0" in [" ".join(line.split()) for line in text.splitlines()]
+
     def test_a_repetition_is_compared_as_one(self, tmp_path: Path) -> None:
         message = self.message(tmp_path, HEADER, HEADER)
         assert message.comparisons[0].pair.factors == ()

@@ -56,7 +56,7 @@ def settings_help() -> str:
 
 
 def _width() -> int:
-    return min(100, get_terminal_size().columns)
+    return max(40, min(100, get_terminal_size().columns))
 
 
 def _entry(setting: str, about: str) -> list[str]:

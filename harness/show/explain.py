@@ -26,10 +26,11 @@ def _blocks(explanation: Explanation) -> Iterator[Block]:
     places = ((each, f"in {each.run.path}" if each.run else "as printed") for each in explanation.subjects)
     yield Sentences(tuple(f"[{each.number}] {each.setting}, {where}" for each, where in places), "list")
     if len(explanation.comparisons) > 1:
-        yield Heading("Summary: the comparisons below, a line each")
+        yield Heading("Summary: a line each; what is identical in every task has no table below")
         yield grid(_SUMMARY_COLUMNS, map(_summary, explanation.comparisons))
     for comparison in explanation.comparisons:
-        yield from _comparison(comparison)
+        if len(explanation.comparisons) == 1 or not _only_identical(comparison):
+            yield from _comparison(comparison)
     if explanation.printed_subjects:
         yield from _printed(explanation)
     if explanation.unattributed:
@@ -54,6 +55,12 @@ def points(value: float, error: float | None, *, sign: bool = True) -> str:
     decimals = 2 if error is None or not 0 < error < 0.02 else 3 if error >= 0.002 else 4
     text = f"{value:{'+' if sign else ''}.{decimals}f}"
     return text.replace("-", "+") if text.startswith("-") and not float(text) else text
+
+
+def _only_identical(comparison: Comparison) -> bool:
+    """Whether the line of the summary says everything."""
+    verdicts = {effect.verdict for effect in comparison.tasks}
+    return verdicts == {"identical"} and not (comparison.left_out or comparison.unsure or comparison.pair.beside)
 
 
 def _comparison(comparison: Comparison) -> Iterator[Block]:
