@@ -131,7 +131,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     remedy = "name a run folder, or run again with overwrite=true"
     if not (folder / MANIFEST).exists():
-        raise InputError(f"{folder} has no {MANIFEST}, so it is no run folder: name one, such as results/MODEL/SETTING")
+        raise InputError(f"{folder} has no {MANIFEST}, so it is no run folder: {remedy}")
     return read_typed(folder / MANIFEST, Manifest, what="manifest of a run", remedy=remedy, schema=SCHEMA)
 
 
