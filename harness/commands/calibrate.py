@@ -20,10 +20,6 @@ from harness.commands.arguments import command, names, option, overrides, print_
 )
 def call(arguments: Namespace) -> int:
     """Measure how much a run's scores move on their own."""
-    from harness.core.run_files import read_manifest
-
-    read_manifest(arguments.run)  # what is no run is named before torch is imported
-
     from harness.core.calibration import CALIBRATION, write_calibration
     from harness.evaluate.calibrate.measure import calibrate, check_parts
     from harness.show.calibration import calibration_document
