@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import BENCHMARK, HEADER
+from runs import BENCHMARK, HEADER, manifest_of
 
 from harness.core.records import Made, Manifest, Provenance, Run, TaskRecord
-from harness.read.drift.likeness import unlike_data, unlike_settings
+from harness.read.drift.likeness import environment, unlike_data, unlike_settings
 
 TASK = BENCHMARK.task("STSB")
 
@@ -67,3 +67,24 @@ def test_data_is_the_same_by_its_bytes_or_by_what_both_were_verified_against(
     baseline: TaskRecord, candidate: TaskRecord, reason: str
 ) -> None:
     assert unlike_data(TASK, baseline, candidate) == reason
+
+
+def mine(**content: Any) -> Run:
+    return Run(Path("run"), manifest_of(HEADER, {"spec": {"dim": 1792}, "run": "r", **content}), {})
+
+
+def test_a_run_of_others_is_unlike_one_of_ours() -> None:
+    theirs = run()
+    [found] = [each for each in unlike_settings(mine(), theirs) if each.key == "made by"]
+    assert (found.kind, found.a, found.b) == ("protocol", "this harness", "others, who do not state their settings")
+    [found] = [each for each in unlike_settings(theirs, mine()) if each.key == "made by"]
+    assert (found.a, found.b) == ("others, who do not state their settings", "this harness")
+    assert [each for each in unlike_settings(mine(), mine()) if each.key == "made by"] == []
+
+
+def test_the_environment_is_what_else_differs() -> None:
+    before, after = mine(seed=42, versions={"mteb": "1.1.1", "numpy": "2.0"}), mine(seed=43, versions={"mteb": "1.1.2", "numpy": "2.1"})
+    keys = [each.key for each in unlike_settings(before, after)]
+    assert keys == ["seed", "versions.mteb"]
+    assert [each.key for each in environment(before, after)] == ["versions.numpy"]
+    assert [each.key for each in environment(run(dim=64), run(dim=128, gpu="NVIDIA H100"))] == ["gpu"]
