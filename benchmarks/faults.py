@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -232,6 +232,12 @@ def _plain_layer_norm(chain: Any) -> None:
             module.weight.fill_(1)
 
 
+def _unshifted_layer_norm(chain: Any) -> None:
+    for module in chain.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.bias.fill_(0)
+
+
 def _without_mask(model: LoadedModel, ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """Attention sees the padding; pooling does not."""
     features = {"token_embeddings": model.token_embeddings(ids, None)}
@@ -268,6 +274,12 @@ class _Cased(TextTokenizer):
     def __init__(self, tokenizer: Any, max_len: int) -> None:
         super().__init__(tokenizer, max_len)
         self._backend.normalizer = normalizers.BertNormalizer(lowercase=False)
+
+
+class _Accented(TextTokenizer):
+    def __init__(self, tokenizer: Any, max_len: int) -> None:
+        super().__init__(tokenizer, max_len)
+        self._backend.normalizer = normalizers.BertNormalizer(strip_accents=False)
 
 
 # Vectors and scores
@@ -315,11 +327,48 @@ def _renamed(task: TaskSpec, data: Any) -> LoadedTask:
 _LOAD_TASK = evaluation.load_task
 
 
-def _more_starts() -> AbstractContextManager[Any]:
+def _clustering(**other: Any) -> Plant:
+    """k-means with other settings than mteb's."""
     import sklearn.cluster
 
     own = sklearn.cluster.MiniBatchKMeans
-    return mock.patch.object(sklearn.cluster, "MiniBatchKMeans", lambda **settings: own(**settings | {"n_init": 10}))
+    return _code(_patched(sklearn.cluster, "MiniBatchKMeans", lambda **settings: own(**settings | other)))
+
+
+def _early_end() -> AbstractContextManager[Any]:
+    """The classifier of mteb ends after ten of its 100 iterations."""
+    reference.load_reference()
+    from mteb.evaluation.evaluators import logRegClassificationEvaluator
+
+    module = __import__("sys").modules[logRegClassificationEvaluator.__module__]
+    own = module.LogisticRegression
+    return mock.patch.object(module, "LogisticRegression", lambda **settings: own(**settings | {"max_iter": 10}))
+
+
+def _first_passages(ids: Sequence[str], *arguments: Any, **keywords: Any) -> Any:
+    return _RANK_JUDGED(ids[:2000], *arguments, **keywords)
+
+
+_RANK_JUDGED = search.rank_judged
+
+
+class _Mixed:
+    """A model whose queries beyond 256 have the vectors of the first ones."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def encode_queries(self, queries: Any) -> Any:
+        vectors = self.model.encode_queries(queries)
+        vectors[256:] = vectors[: max(len(vectors) - 256, 0)]
+        return vectors
+
+
+def _mixed_queries(ids: Any, corpus: Any, queries: Any, qrels: Any, model: Any, **keywords: Any) -> Any:
+    return _RANK_JUDGED(ids, corpus, queries, qrels, _Mixed(model), **keywords)
 
 
 def _dot_products() -> AbstractContextManager[Any]:
@@ -394,6 +443,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(name="positions + 1", where="code", plant=_chain(_next_positions)),
     Fault(name="segment ids 1 for 0", where="code", plant=_chain(_other_segment)),
     Fault(name="LayerNorm weights ignored", where="code", plant=_chain(_plain_layer_norm)),
+    Fault(name="LayerNorm biases ignored", where="code", plant=_chain(_unshifted_layer_norm)),
     Fault(name="attention mask ignored", where="code", plant=_code(_patched(LoadedModel, "forward", _without_mask))),
     Fault(name="truncation from the left", where="code", plant=_code(_patched(encoding, "TextTokenizer", _CutFromTheLeft))),
     Fault(name="vectors silently fp16", where="code", plant=_code(_patched(LoadedModel, "forward", _half_vectors))),
@@ -420,10 +470,15 @@ FAULTS: tuple[Fault, ...] = (
         plant=_files(lambda folder: _edit_json(folder / "config.json", num_hidden_layers=1)),
     ),
     Fault(name="tokenizer keeps capitals", where="code", plant=_code(_patched(encoding, "TextTokenizer", _Cased))),
+    Fault(name="tokenizer keeps accents", where="code", plant=_code(_patched(encoding, "TextTokenizer", _Accented))),
     Fault(name="two corpus ids swapped", where="code", plant=_code(_patched(evaluation, "load_task", _swapped))),
     Fault(name="dot product instead of cosine", where="code", plant=_code(_dot_products), silent=_UNIT),
     Fault(name="ties in the other order", where="code", plant=_code(_patched(evaluation, "load_task", _renamed))),
-    Fault(name="k-means with ten starts", where="code", plant=_code(_more_starts)),
+    Fault(name="k-means with ten starts", where="code", plant=_clustering(n_init=10)),
+    Fault(name="k-means in batches of 1,024", where="code", plant=_clustering(batch_size=1024)),
+    Fault(name="logistic regression with ten iterations", where="code", plant=_code(_early_end)),
+    Fault(name="passages beyond 2,000 lost", where="code", plant=_code(_patched(search, "rank_judged", _first_passages))),
+    Fault(name="blocks of 256 queries mixed", where="code", plant=_code(_patched(search, "rank_judged", _mixed_queries))),
     Fault(name="a seed not reset", where="code", plant=_code(_patched(tasks, "seed_generators", _drawn_from))),
     Fault(name="one bit of one weight", where="code", plant=_loaded(_damaged_memory)),
     Fault(name="one bit of one weight", where="files", plant=_files(_damaged_file)),

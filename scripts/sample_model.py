@@ -2,7 +2,8 @@
 
 Its shape is acge's (BertModel, pooling, Dense with bias, no normalisation), and the vectors have a meaning
 within the sample: a character's embedding holds the directions of the fields it is used in, and grammar has little weight.
-Every weight is exact in bfloat16 and in float16, so a half precision changes the arithmetic and not the model.
+No part can be left out unseen: the two segments differ, every LayerNorm scales and shifts, no half precision holds the weights, and
+attention would go to the padding if no mask kept it away.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.numpy import save_file
+from sample_grid import Array, agreed, normal, on_grid, orthonormal, unit
 from sample_text import Lexicon
 from transformers import BertModel
 
@@ -26,45 +27,48 @@ FULL_WIDTH = "，。！？：；、（）《》“”…·"
 
 FIELD, IDENTITY = 0.5, 0.85  # share of a character's topics and of itself; the rest is grammar
 FUNCTION = 0.02  # weight of a character of grammar
-TYPE, POSITION = 0.3, 0.03  # the direction all tokens share, and that of the place in the text
+TYPE, POSITION = 0.3, 0.03  # the direction all tokens share (another one in a second segment), and that of the place in the text
 ATTENTION, FEED_FORWARD = 0.2, 0.15  # what a layer adds to its input
 SHARPNESS = 1.0  # standard deviation of the attention logits
-SILENCED = 3  # directions of the hidden state that the Dense layer drops
+PADDING = 2.5  # how much more a key counts that is the padding token's
+SCALES, SHIFTS = 0.15, 0.05  # how far LayerNorm's weights lie from 1, and its biases from 0
+SILENCED, LEFT = 3, 0.06  # directions of the hidden state that the Dense layer nearly drops, and what it leaves of them
 BLOCK_SPREAD = 0.15  # how much the geometry of one 64-dimensional block differs from the next one's
 BIAS = 0.01
-
-Array = NDArray[np.float64]
+FINE, COARSE = 18, 12  # bits of the grids of the weights, and of the states that the encoder computes
 
 
 def write_model(folder: Path, words: Lexicon) -> None:
     """Writes the SentenceTransformer folder: safetensors, a fast BERT tokenizer, and the JSON files."""
     vocabulary = _vocabulary(words)
     rng = np.random.Generator(np.random.PCG64(SEED))
-    basis = np.linalg.qr(rng.standard_normal((HIDDEN, HIDDEN)))[0]
+    basis = orthonormal(normal(rng, HIDDEN, HIDDEN))
     for name, content in _configuration(vocabulary).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    encoder = _encoder(rng, basis, _characters(rng, basis, vocabulary, words))
-    _write_tensors(folder / "model.safetensors", encoder)
+    _write_tensors(folder / "model.safetensors", _encoder(rng, basis, _embeddings(rng, basis, vocabulary, words)))
     _write_tensors(folder / "2_Dense" / "model.safetensors", _dense(rng, _grammar_directions(folder, vocabulary, words)))
 
 
 def _vocabulary(words: Lexicon) -> dict[str, int]:
-    characters = set(words.names) | set(words.fields_of()) | words.function_characters | set(FULL_WIDTH)
-    characters |= set(string.ascii_lowercase + string.digits + string.punctuation)
+    known = set(words.names) | set(words.fields_of()) | words.function_characters | set(FULL_WIDTH)
+    known |= set(string.ascii_lowercase + string.digits + string.punctuation)
     pieces = [f"##{character}" for character in string.ascii_lowercase + string.digits]
-    tokens = [*SPECIAL, *sorted(characters - {" "}), *pieces]
+    tokens = [*SPECIAL, *sorted(known - {" "}), *pieces]
     return {token: number for number, token in enumerate(tokens)}
 
 
-def _characters(rng: np.random.Generator, basis: Array, vocabulary: dict[str, int], words: Lexicon) -> Array:
-    """Word embeddings (tokens, hidden): root mean square 1 for content, `FUNCTION` for grammar, digits and special tokens."""
+def _embeddings(rng: np.random.Generator, basis: Array, vocabulary: dict[str, int], words: Lexicon) -> Array:
+    """Of tokens (tokens, hidden): root mean square 1 for content and for padding, `FUNCTION` for grammar, digits and other special tokens.
+
+    The padding token has a direction of its own, which no other token has a part in.
+    """
     names = list(words.fields)
-    drawn = _rows(rng.standard_normal((len(names), HIDDEN)))
+    drawn = unit(normal(rng, len(names), HIDDEN))
     directions = {name: basis[:, i + 1] if i + 1 < HIDDEN else drawn[i] for i, name in enumerate(names)}
     grammar = words.function_characters | set(string.digits + string.punctuation + FULL_WIDTH) | set(SPECIAL)
-    own = _rows(rng.standard_normal((len(vocabulary), HIDDEN)))
+    own = unit(normal(rng, len(vocabulary), HIDDEN))
     fields_of = words.fields_of()
     table = np.zeros((len(vocabulary), HIDDEN))
     for token, number in vocabulary.items():
@@ -74,33 +78,42 @@ def _characters(rng: np.random.Generator, basis: Array, vocabulary: dict[str, in
         topics = [directions[name] for name in fields_of.get(token, [])]
         topic = np.sum(topics, axis=0) / np.sqrt(len(topics)) if topics else np.zeros(HIDDEN)
         table[number] = FIELD * topic + IDENTITY * own[number]
+    padding = own[vocabulary["[PAD]"]]
+    table -= np.outer(on_grid(on_grid(table) @ padding), padding)
+    table[vocabulary["[PAD]"]] = padding
     return table * np.sqrt(HIDDEN)
 
 
-def _encoder(rng: np.random.Generator, basis: Array, characters: Array) -> dict[str, Array]:
+def _encoder(rng: np.random.Generator, basis: Array, tokens: Array) -> dict[str, Array]:
     """The tensors of a BertModel, by their names in transformers."""
 
     def matrix(rows: int, columns: int, gain: float) -> Array:
-        return gain * rng.standard_normal((rows, columns)) / np.sqrt(columns)
+        return gain * normal(rng, rows, columns) / np.sqrt(columns)
 
-    shared = np.sqrt(HIDDEN) * TYPE * basis[:, 0]
+    def layer_norm(name: str) -> dict[str, Array]:
+        return {f"{name}.weight": 1 + SCALES * normal(rng, HIDDEN), f"{name}.bias": SHIFTS * normal(rng, HIDDEN)}
+
+    shared, other = np.sqrt(HIDDEN) * TYPE * basis[:, 0], TYPE * normal(rng, HIDDEN)
     tensors = {
-        "embeddings.word_embeddings.weight": characters,
-        "embeddings.position_embeddings.weight": POSITION * rng.standard_normal((POSITIONS, HIDDEN)),
-        "embeddings.token_type_embeddings.weight": np.stack([shared, shared]),
+        "embeddings.word_embeddings.weight": tokens,
+        "embeddings.position_embeddings.weight": POSITION * normal(rng, POSITIONS, HIDDEN),
+        "embeddings.token_type_embeddings.weight": np.stack([shared, other]),
     }
-    tensors |= _layer_norm("embeddings.LayerNorm")
+    tensors |= layer_norm("embeddings.LayerNorm")
     for number in range(LAYERS):
         layer = f"encoder.layer.{number}"
         gains = {"self.query": SHARPNESS, "self.key": 1.0, "self.value": 1.0, "output.dense": ATTENTION}
         for name, gain in gains.items():
             tensors[f"{layer}.attention.{name}.weight"] = matrix(HIDDEN, HIDDEN, gain)
-            tensors[f"{layer}.attention.{name}.bias"] = 0.02 * rng.standard_normal(HIDDEN)
+            tensors[f"{layer}.attention.{name}.bias"] = 0.02 * normal(rng, HIDDEN)
+        asked = on_grid(tensors[f"{layer}.attention.self.query.weight"]) @ basis[:, 0]  # what every query has in common
+        asked = unit(asked.reshape(HEADS, -1)).reshape(HIDDEN)
+        tensors[f"{layer}.attention.self.key.weight"] += PADDING * np.outer(asked, unit(tokens[SPECIAL.index("[PAD]")]))
         tensors[f"{layer}.intermediate.dense.weight"] = matrix(INTERMEDIATE, HIDDEN, 1.0)
-        tensors[f"{layer}.intermediate.dense.bias"] = 0.02 * rng.standard_normal(INTERMEDIATE)
+        tensors[f"{layer}.intermediate.dense.bias"] = 0.02 * normal(rng, INTERMEDIATE)
         tensors[f"{layer}.output.dense.weight"] = matrix(HIDDEN, INTERMEDIATE, FEED_FORWARD)
-        tensors[f"{layer}.output.dense.bias"] = 0.02 * rng.standard_normal(HIDDEN)
-        tensors |= _layer_norm(f"{layer}.attention.output.LayerNorm") | _layer_norm(f"{layer}.output.LayerNorm")
+        tensors[f"{layer}.output.dense.bias"] = 0.02 * normal(rng, HIDDEN)
+        tensors |= layer_norm(f"{layer}.attention.output.LayerNorm") | layer_norm(f"{layer}.output.LayerNorm")
     tensors |= {"pooler.dense.weight": matrix(HIDDEN, HIDDEN, 1.0), "pooler.dense.bias": np.zeros(HIDDEN)}
     return tensors
 
@@ -115,7 +128,11 @@ def _grammar_directions(folder: Path, vocabulary: dict[str, int], words: Lexicon
         for sentence in ([], [vocabulary["[UNK]"]], *sentences):
             ids = torch.tensor([[start, *sentence, end]])
             states.append(encoder(input_ids=ids).last_hidden_state[0].mean(0).numpy())
-    return np.linalg.svd(np.stack(states).T)[0][:, :SILENCED]
+    columns = agreed(np.stack(states).T, COARSE)
+    directions = orthonormal(columns[:, :SILENCED])
+    for _ in range(20):  # towards the largest singular vectors
+        directions = orthonormal(on_grid(columns @ columns.T / 2.0**8) @ directions)
+    return directions
 
 
 def _dense(rng: np.random.Generator, grammar: Array) -> dict[str, Array]:
@@ -123,34 +140,18 @@ def _dense(rng: np.random.Generator, grammar: Array) -> dict[str, Array]:
 
     So any leading blocks carry the whole geometry (Matryoshka), each with slightly different values.
     """
-    silent = np.eye(HIDDEN) - grammar @ grammar.T
+    silent = on_grid(np.eye(HIDDEN) - (1 - LEFT) * on_grid(grammar @ grammar.T))
     blocks = []
     for _ in range(DIM // HIDDEN):
-        turned = np.linalg.qr(rng.standard_normal((HIDDEN, HIDDEN)))[0]
-        stretched = np.exp(BLOCK_SPREAD * rng.standard_normal(HIDDEN))
-        blocks.append(turned * stretched @ silent)
-    return {"linear.weight": np.concatenate(blocks), "linear.bias": BIAS * rng.standard_normal(DIM)}
-
-
-def _rows(table: Array) -> Array:
-    return table / np.linalg.norm(table, axis=1, keepdims=True)
-
-
-def _layer_norm(name: str) -> dict[str, Array]:
-    return {f"{name}.weight": np.ones(HIDDEN), f"{name}.bias": np.zeros(HIDDEN)}
+        turned = orthonormal(normal(rng, HIDDEN, HIDDEN))
+        stretched = 1 + BLOCK_SPREAD * normal(rng, HIDDEN)
+        blocks.append(on_grid(turned * stretched) @ silent)
+    return {"linear.weight": np.concatenate(blocks), "linear.bias": BIAS * normal(rng, DIM)}
 
 
 def _write_tensors(path: Path, tensors: dict[str, Array]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: _exact_in_halves(tensors[name]) for name in sorted(tensors)}, path, metadata={"format": "pt"})
-
-
-def _exact_in_halves(values: Array) -> NDArray[np.float32]:
-    """Rounded to what float16 and bfloat16 both hold: multiples of 2**-16 with 8 significant bits."""
-    grid = (np.round(values * 2.0**16) / 2.0**16).astype(np.float32)
-    bits = grid.view(np.uint32)
-    rounded = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
-    return (rounded & np.uint32(0xFFFF0000)).view(np.float32)
+    save_file({name: on_grid(tensors[name], FINE).astype(np.float32) for name in sorted(tensors)}, path, metadata={"format": "pt"})
 
 
 def _configuration(vocabulary: dict[str, int]) -> dict[str, Any]:

@@ -160,8 +160,8 @@ def _sts22(measure: Measure) -> Tables:
     rng = random.Random("STS22")
     fields = ("体育", "财经", "国际", "科技", "民生", "军事", "旅游")
     levels = [
-        (-0.3, 0.06, 1.0, 12),
-        (0.09, 0.2, 3.0, 3),
+        (-0.3, 0.1, 1.0, 12),
+        (0.13, 0.2, 3.0, 3),
         (0.23, 0.4, 1.67, 8),
         (0.43, 0.67, 4.0, 3),
         (0.7, 0.76, 2.67, 5),
@@ -171,7 +171,7 @@ def _sts22(measure: Measure) -> Tables:
     rows = _rows(fill(measure, levels, _proposer(rng, "report", fields)))
     for start, parts in ((515, 6), (770, 6), (515, 18)):
         rows += _rows(fill(measure, _only(levels, 6, 2), _long_proposer(rng, fields, start, parts), batch=8))
-    rows += _rows(fill(measure, _only(levels, 0, 1), lambda: ("", compose(rng, "report", rng.choice(fields)))))
+    rows += _rows(fill(measure, _only(levels, 2, 1), lambda: ("", compose(rng, "report", rng.choice(fields)))))
     rng.shuffle(rows)
     return {"test": rows}
 

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from sample_measure import WHOLE, Measure, clear, cosines
+from sample_measure import VIEWS, WHOLE, Measure, clear, cosines
 from sample_text import HOSTILE, Tables, Words, compose, draw_words, lexicon, long_text, phrase, vary
 
 DEPTH = 12
 """How far down a ranking margins are kept: ten places count for the main metric, and passages with the query's id are dropped."""
 LONG_STARTS = (515, 770, 1026)
-ROUNDS, BATCH = 40, 48
+ROUNDS, BATCH = 400, 48
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,11 @@ class Plan:
     """A collection: `topics` subjects per field, each with a passage that answers it, a second one that answers most of it, and
     `siblings` that share some of its words.
 
-    `places`: how many queries find their first relevant passage at rank 1, 2 to 3, 4 to 10, and beyond. `long` subjects per
+    `places`: how many queries find their first relevant passage at rank 1, 2 to 3, 4 to 10, and beyond, each `times`. `long` subjects per
     start of `LONG_STARTS` appear only beyond that character. `twins` answers occur again under another id, judged irrelevant.
-    `graded`: the full answer has grade 3, the other 1. `numbered`: passages and queries share ids.
+    `graded`: the full answer has grade 3, the other 1. `short`: every third subject has one more answer, which
+    is shorter than any other passage: it is searched last.
+    `numbered`: passages and queries share ids. `titled`: passages have titles.
     """
 
     fields: tuple[str, ...]
@@ -36,10 +38,13 @@ class Plan:
     topics: int
     siblings: int
     places: tuple[int, int, int, int]
+    times: int = 1
     long: int = 0
     twins: int = 2
     graded: bool = False
+    short: bool = False
     numbered: bool = False
+    titled: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,8 @@ def _add_subject(rng: random.Random, collection: Collection, plan: Plan, topic: 
     full = collection.add(phrase(rng, plan.passage, words))
     most = collection.add(phrase(rng, plan.passage, vary(rng, words, plan.passage, 1, others)))
     collection.subjects.append(Subject(words, others, {full: 3, most: 1} if plan.graded else {full: 1, most: 1}))
+    if plan.short and len(collection.subjects) % 3 == 0:
+        collection.subjects[-1].grades[collection.add(phrase(rng, "ask", words))] = 1
     for _ in range(plan.siblings):
         collection.add(phrase(rng, plan.passage, vary(rng, words, plan.passage, 4, draw_words(rng, topic))))
     for _ in range(reposts):
@@ -122,15 +129,17 @@ def _ask(measure: Measure, rng: random.Random, collection: Collection, plan: Pla
     Raises:
         ValueError: some places are not filled.
     """
-    passages = measure.vectors(collection.passages)
-    wanted = [*plan.places, plan.long * len(LONG_STARTS)]
+    views = slice(0 if plan.long else WHOLE, None)  # without long passages, max_len makes no difference
+    whole = WHOLE - len(VIEWS)
+    passages = measure.vectors(collection.passages)[views]
+    wanted = [*(plan.times * place for place in plan.places), plan.long * len(LONG_STARTS)]
     asked: set[int] = set()
     for _ in range(ROUNDS):
         drawn = [_draw_query(rng, collection, plan) for _ in range(BATCH)]
-        scores = cosines(measure.vectors([text for text, _ in drawn]), passages)
+        scores = cosines(measure.vectors([text for text, _ in drawn])[views], passages)
         for (text, number), found in zip(drawn, scores.transpose(1, 0, 2), strict=True):
             grades, is_long = collection.subjects[number].grades, collection.subjects[number].long
-            ranking = np.argsort(-found[WHOLE], kind="stable").tolist()
+            ranking = np.argsort(-found[whole], kind="stable").tolist()
             place = len(plan.places) if is_long else _place(1 + min(ranking.index(i) for i in grades))
             if not wanted[place] or (text, number) in asked or (is_long and number in {known for _, known in asked}):
                 continue
@@ -156,14 +165,16 @@ def _place(rank: int) -> int:
     return sum(rank > last for last in (1, 3, 10))
 
 
-def retrieval_tables(name: str, collection: Collection, *, numbered: bool) -> Tables:
-    """`corpus`, `queries` and `qrels` in a drawn order."""
+def retrieval_tables(name: str, collection: Collection, *, numbered: bool, titled: bool) -> Tables:
+    """`corpus`, `queries` and `qrels` in a drawn order. A title is what comes before the last space of a passage."""
     rng = random.Random(f"{name}, ids")
     order = rng.sample(range(len(collection.passages)), len(collection.passages))
     ids = _shared_ids(collection, order) if numbered else {number: f"{name.lower()}-{place}" for place, number in enumerate(order)}
     qids = [str(i) if numbered else f"q{i}" for i in range(len(collection.queries))]
+    texts = [collection.passages[number] for number in order]
+    parts = [dict(zip(("title", "text"), text.rpartition(" ")[::2], strict=True)) if titled else {"text": text} for text in texts]
     return {
-        "corpus": [{"id": ids[number], "text": collection.passages[number]} for number in order],
+        "corpus": [{"id": ids[number]} | part for number, part in zip(order, parts, strict=True)],
         "queries": [{"id": qid, "text": query.text} for qid, query in zip(qids, collection.queries, strict=True)],
         "qrels": [
             {"qid": qid, "pid": ids[number], "score": grade}
@@ -211,11 +222,13 @@ PLANS = {
         ("历史", "科技", "法学", "汽车", "健身", "音乐", "农业", "教育"), "question", "passage", 3, 1, (10, 5, 3, 2), long=2, graded=True
     ),
     "MMarcoRetrieval": Plan(("理学", "旅游", "宠物", "财经", "文学", "工学", "天气", "育儿", "法学"), "ask", "answer", 3, 1, (10, 4, 4, 2)),
-    "DuRetrieval": Plan(("家居", "英语", "招聘", "游戏", "地图", "购物", "拍照", "星座"), "question", "answer", 3, 1, (10, 4, 3, 3)),
-    "CovidRetrieval": Plan(("疫情", "感冒", "医学", "民生", "国际", "教育", "旅游"), "question", "report", 3, 1, (10, 3, 2, 1), long=2),
+    "DuRetrieval": Plan(
+        ("家居", "英语", "招聘", "游戏", "地图", "购物", "拍照", "星座"), "question", "answer", 9, 1, (19, 0, 0, 8), times=10, short=True
+    ),
+    "CovidRetrieval": Plan(("疫情", "感冒", "医学", "民生", "国际", "教育", "旅游"), "question", "report", 3, 1, (10, 3, 2, 1), long=1),
     "CmedqaRetrieval": Plan(("肠胃", "心脏", "皮肤", "眼科", "骨科", "牙科", "感冒", "孕产"), "question", "answer", 3, 1, (8, 5, 4, 3)),
     "EcomRetrieval": Plan(
-        ("手机", "服装", "家电", "食品", "时尚", "家居", "图书", "宠物"), "item", "goods", 3, 1, (8, 4, 4, 2), numbered=True
+        ("手机", "服装", "家电", "食品", "时尚", "家居", "图书", "宠物"), "item", "goods", 3, 1, (8, 4, 4, 2), numbered=True, titled=True
     ),
     "MedicalRetrieval": Plan(("孕产", "感冒", "骨科", "牙科", "眼科", "皮肤", "医学", "心脏"), "question", "answer", 3, 1, (10, 3, 3, 2)),
     "VideoRetrieval": Plan(
@@ -223,15 +236,21 @@ PLANS = {
     ),
     "CMedQAv1": Plan(("孕产", "皮肤", "肠胃", "心脏", "感冒", "骨科", "牙科"), "question", "answer", 3, 1, (9, 4, 3, 1)),
 }
-FILLERS = {"DuRetrieval": 1030, "CovidRetrieval": 140, "CmedqaRetrieval": 140}
+FILLERS = {"DuRetrieval": 1900, "CovidRetrieval": 140, "CmedqaRetrieval": 140}
 
 
-def ranked_tasks(measure: Measure) -> dict[str, Tables]:
-    """The retrieval and reranking tasks, by name; three corpora share their fillers, three rerankings draw on a retrieval's passages."""
+def ranked_tasks(measure: Measure, headlines: Sequence[str]) -> dict[str, Tables]:
+    """The retrieval and reranking tasks, by name; three corpora share their fillers (`headlines` and more of them), three rerankings draw
+    on a retrieval's passages."""
     rng = random.Random("fillers")
-    shared = [compose(rng, "headline", topic) for topic in rng.choices(list(lexicon().fields), k=max(FILLERS.values()))]
+    topics = [topic for topic in lexicon().fields if topic not in PLANS["DuRetrieval"].fields]
+    shared = [*headlines, *(compose(rng, "headline", topic) for topic in rng.choices(topics, k=max(FILLERS.values()) - len(headlines)))]
     collections = {name: collect(measure, name, plan, shared[: FILLERS.get(name, 0)]) for name, plan in PLANS.items()}
-    tasks = {name: retrieval_tables(name, collections[name], numbered=plan.numbered) for name, plan in PLANS.items() if name != "CMedQAv1"}
+    tasks = {
+        name: retrieval_tables(name, collections[name], numbered=plan.numbered, titled=plan.titled)
+        for name, plan in PLANS.items()
+        if name != "CMedQAv1"
+    }
     return tasks | {
         "CMedQAv1": rerank(measure, "CMedQAv1", "test", collections["CMedQAv1"], queries=10, negatives=8),
         "CMedQAv2": rerank(measure, "CMedQAv2", "test", collections["CmedqaRetrieval"], queries=10, negatives=8),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -44,12 +45,18 @@ class Lexicon:
         return set(_SLOT.sub("", "".join(frame for frames in self.frames.values() for frame in frames)))
 
     def fields_of(self) -> dict[str, list[str]]:
-        """The fields whose words each content character occurs in."""
+        """The fields whose words each token with content occurs in."""
         found: dict[str, list[str]] = {}
         for field, kinds in self.fields.items():
-            for character in sorted({c for words in kinds.values() for word in words for c in word}):
-                found.setdefault(character, []).append(field)
+            for token in sorted({token for words in kinds.values() for word in words for token in tokens_of(word)}):
+                found.setdefault(token, []).append(field)
         return found
+
+
+def tokens_of(word: str) -> list[str]:
+    """A Latin word without capitals and accents, or the characters of a Chinese one: what BERT's tokenizer makes of it."""
+    plain = "".join(mark for mark in unicodedata.normalize("NFD", word.lower()) if not unicodedata.combining(mark))
+    return [plain] if plain.islower() else list(word)
 
 
 @cache

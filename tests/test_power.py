@@ -29,9 +29,10 @@ from harness.evaluate.encode.canary import canary_texts, run_canary
 from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
 from harness.evaluate.encode.locate import hash_weights
 from harness.evaluate.encode.model import LoadedModel, hash_module_files
-from harness.evaluate.score import adapter, search, tasks
+from harness.evaluate.score import adapter, reference, search, tasks
 from harness.evaluate.score.adapter import EmbeddingModel
 
+reference.load_reference()
 SAMPLE = compose_config(["model=sample", "data=sample"]).model
 PLACES = [
     *((encoding, name) for name in ("load_model", "TextTokenizer", "take_fingerprint")),
@@ -40,7 +41,8 @@ PLACES = [
     *((tasks, name) for name in ("passage_text", "seed_generators")),
     (PromptTable, "of"),
     (sklearn.cluster, "MiniBatchKMeans"),
-    (search, "_normalised"),
+    *((search, name) for name in ("_normalised", "rank_judged")),
+    (sys.modules["mteb.evaluation.evaluators.ClassificationEvaluator"], "LogisticRegression"),
 ]
 """Where faults are planted in code."""
 

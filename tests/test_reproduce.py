@@ -53,7 +53,7 @@ def test_a_main_score_that_moved_by_a_hundredth_of_a_point_is_reported() -> None
 
 
 THRESHOLDS = {("Cmnli", "manhattan"): (25.026815, 25.049778), ("Ocnli", "manhattan"): (29.585049, 29.629478)}
-"""Accuracy and F1 thresholds in bf16: as committed (made on a CPU), and on an NVIDIA H100 (torch 2.13)."""
+"""Accuracy and F1 thresholds of the sample of 0.2.0 in bf16: on a CPU, and on an NVIDIA H100 (torch 2.13)."""
 
 
 @pytest.mark.parametrize(("factor", "found"), [(1.0, 0), (50.0, 4)], ids=["as on an H100", "50 times as far"])
@@ -62,8 +62,7 @@ def test_thresholds_of_another_device_pass_and_wrong_ones_do_not(factor: float, 
     for (task, similarity), (cpu, h100) in THRESHOLDS.items():
         values: Any = run.records[task].metrics[similarity]
         for name in ("accuracy_threshold", "f1_threshold"):
-            assert values[name] == pytest.approx(cpu, abs=1e-5)
-            values[name] = cpu + factor * (h100 - cpu)
+            values[name] *= 1 + factor * (h100 / cpu - 1)
     assert len(selfcheck.deviations(run, BENCHMARK)) == found
 
 
