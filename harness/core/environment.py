@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import subprocess
@@ -12,7 +11,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from harness.core.fingerprint import DeviceInfo
 from harness.core.resources import lock_file
 
 _NAME = "cmteb-harness"
@@ -79,29 +77,6 @@ def source_revision() -> dict[str, Any]:
 def machine() -> dict[str, Any]:
     """Operating system, architecture and Python."""
     return {"platform": platform.platform(), "machine": platform.machine(), "python": platform.python_version()}
-
-
-def cpu_device(*, capability: str = "") -> DeviceInfo:
-    """This machine's processor, with the instruction set that torch uses where it was asked."""
-    return DeviceInfo(
-        kind="cpu",
-        name=cpu_facts().get("model name") or platform.processor() or platform.machine(),
-        memory_gib=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30,
-        capability=capability,
-        driver=None,
-        cuda=None,
-        dtypes=("fp32", "fp16", "bf16"),
-    )
-
-
-def cpu_facts() -> dict[str, str]:
-    """The first processor of `/proc/cpuinfo`; empty where there is no such file."""
-    path = Path("/proc/cpuinfo")
-    if not path.is_file():
-        return {}
-    first = path.read_text(encoding="utf-8").split("\n\n", 1)[0]
-    pairs = (line.partition(":") for line in first.splitlines())
-    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def git_user() -> str | None:

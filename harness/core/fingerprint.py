@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from harness.core.spec import Dtype
@@ -35,6 +38,29 @@ class DeviceInfo:
     def label(self) -> str:
         """As the leaderboard's GPU column and the patterns of `configs/gpu/` see it: `NVIDIA A100-SXM4-80GB`, `CPU (...)`."""
         return self.name if self.kind == "cuda" else f"CPU ({self.name})"
+
+
+def cpu_device(*, capability: str = "") -> DeviceInfo:
+    """This machine's processor, with the instruction set that torch uses where it was asked."""
+    return DeviceInfo(
+        kind="cpu",
+        name=cpu_facts().get("model name") or platform.processor() or platform.machine(),
+        memory_gib=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30,
+        capability=capability,
+        driver=None,
+        cuda=None,
+        dtypes=("fp32", "fp16", "bf16"),
+    )
+
+
+def cpu_facts() -> dict[str, str]:
+    """The first processor of `/proc/cpuinfo`; empty where there is no such file."""
+    path = Path("/proc/cpuinfo")
+    if not path.is_file():
+        return {}
+    first = path.read_text(encoding="utf-8").split("\n\n", 1)[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 @dataclass(frozen=True, kw_only=True)

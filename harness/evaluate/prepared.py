@@ -15,8 +15,8 @@ from pathlib import Path
 from harness.core.benchmarks import Benchmark, load_benchmark
 from harness.core.config import resolve_run
 from harness.core.costs import Cost
-from harness.core.environment import cpu_device
 from harness.core.errors import InputError
+from harness.core.fingerprint import cpu_device
 from harness.core.prompts import PromptTable
 from harness.core.run_files import CANARY, read_manifest
 from harness.core.spec import RunSpec

@@ -13,9 +13,8 @@ import torch
 from torch.nn.attention import SDPBackend
 
 from harness.core.costs import PeakMemory
-from harness.core.environment import cpu_device, cpu_facts
 from harness.core.errors import RequestError
-from harness.core.fingerprint import DeviceInfo, NumericFlags
+from harness.core.fingerprint import DeviceInfo, NumericFlags, cpu_device, cpu_facts
 from harness.core.spec import Dtype, Ladder
 
 TORCH_DTYPE: dict[Dtype, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
