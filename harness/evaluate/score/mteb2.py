@@ -142,8 +142,8 @@ def _classification_metrics(part: LabelledTexts, predicted: NDArray[Any]) -> dic
     right = part.labels
     metrics = {"accuracy": accuracy_score(right, predicted)}
     for name, score in {"f1": f1_score, "precision": precision_score, "recall": recall_score}.items():
-        metrics[name] = score(right, predicted, average="macro")
-        metrics[f"{name}_weighted"] = score(right, predicted, average="weighted")
+        metrics[name] = score(right, predicted, average="macro", zero_division=0)
+        metrics[f"{name}_weighted"] = score(right, predicted, average="weighted", zero_division=0)
     if len(set(right)) == 2:
         metrics["ap"] = average_precision_score(right, predicted, average="macro")
         metrics["ap_weighted"] = average_precision_score(right, predicted, average="weighted")
