@@ -103,6 +103,8 @@ def test_another_request_is_left_to_the_run(request_and_folder: tuple[list[str],
         (["run", "model=sample", "data=sample", "gpu=a100"], "gpu=a100 expects a device named 'A100'"),
         (["score", "nowhere", "benchmark=cmn_v1"], "nowhere has no manifest.json, so it is no run folder"),
         (["probe", "nowhere"], "no run at nowhere"),
+        (["sweep", "dtpye=fp16,bf16"], "unknown key 'dtpye'"),
+        (["plan", "dtype=fp61"], "dtype=fp61: Invalid value"),
     ],
 )
 def test_what_can_not_run_is_named_without_torch(tmp_path: Path, words: list[str], answer: str) -> None:

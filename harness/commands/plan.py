@@ -15,6 +15,10 @@ from harness.commands.arguments import QUIET, command, option, overrides, print_
 )
 def call(arguments: Namespace) -> int:
     """Say what a run or a sweep will cost."""
+    from harness.core.config import expand_sweep
+
+    expand_sweep(arguments.overrides)  # a typo is answered before torch is imported
+
     from harness.evaluate.plan.planning import make_plan
     from harness.show.live import show_step
     from harness.show.plan import plan_document

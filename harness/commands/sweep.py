@@ -19,6 +19,10 @@ from harness.commands.arguments import QUIET, command, option, output_format, ov
 )
 def call(arguments: Namespace) -> int:
     """Run several settings."""
+    from harness.core.config import check_overrides
+
+    check_overrides(arguments.overrides, sweep=True)  # a typo is answered before torch is imported
+
     from harness.evaluate.sweep import sweep
     from harness.show.console import sweep_document
     from harness.show.form import write_document
