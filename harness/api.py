@@ -17,6 +17,7 @@ from harness.core.examples import read_examples
 from harness.core.overrides import override
 from harness.core.records import Run
 from harness.core.run_files import benchmark_of, read_run
+from harness.core.words import amount
 from harness.read.leaderboard import leaderboard_row, load_rows
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class Runs(Sequence[Run]):
         return Runs(self._runs[index], self.benchmark) if isinstance(index, slice) else self._runs[index]
 
     def __repr__(self) -> str:
-        lines = (f"  {run.path}: {len(run.records)} of {len(self.benchmark.tasks)} tasks" for run in self._runs)
-        return "\n".join([f"{len(self)} runs of {self.benchmark.name}", *lines])
+        lines = (f"  {run.path}: {len(run.records)} of {amount(len(self.benchmark.tasks), 'task')}" for run in self._runs)
+        return "\n".join([f"{amount(len(self), 'run')} of {self.benchmark.name}", *lines])
 
     def scores(self) -> pandas.DataFrame:
         """Every metric of every task of every run, a row each.

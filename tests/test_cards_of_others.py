@@ -414,9 +414,7 @@ def test_what_the_run_does_not_state_is_not_said_of_the_card(tmp_path: Path) -> 
         write_card(tmp_path / "card", card_text(brief=True, revisions={"TNews": ""})), against=write_run(tmp_path / "r").path
     )
     assert other.comparison is not None
-    assert [(each.claimed, each.found) for each in other.comparison.recipe if each.name == "data revision"] == [
-        (None, "stated for 1 tasks")
-    ]
+    assert [(each.claimed, each.found) for each in other.comparison.recipe if each.name == "data revision"] == [(None, "stated for 1 task")]
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_another_revision_of_the_data_is_noted(tmp_path: Path) -> None:
 def test_a_revision_that_is_not_stated_is_none(tmp_path: Path, revision: str | None) -> None:
     run = read(tmp_path, mteb2("STSB", {"cos_sim_spearman": 0.4}, dataset_revision=revision))
     assert run.records["STSB"].dataset_revision is None
-    assert "the revision of the data is not stated for 1 of 1 tasks" in run.header.notes
+    assert "the revision of the data is not stated for 1 of 1 task" in run.header.notes
 
 
 def test_limits_of_the_model_are_not_taken_for_the_setting_of_the_run(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_task_that_cannot_be_read_stops_no_other(tmp_path: Path, capsys: pytes
     given = [text for text in SAMPLE if not text.startswith(("data", "tasks"))]
     assert main(["encode", *given, *local, "--quiet"]) == 1
     printed = capsys.readouterr()
-    assert "part 1/1 of the texts of 1 tasks, 1 failed" in printed.out
+    assert "part 1/1 of the texts of 1 task, 1 failed" in printed.out
     assert "error: JDReview: " in printed.err
 
 

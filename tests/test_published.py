@@ -44,7 +44,7 @@ def test_the_pinned_revision_is_taken_and_others_by_name(tmp_path: Path) -> None
     assert model.revision is not None
     pinned, external = publish(tmp_path, model.revision, 0.8), publish(tmp_path, "external", 0.81)
     publish(tmp_path, "external", 0.81, task="BQ")
-    said = f"results at {model.revision} (1 tasks); --model {NAME}@REVISION takes others: external (2 tasks)"
+    said = f"results at {model.revision} (1 task); --model {NAME}@REVISION takes others: external (2 tasks)"
     assert chosen(tmp_path, NAME) == (pinned, (said,))
     assert chosen(tmp_path, "qwen3-embedding-0.6b")[0] == pinned
     assert chosen(tmp_path, f"{NAME}@external") == (external, ())
@@ -62,8 +62,8 @@ def test_a_pinned_revision_without_a_task_of_the_benchmark_gives_way_and_it_is_s
     assert chosen(tmp_path, NAME)[0] == external
     assert main(["claims", "--model", NAME, f"results.path={tmp_path}"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "1 tasks, 1 numbers" in shown
-    assert f"results at external (1 tasks); --model {NAME}@REVISION takes others: {model.revision} (0 tasks)" in shown
+    assert "1 task, 1 number" in shown
+    assert f"results at external (1 task); --model {NAME}@REVISION takes others: {model.revision} (0 tasks)" in shown
 
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     assert chosen(tmp_path, NAME)[0].name == "a" * 40
     publish(tmp_path, "b" * 40, 0.8)
     publish(tmp_path, "b" * 40, 0.8, task="BQ")
-    assert chosen(tmp_path, NAME)[1] == (f"results at {'a' * 40} (1 tasks); --model {NAME}@REVISION takes others: {'b' * 40} (2 tasks)",)
+    assert chosen(tmp_path, NAME)[1] == (f"results at {'a' * 40} (1 task); --model {NAME}@REVISION takes others: {'b' * 40} (2 tasks)",)
     with pytest.raises(RequestError, match="not at external: name one of these"):
         published_results(tmp_path, f"{NAME}@external")
 

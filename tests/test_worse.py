@@ -82,7 +82,7 @@ def test_the_command(tmp_path: Path, values: np.ndarray[Any, Any], capsys: pytes
     one, two = folders(tmp_path, {QUERIES.name: queries(values)}, {QUERIES.name: queries(values - 0.01)})
     assert main(["check", str(one), str(two), "--worse-than", "0.3"]) == 3
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == f"WORSE: 1 of 1 tasks: {QUERIES.name}"
+    assert lines[-1] == f"WORSE: 1 of 1 task: {QUERIES.name}"
     assert main(["check", str(two), str(one), "--worse-than", "0.3", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tasks"][0]["difference"] == pytest.approx(1.0)
     assert main(["check", str(one), str(two), "--significant", "--main-only"]) == 2

@@ -7,6 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from harness.commands.arguments import command, names, option, overrides, print_document, say
+from harness.core.words import amount
 
 
 @command(
@@ -30,7 +31,7 @@ def call(arguments: Namespace) -> int:
         draws=arguments.draws,
         parts=check_parts(arguments.parts),
         tasks=arguments.tasks,
-        on_task=lambda task, noise: say(f"calibrated {task.name} ({len(noise)} metrics)", file=sys.stderr),
+        on_task=lambda task, noise: say(f"calibrated {task.name} ({amount(len(noise), 'metric')})", file=sys.stderr),
     )
     output = arguments.output or arguments.run / CALIBRATION
     write_calibration(output, calibrated.calibration)

@@ -7,6 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from harness.commands.arguments import BENCHMARK, Group, benchmark_for, command, option, say
+from harness.core.words import amount
 
 _SHARED = (
     option("run", type=Path, metavar="RUN", help="a run folder, published records, mteb's own result files, or a model card"),
@@ -71,7 +72,7 @@ def _eval_results(arguments: Namespace) -> int:
     benchmark = benchmark_for(arguments, arguments.run)
     selection = select_scores(one_run(arguments.run, benchmark), benchmark, other_data=arguments.other_data)
     written = write_eval_results(selection, benchmark, arguments.output)
-    say(f"{written.paths[0].parent}: {len(written.paths)} tasks")
+    say(f"{written.paths[0].parent}: {amount(len(written.paths), 'task')}")
     if written.left_out:
         say(f"left out, without mteb 2's main metric (a run with benchmark=cmn_v1 has it): {', '.join(written.left_out)}")
     _tell(selection.notes)

@@ -6,6 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from harness.commands.arguments import BENCHMARK, benchmark_for, command, option, say
+from harness.core.words import amount
 
 
 @command(
@@ -22,5 +23,5 @@ def call(arguments: Namespace) -> int:
     benchmark = benchmark_for(arguments, *arguments.paths)
     rows = index_rows(load_rows(arguments.paths, benchmark), benchmark, beside=arguments.output.parent)
     write_index(arguments.output, rows)
-    say(f"{arguments.output}: {len(rows)} rows of {len({row.run for row in rows})} runs")
+    say(f"{arguments.output}: {amount(len(rows), 'row')} of {amount(len({row.run for row in rows}), 'run')}")
     return 0

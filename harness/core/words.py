@@ -27,6 +27,12 @@ def named(names: Sequence[str], of: int, most: int = 8) -> str:
     return ", ".join(names) if len(names) <= most else f"{len(names)} of the {of} tasks"
 
 
+def amount(count: int, noun: str) -> str:
+    """How many, with the noun in its number: `1 task`, `35 tasks`, `0 queries`."""
+    plural = f"{noun.removesuffix('y')}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{count} {noun if count == 1 else plural}"
+
+
 def shell_command(*words: object) -> str:
     """A command of the harness to paste into a shell: `python -m harness calibrate 'my run'`."""
     return f"python -m harness {shlex.join(map(str, words))}"

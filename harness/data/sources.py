@@ -15,6 +15,7 @@ from harness.core.plugins import Seam
 from harness.core.resources import SAMPLE_DIR, data_root
 from harness.core.spec import DataSpec
 from harness.core.tasks import TaskSpec
+from harness.core.words import amount
 from harness.data.hub import hub_settings, hub_status, locate_cached, locate_hub
 from harness.data.loading import TaskFiles, assemble_task
 from harness.data.local import find_folder, locate_local
@@ -87,7 +88,8 @@ def _not_cached(tasks: Sequence[TaskSpec], data: DataSpec) -> str | None:
     absent = [task for task in tasks if not (cache / f"datasets--{task.hub.replace('/', '--')}").is_dir()]
     if not absent or (status := hub_status()).reachable:
         return None
-    return f"data: {len(absent)} of {len(tasks)} tasks are not in the cache {cache}, and the hub is out of reach ({status.detail})"
+    here = f"{len(absent)} of {amount(len(tasks), 'task')} are not in the cache {cache}"
+    return f"data: {here}, and the hub is out of reach ({status.detail})"
 
 
 def _no_folders(tasks: Sequence[TaskSpec], data: DataSpec) -> str | None:
@@ -101,7 +103,7 @@ def _no_folders(tasks: Sequence[TaskSpec], data: DataSpec) -> str | None:
             find_folder(task, root)
         except InputError:
             absent.append(task.name)
-    return f"data: {root} has no folder for {len(absent)} of {len(tasks)} tasks: {', '.join(absent)}" if absent else None
+    return f"data: {root} has no folder for {len(absent)} of {amount(len(tasks), 'task')}: {', '.join(absent)}" if absent else None
 
 
 def _no_sample(tasks: Sequence[TaskSpec], data: DataSpec) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any
 from harness.core.benchmarks import Benchmark
 from harness.core.errors import RequestError
 from harness.core.records import RowHeader, Run, TaskRecord
-from harness.core.words import few
+from harness.core.words import amount, few
 from harness.read.imports import SELF_REPORTED, is_revision
 
 NEWEST = "newest"
@@ -82,7 +82,7 @@ def _said(origins: Mapping[str, Sequence[str]]) -> str:
     """From which folder each task came; the tasks of the largest one are only counted."""
     by_size = sorted(origins.items(), key=lambda each: -len(each[1]))
     small = [f"{', '.join(tasks) or 'nothing'} from {_short(folder)}" for folder, tasks in by_size[1:]]
-    return "; ".join([*small, *(f"the other {len(tasks)} tasks from {_short(folder)}" for folder, tasks in by_size[:1])])
+    return "; ".join([*small, *(f"the other {amount(len(tasks), 'task')} from {_short(folder)}" for folder, tasks in by_size[:1])])
 
 
 def _short(folder: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from harness.core.tasks import SHORT_TYPES
+from harness.core.words import amount
 from harness.read.claims.findings import VERDICTS
 from harness.read.claims.grading import COMPARED, GRADES, Comparison, Graded
 from harness.read.claims.report import ClaimsReport
@@ -24,8 +25,8 @@ def claims_document(report: ClaimsReport) -> Document:
 def _blocks(report: ClaimsReport) -> Iterator[Block]:
     sheet, front = report.sheet, report.averages.front
     row = f"; the front matter is {front.label} under {report.averages.convention}" if front else ""
-    rows = f", {len(sheet.rows)} printed rows" if sheet.rows else ""
-    yield Sentences((f"{sheet.path}: {sheet.model}, {len(sheet.claims)} tasks, {sheet.numbers} numbers{rows}{row}",))
+    rows = f", {amount(len(sheet.rows), 'printed row')}" if sheet.rows else ""
+    yield Sentences((f"{sheet.path}: {sheet.model}, {amount(len(sheet.claims), 'task')}, {amount(sheet.numbers, 'number')}{rows}{row}",))
     yield from _rows_part(report)
     columns = (
         *plain_columns("Check", "Verdict"),

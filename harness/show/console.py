@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.core.run_files import MANIFEST, benchmark_of, read_run
+from harness.core.words import amount
 from harness.data.mirror import FetchResult
 from harness.evaluate.encode.store import Pruned, SettingInfo
 from harness.evaluate.parts import EncodedPart
@@ -21,7 +22,7 @@ from harness.show.outcome import cost_blocks
 
 def part_document(part: EncodedPart) -> Document:
     """What encoding a part of a run has cost, and where its vectors are."""
-    tasks = f"{len(part.tasks)} tasks, {len(part.failed)} failed" if part.tasks or part.failed else "every task has its record"
+    tasks = f"{amount(len(part.tasks), 'task')}, {len(part.failed)} failed" if part.tasks or part.failed else "every task has its record"
     place = Sentences((f"part {part.shard} of the texts of {tasks}; vectors in {part.store}",), "verbatim")
     return Document(blocks=lambda: [*cost_blocks(part.cost), place], data=lambda: asdict(part))
 
@@ -36,7 +37,7 @@ def sweep_document(jobs: Sequence[Job]) -> Document:
     lines = [f"FAILED {' '.join(job.overrides)}: {job.error}" for job in jobs if job.error]
     lines += [f"note: {' '.join(job.overrides)}: {part}; the run has encoded it itself" for job in jobs for part in job.parts]
     failed = sum(bool(job.error or job.failed) for job in jobs)
-    counts = f"{len(jobs)} jobs, {failed} of them with failures, {len(runs)} runs"
+    counts = f"{amount(len(jobs), 'job')}, {failed} of them with failures, {amount(len(runs), 'run')}"
     return Document(
         blocks=lambda: [*(board(rows).blocks() if rows else ()), Sentences(tuple(lines), "verbatim"), Sentences((counts,))],
         data=lambda: {

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from harness.core.records import Run
+from harness.core.words import amount
 from harness.read.differences import SettingDifference
 from harness.read.drift.check import LAYERS, VERDICTS, DriftReport, MetricDrift, TaskDrift
 from harness.read.leaderboard import printed
@@ -102,7 +103,7 @@ def conclusion(report: DriftReport) -> str:
     if others and report.main_only:
         remark += " (not counted: --main-only)"
     remark += "; the canary's vectors were not compared" if report.vectors is None and report.exit_code != 2 else ""
-    return f"{word}: {len(report.tasks)} tasks, {counts}{remark}"
+    return f"{word}: {amount(len(report.tasks), 'task')}, {counts}{remark}"
 
 
 def failure_line(task: TaskDrift) -> str:

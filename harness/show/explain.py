@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from harness.core.tasks import TYPES
+from harness.core.words import amount
 from harness.read.explain.build import Comparison, Explanation
 from harness.read.explain.definitions import PLAIN, Defined
 from harness.read.explain.effects import LEVEL, MEAN, POWER, RESAMPLES, SEED, Effect
-from harness.read.explain.moved import counted
 from harness.read.explain.pairs import Pair, Subject
 from harness.read.explain.printed import ROUNDING, PrintedEffect, never_varied, span
 from harness.read.leaderboard import printed
@@ -103,7 +103,7 @@ def _row(effect: Effect) -> tuple[str, ...]:
     interval = effect.interval
     between = " to ".join(points(end, effect.error) for end in interval) if interval else ""
     verdict = effect.verdict if effect.verdict != "effect" else "up" if effect.difference > 0 else "down"
-    units = counted(effect.units, effect.type) if effect.type and effect.metric != MEAN else f"{effect.units} tasks"
+    units = amount(effect.units, TYPES[effect.type].unit if effect.type and effect.metric != MEAN else "task")
     scores = (points(score, effect.error, sign=False) for score in (effect.before, effect.after))
     return (_name(effect), effect.metric, units if effect.units else "", *scores, points(effect.difference, effect.error), between, verdict)
 

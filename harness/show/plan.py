@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.core.config import device_matches
 from harness.core.fingerprint import DeviceInfo
-from harness.core.words import duration
+from harness.core.words import amount, duration
 from harness.evaluate.plan.values import Amount, Plan, RunPlan, TaskPlan
 from harness.show.form import Block, Column, Document, Sentences, grid, number_columns, plain_columns
 
@@ -69,7 +69,7 @@ def _run_blocks(run: RunPlan) -> list[Block]:
     if run.fill_flops:
         lines.append(["filling", *[""] * 6, _scaled(run.fill_flops, flops[0]), _time(run, run.fill_flops)])
     total = [
-        *(f"{len(run.tasks)} task{'s' if len(run.tasks) > 1 else ''}", "", _texts(texts, run.tasks), _scaled(done, tokens[0])),
+        *(amount(len(run.tasks), "task"), "", _texts(texts, run.tasks), _scaled(done, tokens[0])),
         *(f"{sum(task.stored for task in run.tasks):,}", _texts(whole.texts, run.tasks), _scaled(whole.tokens, tokens[0])),
         *(_flops(run, run.cost.flops, flops[0]), duration(run.seconds)),
     ]
@@ -92,7 +92,7 @@ def _sweep_blocks(plan: Plan) -> list[Block]:
     for run in plan.runs:
         name = " ".join(text for text in run.overrides if text not in common) or "as asked"
         lines.append(line(name, (str(sum(task.state == state for task in run.tasks)) for state in _STATES), [run]))
-    lines.append(line(f"{len(plan.runs)} runs", [""] * len(_STATES), plan.runs))
+    lines.append(line(amount(len(plan.runs), "run"), [""] * len(_STATES), plan.runs))
     return [grid(columns, lines), _below(plan.runs, _sweep_summary(plan))]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.core.benchmarks import Benchmark
 from harness.core.tasks import TASK_TYPES, TaskSpec, TaskType
+from harness.core.words import amount
 from harness.show.form import Block, Document, Sentences, grid, plain_columns
 
 _COLUMNS = plain_columns("Task", "Type", "Main metric", "Repository", "Revision", "Split", "Size")
@@ -23,7 +24,7 @@ def tasks_document(benchmark: Benchmark) -> Document:
 
 
 def _blocks(benchmark: Benchmark) -> Iterator[Block]:
-    yield Sentences((f"{benchmark.name}: {len(benchmark.tasks)} tasks (sha256 {benchmark.digest[:12]})",))
+    yield Sentences((f"{benchmark.name}: {amount(len(benchmark.tasks), 'task')} (sha256 {benchmark.digest[:12]})",))
     for kind in TASK_TYPES:
         if of_type := [task for task in benchmark.tasks if task.type == kind]:
             yield Sentences(tuple(_of_type(kind, of_type)), "verbatim", width="narrow")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from harness.core.words import amount
 from harness.read.leaderboard import printed
 from harness.read.worse import Loss, LossReport
 from harness.show.drift import signed
@@ -68,7 +69,7 @@ def conclusion(report: LossReport) -> str:
     """The outcome in a sentence: `WORSE: 2 of 35 tasks: TNews, STSB`."""
     if report.worse or report.missing:
         parts = (
-            [f"{len(report.worse)} of {len(report.tasks)} tasks: {', '.join(loss.effect.of for loss in report.worse)}"]
+            [f"{len(report.worse)} of {amount(len(report.tasks), 'task')}: {', '.join(loss.effect.of for loss in report.worse)}"]
             if report.worse
             else []
         )
@@ -77,7 +78,7 @@ def conclusion(report: LossReport) -> str:
     if report.exit_code:
         return "NOT COMPARABLE: see above"
     better = sum(loss.verdict == "better" for loss in report.tasks)
-    return f"NOT WORSE: {len(report.tasks)} tasks, {better} better by more than chance"
+    return f"NOT WORSE: {amount(len(report.tasks), 'task')}, {better} better by more than chance"
 
 
 def _values(report: LossReport) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from harness.core.benchmarks import load_benchmark
 from harness.core.errors import RequestError
 from harness.core.fingerprint import DeviceInfo, Fingerprint
 from harness.core.records import Manifest, RowHeader
+from harness.core.words import amount
 from harness.data.sources import SOURCES
 from harness.evaluate.agenda import Agenda
 from harness.evaluate.plan.counting import Shelf
@@ -66,8 +67,8 @@ def notes_of(run: RunPlan, model: Model, device: str, shelf: Shelf, *, here: boo
     modelled = sum(task.basis == "modelled" for task in run.tasks)
     if modelled:
         notes.append(
-            f"{modelled} of {len(run.tasks)} tasks are not on this machine: their texts and tokens are modelled from the benchmark's "
-            "statistics, and what tasks share is counted in each"
+            f"{modelled} of {amount(len(run.tasks), 'task')} are not on this machine: their texts and tokens are modelled from the "
+            "benchmark's statistics, and what tasks share is counted in each"
         )
     if run.unknown:
         notes.append(f"size unknown, and in no total, as neither data nor statistics are on this machine: {', '.join(run.unknown)}")
@@ -103,7 +104,7 @@ def _data_obstacles(run: RunPlan) -> list[str]:
     if len(without) <= _FEW:
         return [task.problem or "" for task in without]
     names = ", ".join(task.task for task in without)
-    counted = f"data: {len(without)} of {len(run.tasks)} tasks can't be read, and a run would fail for them"
+    counted = f"data: {len(without)} of {amount(len(run.tasks), 'task')} can't be read, and a run would fail for them"
     return [f"{counted}: {names}. Of the first: {without[0].problem}"]
 
 

@@ -11,6 +11,7 @@ from harness.core.errors import InputError
 from harness.core.records import Manifest
 from harness.core.run_files import find_runs, read_manifest
 from harness.core.spec import RunSpec
+from harness.core.words import amount
 from harness.evaluate.plan.values import Rate
 
 _ENOUGH = 2.0  # seconds of encoding, below which starting up is most of what was measured
@@ -26,7 +27,7 @@ def encoding_rate(spec: RunSpec) -> Rate:
         seconds += sum(window.encode_seconds for window in windows)
         runs += bool(windows)
     if seconds >= _ENOUGH:
-        about = f"measured in {runs} earlier run{'s' if runs > 1 else ''}: {tokens / seconds:,.0f} tokens/s, {_flop_rate(flops / seconds)}"
+        about = f"measured in {amount(runs, 'earlier run')}: {tokens / seconds:,.0f} tokens/s, {_flop_rate(flops / seconds)}"
         return Rate(flops_per_second=flops / seconds, source="measured", about=about)
     expected = spec.gpu.flops_per_second(spec.dtype)
     if expected is None:

@@ -14,7 +14,7 @@ from harness.core.benchmarks import Benchmark
 from harness.core.calibration import Calibration
 from harness.core.records import RowHeader, Run, TaskRecord, flat_metrics
 from harness.core.tasks import TaskSpec, TaskType
-from harness.core.words import bare_name, stated
+from harness.core.words import amount, bare_name, stated
 from harness.read.cards import Claim, score_titles
 from harness.read.claims.averages import Averages
 from harness.read.claims.numbers import resolution
@@ -300,16 +300,16 @@ def _recipe(sheet: Sheet, averages: Averages, run: Run, scores: Mapping[str, Tas
     ]
     count = sum(None not in pair and pair[0] != pair[1] for pair in pairs)
     if count:
-        yield RecipeField("data revision", "the card's", f"differ for {count} tasks")
+        yield RecipeField("data revision", "the card's", f"differ for {amount(count, 'task')}")
     if count := sum(theirs is None and ours is not None for theirs, ours in pairs):
-        yield RecipeField("data revision", None, f"stated for {count} tasks")
+        yield RecipeField("data revision", None, f"stated for {amount(count, 'task')}")
     if count := sum(ours is None and theirs is not None for theirs, ours in pairs):
-        yield RecipeField("data revision", f"stated for {count} tasks", None)
+        yield RecipeField("data revision", f"stated for {amount(count, 'task')}", None)
     identities = Counter(score.identity for score in scores.values())
     if count := identities["not C-MTEB"]:
-        yield RecipeField("data identity", "C-MTEB", f"not C-MTEB for {count} tasks")
+        yield RecipeField("data identity", "C-MTEB", f"not C-MTEB for {amount(count, 'task')}")
     if count := identities["unverified"]:
-        yield RecipeField("data identity", f"unverified for {count} tasks", None)
+        yield RecipeField("data identity", f"unverified for {amount(count, 'task')}", None)
 
 
 def _chips(gpu: str) -> set[str]:

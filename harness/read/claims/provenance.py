@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from harness.core.benchmarks import Benchmark
-from harness.core.words import few
+from harness.core.words import amount, few
 from harness.read.claims.findings import Check, Finding, check, judged
 from harness.read.claims.sheet import Sheet
 
@@ -55,7 +55,7 @@ def _revisions(sheet: Sheet, benchmark: Benchmark) -> Iterator[Finding]:
             text = f"revision {claim.revision[:8]} of {task.hub}; {benchmark.name} pins {task.revision[:8]}: another state of the data"
             yield Finding("noted", task.name, text)
     if silent:
-        yield Finding("can't tell", "card", f"no revision is stated for {len(silent)} tasks: {few(silent)}")
+        yield Finding("can't tell", "card", f"no revision is stated for {amount(len(silent), 'task')}: {few(silent)}")
     claimed = {claim.task for claim in sheet.claims}
     missing = [task.name for task in benchmark.tasks if task.name not in claimed]
     if missing:

@@ -10,7 +10,7 @@ from harness.core.benchmarks import Benchmark
 from harness.core.errors import RequestError
 from harness.core.records import Run
 from harness.core.registry import RegistryModel, registry, unknown_model
-from harness.core.words import few, stated
+from harness.core.words import amount, few, stated
 from harness.read.claims.grading import RecipeField
 from harness.read.imports import find_imports
 from harness.read.leaderboard import one_run
@@ -30,8 +30,8 @@ class Published:
         counts = {name: len(one_run(folder, benchmark).records) for name, folder in self.folders.items()}
         first = next(iter(counts))
         chosen = first if counts[first] else max(counts, key=lambda name: counts[name])
-        others = [f"{name} ({counts[name]} tasks)" for name in counts if name != chosen]
-        said = f"results at {chosen} ({counts[chosen]} tasks); --model {self.model.name}@REVISION takes others: {few(others)}"
+        others = [f"{name} ({amount(counts[name], 'task')})" for name in counts if name != chosen]
+        said = f"results at {chosen} ({amount(counts[chosen], 'task')}); --model {self.model.name}@REVISION takes others: {few(others)}"
         return self.folders[chosen], (said,) if others else ()
 
 

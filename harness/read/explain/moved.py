@@ -10,14 +10,7 @@ from scipy.stats import rankdata
 
 from harness.core.examples import Examples
 from harness.core.folds import example_values
-from harness.core.tasks import TYPES, TaskSpec, TaskType
-
-
-def counted(count: int, kind: TaskType) -> str:
-    """So many examples of a type, in words: `1361 pairs`, `1 query`."""
-    unit = TYPES[kind].unit
-    plural = f"{unit.removesuffix('y')}ies" if unit.endswith("y") else f"{unit}s"
-    return f"{count} {unit if count == 1 else plural}"
+from harness.core.tasks import TaskSpec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError
 from harness.core.records import Made, Manifest, Origin, Provenance, RowHeader, Run, TaskRecord
 from harness.core.tasks import TaskSpec
-from harness.core.words import counted
+from harness.core.words import amount, counted
 from harness.read.cards import CardClaims, Claim, card_claims, read_card, unit_metrics
 
 _SOURCE = "self-reported: front matter of a model card"
@@ -29,7 +29,7 @@ def read_card_run(path: Path, benchmark: Benchmark) -> Run:
         notes.append(f"taken for percentages as the rest of the card, though no number is above 1: {', '.join(small)}")
     silent = [name for name, record in records.items() if record.dataset_revision is None]
     if silent:
-        notes.append(f"the revision of the data is not stated for {len(silent)} of {len(records)} tasks")
+        notes.append(f"the revision of the data is not stated for {len(silent)} of {amount(len(records), 'task')}")
     if found.foreign:
         notes.append(f"no task of the benchmark, another language or another split: {counted(found.foreign)}")
     header = RowHeader.unknown(found.model, *notes, *found.notes)

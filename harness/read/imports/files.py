@@ -27,7 +27,7 @@ from harness.core.records import Made, Manifest, Origin, OtherDefinition, Proven
 from harness.core.run_files import MANIFEST
 from harness.core.tasks import TaskSpec
 from harness.core.typed import convert, leaves, refuse_long_numbers
-from harness.core.words import counted, few
+from harness.core.words import amount, counted, few
 from harness.read.cards import nested_metrics
 
 Form = Literal["mteb 1", "mteb 2"]
@@ -375,7 +375,7 @@ def _notes(
         yield f"model revision {revision}"
     silent = sum(record.dataset_revision is None for record in records.values())
     if silent:
-        yield f"the revision of the data is not stated for {silent} of {len(records)} tasks"
+        yield f"the revision of the data is not stated for {silent} of {amount(len(records), 'task')}"
     if foreign:
         yield f"no task of the benchmark, or of another language: {counted(foreign)}"
     if isinstance(meta.get("experiment_kwargs"), dict):

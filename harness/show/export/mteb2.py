@@ -20,6 +20,7 @@ from harness.core.records import flat_metrics
 from harness.core.run_files import made_json
 from harness.core.tasks import TaskSpec, TaskType
 from harness.core.typed import parse
+from harness.core.words import amount
 from harness.read.imports import META, SELF_REPORTED
 from harness.show.export.selection import OTHER_DATA, Exported, Selection
 
@@ -100,7 +101,8 @@ def write_results(selection: Selection, folder: Path, *, name: str | None = None
 
 def written_lines(written: Written) -> list[str]:
     """What was written, for a terminal."""
-    lines = [f"{written.folder}: {len(written.tasks)} tasks, read by mteb.ResultCache({str(written.folder.parents[2])!r}).load_results()"]
+    reader = f"mteb.ResultCache({str(written.folder.parents[2])!r}).load_results()"
+    lines = [f"{written.folder}: {amount(len(written.tasks), 'task')}, read by {reader}"]
     if written.folder.parent.name.startswith(NO_ORGANIZATION):
         lines.append("mteb 2 wants a model's name with its organization: name it with --name ORGANIZATION/MODEL")
     if written.nearest:

@@ -9,7 +9,7 @@ from harness.core.errors import RequestError
 from harness.core.records import Run, TaskRecord
 from harness.core.run_files import MANIFEST
 from harness.core.tasks import TaskSpec
-from harness.core.words import named
+from harness.core.words import amount, named
 from harness.read.leaderboard import TaskScore, leaderboard_row
 
 OTHER_DATA = "not C-MTEB"
@@ -77,7 +77,7 @@ def _notes(scores: dict[str, TaskScore], tasks: tuple[Exported, ...], foreign: l
     if any(without.values()):
         count = len(scores) - sum(map(len, without.values()))
         reasons = "; ".join(f"{state}: {named(names, len(scores))}" for state, names in without.items() if names)
-        notes.append(f"partial: {count} of {len(scores)} tasks have a score; {reasons}")
+        notes.append(f"partial: {count} of {amount(len(scores), 'task')} have a score; {reasons}")
     if foreign:
         what = "exported under names that say so" if other_data else "left out, --other-data exports them under names that say so"
         notes.append(f"{OTHER_DATA}: {named(foreign, len(scores))}: {what}")
