@@ -1,7 +1,8 @@
 """Everything that needs a GPU, in one go, as one table: python benchmarks/on_gpu.py
 
 Rows equal to the bit (`purity.py`), speed beside the card's script in each dtype (`gpu.py`), the embedded sample's scores against those
-expected (`python -m harness reproduce`), a whole run of the sample. Under ten minutes on an H100, and it needs no network.
+expected (`python -m harness reproduce`), a whole run of the sample, `probe` with a model of acge's shape. Under ten minutes on an H100, and
+it needs no network.
 """
 
 from __future__ import annotations
@@ -45,12 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             },
             "sample, exact": ["-m", "harness", *sample, "gpu.ladder=exact"],
             "sample, packed": ["-m", "harness", *sample, "gpu.ladder=packed"],
+            "probe": ["benchmarks/probe.py", "--model", "tiny" if tiny else "acge", "--max-len", "512", "--repeats", "1"],
             "self-check": ["-m", "harness", "reproduce", "--quiet"],
         }
         for name, command in parts.items():
             print(f"\n== {name}: python {' '.join(command)}", flush=True)
             done, cost = measure(lambda command=command: _run(command))  # type: ignore[misc]
-            figures = [line for line in done.stdout.splitlines() if line.startswith(("ratio ", "distance to fp32", "stage 2"))]
+            figures = [line for line in done.stdout.splitlines() if line.startswith(("ratio ", "probe ", "distance to fp32", "stage 2"))]
             rows += [f"{name}: exit {done.returncode}, {cost.wall:.1f} s", *(f"    {line}" for line in figures)]
             failed += done.returncode != 0
     print("\n== " + "\n".join(["all figures", *rows]))

@@ -117,6 +117,14 @@ def test_without_a_gpu_the_gpu_benchmark_says_so_and_still_works_in_small() -> N
 
 
 @pytest.mark.slow
+def test_probe_is_measured_beside_loading_alone_and_finds_no_drift() -> None:
+    output = run("probe", "--model", "tiny", "--repeats", "1")
+    assert "NO DRIFT: identical to the bit" in output
+    assert list(ratios(output)) == ["tiny, bf16: seconds of probe / of loading the model and encoding one text"]
+    assert "needs a CUDA device" in run("probe", "--model", "acge")
+
+
+@pytest.mark.slow
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_gpu_benchmark_runs_on_a_gpu() -> None:
