@@ -28,14 +28,20 @@ TESTS: dict[str, tuple[str, ...]] = {
     "read/claims/averages.py": ("test_claims", "test_cards_of_others"),
     "read/claims/grading.py": ("test_claims",),
     "read/differences.py": ("test_differences", "test_environment", "test_drift_outputs", "test_explain"),
-    "read/drift/check.py": ("test_drift", "test_drift_outputs", "test_baselines"),
+    "read/drift/check.py": ("test_drift", "test_drift_outputs", "test_baselines", "test_vectors", "test_state", "test_imports"),
     "read/drift/likeness.py": ("test_likeness", "test_drift", "test_drift_outputs"),
     "read/explain/effects.py": ("test_explain", "test_noise"),
     "read/leaderboard.py": ("test_leaderboard", "test_imports", "test_index"),
 }
 """The modules that decide verdicts, and the test files that are to notice a change of them."""
 
-SLOW = "test_drift_sample or whole or sample_run or subprocess"  # tests that run the harness whole: a mutant would take minutes
+SLOW = " or ".join(
+    (
+        *("test_drift_sample", "whole", "sample_run", "subprocess", "damaged_folders", "forward_pass", "is_the_protocol", "measured_scale"),
+        *("TestRecords", "TestStore", "TestCode", "states_the_digests"),
+    )
+)
+"""Tests that run the harness whole, by words in their names: a mutant would take minutes."""
 
 
 def copy_of_the_commit(module: str) -> Path:

@@ -262,6 +262,20 @@ def test_the_calibration_beside_the_records_is_read_and_only_the_baseline_s_own(
         check_folders(baseline.path, tmp_path / "candidate", BENCHMARK)
 
 
+def test_folders_are_checked_as_strictly_as_runs_unless_more_is_allowed(tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    baseline = gate_run(before, others={"TNews": {"f1": 0.5}})
+    write_calibration(tmp_path / "other.json", calibration_of(baseline, tolerance=2.0))
+    gate_run(after, {"TNews": 1.0}, others={"TNews": {"f1": 0.6}}, manifest={"seed": 43})
+    strict = check_folders(before, after, BENCHMARK)
+    assert (strict.exit_code, strict.allow_unlike, strict.main_only, strict.calibration) == (2, False, False, None)
+    allowed = check_folders(before, after, BENCHMARK, calibration=tmp_path / "other.json", allow_unlike=True)
+    assert (allowed.exit_code, allowed.allow_unlike, allowed.calibration) == (3, True, tmp_path / "other.json")
+    assert [cell.metric for cell in allowed.failing[0].failing] == ["f1"]
+    main = check_folders(before, after, BENCHMARK, calibration=tmp_path / "other.json", allow_unlike=True, main_only=True)
+    assert (main.exit_code, main.main_only) == (0, True)
+
+
 def test_the_command_and_its_exit_codes(
     baseline: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
