@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from harness.core.benchmarks import Benchmark, load_benchmark
 from harness.core.errors import HarnessError, InputError
-from harness.core.files import sha256_file
+from harness.core.files import sha256_file, write_json
 from harness.core.records import BenchmarkName, Made, Manifest, Run, TaskRecord
 from harness.core.run_files import write_manifest, write_record
-from harness.read.cards import ROWS, Claim, PrintedRow, card_claims, card_rows, read_card, unit_metrics, write_rows
+from harness.read.cards import ROWS, Claim, PrintedRow, card_claims, read_card, score_table, unit_metrics
 from harness.read.leaderboard import leaderboard_row
 
 SOURCE = "self-reported: front matter of the model card"
@@ -37,12 +37,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 def publish(card: Path, folder: Path, benchmark: Benchmark) -> None:
     text = read_card(card)
-    claims, rows = card_claims(text, benchmark), card_rows(text, benchmark)
+    claims, table = card_claims(text, benchmark), score_table(text, benchmark)
+    if table is None or table.refused:
+        raise InputError("\n".join(table.refused) if table else "the card has no table of averages")
+    rows = table.rows
     records = {claim.task: record(claim, benchmark) for claim in claims.claims}
     header = claimed_row(records, rows, folder, benchmark).header
     for each in records.values():
         write_record(folder, each)
-    write_rows(folder / ROWS, rows)
+    write_json(folder / ROWS, [asdict(row) for row in rows])
     source = {"what": SOURCE, "model": claims.model, "sha256": sha256_file(card)}
     write_manifest(folder, Manifest(header=replace(header, notes=(NOTE,)), benchmark=BenchmarkName(name=benchmark.name), source=source))
     print(f"{folder}: {len(records)} tasks, {len(rows)} printed rows; the front matter is the row {header}")

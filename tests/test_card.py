@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from real_data import SEED_CARD, needs_seed_card
 from runs import BENCHMARK, PUBLISHED, ROOT
 
 from harness.core.errors import InputError
-from harness.read.cards import HEADER_TITLES, card_claims, card_rows, read_card, read_rows, score_titles, unit_metrics, write_rows
+from harness.core.files import write_json
+from harness.read.cards import HEADER_TITLES, card_claims, read_card, read_rows, score_table, score_titles, unit_metrics
 
 TITLES = [*HEADER_TITLES, *score_titles(BENCHMARK.tasks).values()]
 CELLS = ["m", "A100", "float16", "0.65", "1792", "512", "69.07", "72.75", "58.7", "87.84", "67.99", "72.93", "62.09"]
@@ -123,52 +125,18 @@ def test_a_hundred_times_the_value_is_the_number_of_the_card(percent: float) -> 
     assert value == pytest.approx(percent / 100, rel=1e-15)
 
 
-def test_the_rows_of_the_metric_table_whatever_the_order_of_its_columns() -> None:
+def test_the_rows_of_the_metric_table_whatever_the_order_of_its_columns(tmp_path: Path) -> None:
     table = markdown(TITLES[::-1], CELLS[::-1], [*CELLS[:0:-1], r"a\|b"])
-    rows = card_rows(f"| Model Name | Language |\n|---|---|\n| m | Chinese |\n\n{table}\n| x |\n", BENCHMARK)
-    assert [row.header.model for row in rows] == ["m", "a|b"]
-    assert (rows[0].header.gpu, rows[0].header.dtype, rows[0].header.size_gb, rows[0].header.dim, rows[0].header.max_len) == (
-        "A100",
-        "float16",
-        0.65,
-        1792,
-        512,
-    )
-    assert list(rows[0].scores.values()) == [69.07, 72.75, 58.7, 87.84, 67.99, 72.93, 62.09]
-    assert list(rows[0].scores)[:2] == ["Average (35)", "Classification (9)"]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("# acge\n", "no metric table"),
-        (markdown(["Model", "GPU"], ["m", "A100"]), "no metric table"),
-        (
-            markdown(["Model", "Average (35)"], ["m", "69"]),
-            r"columns Model, Average \(35\); expected Model Name.*Missing: .*GPU.*Unexpected: Model",
-        ),
-        (markdown([*TITLES, "Speed"], [*CELLS, "9"]), "Missing: none. Unexpected: Speed"),
-        (markdown([*TITLES, "GPU"], [*CELLS, "A10"]), "expected Model Name"),
-        (markdown([title.replace("35", "31") for title in TITLES], CELLS), r"Missing: Average \(35\)"),
-        (markdown(TITLES), "has no rows"),
-        (markdown(TITLES, CELLS[:-1]), "line 3 of the card has 12 cells; expected 13"),
-        (markdown(TITLES, [*CELLS[:6], "n/a", *CELLS[7:]]), r"Average \(35\) in line 3 of the card is 'n/a'"),
-        (markdown(TITLES, [*CELLS[:6], "nan", *CELLS[7:]]), r"Average \(35\) in line 3"),
-        (markdown(TITLES, [*CELLS[:6], "690.7", *CELLS[7:]]), "from -100 to 100"),
-        (markdown(TITLES, [*CELLS[:3], "0,65", *CELLS[4:]]), r"Model Size \(GB\) in line 3 of the card is '0,65'"),
-        (markdown(TITLES, [*CELLS[:4], "[1024, 1792]", *CELLS[5:]]), r"Dimension in line 3 of the card is '\[1024, 1792\]'"),
-        (markdown(TITLES, [*CELLS[:5], "\u0665\u0661\u0662", *CELLS[6:]]), "Sequence Length in line 3"),
-    ],
-)
-def test_a_hostile_table_is_one_clear_error(text: str, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        card_rows(text, BENCHMARK)
-
-
-def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
-    rows = card_rows(markdown(TITLES, CELLS), BENCHMARK)
-    write_rows(tmp_path / "rows.json", rows)
-    assert read_rows(tmp_path / "rows.json") == rows
+    found = score_table(f"| Model Name | Language |\n|---|---|\n| m | Chinese |\n\n{table}\n| x |\n", BENCHMARK)
+    assert found is not None
+    assert found.refused == ()
+    assert [row.header.model for row in found.rows] == ["m", "a|b"]
+    header = found.rows[0].header
+    assert (header.gpu, header.dtype, header.size_gb, header.dim, header.max_len) == ("A100", "float16", 0.65, 1792, 512)
+    assert list(found.rows[0].scores.values()) == [69.07, 72.75, 58.7, 87.84, 67.99, 72.93, 62.09]
+    assert list(found.rows[0].scores)[:2] == ["Average (35)", "Classification (9)"]
+    write_json(tmp_path / "rows.json", [asdict(row) for row in found.rows])
+    assert read_rows(tmp_path / "rows.json") == found.rows
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.config import check_request, compose_config, expand_sweep, known_choices, resolve_run
+from harness.core.config import check_request, compose_config, expand_sweep, resolve_run
 from harness.core.errors import MachineError, RequestError
+from harness.core.resources import config_names
 from harness.core.spec import RunSpec
 
 CPU = {"device_name": "CPU (any)", "device_memory_gib": 16.0}
@@ -36,7 +37,7 @@ def test_the_command_of_the_design_card_resolves_on_an_a100() -> None:
     assert spec.gpu.encoding.ladder == "packed"
 
 
-def test_every_wrong_override_is_reported_at_once_with_the_known_choices() -> None:
+def test_every_wrong_override_is_reported_at_once_with_the_config_names() -> None:
     message = refused(["model=acg", "dtyp=fp16", "gpu=v100", "nonsense"])
     assert "did you mean acge" in message
     assert "did you mean dtype" in message
@@ -160,7 +161,7 @@ def test_identity_of_a_model_folder_is_not_where_it_lies(tmp_path: Path) -> None
 
 def test_every_config_opens_with_a_comment_and_its_command() -> None:
     for group in ("model", "gpu", "data", "row", "experiment", "benchmark"):
-        for choice in known_choices(group):
+        for choice in config_names(group):
             path = Path(__file__).parent.parent / "configs" / group / f"{choice}.yaml"
             lines = path.read_text(encoding="utf-8").splitlines()
             first = next(line for line in lines if line != "# @package _global_")

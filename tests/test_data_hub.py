@@ -126,7 +126,7 @@ def test_offline_mode_uses_the_cache_and_its_commits(hub: FakeHub, monkeypatch: 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert load("AFQMC").data == STS_DATA
     assert load("CovidRetrieval").provenance.qrels_revision == commit
-    assert resolve_commit(qrels, None, "dataset", hub_settings()) == commit
+    assert resolve_commit(qrels, None, hub_settings()) == commit
     assert hub_status().detail == "offline mode (HF_HUB_OFFLINE)"
     assert len(hub.requests) == asked
 
@@ -156,7 +156,7 @@ def test_offline_mode_with_a_cold_cache(hub: FakeHub, monkeypatch: pytest.Monkey
         assert "offline mode is on (HF_HUB_OFFLINE)" in message
         assert str(tmp_path / "hf") in message
     with pytest.raises(MachineError, match="does not have which commit C-MTEB/CovidRetrieval-qrels is at"):
-        resolve_commit("C-MTEB/CovidRetrieval-qrels", None, "dataset", hub_settings())
+        resolve_commit("C-MTEB/CovidRetrieval-qrels", None, hub_settings())
     assert hub.requests == []
 
 
@@ -371,10 +371,10 @@ def test_status_of_a_hub_that_answers(hub: FakeHub, monkeypatch: pytest.MonkeyPa
 def test_commits_of_branches_and_commits(hub: FakeHub) -> None:
     add_sts(hub)
     hub.add("C-MTEB/AFQMC", commit_of("main"), {})
-    assert resolve_commit("C-MTEB/AFQMC", None, "dataset", hub_settings()) == commit_of("main")
-    assert resolve_commit("C-MTEB/AFQMC", task("AFQMC").revision, "dataset", hub_settings()) == task("AFQMC").revision
+    assert resolve_commit("C-MTEB/AFQMC", None, hub_settings()) == commit_of("main")
+    assert resolve_commit("C-MTEB/AFQMC", task("AFQMC").revision, hub_settings()) == task("AFQMC").revision
     with pytest.raises(InputError, match="no revision nowhere of it"):
-        resolve_commit("C-MTEB/AFQMC", "nowhere", "dataset", hub_settings())
+        resolve_commit("C-MTEB/AFQMC", "nowhere", hub_settings())
 
 
 def test_cmn_v1_reads_the_repositories_that_mteb_2_reads(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,7 +200,7 @@ def read_answer(folder: Path) -> object:
         hub.add("C-MTEB/BQ", commit_of("bq"), {})
         settings = HubSettings(endpoint=hub.endpoint, cache=folder.parent / "inside", offline=False)
         try:
-            return resolve_commit("C-MTEB/BQ", None, "dataset", settings)
+            return resolve_commit("C-MTEB/BQ", None, settings)
         except MachineError as error:
             raise InputError(str(error).replace(hub.endpoint, "answer.json")) from error  # the message names who answered
 

@@ -6,7 +6,7 @@ import json
 import random
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ from harness.commands import main
 from harness.core.calibration import read_calibration, write_calibration
 from harness.core.costs import COSTS, Cost, CostLine, append_cost, read_costs
 from harness.core.errors import InputError
+from harness.core.files import write_json
 from harness.core.run_files import read_run
 from harness.data.local import Manifest as Mirror
 from harness.data.local import MirrorFile, read_manifest
 from harness.read import selfcheck
-from harness.read.cards import PrintedRow, read_rows, write_rows
+from harness.read.cards import PrintedRow, read_rows
 from harness.read.drift.baselines import LOG, LogEntry, list_baselines
 from harness.read.imports import META, read_import
 
@@ -139,7 +140,7 @@ KINDS = {
     "log of baselines": Kind(LOG, make_log, lambda folder: raised(lambda: list_baselines(folder)), ("tasks",)),
     "printed rows": Kind(
         "rows.json",
-        lambda folder: write_rows(folder / "rows.json", [PrintedRow(HEADER, {"Average (35)": 60.0})]),
+        lambda folder: write_json(folder / "rows.json", [asdict(PrintedRow(HEADER, {"Average (35)": 60.0}))]),
         lambda folder: raised(lambda: read_rows(folder / "rows.json")),
         (0, "scores", "Average (35)"),
         (0, "header"),

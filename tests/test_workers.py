@@ -161,9 +161,6 @@ def test_a_temporary_folder_that_is_too_long_for_sockets_is_named(monkeypatch: p
 def test_scoring_processes_and_their_vectors_go_with_the_run(end: str, tmp_path: Path, short_folder: Path) -> None:
     script, scratch = tmp_path / "run.py", short_folder
     script.write_text(SCRIPT, encoding="utf-8")
-    left = scratch / "harness-scoring-of-an-earlier-version"
-    left.mkdir()
-    os.utime(left, (0, 0))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, str(script), str(scratch), end]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment) as run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from harness.commands.settings import complete_setting, settings_help
-from harness.core.words import printable
+from harness.core.words import of_task, printable
 from harness.show.form import Document, format_names, write_document
 
 if TYPE_CHECKING:
     from harness.core.benchmarks import Benchmark
+    from harness.evaluate.prepared import Outcome
 
 Option = Callable[[ArgumentParser], object]
 """Adds one argument to a parser."""
@@ -111,6 +113,17 @@ def benchmark_for(arguments: Namespace, *paths: Path) -> Benchmark:
 def print_document(document: Document, format: str = "text") -> None:  # noqa: A002  the option's name
     """Print the document in that format."""
     print(write_document(document, format))
+
+
+def print_outcome(benchmark: str, outcome: Outcome, arguments: Namespace) -> int:
+    """Print what a run came to, and the errors of failed tasks on stderr; the exit code."""
+    from harness.show.outcome import outcome_document
+    from harness.show.terminal import show
+
+    show(write_document(outcome_document(benchmark, outcome, baselines=arguments.baselines), arguments.format))
+    for name, message in outcome.failed.items():
+        say(f"error: {of_task(name, message)}", file=sys.stderr)
+    return 1 if outcome.failed else 0
 
 
 def say(text: str, *, file: TextIO | None = None) -> None:

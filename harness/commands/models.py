@@ -14,8 +14,8 @@ from harness.commands.arguments import command, option, output_format, print_doc
 )
 def call(arguments: Namespace) -> int:
     """List models."""
-    from harness.core.config import known_choices
+    from harness.core.resources import config_names
     from harness.show.models import models_document
 
-    print_document(models_document(arguments.word, known_choices("model")), arguments.format)
+    print_document(models_document(arguments.word, config_names("model")), arguments.format)
     return 0

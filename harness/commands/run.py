@@ -7,8 +7,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.commands.arguments import BASELINES, QUIET, command, output_format, overrides, say
-from harness.core.words import of_task
+from harness.commands.arguments import BASELINES, QUIET, command, output_format, overrides, print_outcome, say
 
 if TYPE_CHECKING:
     from harness.core.spec import RunSpec
@@ -29,16 +28,10 @@ def call(arguments: Namespace) -> int:
     check_request(arguments.overrides)  # a typo is answered before torch is imported, and so is a run that is finished
 
     from harness.evaluate.prepared import finished_run
-    from harness.show.form import write_document
-    from harness.show.outcome import outcome_document
-    from harness.show.terminal import show
 
     finished = finished_run(arguments.overrides)
     spec, outcome = (finished.spec, finished.outcome()) if finished else _run(arguments.overrides, quiet=arguments.quiet)
-    show(write_document(outcome_document(spec.benchmark, outcome, baselines=arguments.baselines), arguments.format))
-    for name, message in outcome.failed.items():
-        say(f"error: {of_task(name, message)}", file=sys.stderr)
-    return 1 if outcome.failed else 0
+    return print_outcome(spec.benchmark, outcome, arguments)
 
 
 def _run(overrides: Sequence[str], *, quiet: bool) -> tuple[RunSpec, Outcome]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BASELINES, QUIET, command, names, option, output_format, overrides, say
-from harness.core.words import of_task
+from harness.commands.arguments import BASELINES, QUIET, command, names, option, output_format, overrides, print_outcome
 
 
 @command(
@@ -26,15 +24,9 @@ def call(arguments: Namespace) -> int:
     read_manifest(arguments.run)  # what is no run is named before torch is imported
 
     from harness.evaluate.rescore import rescore, rescored_spec
-    from harness.show.form import write_document
     from harness.show.live import show_progress
-    from harness.show.outcome import outcome_document
-    from harness.show.terminal import show
 
     spec = rescored_spec(arguments.run, arguments.overrides, tasks=arguments.tasks)
     with show_progress(quiet=arguments.quiet) as progress:
         outcome = rescore(arguments.run, spec, progress)
-    show(write_document(outcome_document(spec.benchmark, outcome, baselines=arguments.baselines), arguments.format))
-    for name, message in outcome.failed.items():
-        say(f"error: {of_task(name, message)}", file=sys.stderr)
-    return 1 if outcome.failed else 0
+    return print_outcome(spec.benchmark, outcome, arguments)

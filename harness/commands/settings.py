@@ -20,8 +20,9 @@ _EXAMPLES = (
 def complete_setting(prefix: str, **_: object) -> list[str]:
     """The settings that begin with what was typed: a key, or after its `=` one of its values (in a list: the last one)."""
     from harness.core.benchmarks import DEFAULT, load_benchmark
-    from harness.core.config import GROUPS, known_choices
+    from harness.core.config import GROUPS
     from harness.core.registry import registry
+    from harness.core.resources import config_names
     from harness.core.schema import RunConfig, schema_keys
     from harness.core.tasks import TASK_TYPES
 
@@ -29,7 +30,7 @@ def complete_setting(prefix: str, **_: object) -> list[str]:
     keys = schema_keys(RunConfig)
     if not given:
         return [f"{each}=" for each in (*GROUPS, *keys)]
-    keys |= {group: known_choices(group) for group in (*GROUPS, "benchmark")} | {"prompts": ["none", "model"]}
+    keys |= {group: config_names(group) for group in (*GROUPS, "benchmark")} | {"prompts": ["none", "model"]}
     keys["model"] += [model.short for model in registry().models]
     keys["tasks"] = [*TASK_TYPES, *(task.name for task in load_benchmark(DEFAULT).tasks)]
     before = value[: max(value.rfind(","), value.rfind("[")) + 1]
@@ -38,12 +39,12 @@ def complete_setting(prefix: str, **_: object) -> list[str]:
 
 def settings_help() -> str:
     """The settings of a run, for the end of a command's help."""
-    from harness.core.config import known_choices
+    from harness.core.resources import config_names
 
     text = (resource_dir("configs") / "config.yaml").read_text(encoding="utf-8")
     lines = ["settings, each with its default (configs/config.yaml):"]
     for group, default in re.findall(r"^  - (?:optional )?(model|gpu|data|row|experiment): (\w+)", text, flags=re.MULTILINE):
-        lines += _entry(f"{group}={default}", f"one of {', '.join(known_choices(group))}")
+        lines += _entry(f"{group}={default}", f"one of {', '.join(config_names(group))}")
     parent = ""
     for match in filter(None, map(_LINE.match, text.partition("\nbenchmark:")[2].join(("benchmark:", "")).splitlines())):
         if not match["value"]:

@@ -6,7 +6,6 @@ from argparse import Namespace
 from pathlib import Path
 
 from harness.commands.arguments import BENCHMARK, CONVENTION, MERGE, benchmark_for, command, option, output_format
-from harness.core.errors import RequestError
 
 
 @command(
@@ -21,14 +20,12 @@ from harness.core.errors import RequestError
 )
 def call(arguments: Namespace) -> int:
     """Print the leaderboard table."""
-    from harness.read.leaderboard import load_rows
+    from harness.read.leaderboard import load_rows, one_run
     from harness.show.leaderboard import table
 
     benchmark = benchmark_for(arguments, *arguments.paths)
     runs = load_rows(arguments.paths, benchmark, merge=arguments.merge)
-    against = load_rows([arguments.against], benchmark, merge=arguments.merge) if arguments.against else []
-    if len(against) > 1:
-        raise RequestError(f"--against {arguments.against} holds {len(against)} runs: name one of them")
+    against = one_run(arguments.against, benchmark, merge=arguments.merge) if arguments.against else None
     print(
         table(
             runs,
@@ -36,7 +33,7 @@ def call(arguments: Namespace) -> int:
             convention=arguments.convention,
             format=arguments.format,
             tasks=arguments.tasks,
-            against=against[0] if against else None,
+            against=against,
         )
     )
     return 0

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.core.errors import InputError, RequestError, unknown
 from harness.core.files import FOLDER_NAME
-from harness.core.resources import resource_dir
+from harness.core.resources import config_names, resource_dir
 from harness.core.tasks import TASK_TYPES, TaskSpec, known_tasks, parsed_facts, read_facts, task_spec, tasks_file
 
 DEFAULT = "cmteb35"
@@ -106,11 +106,6 @@ def _bare(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "")
 
 
-def known_benchmarks() -> list[str]:
-    """The benchmarks that come with the package."""
-    return sorted(path.stem for path in (resource_dir("configs") / "benchmark").glob("*.yaml"))
-
-
 def is_file_name(benchmark: str) -> bool:
     """Whether `benchmark=` was given a file, not a name."""
     return benchmark.endswith((".yaml", ".yml"))
@@ -131,12 +126,12 @@ def load_benchmark(benchmark: str = DEFAULT) -> Benchmark:
     own = Path(benchmark).expanduser() if is_file_name(benchmark) else None
     path = own or resource_dir("configs") / "benchmark" / f"{benchmark}.yaml"
     if not path.is_file():
-        hint = f"no such file: {path}" if own else unknown("benchmark", benchmark, known_benchmarks())
+        hint = f"no such file: {path}" if own else unknown("benchmark", benchmark, config_names("benchmark"))
         raise RequestError(f"{hint}; a benchmark of your own is a file: benchmark=DIR/NAME.yaml")
     read_facts(path), known_tasks()
     try:
         found = _made(path.read_bytes(), tasks_file().read_bytes(), own)
-        if own and found.name in known_benchmarks() and found.digest != load_benchmark(found.name).digest:
+        if own and found.name in config_names("benchmark") and found.digest != load_benchmark(found.name).digest:
             raise ValueError(f"{found.name} comes with the package, with other tasks or facts: give your benchmark another name")
         return found
     except (KeyError, TypeError, ValueError) as error:

@@ -28,17 +28,12 @@ from harness.core.files import FOLDER_NAME
 from harness.core.overrides import as_typed, is_model, model_file
 from harness.core.prompts import Prompts, name_problems
 from harness.core.registry import registry, unknown_model
-from harness.core.resources import data_root, resource_dir
+from harness.core.resources import config_names, data_root, resource_dir
 from harness.core.schema import RunConfig, from_plain, schema_keys
 from harness.core.shard import Shard
 from harness.core.spec import GpuSpec, RunSpec
 
 GROUPS = ("model", "gpu", "data", "row", "experiment")
-
-
-def known_choices(group: str) -> list[str]:
-    """The names that `<group>=` takes, from the files of `configs/<group>/`."""
-    return sorted(path.stem for path in (resource_dir("configs") / group).glob("*.yaml"))
 
 
 def resolve_run(overrides: Sequence[str], *, device_name: str, device_memory_gib: float) -> RunSpec:
@@ -254,7 +249,7 @@ def _override_problems(text: str, *, sweep: bool) -> list[str]:
     if key == "benchmark" and sweep:  # Hydra's multirun would look for a config group of that name
         return [f"{text}: a sweep is over one benchmark, that of configs/config.yaml: leave benchmark= out, or use `run`"]
     if key in GROUPS:
-        known = known_choices(key)
+        known = config_names(key)
         if key == "model":
             return [unknown_model(choice, known) for choice in _choices(override) if not is_model(choice)]
         wrong = [choice for choice in _choices(override) if choice not in known]
@@ -274,7 +269,7 @@ def _choices(override: Override) -> list[str]:
 def offer_models(overrides: Sequence[str]) -> None:
     """Make the models that a sweep names choices of Hydra's group, whatever kind of name it is: each job looks its own up by itself."""
     named = (OverridesParser.create().parse_override(text) for text in overrides if text.startswith("model="))
-    for choice in {choice for override in named for choice in _choices(override)} - set(known_choices("model")):
+    for choice in {choice for override in named for choice in _choices(override)} - set(config_names("model")):
         group, _, name = f"model/{choice}".rpartition("/")
         ConfigStore.instance().store(group=group, name=name, node={"name": name}, package="model")
 
@@ -324,7 +319,7 @@ def _value_problems(config: RunSpec) -> list[str]:
     model = config.model
     placed = model.path or model.package or model.hub or model.url
     if not placed:
-        problems.append("the model has no source: give model.path=DIR, or one of model=" + "|".join(known_choices("model")))
+        problems.append("the model has no source: give model.path=DIR, or one of model=" + "|".join(config_names("model")))
     if (model.name or placed) and not FOLDER_NAME.fullmatch(model.name):
         problems.append(f"model.name={model.name!r}: it names a results folder, so only letters, digits and . _ + - are possible")
     return problems
@@ -347,7 +342,7 @@ def _place_problems(config: RunSpec) -> list[str]:
 
 def _known_gpu(device_name: str, device_memory_gib: float) -> str | None:
     """The first file of `configs/gpu/` that the device's name and memory match; a slice of a GPU is not that GPU."""
-    for choice in known_choices("gpu"):
+    for choice in config_names("gpu"):
         values = yaml.safe_load((resource_dir("configs") / "gpu" / f"{choice}.yaml").read_text(encoding="utf-8"))
         if choice != "auto" and re.search(values["pattern"], device_name) and device_memory_gib >= values["min_memory_gib"]:
             return choice

@@ -51,6 +51,11 @@ class DriftError(HarnessError):
     exit_code = 3
 
 
+def described(error: BaseException) -> str:
+    """An error in a line: its message, after the name of its type where it is none of ours."""
+    return str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+
+
 _FEW = 12  # names that are listed beside the close ones
 
 

@@ -18,7 +18,7 @@ from hydra.errors import HydraException
 
 from harness.core.errors import RequestError, unknown
 from harness.core.registry import RegistryModel, registry
-from harness.core.resources import resource_dir
+from harness.core.resources import config_names, resource_dir
 from harness.core.spec import ModelSpec
 
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_/.+-]*")
@@ -82,16 +82,11 @@ def _usual_word(key: str, value: str) -> str:
 
 def is_model(name: str) -> bool:
     """Whether `model=` takes the name."""
-    return name in known_models() or registry().find(name) is not None or _is_place(name)
-
-
-def known_models() -> list[str]:
-    """The names of the files in `configs/model/`."""
-    return sorted(path.stem for path in (resource_dir("configs") / "model").glob("*.yaml"))
+    return name in config_names("model") or registry().find(name) is not None or _is_place(name)
 
 
 def _model_words(name: str) -> Iterator[str]:
-    if name in known_models():
+    if name in config_names("model"):
         _check_keys(resource_dir("configs") / "model" / f"{name}.yaml")
         yield f"model={name}"
     elif (model := registry().find(name)) is not None and not Path(name).is_dir():

@@ -15,7 +15,7 @@ from harness.core.spec import Settings
 from harness.core.tasks import TaskSpec, flat_name
 
 SCHEMA = 1
-_ROUNDING = 1e-9  # of a correlation, or of a mean of ones
+ROUNDING = 1e-9  # of a correlation, or of a mean of ones
 
 Metrics = Mapping[str, float | Mapping[str, float | Mapping[str, float]]]
 """Metrics as mteb 1.1.1 nests them (under the language where it does), 0 to 1."""

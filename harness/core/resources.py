@@ -21,6 +21,11 @@ def resource_dir(name: str) -> Path:
     return bundled if bundled.is_dir() else _PACKAGE.parent / name
 
 
+def config_names(group: str) -> list[str]:
+    """The names that `<group>=` takes, from the files of `configs/<group>/`."""
+    return sorted(path.stem for path in (resource_dir("configs") / group).glob("*.yaml"))
+
+
 def lock_file() -> Path:
     """The exact versions that everything is tested with."""
     bundled = _BUNDLED / "requirements.lock"

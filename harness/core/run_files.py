@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.core.benchmarks import DEFAULT, Benchmark, known_benchmarks, load_benchmark
+from harness.core.benchmarks import DEFAULT, Benchmark, load_benchmark
 from harness.core.errors import InputError, RequestError
 from harness.core.files import FOLDER_NAME, write_json
-from harness.core.records import _ROUNDING, SCHEMA, BenchmarkName, Made, Manifest, Run, TaskRecord, flat_metrics
+from harness.core.records import ROUNDING, SCHEMA, BenchmarkName, Made, Manifest, Run, TaskRecord, flat_metrics
+from harness.core.resources import config_names
 from harness.core.tasks import TaskSpec
 from harness.core.typed import convert, merged, plain, read_object, read_typed
 from harness.core.words import without_passwords
@@ -110,7 +111,7 @@ def _check_metrics(record: TaskRecord, task: TaskSpec) -> None:
         record.main_score(task)
     for name in {task.flat_main, *task.flat_metrics}:
         least = -1 if name.endswith(("spearman", "pearson")) else 0
-        if name in flat and not least - _ROUNDING <= flat[name] <= 1 + _ROUNDING:
+        if name in flat and not least - ROUNDING <= flat[name] <= 1 + ROUNDING:
             raise ValueError(f"{name} is {flat[name]}, expected {least} to 1")
 
 
@@ -181,7 +182,7 @@ def benchmark_of(paths: Iterable[Path], named: str | None = None) -> Benchmark:
             with contextlib.suppress(InputError):
                 own = read_manifest(folder).benchmark if folder.is_dir() else None
                 own = own or BenchmarkName(name=DEFAULT)
-                found.setdefault(BenchmarkName(name=own.name) if own.name in known_benchmarks() else own, folder)
+                found.setdefault(BenchmarkName(name=own.name) if own.name in config_names("benchmark") else own, folder)
     if len(found) > 1:
         runs = ", ".join(f"{own.name} ({folder}{f', digest {own.digest[:8]}' if own.digest else ''})" for own, folder in found.items())
         raise RequestError(f"the runs are of several benchmarks: {runs}. Name the runs of one of them, or say --benchmark NAME")
@@ -191,12 +192,19 @@ def benchmark_of(paths: Iterable[Path], named: str | None = None) -> Benchmark:
 def benchmark_word(name: str, folder: Path) -> str:
     """What `load_benchmark` takes for the benchmark that the manifest in a folder names: the file beside the records where there is one."""
     own = folder / f"{name}.yaml"
-    return str(own) if FOLDER_NAME.fullmatch(name) and own.is_file() and name not in known_benchmarks() else name
+    return str(own) if FOLDER_NAME.fullmatch(name) and own.is_file() and name not in config_names("benchmark") else name
 
 
 def find_runs(path: Path) -> list[Path]:
     """The run folders at or below a path, sorted; those named by their manifest."""
     return sorted(manifest.parent for manifest in path.rglob(MANIFEST))
+
+
+def manifests_below(path: Path) -> Iterator[tuple[Path, Manifest]]:
+    """The run folders at or below a path with their manifests, sorted; those with a damaged manifest are left out."""
+    for folder in find_runs(path):
+        with contextlib.suppress(InputError):
+            yield folder, read_manifest(folder)
 
 
 def _of_this_run(record: TaskRecord, manifest: Manifest, path: Path) -> TaskRecord:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from huggingface_hub import HfApi, constants, hf_hub_download
 from huggingface_hub.errors import (
@@ -35,7 +35,6 @@ from harness.data.layout import Part, find_parts, find_ranked
 from harness.data.loading import TaskFiles
 from harness.data.tables import DataFile
 
-RepositoryType = Literal["dataset", "model"]
 Parts = Mapping[str, tuple[Part, ...]]
 
 _MAIN = "main"
@@ -122,7 +121,7 @@ def hub_status(timeout: float = 3.0) -> HubStatus:
     return HubStatus(settings, True, "answers")
 
 
-def resolve_commit(repository: str, revision: str | None, kind: RepositoryType, settings: HubSettings) -> str:
+def resolve_commit(repository: str, revision: str | None, settings: HubSettings) -> str:
     """The commit that a branch, tag or (None) the default branch points at; in offline mode, the one that the cache has for it.
 
     Raises:
@@ -130,10 +129,10 @@ def resolve_commit(repository: str, revision: str | None, kind: RepositoryType, 
         MachineError: the hub does not answer, or offline mode is on and the cache does not know.
     """
     if not settings.offline:
-        return _list_repository(repository, revision or _MAIN, kind, settings)[0]
+        return _list_repository(repository, revision or _MAIN, settings)[0]
     if revision is not None and _COMMIT.fullmatch(revision):
         return revision
-    reference = _cache_folder(repository, kind, settings) / "refs" / (revision or _MAIN)
+    reference = cache_folder(repository, settings) / "refs" / (revision or _MAIN)
     if not reference.is_file():
         raise _offline(f"which commit {repository} is at", settings)
     return reference.read_text(encoding="utf-8").strip()
@@ -189,7 +188,7 @@ def _locate(task: TaskSpec, settings: HubSettings) -> TaskFiles:
         qrels_revision=qrels_commit,
         substituted=read is not pinned,
         notes=notes,
-        remedy=f"If the file is damaged, delete {_cache_folder(read.hub, 'dataset', settings)} and run again",
+        remedy=f"If the file is damaged, delete {cache_folder(read.hub, settings)} and run again",
         again=None if settings.offline else lambda path: _fetch_again(task, path, settings),
     )
 
@@ -206,7 +205,7 @@ def _fetch_again(task: TaskSpec, damaged: Path, settings: HubSettings) -> TaskFi
 
 def _locate_qrels(task: TaskSpec, qrels: Repository, settings: HubSettings) -> tuple[str, tuple[DataFile, ...]]:
     """The commit of the judgements and their files. Asked for by branch where nobody pinned a commit, so that the cache remembers which."""
-    commit = qrels.revision or resolve_commit(qrels.hub, None, "dataset", settings)
+    commit = qrels.revision or resolve_commit(qrels.hub, None, settings)
     parts, names = _find(task, qrels.hub, commit, {"qrels": task.split}, settings)
     if parts is None:
         if settings.offline:
@@ -224,7 +223,7 @@ def _pinned(repository: Repository) -> str:
 
 def _find(task: TaskSpec, repository: str, commit: str, splits: Mapping[str, str], settings: HubSettings) -> tuple[Parts | None, list[str]]:
     """The parts of the tables, first among what the cache has; None when the commit does not have them all. And the names looked at."""
-    snapshot = _cache_folder(repository, "dataset", settings) / "snapshots" / commit
+    snapshot = cache_folder(repository, settings) / "snapshots" / commit
     cached = sorted(path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()) if snapshot.is_dir() else []
     place = f"{repository}@{commit[:8]}"
     try:
@@ -235,7 +234,7 @@ def _find(task: TaskSpec, repository: str, commit: str, splits: Mapping[str, str
         return parts, cached
     if settings.offline:
         return None, cached
-    _, names = _list_repository(repository, commit, "dataset", settings)
+    _, names = _list_repository(repository, commit, settings)
     parts = _parts(task, splits, names, place)
     return (parts if all(parts.values()) else None), names
 
@@ -250,12 +249,11 @@ def _parts(task: TaskSpec, splits: Mapping[str, str], names: list[str], place: s
     return parts
 
 
-def _list_repository(repository: str, revision: str, kind: RepositoryType, settings: HubSettings) -> tuple[str, list[str]]:
+def _list_repository(repository: str, revision: str, settings: HubSettings) -> tuple[str, list[str]]:
     """The commit of a revision and the names of its files, from the hub."""
     api = HfApi(endpoint=settings.endpoint)
     with _hub_errors(repository, revision, settings):
-        ask = api.dataset_info if kind == "dataset" else api.model_info
-        info = ask(repository, revision=revision, timeout=_TIMEOUT)
+        info = api.dataset_info(repository, revision=revision, timeout=_TIMEOUT)
         names = [sibling.rfilename for sibling in info.siblings or ()]
         if info.sha is None or not _COMMIT.fullmatch(info.sha) or not all(isinstance(name, str) for name in names):
             raise ValueError("the answer names no commit, or files by what is no text")
@@ -275,7 +273,7 @@ def _download(repository: str, revision: str, commit: str, part: Part, settings:
             tqdm_class=_QuietBar,
         )
     path = Path(found)
-    expected = _cache_folder(repository, "dataset", settings) / "snapshots" / commit / part.name
+    expected = cache_folder(repository, settings) / "snapshots" / commit / part.name
     if path != expected:
         raise MachineError(f"{repository} moved away from commit {commit} while it was read: run again")
     return DataFile(part, path, f"{repository}@{commit[:8]}/{part.name}", _stated_sha256(path))
@@ -287,8 +285,9 @@ def _stated_sha256(path: Path) -> str | None:
     return blob if _SHA256.fullmatch(blob) else None
 
 
-def _cache_folder(repository: str, kind: RepositoryType, settings: HubSettings) -> Path:
-    return settings.cache / repo_folder_name(repo_id=repository, repo_type=kind)
+def cache_folder(repository: str, settings: HubSettings) -> Path:
+    """Where the hub's cache has the snapshots of a data repository."""
+    return settings.cache / repo_folder_name(repo_id=repository, repo_type="dataset")
 
 
 @contextmanager

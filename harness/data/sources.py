@@ -16,7 +16,7 @@ from harness.core.resources import SAMPLE_DIR, data_root
 from harness.core.spec import DataSpec
 from harness.core.tasks import TaskSpec
 from harness.core.words import amount
-from harness.data.hub import hub_settings, hub_status, locate_cached, locate_hub
+from harness.data.hub import cache_folder, hub_settings, hub_status, locate_cached, locate_hub
 from harness.data.loading import TaskFiles, assemble_task
 from harness.data.local import find_folder, locate_local
 from harness.data.types import LoadedTask
@@ -84,11 +84,11 @@ def _sample(task: TaskSpec, data: DataSpec) -> TaskFiles:
 
 
 def _not_cached(tasks: Sequence[TaskSpec], data: DataSpec) -> str | None:
-    cache = hub_settings().cache
-    absent = [task for task in tasks if not (cache / f"datasets--{task.hub.replace('/', '--')}").is_dir()]
+    settings = hub_settings()
+    absent = [task for task in tasks if not cache_folder(task.hub, settings).is_dir()]
     if not absent or (status := hub_status()).reachable:
         return None
-    here = f"{len(absent)} of {amount(len(tasks), 'task')} are not in the cache {cache}"
+    here = f"{len(absent)} of {amount(len(tasks), 'task')} are not in the cache {settings.cache}"
     return f"data: {here}, and the hub is out of reach ({status.detail})"
 
 

@@ -19,7 +19,7 @@ from harness.core.errors import InputError, RequestError
 from harness.core.examples import Examples, read_examples
 from harness.core.folds import refuse_foreign
 from harness.core.records import CodeDigests, Made, Manifest, ModelName, TaskRecord
-from harness.core.run_files import CANARY, MANIFEST, find_runs, read_manifest, read_record
+from harness.core.run_files import CANARY, MANIFEST, manifests_below, read_manifest, read_record
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
 from harness.core.typed import plain
@@ -87,17 +87,11 @@ def named_apart(spec: RunSpec, made_with: Callable[[], MadeWith]) -> RunSpec:
     model = spec.model
     if spec.overwrite or model.path is None or model.name != Path(model.path).name:
         return spec
-    known = {folder: weights for folder in find_runs(spec.results_dir / model.name) if (weights := _weights_of(folder))}
+    known = {folder: manifest.weights for folder, manifest in manifests_below(spec.results_dir / model.name) if manifest.weights}
     here = made_with().model if known else None
     if here is None or here.weights_digest in ([known[spec.folder]] if spec.folder in known else known.values()):
         return spec
     return replace(spec, model=replace(model, name=f"{model.name}-{here.weights_digest[:8]}"))
-
-
-def _weights_of(folder: Path) -> str | None:
-    with contextlib.suppress(InputError):
-        return read_manifest(folder).weights
-    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,11 +240,7 @@ def _read_scores(folder: Path, task: TaskSpec) -> tuple[TaskRecord, Examples]:
 def _runs_of_other_lengths(spec: RunSpec, digest: str) -> list[Path]:
     """Run folders beside this one, of the same vectors and the same spec but for `max_len`."""
     found = []
-    for folder in find_runs(spec.folder.parent):
-        try:
-            manifest = read_manifest(folder)
-        except InputError:
-            continue
+    for folder, manifest in manifests_below(spec.folder.parent):
         same_vectors = manifest.model is not None and manifest.model.digest == digest
         if folder != spec.folder and same_vectors and manifest.spec is not None and spec.equal_but(manifest.spec, "max_len"):
             found.append(folder)

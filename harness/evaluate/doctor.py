@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 from harness.core.benchmarks import load_benchmark
-from harness.core.config import known_choices
 from harness.core.environment import SCORING_PACKAGES, lock_differences, source_revision
 from harness.core.errors import HarnessError
+from harness.core.resources import config_names
 from harness.core.spec import ModelSpec, RunSpec
 from harness.data.hub import hub_settings, hub_status
 from harness.data.sources import SOURCES
@@ -114,7 +114,7 @@ def _hub() -> Finding:
 def _inputs(overrides: Sequence[str]) -> list[Finding]:
     findings = []
     models = [text for text in overrides if text.startswith("model")] and ["as asked"]
-    for choice in models or [name for name in known_choices("model") if name != "folder"]:
+    for choice in models or [name for name in config_names("model") if name != "folder"]:
         named = [] if models else [f"model={choice}"]
         problem = _model_problem(resolve_here([*overrides, *named])[0].model)
         findings.append(Finding("note" if problem else "ok", f"model {choice}"[:13], problem or "within reach"))

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from harness.core.costs import Counters
-from harness.core.errors import EncodingError, HarnessError
+from harness.core.errors import EncodingError, described
 from harness.core.examples import Examples
 from harness.core.prompts import PromptTable, TaskPrompts
 from harness.core.records import Bits, TextFigures
@@ -29,33 +29,11 @@ from harness.data.types import LoadedTask
 from harness.evaluate.agenda import window_bytes, windows
 from harness.evaluate.encode.encoder import Encoded, Encoder, EncodingStep
 from harness.evaluate.lengths import modelled_counts
-from harness.evaluate.progress import WindowPart
+from harness.evaluate.progress import Progress, WindowPart, window_rows
 from harness.evaluate.score.scorer import run_scorer
 from harness.evaluate.score.workers import Scored, ScoringJob, ScoringPool
 
 T = TypeVar("T")
-
-
-class Progress(Protocol):
-    """What a run tells while it goes on."""
-
-    def plan(self, todo: Sequence[TaskSpec], done: Sequence[TaskSpec]) -> None:
-        """What is left to do and what is not."""
-
-    def expected(self, flops: Mapping[str, float], rate: float | None) -> None:
-        """FLOP that the known statistics let expect of each task, and the FLOP per second that are expected of the device, if any are."""
-
-    def loading(self, task: TaskSpec) -> None:
-        """The task's data is being read."""
-
-    def encoded(self, window: Sequence[WindowPart], step: EncodingStep) -> None:
-        """So far has the encoding of the window come."""
-
-    def scoring(self, task: TaskSpec) -> None:
-        """The task's vectors are there, its scores are being computed."""
-
-    def finished(self, task: TaskSpec, *, score: float | None, error: str | None) -> None:
-        """A task has a record: its main score (0 to 1), or its error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +103,7 @@ class Evaluation:
 
     def run(self, tasks: Sequence[TaskSpec]) -> None:
         """Evaluate the tasks; whatever one of them dies of, the others go on."""
-        modelled = weights({task.name: self._modelled_flops(task) for task in tasks})
+        modelled = weights({task.name: modelled_flops(task, self._encoder) for task in tasks})
         self._progress.expected(modelled, self._spec.gpu.flops_per_second(self._spec.dtype))
         for window in windows(self._prepared(tasks), size=self._vector_bytes, limit=window_bytes()):
             self._encode(window)
@@ -141,7 +119,7 @@ class Evaluation:
             return None
 
     def _fail(self, task: TaskSpec, error: BaseException) -> None:
-        message = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+        message = described(error)
         trace = "".join(traceback.format_exception(error))
         self._sink.failed(task, error, message, trace)
         self._progress.finished(task, score=None, error=message)
@@ -161,10 +139,6 @@ class Evaluation:
         texts = self._scorer.texts(task, loaded.data, self._prompts.of(task))
         return _Prepared(task=task, loaded=loaded, texts=texts, seconds=time.perf_counter() - started)
 
-    def _modelled_flops(self, task: TaskSpec) -> float:
-        counts = np.minimum(modelled_counts(task), self._encoder.max_len)
-        return float(self._encoder.text_flops(counts).sum())
-
     def _vector_bytes(self, prepared: _Prepared) -> int:
         return len(prepared.texts) * self._encoder.vector_bytes
 
@@ -172,13 +146,7 @@ class Evaluation:
         """Encode the texts of the window in one go, and hand its tasks on to scoring."""
         started, before = time.perf_counter(), self._encoder.counters
         tasks = [prepared.task for prepared in window]
-        row: dict[str, int] = {}
-        parts = []
-        for prepared in window:
-            start = len(row)
-            for text in prepared.texts:
-                row.setdefault(text, len(row))
-            parts.append(WindowPart(prepared.task, start, len(row)))
+        row, parts = window_rows((prepared.task, prepared.texts) for prepared in window)
         try:
             encoded = self._encoder.encode_counted(list(row), progress=lambda step: self._step(parts, step))
         except EncodingError as error:
@@ -245,6 +213,11 @@ class Evaluation:
                 seconds=seconds,
             )
             self._sink.succeeded(result)
+
+
+def modelled_flops(task: TaskSpec, encoder: Encoder) -> float:
+    """The FLOP that the known statistics let expect of a task; 0 without statistics."""
+    return float(encoder.text_flops(np.minimum(modelled_counts(task), encoder.max_len)).sum())
 
 
 def weights(flops: Mapping[str, float]) -> dict[str, float]:

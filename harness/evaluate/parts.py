@@ -13,7 +13,7 @@ import torch
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.costs import Counters
-from harness.core.errors import EncodingError, HarnessError, RequestError
+from harness.core.errors import EncodingError, RequestError, described
 from harness.core.prompts import PromptTable
 from harness.core.shard import Shard
 from harness.core.spec import RunSpec
@@ -22,9 +22,8 @@ from harness.data.sources import load_task
 from harness.evaluate.agenda import Agenda, made_here, window_bytes, windows
 from harness.evaluate.encode.encoder import ENCODERS, Encoder
 from harness.evaluate.encode.pool import EncoderPool
-from harness.evaluate.evaluation import Progress, weights
-from harness.evaluate.lengths import modelled_counts
-from harness.evaluate.progress import WindowPart
+from harness.evaluate.evaluation import modelled_flops, weights
+from harness.evaluate.progress import Progress, window_rows
 from harness.evaluate.prompting import run_prompts
 from harness.evaluate.score.scorer import run_scorer
 
@@ -83,7 +82,7 @@ class _Part:
 
     def encode(self) -> None:
         """All texts of the part are in the store when this returns, those of failed tasks apart."""
-        flops = {task.name: self._modelled_flops(task) / self._shard.of for task in self._agenda.todo}
+        flops = {task.name: modelled_flops(task, self._encoder) / self._shard.of for task in self._agenda.todo}
         self._progress.expected(weights(flops), self._spec.gpu.flops_per_second(self._spec.dtype))
         for window in windows(self._read(), size=lambda task: len(task[1]) * self._encoder.vector_bytes, limit=window_bytes()):
             self._encode(window)
@@ -104,13 +103,7 @@ class _Part:
         return [text for text in texts if self._shard.has(text)]
 
     def _encode(self, window: Sequence[tuple[TaskSpec, list[str]]]) -> None:
-        row: dict[str, int] = {}
-        parts = []
-        for task, texts in window:
-            start = len(row)
-            for text in texts:
-                row.setdefault(text, len(row))
-            parts.append(WindowPart(task, start, len(row)))
+        row, parts = window_rows(window)
         try:
             self._encoder.encode_counted(list(row), progress=lambda step: self._progress.encoded(parts, step))
         except EncodingError as error:
@@ -121,8 +114,5 @@ class _Part:
                     self._encode([each])
 
     def _fail(self, task: TaskSpec, error: Exception) -> None:
-        self.failed[task.name] = message = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+        self.failed[task.name] = message = described(error)
         self._progress.finished(task, score=None, error=message)
-
-    def _modelled_flops(self, task: TaskSpec) -> float:
-        return float(self._encoder.text_flops(modelled_counts(task).clip(max=self._encoder.max_len)).sum())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.core.tasks import TaskSpec
@@ -29,26 +29,42 @@ class WindowPart:
         return min(1.0, max(0.0, (read - self.start) / (self.end - self.start)))
 
 
-class Silent:
-    """A run that tells nothing while it goes on."""
+def window_rows(texts: Iterable[tuple[TaskSpec, Sequence[str]]]) -> tuple[dict[str, int], list[WindowPart]]:
+    """The distinct texts of tasks that are encoded together, each with its row, and the part of every task."""
+    row: dict[str, int] = {}
+    parts = []
+    for task, own in texts:
+        start = len(row)
+        for text in own:
+            row.setdefault(text, len(row))
+        parts.append(WindowPart(task, start, len(row)))
+    return row, parts
+
+
+class Progress:
+    """What a run reports while it goes on; nothing is shown where a subclass does not."""
 
     def plan(self, todo: Sequence[TaskSpec], done: Sequence[TaskSpec]) -> None:
-        """Nothing is shown."""
+        """What is left to do and what is not."""
 
     def expected(self, flops: Mapping[str, float], rate: float | None) -> None:
-        """Nothing is shown."""
+        """FLOP that the known statistics let expect of each task, and the FLOP per second that are expected of the device, if any are."""
 
     def loading(self, task: TaskSpec) -> None:
-        """Nothing is shown."""
+        """The task's data is being read."""
 
     def encoded(self, window: Sequence[WindowPart], step: EncodingStep) -> None:
-        """Nothing is shown."""
+        """So far has the encoding of the window come."""
 
     def scoring(self, task: TaskSpec) -> None:
-        """Nothing is shown."""
+        """The task's vectors are there, its scores are being computed."""
 
     def finished(self, task: TaskSpec, *, score: float | None, error: str | None) -> None:
-        """Nothing is shown."""
+        """A task has a record: its main score (0 to 1), or its error."""
+
+
+class Silent(Progress):
+    """A run that shows nothing while it goes on."""
 
 
 class Estimate:

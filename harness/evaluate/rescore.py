@@ -15,8 +15,8 @@ from harness.evaluate.encode.canonical import CanonicalEncoder
 from harness.evaluate.encode.device import find_device
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.encode.store import VectorStore
-from harness.evaluate.evaluation import Progress
 from harness.evaluate.prepared import Outcome
+from harness.evaluate.progress import Progress
 from harness.evaluate.runner import execute
 
 _BENCHMARK, _RESULTS = "benchmark=", "results_dir="

@@ -34,8 +34,9 @@ from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, peak_me
 from harness.evaluate.encode.encoder import ENCODERS, Checked, Encoder
 from harness.evaluate.encode.own import OwnSettings
 from harness.evaluate.encode.pool import EncoderPool
-from harness.evaluate.evaluation import Evaluated, Evaluation, Progress
+from harness.evaluate.evaluation import Evaluated, Evaluation
 from harness.evaluate.prepared import Outcome, prepare
+from harness.evaluate.progress import Progress
 from harness.evaluate.prompting import prompt_notes, unused_settings
 from harness.evaluate.score.scorer import run_scorer
 from harness.evaluate.score.seeding import SEED

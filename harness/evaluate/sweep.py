@@ -25,11 +25,10 @@ from harness.core.errors import HarnessError, RequestError
 from harness.core.files import scratch_folder, write_json
 from harness.core.overrides import as_typed
 from harness.evaluate.encode.pool import EncoderPool
-from harness.evaluate.evaluation import Progress
 from harness.evaluate.here import resolve_here
 from harness.evaluate.parts import encode_part
 from harness.evaluate.plan.needs import needs_resolver
-from harness.evaluate.progress import Silent
+from harness.evaluate.progress import Progress, Silent
 from harness.evaluate.runner import execute
 from harness.evaluate.slurm import Ended, SlurmQueue, check_slurm, ended
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import yaml
 
 from harness.core.benchmarks import DEFAULT, Benchmark
 from harness.core.errors import InputError
-from harness.core.files import write_json
 from harness.core.records import OtherDefinition, RowHeader
 from harness.core.tasks import TASK_TYPES, TaskSpec
 from harness.core.typed import convert, parse
@@ -36,11 +35,8 @@ _HEADER_WORDS = {
 }
 
 _FRONT_MATTER = re.compile(r"\A\ufeff?(?:[ \t]*\r?\n)*---[ \t]*\r?\n(.*?)^---[ \t]*\r?$", re.DOTALL | re.MULTILINE)
-_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _DECIMAL = r"[0-9]{1,9}(\.[0-9]+)?"
-_WHOLE = ("Dimension", "Sequence Length")
-_NUMBERS = {"Model Size (GB)": _DECIMAL, **dict.fromkeys(_WHOLE, "[0-9]{1,9}")}
-_NOTHING = ("", "~", "null", "None")
+_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _NESTED = 200
 _LARGEST = 16 << 20  # bytes; the largest cards of the hub, with the results of hundreds of tasks, have a few
 _SIMILARITIES = ("cos_sim", "dot", "euclidean", "manhattan", "max")  # mteb 1.1.1 nests these, mteb_meta.py joins them with "_"
@@ -184,34 +180,6 @@ def nested_metrics(flat: Mapping[str, float]) -> dict[str, Any]:
     return nested
 
 
-def card_rows(text: str, benchmark: Benchmark) -> tuple[PrintedRow, ...]:
-    """The rows of the card's metric table: the first Markdown table with an `Average (...)` column.
-
-    Raises:
-        InputError: there is no such table, it has other columns than acge's card (in whatever order), or a cell does not parse.
-    """
-    expected = (*HEADER_TITLES, *score_titles(benchmark.tasks).values())
-    table = next((table for table in markdown_tables(text) if any(title.startswith("Average (") for title in table.head)), None)
-    if table is None:
-        raise InputError(f"the card has no metric table: expected a Markdown table with the columns {', '.join(expected)}")
-    if sorted(table.head) != sorted(expected):
-        missing, others = (
-            ", ".join(sorted(names)) or "none" for names in (set(expected) - set(table.head), set(table.head) - set(expected))
-        )
-        raise InputError(
-            f"the metric table of the card has the columns {', '.join(table.head)}; expected {', '.join(expected)}. "
-            f"Missing: {missing}. Unexpected: {others}"
-        )
-    if not table.rows:
-        raise InputError("the metric table of the card has no rows")
-    for number, cells in zip(table.lines, table.rows, strict=True):
-        for title, cell in zip(table.head, cells, strict=False):
-            if title in _NUMBERS and not re.fullmatch(_NUMBERS[title], cell):
-                raise InputError(f"{title} in line {number} of the card is {cell!r}; expected a{' whole' * (title in _WHOLE)} number")
-    places = {title: table.head.index(title) for title in score_titles(benchmark.tasks).values()}
-    return tuple(_printed_row(table, number, places) for number in range(len(table.rows)))
-
-
 def column(table: Table, field: str) -> int | None:
     """Where a field of `RowHeader` stands in a table (`max_len` under `Sequence Length`); None where it has no such column.
 
@@ -249,13 +217,8 @@ def score_table(text: str, benchmark: Benchmark) -> ScoreTable | None:
     return ScoreTable(tuple(rows), tuple(lines), tuple(refused))
 
 
-def write_rows(path: Path, rows: Iterable[PrintedRow]) -> None:
-    """Write the rows for `read_rows`."""
-    write_json(path, [asdict(row) for row in rows])
-
-
 def read_rows(path: Path) -> tuple[PrintedRow, ...]:
-    """The rows that `write_rows` wrote.
+    """The rows that `scripts/publish_card.py` wrote.
 
     Raises:
         InputError: the file is missing or damaged.

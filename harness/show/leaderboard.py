@@ -88,6 +88,12 @@ def board(rows: Sequence[Row], *, tasks: bool = False) -> Document:
     )
 
 
+def setting_of(header: RowHeader) -> str:
+    """The row's model and setting in a line: `acge, NVIDIA A100, float16, dim 1792, len 512`."""
+    limits = [f"{what} {value}" for what, value in (("dim", header.dim), ("len", header.max_len)) if value is not None]
+    return ", ".join(part for part in (header.model, header.gpu, header.dtype, *limits) if part)
+
+
 def _blocks(rows: Sequence[Row], *, tasks: bool) -> Iterator[Block]:
     notes = _notes(rows)
     yield grid(_columns(rows), (line for row in rows for line in _lines(row, notes)))
@@ -159,7 +165,7 @@ def _latex(rows: Sequence[Row], *, tasks: bool) -> str:
             [escape_latex(task.task), escape_latex(task.metric), *(_latex_score(row.tasks[index]) for row in rows)]
             for index, task in enumerate(rows[0].tasks)
         ]
-        settings = [rf"\#{number}: {escape_latex(_latex_setting(row.header))}" for number, row in enumerate(rows, start=1)]
+        settings = [rf"\#{number}: {escape_latex(setting_of(row.header))}" for number, row in enumerate(rows, start=1)]
         tables.append(booktabs("ll" + "r" * len(rows), head, lines, caption=f"Main score per task. {_LATEX_LEGEND}.", notes=settings))
     return "\n\n".join(tables)
 
@@ -179,11 +185,6 @@ def _latex_score(task: TaskScore) -> str:
     if task.score is None:
         return escape_latex(task.state)
     return f"{rounded(task.score):.2f}{_MARKS[task.identity]}{'$^{*}$' if task.substituted else ''}"
-
-
-def _latex_setting(header: RowHeader) -> str:
-    limits = [f"{what} {value}" for what, value in (("dim", header.dim), ("len", header.max_len)) if value is not None]
-    return ", ".join(part for part in (header.model, header.gpu, header.dtype, *limits) if part)
 
 
 def _json_row(row: Row, *, tasks: bool) -> dict[str, Any]:

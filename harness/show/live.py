@@ -16,14 +16,14 @@ from rich.text import Text
 from harness.core.tasks import TaskSpec
 from harness.core.words import duration, one_line
 from harness.evaluate.encode.encoder import EncodingStep
-from harness.evaluate.progress import Estimate, Silent, WindowPart
+from harness.evaluate.progress import Estimate, Progress, Silent, WindowPart
 
 _SHOWN = 8  # tasks at work, at most
 
 State = Literal["waiting", "loading", "encoding", "scoring"]
 
 
-class Live:
+class Live(Progress):
     """The tasks at work with how far they are, the run's encoding with its rate and ETA, and above them a line per finished task."""
 
     def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:

@@ -9,14 +9,13 @@ from typing import Any
 
 from harness.core.benchmarks import Benchmark, load_benchmark
 from harness.core.costs import Cost, Counters
-from harness.core.records import RowHeader
 from harness.core.run_files import read_run
 from harness.core.words import few, shell_command
 from harness.evaluate.prepared import Outcome
 from harness.read.known import Known, known_scores, published_run
 from harness.read.leaderboard import Row, leaderboard_row, printed
 from harness.show.form import Block, Column, Document, Grid, Heading, Sentences, grid, number_columns
-from harness.show.leaderboard import beside_published, board
+from harness.show.leaderboard import beside_published, board, setting_of
 
 _LEGEND = "Data: ok verified, ? not verified, no not C-MTEB's; * not the pinned revision. n/c: not comparable, the data differs"
 
@@ -50,12 +49,6 @@ def outcome_document(benchmark: str, outcome: Outcome, *, baselines: Path) -> Do
         tasks=tasks,
     )
     return Document(blocks=lambda: _blocks(shown), data=lambda: _values(shown))
-
-
-def setting_of(header: RowHeader) -> str:
-    """The row's model and setting in a line: `acge, NVIDIA A100, float16, dim 1792, len 512`."""
-    limits = [f"{what} {value}" for what, value in (("dim", header.dim), ("len", header.max_len)) if value is not None]
-    return ", ".join(part for part in (header.model, header.gpu, header.dtype, *limits) if part)
 
 
 def cost_blocks(encoding: Counters, *others: tuple[str, float]) -> Iterator[Grid]:

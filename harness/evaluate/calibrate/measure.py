@@ -7,7 +7,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -86,16 +86,6 @@ class _Setup:
     parts: Sequence[FloorName]
     draws: int
     scale: RoundingScale | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Floors:
-    """One task's floors by flat metric name; a part that was not asked for, or does not apply, is empty."""
-
-    rounding: Mapping[str, Rounding] = field(default_factory=dict)
-    shapes: Mapping[str, Rounding] = field(default_factory=dict)
-    seeds: Mapping[str, Spread] = field(default_factory=dict)
-    sampling: Mapping[str, Spread] = field(default_factory=dict)
 
 
 def calibrate(
@@ -227,19 +217,15 @@ def _calibrate_task(setup: _Setup, task: TaskSpec) -> dict[str, MetricNoise]:
     scores = points(setup.run.records[task.name], setup.benchmark)
     _check_scores(setup.run, task, scores, metric_points(scored.metrics, task))
     rounding, shapes = _rounding(setup, job, scores) if setup.scale else ({}, {})
-    floors = _Floors(
-        rounding=rounding,
-        shapes=shapes,
-        seeds=_seeds(setup, job) if "seeds" in setup.parts and task.kind.random else {},
-        sampling=_sampling(task, scored.examples) if "sampling" in setup.parts else {},
-    )
+    seeds = _seeds(setup, job) if "seeds" in setup.parts and task.kind.random else {}
+    sampling = _sampling(task, scored.examples) if "sampling" in setup.parts else {}
     return {
         metric: MetricNoise(
             score=score,
-            rounding=floors.rounding.get(metric),
-            shapes=floors.shapes.get(metric),
-            seeds=floors.seeds.get(metric),
-            sampling=floors.sampling.get(metric),
+            rounding=rounding.get(metric),
+            shapes=shapes.get(metric),
+            seeds=seeds.get(metric),
+            sampling=sampling.get(metric),
         )
         for metric, score in scores.items()
     }

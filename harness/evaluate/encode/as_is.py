@@ -29,7 +29,7 @@ from harness.evaluate.encode.locate import (
     read_json,
     stored_tensors,
 )
-from harness.evaluate.encode.model import does_not_load
+from harness.evaluate.encode.model import TAIL, does_not_load
 from harness.evaluate.encode.outline import empty_transformer, read_tail
 from harness.evaluate.encode.own import OwnSettings, read_own_settings
 from harness.evaluate.encode.sizes import read_sizes
@@ -46,8 +46,6 @@ from harness.evaluate.encode.whole import (
     whole_fingerprint,
 )
 from harness.evaluate.encode.work import Architecture
-
-_TAIL = ("Pooling", "Dense", "Normalize")  # modules of which the width of a vector is known
 
 
 class ChainBackend:
@@ -182,7 +180,7 @@ def _first_module(located: LocatedModel, model: ModelSpec) -> tuple[Any, int | N
         first, folder = kinds[0], located.folder / str(modules[0].get("path", ""))
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise InputError(f"{located.folder / 'modules.json'} lists no modules: download the model again") from error
-    simple = set(kinds[1:]) <= set(_TAIL)
+    simple = set(kinds[1:]) <= set(TAIL)
     if first == "Transformer":
         empty = empty_transformer(located, model, str(modules[0].get("path", "")))
         return empty.tokenizer, positions_of(empty.config), read_tail(located, empty.config.hidden_size)[1] if simple else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.resources
 import json
+import math
 import os
 import struct
 from collections.abc import Mapping
@@ -98,7 +99,7 @@ def hash_weights(folder: Path, *, allow_pickle: bool = False) -> Weights:
     if not files and not unsafe:
         raise InputError(f"{folder} holds no model.safetensors: download the model again, or name another folder with model.path=DIR")
     own = [path for path in files if path.parent == transformer_folder(folder)]
-    stored = sum(_count_numbers(path) for path in own) if own else None
+    stored = sum(math.prod(shape) for path in own for shape in stored_tensors(path).values()) if own else None
     return Weights(
         sha256={path.relative_to(folder).as_posix(): sha256_file(path) for path in [*files, *unsafe]},
         stored_parameters=stored,
@@ -240,16 +241,6 @@ def transformer_folder(folder: Path) -> Path:
     modules = read_json(folder / "modules.json") if (folder / "modules.json").is_file() else []
     first = modules[0] if isinstance(modules, list) and modules else {}
     return folder / str(first.get("path", "")) if isinstance(first, dict) else folder
-
-
-def _count_numbers(path: Path) -> int:
-    total = 0
-    for shape in stored_tensors(path).values():
-        size = 1
-        for side in shape:
-            size *= side
-        total += size
-    return total
 
 
 def transformer_path(located: LocatedModel) -> str:

@@ -29,7 +29,7 @@ from harness.evaluate.encode.locate import LocatedModel, Weights, hash_weights, 
 from harness.evaluate.encode.packed import Packable, PackedEncoder, first_position, packable
 from harness.evaluate.encode.work import Architecture, architecture_of
 
-_TAIL = ("Pooling", "Dense", "Normalize")
+TAIL = ("Pooling", "Dense", "Normalize")
 _OTHERWISE = "model.kind=reference runs it as sentence-transformers does"
 
 
@@ -219,8 +219,8 @@ def check_architecture(name: str, config: Any, tail: Sequence[str]) -> None:
         known = ", ".join(KNOWN)
         raise RequestError(f"{cannot} its first module is {config.model_type}; known: a Transformer of type {known}. {_OTHERWISE}")
     for module in tail:
-        if module not in _TAIL:
-            raise RequestError(f"{cannot} it has a module {module}; known: {', '.join(_TAIL)}. {_OTHERWISE}")
+        if module not in TAIL:
+            raise RequestError(f"{cannot} it has a module {module}; known: {', '.join(TAIL)}. {_OTHERWISE}")
     if "Pooling" not in tail:
         raise RequestError(f"{cannot} it has no Pooling module, so it gives no vector per text")
     try:

@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.core.config import compose_config, known_choices
+from harness.core.config import compose_config
 from harness.core.errors import RequestError, unknown
 from harness.core.files import atomic_write
-from harness.core.resources import resource_dir
+from harness.core.resources import config_names, resource_dir
 from harness.evaluate.encode.locate import find_model, hash_weights
 
 
@@ -22,8 +22,8 @@ def lock_model(overrides: Sequence[str]) -> str:
         InputError, MachineError: the model can't be had.
     """
     choice = next((text.removeprefix("model=") for text in overrides if text.startswith("model=")), None)
-    if choice is None or choice not in known_choices("model"):
-        raise RequestError(f"lock needs a model: {unknown('model', choice or '', known_choices('model'))}")
+    if choice is None or choice not in config_names("model"):
+        raise RequestError(f"lock needs a model: {unknown('model', choice or '', config_names('model'))}")
     spec = compose_config(overrides).model
     located = find_model(spec)
     digest = hash_weights(located.folder, allow_pickle=spec.allow_pickle).digest

@@ -24,13 +24,8 @@ from harness.evaluate.encode.shards import DAMAGED, PROOF, SUFFIX, DamagedShardE
 
 SETTING = "setting.json"
 
-
 _SHARD_BYTES = 64 * 2**20
-
-
 _SHARDS_WAITING = 2  # in memory, where the disk is slower than the model
-
-
 _SHARD_SECONDS = 60.0  # a slow device writes smaller shards rather than lose more than this
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from harness.core.errors import HarnessError, RequestError
+from harness.core.errors import HarnessError, RequestError, described
 from harness.core.prompts import PromptTable, TaskPrompts
 from harness.core.registry import RegistryModel, registry
 from harness.core.spec import ModelSpec, RunSpec
@@ -150,7 +150,7 @@ class Inputs:
                 texts = run_scorer(spec).texts(task, loaded.data, prompts)
                 self._data[key] = TaskInput(loaded=loaded, texts=texts, problem=None)
             except Exception as error:  # noqa: BLE001  the task boundary: a run would go on with the other tasks
-                problem = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+                problem = described(error)
                 self._data[key] = TaskInput(loaded=None, texts=(), problem=problem)
         return self._data[key]
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from harness.core.config import device_matches
 from harness.core.costs import read_costs
-from harness.core.errors import InputError
 from harness.core.records import Manifest
-from harness.core.run_files import find_runs, read_manifest
+from harness.core.run_files import manifests_below
 from harness.core.spec import RunSpec
 from harness.core.words import amount
 from harness.evaluate.plan.values import Rate
@@ -43,11 +42,7 @@ def encoding_rate(spec: RunSpec) -> Rate:
 def runs_like(spec: RunSpec) -> Iterator[tuple[Path, Manifest]]:
     """Runs of the same model in the same dtype and batch shapes, on a device that `gpu=` accepts; of any tasks, `max_len` and `dim`."""
     place = spec.results_dir / spec.model.name
-    for folder in find_runs(place) if place.is_dir() else []:
-        try:
-            manifest = read_manifest(folder)
-        except InputError:
-            continue
+    for folder, manifest in manifests_below(place) if place.is_dir() else ():
         other, device = manifest.spec, manifest.device
         same = other is not None and (other.dtype, other.gpu.encoding) == (spec.dtype, spec.gpu.encoding)
         if same and device is not None and device_matches(spec.gpu, device.label, device.memory_gib):

@@ -7,14 +7,12 @@ file without a name. So whatever ends this process, the kernel ends the others a
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import hashlib
 import multiprocessing
 import os
 import pickle
 import queue
-import shutil
 import signal
 import tempfile
 import time
@@ -24,7 +22,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -42,7 +39,6 @@ from harness.evaluate.score.seeding import SEED
 
 _PROCESSES = multiprocessing.get_context("forkserver")
 _SOCKET_PATH = 107  # bytes, of Linux
-_NO_RUN = 7 * 86400.0  # seconds after which nobody reads what lies in a file of vectors
 _FORKED = "harness.evaluate.score.forked"
 
 
@@ -111,10 +107,6 @@ class ScoringPool:
     def start(self, scorer: Scorer) -> None:
         """Start the processes, so that they import what the scorer needs while the model loads; otherwise the first job starts them."""
         if self._threads is not None:
-            for left in Path(tempfile.gettempdir()).glob("harness-scoring-*"):  # vectors of an earlier version's run that was killed
-                with contextlib.suppress(OSError):
-                    if time.time() - left.stat().st_mtime > _NO_RUN:
-                        shutil.rmtree(left)
             _PROCESSES.set_forkserver_preload([_FORKED, __name__, *getattr(scorer, "imports", ())])
             for _ in range(self._workers):
                 self._threads.submit(lambda: self._idle.put(self._new()))

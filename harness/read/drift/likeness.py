@@ -24,16 +24,7 @@ def unlike_settings(baseline: Run, candidate: Run) -> tuple[SettingDifference, .
 def environment(baseline: Run, candidate: Run) -> tuple[SettingDifference, ...]:
     """Whatever else the runs differ in: what may explain that the same question has another answer."""
     known = {each.key for each in unlike_settings(baseline, candidate)}
-    same = {
-        "spec.dim",
-        "spec.dtype",
-        "spec.max_len",
-        "spec.model.name",
-        "model",
-        "dtype",
-        "max_len",
-        "dim",
-    }  # by the header, in `unlike_settings`
+    same = {"spec.dim", "spec.dtype", "spec.max_len", "spec.model.name", "model", "dtype", "max_len", "dim"}  # in `unlike_settings`
     found = differences(baseline, candidate)
     return tuple(each for each in found if each.kind != "protocol" and each.key not in known | same)
 
