@@ -17,7 +17,7 @@ from harness.core.examples import read_examples
 from harness.core.overrides import override
 from harness.core.records import Run
 from harness.core.run_files import benchmark_of, read_run
-from harness.core.words import amount
+from harness.core.words import amount, few
 from harness.read.leaderboard import leaderboard_row, load_rows
 
 if TYPE_CHECKING:
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
     from harness.read.drift.check import DriftReport
     from harness.read.explain.build import Explanation
-
-Place = str | Path | Run
-"""A folder or model card, or a run that was read from one."""
 
 
 class Runs(Sequence[Run]):
@@ -88,7 +85,10 @@ class Runs(Sequence[Run]):
         """
         import pandas
 
-        found, spec = [], self.benchmark.task(task)
+        spec, *others = self.benchmark.select([task])
+        if others:
+            raise RequestError(f"{task} is a type of tasks: name one of {spec.name}, {few([other.name for other in others])}")
+        found = []
         for run in self._runs:
             try:
                 columns = read_examples(run.path, spec).columns
@@ -110,6 +110,10 @@ class Runs(Sequence[Run]):
         return {"run": str(run.path), **{name: getattr(run.header, name) for name in ("model", "gpu", "dtype", "max_len", "dim")}}
 
 
+Place = str | Path | Run | Runs
+"""A folder or model card, a run that was read from one, or the runs of `load_runs` where they are one."""
+
+
 def run(*overrides: str, **settings: Any) -> Run:
     """Run tasks as `python -m harness run` does, and read the run: `harness.run(model="sample", data="sample", tasks=["STSB"])`.
 
@@ -128,6 +132,10 @@ def run(*overrides: str, **settings: Any) -> Run:
     from harness.evaluate.runner import execute
     from harness.show.plan import mismatch_lines
 
+    if strange := [word for word in overrides if not isinstance(word, str)]:
+        raise RequestError(f"{strange[0]!r:.60} is no KEY=VALUE word: give settings by name, harness.run(model=..., tasks=[...])")
+    if "tasks" in settings and settings["tasks"] in ((), []):
+        raise RequestError("tasks=[] names no task: leave it out to run all tasks of the benchmark")
     words = [*overrides, *(override(key, value) for key, value in settings.items())]
     spec, device = resolve_here(words)
     if not device_matches(spec.gpu, (info := describe_device(device)).label, info.memory_gib):
@@ -136,8 +144,8 @@ def run(*overrides: str, **settings: Any) -> Run:
     return read_run(execute(spec, device, Silent()).folder, load_benchmark(spec.benchmark))
 
 
-def load_runs(*paths: str | Path, benchmark: str | None = None, merge: str | None = None) -> Runs:
-    """All runs at or below the paths: run folders, published records, result files of mteb, model cards (.md).
+def load_runs(*paths: Place | Iterable[Place], benchmark: str | None = None, merge: str | None = None) -> Runs:
+    """All runs at or below the paths, or those of a list: run folders, published records, result files of mteb, model cards (.md).
 
     `merge`: `newest`, `external` or a revision: whose score goes first where the folders of one model become one run (docs/cards.md).
 
@@ -145,7 +153,7 @@ def load_runs(*paths: str | Path, benchmark: str | None = None, merge: str | Non
         RequestError: a path without a run.
         InputError: no run can be read.
     """
-    places = [Path(path) for path in paths]
+    places = [_path(place) for path in paths for place in ([path] if isinstance(path, str | Path | Run) else _listed(path))]
     table = benchmark_of(places, benchmark)
     return Runs(load_rows(places, table, merge=merge), table)
 
@@ -197,5 +205,22 @@ def render(value: DriftReport | Explanation | Runs, format: str = "text") -> str
     raise RequestError(f"render takes what check, explain and load_runs give, found {type(value).__name__}")
 
 
-def _path(place: Place) -> Path:
-    return place.path if isinstance(place, Run) else Path(place)
+def _listed(places: object) -> Iterable[Any]:
+    """The places of a list; raises RequestError for what is none."""
+    if isinstance(places, Iterable):
+        return places
+    raise RequestError(f"{places!r:.60} is {type(places).__name__}, expected a path, a run, or a list of them")
+
+
+def _path(place: object) -> Path:
+    """Where a run is; raises RequestError for what names none, or several."""
+    match place:
+        case Run():
+            return place.path
+        case str() | Path():
+            return Path(place)
+        case Runs() if len(place) == 1:
+            return place[0].path
+        case Runs():
+            raise RequestError(f"{len(place)} runs where one is expected: take one of them, runs[0]")
+    raise RequestError(f"{place!r:.60} is {type(place).__name__}, expected a path or a run")

@@ -120,3 +120,24 @@ def test_the_names_are_there_and_cost_nothing_before_they_are_used() -> None:
     assert done.stdout.splitlines() == ["['Runs', 'check', 'explain', 'load_runs', 'render', 'run']", "set()"]
     assert callable(harness.run)
     assert not hasattr(harness, "nothing")
+
+
+def test_what_notebooks_hand_over_is_taken_or_refused_in_a_sentence() -> None:
+    runs = harness.load_runs([PUBLISHED, PUBLISHED])
+    assert len(runs) == 1
+    assert harness.load_runs(runs[0])[0].path == harness.load_runs(runs)[0].path == PUBLISHED
+    with pytest.raises(RequestError, match="the same folder"):
+        harness.check(runs, runs[0])
+    for wrong in (3, None):
+        with pytest.raises(RequestError, match="expected a path"):
+            harness.load_runs(wrong)  # type: ignore[arg-type]
+        with pytest.raises(RequestError, match="expected a path"):
+            harness.check(wrong, PUBLISHED)  # type: ignore[arg-type]
+        with pytest.raises(RequestError, match="is no KEY=VALUE word"):
+            harness.run(wrong)  # type: ignore[arg-type]
+    with pytest.raises(RequestError, match="names no task"):
+        harness.run(model="sample", data="sample", tasks=[])
+    with pytest.raises(RequestError, match="STS is a type of tasks"):
+        runs.examples("STS")
+    with pytest.raises(InputError, match="no run keeps examples of STSB"):
+        runs.examples("stsb")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from gates import calibration_of, check, gate_run, verdict
-from runs import BENCHMARK, BY_HAND, HEADER, manifest_of
+from runs import BENCHMARK, BY_HAND, HEADER, ROOT, manifest_of
 
 from harness.commands import main
 from harness.core.calibration import points, write_calibration
@@ -220,6 +220,22 @@ def test_a_damaged_side_is_one_clear_error(
     spoil(tmp_path / side)
     with pytest.raises(error, match=output):
         check_folders(tmp_path / "baseline", tmp_path / "candidate", BENCHMARK)
+
+
+def test_a_path_that_is_nowhere_is_said_to_be_nowhere(baseline: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = baseline.path / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"name": "cmteb35"', '"name": "cmn_v1"').replace(BENCHMARK.digest, ""))
+    assert main(["check", str(tmp_path / "nowhere"), str(baseline.path)]) == 2
+    assert capsys.readouterr().err == f"error: no run at {tmp_path / 'nowhere'}: no such file or folder\n"
+
+
+def test_a_sound_record_of_another_benchmark_is_not_called_broken(capsys: pytest.CaptureFixture[str]) -> None:
+    (run,) = (ROOT / "results" / "baselines" / "sample").iterdir()
+    assert main(["table", "--benchmark", "cmn_v1", "--tasks", str(run)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "is of a run of cmteb35 and has not the numbers that cmn_v1 wants" in shown
+    assert f"score {run} benchmark=cmn_v1" in shown
+    assert "delete it" not in shown
 
 
 def test_an_empty_candidate_misses_everything(baseline: Run, tmp_path: Path) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,12 +18,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from runs import ROOT
 
 from harness.commands import main
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import CanaryError, EncodingError, InputError, MachineError, RequestError
 from harness.core.run_files import read_run
-from harness.evaluate.encode import endpoint
+from harness.core.spec import ModelSpec
+from harness.evaluate.encode import by_text, endpoint
 from harness.evaluate.encode.endpoint import KEY, embed
 from harness.evaluate.here import resolve_here
 from harness.evaluate.plan.planning import make_plan
@@ -55,6 +61,7 @@ class Server:
     salt: str = ""
     seen: list[dict[str, Any]] = field(default_factory=list)
     calls: int = 0
+    name: str | None = None
 
     def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         self.calls += 1
@@ -68,7 +75,7 @@ class Server:
             whole = vector.astype("<f4")
             coded = base64.b64encode(whole.tobytes()).decode() if self.form == "base64" else whole.tolist()
             items.append({"index": index, "embedding": coded})
-        return {"data": items[::-1] if self.reordered else items}
+        return {"data": items[::-1] if self.reordered else items} | ({"model": self.name} if self.name else {})
 
 
 @pytest.fixture
@@ -164,16 +171,151 @@ def test_wrong_answers_are_named(server: Server, tmp_path: Path) -> None:
         run(request(tmp_path, server, "model.dimensions=99"))
     with pytest.raises(RequestError, match="dtype=fp16: an endpoint gives fp32"):
         run(request(tmp_path, server, "dtype=fp16"))
-    assert embed(url, "served", ["好"], dimensions=8).shape == (1, 8)
+    assert embed(url, "served", ["好"], dimensions=8).vectors.shape == (1, 8)
 
 
 @pytest.mark.parametrize(
-    "items", [None, [], [{"index": 1, "embedding": [1.0]}], [{"index": 0, "embedding": "%%"}], [{"index": 0, "embedding": []}]]
+    "items",
+    [
+        None,
+        [],
+        [{"index": 1, "embedding": [1.0]}],
+        [{"index": 0, "embedding": "%%"}],
+        [{"index": 0, "embedding": []}],
+        [{"index": 0, "embedding": [[1.0, 2.0]]}],
+        [{"index": 0, "embedding": [True, 2.0]}],
+        [{"index": 0, "embedding": [10**400, 1.0]}],
+    ],
 )
 def test_what_is_no_answer_is_said_to_be_none(items: Any, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "answer", lambda body: {} if items is None else {"data": items})
     with pytest.raises(MachineError, match="gave no embeddings"):
         embed(f"{server.url}/embeddings", "served", ["a"])
+
+
+def test_a_number_beyond_fp32_is_infinite(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "answer", lambda body: {"data": [{"index": 0, "embedding": [1e40, 1.0]}]})
+    with pytest.raises(EncodingError, match="NaN or infinity for the text 'a'"):
+        embed(f"{server.url}/embeddings", "served", ["a"])
+
+
+@pytest.mark.parametrize("pause", ["-5", "nan", "inf", "soon"])
+def test_any_pause_that_is_asked_for_is_survived(pause: str, server: Server) -> None:
+    server.faults = [(429, {"Retry-After": pause})]
+    assert embed(f"{server.url}/embeddings", "served", ["a"]).vectors.shape == (1, DIM)
+
+
+def test_an_error_within_an_answer_is_shown_and_tried_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([{"error": {"message": "overloaded"}}, server.answer({"input": ["a"]})])
+    monkeypatch.setattr(server, "answer", lambda body: next(answers))
+    assert embed(f"{server.url}/embeddings", "served", ["a"]).vectors.shape == (1, DIM)
+    monkeypatch.setattr(server, "answer", lambda body: {"error": {"message": f"no {SECRET}"}})
+    with pytest.raises(MachineError, match=r"an error in its answer: .*no \*\*\*"):
+        embed(f"{server.url}/embeddings", "served", ["a"])
+
+
+@pytest.mark.parametrize("key", ["sk-TOP\rSECRET", "钥匙", "sk-\x07"])
+def test_a_key_that_no_header_carries_is_refused_and_not_shown(key: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY, key)
+    with pytest.raises(RequestError, match=f"{KEY} has a character that no header carries") as caught:
+        embed(f"{server.url}/embeddings", "served", ["a"])
+    assert server.seen == []
+    assert key not in str(caught.value)
+
+
+def test_the_line_end_of_a_key_file_is_no_part_of_the_key(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY, f"{SECRET}\r\n")
+    embed(f"{server.url}/embeddings", "served", ["a"])
+    assert server.seen[0]["key"] == f"Bearer {SECRET}"
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("http://[::1/v1", "is no address"),
+        ("http://host:port/v1", "is no address"),
+        ("http://host/v 1", "has characters that no address has"),
+        ("http://主机/v1", "has characters that no address has"),
+        ("http://host/v1?api_key=sk-1", "put a key into"),
+        ("http://host/v1#sk-1", "put a key into"),
+        ("http://me:sk-1@host/v1", "has a password in it"),
+    ],
+)
+def test_an_address_that_is_none_or_shows_a_key_is_refused_at_once(url: str, message: str) -> None:
+    with pytest.raises(RequestError, match=message) as caught:
+        endpoint.ENDPOINT.weights_digest(ModelSpec(name="served", url=url))
+    assert "sk-1" not in str(caught.value)
+
+
+def test_the_version_of_an_api_stays_behind_the_path(server: Server, tmp_path: Path) -> None:
+    run(request(tmp_path, server, f"model.url={server.url}/?api-version=2024-02-01"))
+    assert {one["path"] for one in server.seen} == {"/v1/embeddings?api-version=2024-02-01"}
+
+
+def test_what_the_server_calls_its_model_is_stated_and_must_not_change(server: Server, tmp_path: Path) -> None:
+    server.name = "served-v2"
+    done = read_run(run(request(tmp_path, server)).folder, BENCHMARK)
+    assert any("answers as served-v2, asked for served" in note for note in done.header.notes)
+    answer = server.answer
+
+    def replaced(body: dict[str, Any]) -> dict[str, Any]:
+        server.name = "another" if server.calls > 20 else "served-v2"
+        return answer(body)
+
+    server.calls = 0
+    server.answer = replaced  # type: ignore[method-assign]
+    outcome = run(request(tmp_path, server, "overwrite=true", "store=null"))
+    assert "answered as the model 'another', before as 'served-v2'" in outcome.failed["STSB"]
+
+
+def test_a_run_does_not_go_on_with_another_model_without_a_store(server: Server, tmp_path: Path) -> None:
+    run(request(tmp_path, server, "store=null"))
+    longer = request(tmp_path, server, "store=null", "tasks=[STSB,Ocnli]")
+    assert set(run(longer).computed) == {"Ocnli"}
+    server.salt = "another model"
+    with pytest.raises(InputError, match=r"has tasks of another model: .*overwrite=true"):
+        run(request(tmp_path, server, "store=null", "tasks=[STSB,Ocnli,BQ]"))
+    assert set(run([*longer, "overwrite=true"]).computed) == {"STSB", "Ocnli"}
+
+
+def test_what_was_answered_before_a_failure_is_in_the_store(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(by_text, "PART", 32)  # a request
+    answer = server.answer
+
+    def failing(body: dict[str, Any]) -> dict[str, Any]:
+        if server.calls == 17 + 1:  # those before the run, and the second of it
+            server.faults = [(500, {})] * 20
+        return answer(body)
+
+    server.answer = failing  # type: ignore[method-assign]
+    asked = request(tmp_path, server, "tasks=[T2Retrieval]")
+    assert "no answer in 6 tries" in run(asked).failed["T2Retrieval"]
+    server.faults, server.answer = [], answer  # type: ignore[method-assign]
+    assert run(asked).cost.encoding.found >= 64
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_what_was_answered_before_a_signal_is_in_the_store(sign: signal.Signals, server: Server, tmp_path: Path) -> None:
+    answer, asked, ended = server.answer, threading.Event(), threading.Event()
+
+    def blocking(body: dict[str, Any]) -> dict[str, Any]:
+        if server.calls >= 17 + 20:  # those before the run, its first part, and some of the second
+            asked.set()
+            ended.wait(60)
+        return answer(body)
+
+    server.answer = blocking  # type: ignore[method-assign]
+    words = request(tmp_path, server, "tasks=[Retrieval]")
+    command = [sys.executable, "-m", "harness", "encode", *words, "shard=1/1", "--quiet"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}) as process:
+        assert asked.wait(120)
+        process.send_signal(sign)
+        assert process.wait(60) == (130 if sign == signal.SIGINT else -sign)
+        assert process.stderr is not None
+        assert "interrupted: the vectors so far are in the store" in process.stderr.read()
+    ended.set()
+    server.answer = answer  # type: ignore[method-assign]
+    assert run(words).cost.encoding.found >= 512
 
 
 @pytest.mark.parametrize("raw", ["{", "[" * 100_000, "\x00"], ids=["cut", "nested", "binary"])

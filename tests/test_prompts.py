@@ -158,3 +158,15 @@ def test_a_task_that_a_file_misspells_is_named(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="prompts: unknown task or task type 'T2Retreival': did you mean T2Retrieval") as caught:
         spec_of(request(tmp_path, SAMPLE_DIR / "model", f"prompts={file}"))
     assert str(caught.value).count("unknown task") == 1
+
+
+@pytest.mark.parametrize("kind", ["canonical", "reference"])
+def test_a_pooling_that_leaves_prompts_out_runs_without_prompts_alone(kind: str, tmp_path: Path, model: Path) -> None:
+    path = next(model.glob("*_Pooling/config.json"))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "include_prompt": False}), encoding="utf-8")
+    with pytest.raises(RequestError, match=r"leaves the tokens of a prompt out.*prompts=none"):
+        run(request(tmp_path, model, "prompts=model", f"model.kind={kind}"))
+    (plan,) = make_plan(request(tmp_path, model, "prompts=model", f"model.kind={kind}")).runs
+    assert any("leaves the tokens of a prompt out" in text for text in plan.obstacles)
+    _, outcome = run(request(tmp_path, model, "prompts=none", f"model.kind={kind}"))
+    assert outcome.computed == ("EcomRetrieval",)

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -24,30 +26,49 @@ _COLLECT_AFTER = 50_000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code: 0 ok, 1 failure, 2 bad request, 3 drift, 130 interrupted."""
+    """Run one command; the exit code: 0 ok, 1 failure, 2 bad request, 3 drift, 130 interrupted.
+
+    SIGTERM ends a command as Ctrl-C does, so that a job of a cluster loses nothing; then the process dies of it.
+    """
     gc.set_threshold(_COLLECT_AFTER)
     arguments = _parse(argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
+    with contextlib.suppress(ValueError):  # not in the main thread
+        if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _terminate)
     try:
         return command(arguments)
     except HarnessError as error:
         say(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        say(_interrupted(getattr(arguments, "overrides", [])), file=sys.stderr)
+    except KeyboardInterrupt as ended:
+        say(_interrupted(arguments), file=sys.stderr)
+        if isinstance(ended, _Terminated):
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGTERM)
         return 130
     except BrokenPipeError:
         sys.stderr.close()
         return 0
 
 
-def _interrupted(overrides: Sequence[str]) -> str:
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came."""
+
+
+def _terminate(*_: object) -> None:
+    raise _Terminated
+
+
+def _interrupted(arguments: argparse.Namespace) -> str:
     """What Ctrl-C leaves behind."""
-    if "store=null" in overrides:
+    if "store=null" in getattr(arguments, "overrides", []):
         return (
             "interrupted: every finished task is kept; with store=null the vectors of the others are lost, and their texts are encoded "
             "again. With store=DIR the same command would go on from there"
         )
+    if arguments.invoked == "encode":
+        return "interrupted: the vectors so far are in the store, the same command goes on from there"
     return "interrupted: every finished task is kept, the same command goes on from there"
 
 

@@ -44,7 +44,7 @@ class Command:
         parser = commands.add_parser(name, help=self.help)
         for add in self.options:
             add(parser)
-        parser.set_defaults(command=self.call)
+        parser.set_defaults(command=self.call, invoked=name)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from harness.core.records import ROUNDING, SCHEMA, BenchmarkName, Made, Manifest
 from harness.core.resources import config_names
 from harness.core.tasks import TaskSpec
 from harness.core.typed import convert, merged, plain, read_object, read_typed
-from harness.core.words import without_passwords
+from harness.core.words import shell_command, without_passwords
 
 MANIFEST = "manifest.json"
 EXAMPLES = "per_example"
@@ -151,10 +151,19 @@ def read_run(folder: Path, benchmark: Benchmark) -> Run:
             try:
                 run.records[task.name] = _of_this_run(read_record(path, task), manifest, path)
             except InputError as error:
-                run.broken[task.name] = str(error)
+                run.broken[task.name] = _of_another(manifest, benchmark, path) or str(error)
         if task.name not in run.records and name in errors:
             run.failed[task.name] = _failure_message(errors[name])
     return run
+
+
+def _of_another(manifest: Manifest, benchmark: Benchmark, path: Path) -> str | None:
+    """Why a sound record of a run of another benchmark can't be read under this one; None where the run is of this one."""
+    own = manifest.benchmark
+    if own is None or own.name == benchmark.name:
+        return None
+    again = shell_command("score", path.parent, f"benchmark={benchmark.name}")
+    return f"{path} is of a run of {own.name} and has not the numbers that {benchmark.name} wants of the task. Score the run by it: {again}"
 
 
 def _files_in(folder: Path) -> dict[str, Path]:
@@ -171,13 +180,15 @@ def benchmark_of(paths: Iterable[Path], named: str | None = None) -> Benchmark:
     benchmark: they are read under `DEFAULT`.
 
     Raises:
-        RequestError: the runs are of several benchmarks, or of one that is not here.
+        RequestError: a path does not exist; the runs are of several benchmarks, or of one that is not here.
         InputError: the file of the benchmark is damaged.
     """
     if named is not None:
         return load_benchmark(named)
     found: dict[BenchmarkName, Path] = {}
     for path in paths:
+        if not path.exists():
+            raise RequestError(f"no run at {path}: no such file or folder")
         for folder in find_runs(path) or [path]:
             with contextlib.suppress(InputError):
                 own = read_manifest(folder).benchmark if folder.is_dir() else None

@@ -26,6 +26,8 @@ SCHEMA = 1
 NUMBERS = 64
 """Numbers that are left of a vector."""
 
+_REPEAT_MARGIN, _LEAST_REPEAT = 10.0, 1e-3
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -34,7 +36,8 @@ class Sketch:
     """The canary's vectors of a run. SHA-256: `texts` over the texts, `tokens` over the token ids, `vectors` over the raw vectors.
 
     `rows`: [texts, NUMBERS] float32, little-endian, in Base64. `second`: how far those of the second
-    chain (fp32) lie; None where it did not run.
+    chain (fp32) lie; None where it did not run. `floor`: by how much of its length a text's vector moves where its text is encoded twice;
+    None where it can't move.
     """
 
     texts: str
@@ -42,6 +45,7 @@ class Sketch:
     vectors: str
     rows: str
     second: Distance | None = None
+    floor: float | None = None
     schema: int = SCHEMA
 
     @property
@@ -77,6 +81,11 @@ def distance(rows: Floats, others: Floats) -> Distance:
     return Distance(rms=float(np.sqrt(np.square(apart).mean())), farthest=float(apart.max()))
 
 
+def repeat_limit(*floors: float) -> float:
+    """How far apart a text's vectors may lie, as a share of their length, that one model has made twice; `floors`: how far it was seen."""
+    return max(_LEAST_REPEAT, _REPEAT_MARGIN * max(floors))
+
+
 def write_sketch(folder: Path, sketch: Sketch | None) -> None:
     """Write `canary.json` of a run folder; without a sketch there is none, and an earlier one does not stay."""
     if sketch is None:
@@ -100,6 +109,26 @@ def read_sketch(folder: Path) -> Sketch | None:
     except ValueError as error:
         raise InputError(f"{path} is no sketch of the canary's vectors ({error}): {remedy}") from error
     return sketch
+
+
+def refuse_other_model(folder: Path, sketch: Sketch) -> None:
+    """Pass a run that goes on in a folder with the model that it began with, where a text's vector may move (`Sketch.floor`).
+
+    Raises:
+        InputError: the folder's sketch is of another model.
+    """
+    try:
+        before = read_sketch(folder)
+    except InputError:
+        return
+    if before is None or before.floor is None or sketch.floor is None or before.texts != sketch.texts:
+        return
+    apart, most = distance(before.numbers, sketch.numbers).farthest, repeat_limit(before.floor, sketch.floor)
+    if apart > most:
+        raise InputError(
+            f"{folder} has tasks of another model: the vectors of the canary's texts lie up to {apart:.1e} from those that the run began "
+            f"with, expected at most {most:.1e}. Serve that model again, name another results_dir=DIR, or set overwrite=true"
+        )
 
 
 @cache

@@ -17,8 +17,19 @@ def run_prompts(spec: Settings, own: OwnSettings) -> PromptTable:
     """The prompts of a run; `own`: what the model's files say.
 
     Raises:
-        RequestError: the model has a default prompt and the run says nothing of prompts; or it has none and they were asked for.
+        RequestError: the model has a default prompt and the run says nothing of prompts; or it has none and they were asked for; or its
+            Pooling leaves the tokens of a prompt out, which here are tokens of the text.
     """
+    table = _asked_prompts(spec, own)
+    if table != PromptTable() and not own.include_prompt:
+        raise RequestError(
+            f"the Pooling of {spec.model.name} leaves the tokens of a prompt out (include_prompt is false in its config.json), and a run "
+            "pools all tokens of a text: say prompts=none, or set include_prompt to true in a copy of the model"
+        )
+    return table
+
+
+def _asked_prompts(spec: Settings, own: OwnSettings) -> PromptTable:
     asked = spec.prompts
     if asked.table is not None:
         return asked.table

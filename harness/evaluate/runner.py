@@ -23,7 +23,7 @@ from harness.core.files import atomic_write
 from harness.core.fingerprint import DeviceInfo
 from harness.core.records import BenchmarkName, Made, Manifest, ModelName, RowHeader, ScoredWith, TaskRecord
 from harness.core.run_files import read_manifest, write_failure, write_manifest, write_record
-from harness.core.sketch import write_sketch
+from harness.core.sketch import refuse_other_model, write_sketch
 from harness.core.spec import Dtype, ModelSpec, RunSpec
 from harness.core.tasks import TaskSpec
 from harness.core.typed import plain
@@ -79,6 +79,8 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
         manifest = _manifest(spec, prepared.benchmark, encoder, describe_device(device), prepared.own, notes)
         agenda.refuse_other_origin(manifest)
         checked = encoders.check(spec, device) if spec.canary else None
+        if checked and checked.sketch and prepared.done:
+            refuse_other_model(spec.folder, checked.sketch)
         if not spec.canary:
             encoders.prove_store(spec, device)
         if checked is not None:

@@ -98,6 +98,8 @@ def token_counts(tokenizer: Any, texts: Sequence[str]) -> IntArray:
 class Reference(EncoderKind):
     """A SentenceTransformer folder, whatever its modules are; remote code runs only where `model.trust_remote_code` allows it."""
 
+    sketched = True
+
     def weights_digest(self, model: ModelSpec) -> str:
         """The digest of the folder's weight files; raises as `find_model` does."""
         return hash_weights(find_model(model).folder, allow_pickle=model.allow_pickle).digest

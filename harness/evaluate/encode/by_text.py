@@ -5,7 +5,9 @@ Their vectors are named by the text, so a store serves them; but whether a text 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -18,6 +20,7 @@ from torch.nn import functional
 from harness.core.costs import Counters
 from harness.core.errors import CanaryError, EncodingError, InputError
 from harness.core.fingerprint import Fingerprint
+from harness.core.sketch import Sketch, packed, repeat_limit, sketch_rows
 from harness.core.spec import Dtype
 from harness.evaluate.encode.canary import CONSTANT, canary_texts
 from harness.evaluate.encode.device import TORCH_DTYPE
@@ -32,7 +35,6 @@ IntArray = npt.NDArray[np.int64]
 UNREPEATABLE = 0.05
 """Distance of two vectors of one text from which on a run is stopped; the bf16 of a whole model comes to 0.01 to 0.03."""
 
-_OTHER_MODEL = 10.0  # a stored vector this many times as far as the floor is of another model
 PART = 512
 """Texts between two reports."""
 
@@ -111,20 +113,19 @@ class TextEncoder:
             vectors[torch.from_numpy(np.flatnonzero(found))] = kept
         calls, left = 0, np.flatnonzero(~found)
         left = left[np.argsort(lengths[left], kind="stable")]  # equal lengths stand together
-        for start in range(0, len(left), PART):
-            rows = left[start : start + PART]
-            some = [distinct[row] for row in rows.tolist()]
-            computed, took = self.backend.vectors(some, lengths[rows])
-            _refuse_undefined(computed, some, self.backend.dtype)
-            vectors[torch.from_numpy(rows)] = computed
-            calls += took
-            if self.stored is not None and keys is not None:
-                self.stored.put(keys[rows], computed)
-            if progress is not None:
-                done = left[: start + len(rows)]
-                progress(self._step(lengths, len(distinct), int(found.sum()), done, left))
-        if self.stored is not None:
-            self.stored.flush()
+        with self.stored or contextlib.nullcontext():
+            for start in range(0, len(left), PART):
+                rows = left[start : start + PART]
+                some = [distinct[row] for row in rows.tolist()]
+                computed, took = self.backend.vectors(some, lengths[rows])
+                _refuse_undefined(computed, some, self.backend.dtype)
+                vectors[torch.from_numpy(rows)] = computed
+                calls += took
+                if self.stored is not None and keys is not None:
+                    self.stored.put(keys[rows], computed)
+                if progress is not None:
+                    done = left[: start + len(rows)]
+                    progress(self._step(lengths, len(distinct), int(found.sum()), done, left))
         place = {text: row for row, text in enumerate(distinct)}
         rows = np.fromiter((place[text] for text in texts), dtype=np.int64, count=len(texts))
         self.counters += Counters(
@@ -183,7 +184,14 @@ def measure_repeatability(encoder: TextEncoder, *, what: str) -> Checked:
         "cosine": cosine,
     }
     notes = (f"{what}: {differing} of {len(texts)} vectors are not pure to the bit, they move by up to {floor:.1e}",) if differing else ()
-    return Checked(found=found, seconds=round(time.perf_counter() - started, 2), notes=notes)
+    sketch = Sketch(
+        texts=hashlib.sha256(json.dumps(texts).encode()).hexdigest(),
+        tokens="",
+        vectors=hashlib.sha256(first.contiguous().view(torch.uint8).numpy().data).hexdigest(),
+        rows=packed(sketch_rows(units.numpy())),
+        floor=floor,
+    )
+    return Checked(found=found, seconds=round(time.perf_counter() - started, 2), notes=notes, sketch=sketch)
 
 
 def _compare_store(
@@ -194,7 +202,7 @@ def _compare_store(
     keys = keys_of([encoder.key(text, cut=bool(one)) for text, one in zip(texts, cut, strict=True)])
     found, kept = encoder.stored.get(keys)
     distance = (functional.normalize(kept.double(), dim=1) - units[torch.from_numpy(found)]).norm(dim=1)
-    most = max(1e-3, _OTHER_MODEL * floor)
+    most = repeat_limit(floor)
     if len(distance) and float(distance.max()) > most:
         raise InputError(
             f"{encoder.stored.folder} has other vectors for the same texts (up to {float(distance.max()):.1e} away, expected at most "

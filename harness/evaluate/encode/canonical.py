@@ -196,12 +196,13 @@ class _Call:
         started = time.perf_counter()
         if self._stored is not None:
             self._stored.refresh()
-        with BatchQueue(self._model, device, ladder, self._deliver, devices) as self._queue:
-            self._run_all(tokenizer, ladder, namer)
-        self._report()
-        if self._stored is not None:
-            with self._timed_store():
-                self._stored.flush()
+        with self._stored or contextlib.nullcontext():  # what was computed stays where the block ends in an error
+            with BatchQueue(self._model, device, ladder, self._deliver, devices) as self._queue:
+                self._run_all(tokenizer, ladder, namer)
+            self._report()
+            if self._stored is not None:
+                with self._timed_store():
+                    self._stored.flush()
         self._encode_seconds = time.perf_counter() - started - self._store_seconds
 
     def counters(self) -> Counters:

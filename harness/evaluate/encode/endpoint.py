@@ -11,12 +11,14 @@ import binascii
 import hashlib
 import http.client
 import json
+import math
 import os
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.message import Message
 from typing import Any
 
@@ -51,13 +53,23 @@ _AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """A model behind an address. `dimensions`: asked for, None for the server's own; `embedding_dim`: what it answered with."""
+    """A model behind an address. `dimensions`: asked for, None for the server's own; `embedding_dim`: what it answered with; `answers_as`:
+    what the server calls its model in its answers, None where it does not say."""
 
     spec: ModelSpec
     url: str
     model: str
     dimensions: int | None
     embedding_dim: int
+    answers_as: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedded:
+    """An answer: the vectors [n, dim], and the name of the model that the server says made them."""
+
+    vectors: torch.Tensor
+    model: str | None
 
 
 class EndpointBackend:
@@ -78,13 +90,22 @@ class EndpointBackend:
         """The vectors, and the number of requests; raises as `embed` does."""
         del lengths
         parts = [texts[start : start + _TEXTS] for start in range(0, len(texts), _TEXTS)]
-        made = [embed(self._served.url, self._served.model, part, dimensions=self._served.dimensions) for part in parts]
-        if wrong := [vectors.shape[1] for vectors in made if vectors.shape[1] != self.embedding_dim]:
-            raise MachineError(f"{_shown(self._served.url)} gave vectors of {wrong[0]} numbers after ones of {self.embedding_dim}")
-        return torch.cat(made), len(parts)
+        return torch.cat([self._ask(part) for part in parts]), len(parts)
+
+    def _ask(self, texts: Sequence[str]) -> torch.Tensor:
+        served = self._served
+        answer = embed(served.url, served.model, texts, dimensions=served.dimensions)
+        if None not in (answer.model, served.answers_as) and answer.model != served.answers_as:
+            raise MachineError(
+                f"{_shown(served.url)} answered as the model {answer.model!r:.80}, before as {served.answers_as!r:.80}: it was replaced "
+                "during the run. Finished tasks are kept: serve the first one again and go on, or name another results_dir and store"
+            )
+        if answer.vectors.shape[1] != self.embedding_dim:
+            raise MachineError(f"{_shown(served.url)} gave vectors of {answer.vectors.shape[1]} numbers after ones of {self.embedding_dim}")
+        return answer.vectors
 
 
-def embed(url: str, model: str, texts: Sequence[str], *, dimensions: int | None = None) -> torch.Tensor:
+def embed(url: str, model: str, texts: Sequence[str], *, dimensions: int | None = None) -> Embedded:
     """The vectors [n, dim] of the texts, fp32, in their order, whatever the order of the answer. Floats and base64 are read.
 
     Raises:
@@ -101,13 +122,14 @@ def embed(url: str, model: str, texts: Sequence[str], *, dimensions: int | None 
         rows = [_numbers(item["embedding"]) for item in items]
         if len({len(row) for row in rows}) != 1 or not len(rows[0]):
             raise ValueError(f"vectors of {sorted({len(row) for row in rows})} numbers")
-    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, binascii.Error) as error:
         raise MachineError(f"{_shown(url)} gave no embeddings ({type(error).__name__}: {error}): is it OpenAI-compatible?") from error
     vectors = torch.from_numpy(np.stack(rows))
     bad = np.flatnonzero(~torch.isfinite(vectors).all(dim=1).numpy())
     if len(bad):
         raise EncodingError(f"{_shown(url)} gave a vector with NaN or infinity for the text {texts[int(bad[0])][:60]!r}")
-    return vectors
+    name = answer.get("model")
+    return Embedded(vectors=vectors, model=name if isinstance(name, str) else None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +180,8 @@ class ServedOutline:
 class Endpoint(EncoderKind):
     """A served model: `model.url=http://HOST/v1`, `model.name=NAME` (`model.served_as` where the server calls it otherwise)."""
 
+    sketched = True
+
     def weights_digest(self, model: ModelSpec) -> str:
         """Names address and model: the weights themselves are not known."""
         return hashlib.sha256(json.dumps(["endpoint", _shown(_address(model)), _served_as(model), model.dimensions]).encode()).hexdigest()
@@ -168,12 +192,15 @@ class Endpoint(EncoderKind):
         if problem := self.outline(model).refuses(dtype):
             raise RequestError(problem)
         url = _address(model)
-        found = embed(url, _served_as(model), ["你好"], dimensions=model.dimensions).shape[1]
+        answer = embed(url, _served_as(model), ["你好"], dimensions=model.dimensions)
+        found = answer.vectors.shape[1]
         if model.dimensions not in (None, found):
             raise RequestError(f"model.dimensions={model.dimensions}: {_shown(url)} gave {found} numbers, so it does not take dimensions")
         if model.embedding_dim not in (None, found):
             raise RequestError(f"model.embedding_dim={model.embedding_dim}: {_shown(url)} gave {found} numbers")
-        return Served(spec=model, url=url, model=_served_as(model), dimensions=model.dimensions, embedding_dim=found)
+        return Served(
+            spec=model, url=url, model=_served_as(model), dimensions=model.dimensions, embedding_dim=found, answers_as=answer.model
+        )
 
     def encoder(
         self, weights: Served, *, max_len: int, encoding: EncodingSpec, device: torch.device, store: VectorStore | None
@@ -186,7 +213,7 @@ class Endpoint(EncoderKind):
             source="endpoint",
             repository=_shown(weights.url),
             weights_digest=digest,
-            modules=(f"served as {weights.model}",),
+            modules=(f"served as {weights.model}", *([f"answers as {weights.answers_as}"] if _other_name(weights) else [])),
             dtype="fp32",
             attention="the server's: repeatability is measured, not given",
             max_len=max_len,
@@ -197,8 +224,10 @@ class Endpoint(EncoderKind):
         return TextEncoder(EndpointBackend(weights), fingerprint=fingerprint, max_len=max_len, architecture=None, store=store)
 
     def check(self, encoder: TextEncoder) -> Checked:
-        """How repeatable the server is; raises as `measure_repeatability` does."""
-        return measure_repeatability(encoder, what=f"the endpoint {encoder.fingerprint.repository}")
+        """How repeatable the server is, and whether it calls its model otherwise; raises as `measure_repeatability` does."""
+        checked = measure_repeatability(encoder, what=f"the endpoint {encoder.fingerprint.repository}")
+        others = tuple(f"the endpoint {name}, asked for {encoder.fingerprint.model}" for name in encoder.fingerprint.modules[1:])
+        return replace(checked, notes=(*checked.notes, *others))
 
     def outline(self, model: ModelSpec) -> ServedOutline:
         """What the request says; raises where the address is none."""
@@ -218,10 +247,23 @@ def _address(model: ModelSpec) -> str:
         raise RequestError("model.kind=endpoint needs an address: model.url=http://HOST:PORT/v1")
     if not model.url.startswith(("http://", "https://")):
         raise RequestError(f"model.url={_shown(model.url)}: expected http:// or https://")
-    if "@" in model.url.split("://", 1)[1].split("/", 1)[0]:
+    if not model.url.isascii() or not model.url.isprintable() or " " in model.url:
+        raise RequestError(f"model.url={_shown(model.url)!r} has characters that no address has: write them as %XX, a host as xn--")
+    try:
+        parts = urllib.parse.urlsplit(model.url)
+        _ = parts.port
+    except ValueError as error:
+        raise RequestError(f"model.url={_shown(model.url)} is no address ({error})") from error
+    if parts.username is not None:
         raise RequestError(f"model.url={_shown(model.url)} has a password in it, which files would show: put the key into {KEY}")
-    base = model.url.rstrip("/")
-    return base if base.endswith("/embeddings") else f"{base}/embeddings"
+    if parts.fragment or set(urllib.parse.parse_qs(parts.query, keep_blank_values=True)) - {"api-version"}:
+        raise RequestError(f"model.url may have the query ?api-version=... and no other, which files would show: put a key into {KEY}")
+    path = parts.path.rstrip("/")
+    return urllib.parse.urlunsplit(parts._replace(path=path if path.endswith("/embeddings") else f"{path}/embeddings"))
+
+
+def _other_name(served: Served) -> bool:
+    return served.answers_as not in (None, served.model)
 
 
 def _digest(weights_digest: str, embedding_dim: int | None) -> str:
@@ -235,14 +277,15 @@ def _served_as(model: ModelSpec) -> str:
 def _numbers(embedding: Any) -> npt.NDArray[np.float32]:
     if isinstance(embedding, str):
         return np.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4").astype(np.float32)
-    if any(isinstance(number, str | bool) for number in embedding):
-        raise ValueError("an embedding with something else than numbers")
-    return np.array([np.nan if number is None else number for number in embedding], dtype=np.float32)
+    if not isinstance(embedding, list) or not all(number is None or type(number) in (int, float) for number in embedding):
+        raise ValueError("an embedding that is no list of numbers")
+    with np.errstate(over="ignore"):  # infinite then, and refused as such
+        return np.array([np.nan if number is None else float(number) for number in embedding], dtype=np.float32)
 
 
 def _post(url: str, body: dict[str, Any]) -> Any:
     request = urllib.request.Request(url, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}, method="POST")  # noqa: S310
-    if key := os.environ.get(KEY):
+    if key := _key():
         request.add_unredirected_header("Authorization", f"Bearer {key}")
     pause, last = PAUSE, ""
     for attempt in range(TRIES):
@@ -251,7 +294,10 @@ def _post(url: str, body: dict[str, Any]) -> Any:
             pause = min(2 * pause, LONGEST_PAUSE)
         try:
             with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310  _address has seen to http(s)
-                return json.loads(answer.read(), parse_constant=lambda name: None if name == "NaN" else float("inf"))
+                found = json.loads(answer.read(), parse_constant=lambda name: None if name == "NaN" else float("inf"))
+            if not isinstance(found, dict) or "error" not in found or "data" in found:
+                return found
+            last = _without_key(f"an error in its answer: {json.dumps(found['error'], ensure_ascii=False)[:500]}")
         except urllib.error.HTTPError as error:
             last = f"{error.code} {error.reason}: {_without_key(error.read(500).decode(errors='replace'))}"
             if error.code not in _AGAIN:
@@ -264,15 +310,24 @@ def _post(url: str, body: dict[str, Any]) -> Any:
 
 def _asked_pause(headers: Message, pause: float) -> float:
     try:
-        return min(float(headers.get("Retry-After", "")), LONGEST_PAUSE)
+        asked = float(headers.get("Retry-After", ""))
     except ValueError:
         return pause
+    return min(max(asked, 0.0), LONGEST_PAUSE) if math.isfinite(asked) else pause
 
 
 def _shown(url: str) -> str:
     return without_passwords(url)
 
 
+def _key() -> str:
+    """The key, without the line end of a file that it was read from; raises RequestError where no header carries it."""
+    key = os.environ.get(KEY, "").strip()
+    if not key.isascii() or not key.isprintable():
+        raise RequestError(f"{KEY} has a character that no header carries (a line end within, or one beyond ASCII): set it anew")
+    return key
+
+
 def _without_key(text: str) -> str:
-    key = os.environ.get(KEY)
+    key = _key()
     return one_line(text.replace(key, "***") if key else text)

@@ -257,8 +257,6 @@ def _check_chain(chain: SentenceTransformer, located: LocatedModel) -> tuple[Tra
         raise RequestError(f"{cannot} it has no {wanted} attention (found {first.config._attn_implementation!r}). {_OTHERWISE}")
     if first.processing_kwargs or first.module_output_name != "token_embeddings":
         raise RequestError(f"{cannot} its sentence_bert_config.json changes how texts are processed: {first.processing_kwargs}")
-    if any(isinstance(module, Pooling) and not module.include_prompt for module in tail):
-        raise RequestError(f"{cannot} its Pooling leaves the tokens of a prompt out (include_prompt is false)")
     return first, tail
 
 

@@ -17,11 +17,13 @@ _LENGTHS = "sentence_*_config.json"  # sentence_bert_config.json and its kin for
 @dataclass(frozen=True, kw_only=True)
 class OwnSettings:
     """`prompts`: by name, those that are not empty; `default_prompt`: the name of the one that sentence-transformers puts before every
-    text. `max_seq_length`: tokens that it cuts texts to; None where the folder does not say."""
+    text. `max_seq_length`: tokens that it cuts texts to; None where the folder does not say. `include_prompt`: whether its Pooling takes
+    the tokens of a prompt, too."""
 
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt: str | None = None
     max_seq_length: int | None = None
+    include_prompt: bool = True
 
     @property
     def table(self) -> PromptTable:
@@ -41,7 +43,12 @@ def read_own_settings(located: LocatedModel) -> OwnSettings:
     if not isinstance(prompts, dict) or not isinstance(default, str | None):
         raise InputError(f"{path}: prompts is no object of texts, or default_prompt_name no name: download the model again")
     kept = {str(name): str(prompt) for name, prompt in prompts.items() if prompt}
-    return OwnSettings(prompts=kept, default_prompt=default if default in kept else None, max_seq_length=_max_seq_length(located))
+    return OwnSettings(
+        prompts=kept,
+        default_prompt=default if default in kept else None,
+        max_seq_length=_max_seq_length(located),
+        include_prompt=_include_prompt(located.folder),
+    )
 
 
 def _max_seq_length(located: LocatedModel) -> int | None:
@@ -50,6 +57,10 @@ def _max_seq_length(located: LocatedModel) -> int | None:
         if isinstance(length, int) and not isinstance(length, bool):
             return length
     return None
+
+
+def _include_prompt(folder: Path) -> bool:
+    return all(_object(path).get("include_prompt", True) is not False for path in sorted(folder.glob("*_Pooling/config.json")))
 
 
 def _object(path: Path) -> Mapping[str, Any]:

@@ -61,6 +61,14 @@ class StoredVectors:
                     delete_files([path])
         self.refresh()
 
+    def __enter__(self) -> StoredVectors:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """What was put is on disk after the block, also where it ends in an error or an interruption; raises as `flush` does."""
+        with contextlib.suppress(MachineError) if kind else contextlib.nullcontext():
+            self.flush()
+
     def refresh(self) -> None:
         """Takes notice of shards that were written since, by this process or others."""
         for path in sorted(self.folder.glob(f"*{SUFFIX}")):

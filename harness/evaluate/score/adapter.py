@@ -127,5 +127,6 @@ def _refuse_directionless(vectors: torch.Tensor, texts: list[str]) -> None:
         index = int((~good).nonzero()[0])
         raise EncodingError(
             f"the vector of text {index} of {len(texts)} ({texts[index][:40]!r}) has no direction in {vectors.dtype} once normalised: "
-            "expected finite numbers, not all zero. Choose dtype=bf16 or dtype=fp32, whose range is wider."
+            "expected finite numbers, not all zero"
+            + (". Choose dtype=bf16 or dtype=fp32, whose range is wider." if vectors.dtype == torch.float16 else "")
         )
