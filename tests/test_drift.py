@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gates import calibration_of, check, gate_run, verdict
+from gates import ROUNDING, calibration_of, check, gate_run, verdict
 from runs import BENCHMARK, BY_HAND, HEADER, ROOT, manifest_of
 
 from harness.commands import main
@@ -17,6 +17,7 @@ from harness.core.calibration import points, write_calibration
 from harness.core.errors import InputError, RequestError
 from harness.core.records import Made, Run
 from harness.core.run_files import read_run, write_failure, write_manifest, write_record
+from harness.core.tasks import TASK_TYPES
 from harness.read.drift.check import DriftReport, check_folders, check_runs
 from harness.show.drift import conclusion, drift_document
 from harness.show.text import render_text
@@ -106,6 +107,52 @@ def test_a_missing_task_closes_the_gate_and_a_failed_one_states_why(baseline: Ru
     subset = check(baseline, read_run(folder, BENCHMARK), tasks=["STS", "JDReview"])
     assert (len(subset.tasks), subset.exit_code) == (9, 0)
     assert any(note.startswith("not checked, though the candidate has them: Amazon") for note in subset.notes)
+
+
+def test_averages_are_compared_where_all_their_tasks_are(baseline: Run, tmp_path: Path) -> None:
+    candidate = gate_run(tmp_path / "candidate", {"TNews": 0.9})
+    report = check(baseline, candidate)
+    assert [before.key for before, _ in report.averages] == ["Average", *TASK_TYPES]
+    moved = {before.key: (before.value, after.value) for before, after in report.averages if before.value != after.value}
+    assert moved == {"Average": (45.88, 45.9), "Classification": (50.0, 50.1)}
+    some = check(baseline, candidate, tasks=["STS", "PairClassification", "TNews"])
+    assert [before.key for before, _ in some.averages] == ["PairClassification", "STS"]
+    less = gate_run(tmp_path / "less", without=("Ocnli",))
+    assert "PairClassification" not in [before.key for before, _ in check(baseline, less).averages]
+    unlike = gate_run(tmp_path / "unlike", manifest={"seed": 43})
+    assert check(baseline, unlike).averages == ()
+    assert {task.type for task in report.tasks} == set(TASK_TYPES)
+
+
+def test_the_tolerance_is_that_of_what_the_two_kernels_have_in_common(tmp_path: Path) -> None:
+    kernels = {"model.dtype": "fp16", "model.linear": "oneDNN", "model.attention": "sdpa"}
+    baseline = gate_run(tmp_path / "baseline", manifest=kernels)
+    noise = calibration_of(baseline, 0.5).tasks["TNews"]
+    narrow = {name: replace(each, shapes=replace(ROUNDING, tolerance=0.1)) for name, each in noise.items()}
+    calibration = replace(calibration_of(baseline, 0.5), tasks={"TNews": narrow})
+    other = {**kernels, "model.digest": "9" * 64}
+    apart = {"others": {**other, "model.kernel": "another"}, "shapes": {**other, "model.batch_tokens": 4096}}
+    runs = {name: gate_run(tmp_path / name, {"TNews": 0.3}, manifest=keys) for name, keys in apart.items()}
+    found = {name: check_runs(baseline, run, BENCHMARK, calibration=calibration, tasks=["TNews"]) for name, run in runs.items()}
+    assert {name: report.tasks[0].main.tolerance for name, report in found.items()} == {"others": 0.5, "shapes": 0.1}
+    assert {name: report.exit_code for name, report in found.items()} == {"others": 0, "shapes": 3}
+
+
+def test_notes_name_the_command_the_tasks_and_the_missing_metric(tmp_path: Path) -> None:
+    baseline = gate_run(tmp_path / "baseline", others={"TNews": {"f1": 0.5}})
+    moved = gate_run(tmp_path / "moved", dict.fromkeys(BY_HAND, 0.1))
+    bare = check(baseline, moved, tolerance=None)
+    assert bare.notes[0] == f"no calibration: only identical scores pass. Make one with: python -m harness calibrate {baseline.path}"
+    assert any("so every vector is: all 35 tasks moved" in note for note in bare.notes)
+    assert any(
+        "so every vector is: TNews, Waimai moved" in note
+        for note in check(baseline, gate_run(tmp_path / "two", {"TNews": 0.1, "Waimai": 0.1})).notes
+    )
+    (lost,) = (cell for task in bare.tasks for cell in task.others if cell.verdict == "missing")
+    assert lost.why == "the candidate has no f1"
+    most = calibration_of(baseline, only=tuple(name for name in BY_HAND if name not in ("TNews", "Waimai")))
+    notes = check_runs(baseline, gate_run(tmp_path / "same", others={"TNews": {"f1": 0.5}}), BENCHMARK, calibration=most).notes
+    assert notes[0] == "not calibrated, so only identical scores pass: TNews, Waimai"
 
 
 def test_a_baseline_of_some_tasks_asks_for_these(tmp_path: Path) -> None:

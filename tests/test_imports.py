@@ -369,6 +369,19 @@ class TestMainScoresOfMteb2:
         rows = [leaderboard_row(run, "mteb2_31", BENCHMARK, among=runs) for run in runs]
         return [(found.state, found.score) for row in rows for found in row.tasks if found.task == task]
 
+    def test_a_score_says_what_it_is_made_of(self, tmp_path: Path) -> None:
+        both = read_import(self.folder(tmp_path, "both", {"validation": 0.7, "test": 0.8}), BENCHMARK)
+        one = read_import(self.folder(tmp_path, "one", {"validation": 0.7}), BENCHMARK)
+        none = read_import(self.folder(tmp_path, "none", {"test": 0.7}, task="TNews"), BENCHMARK)
+        rows = [leaderboard_row(run, "mteb2_31", BENCHMARK, among=[both, one, none]) for run in (both, one, none)]
+        whole, half, absent = (next(found for found in row.tasks if found.task == "MultilingualSentiment") for row in rows)
+        assert (whole.state, whole.metric, whole.split, whole.identity) == ("scored", "main_score", "validation+test", "unverified")
+        assert (half.state, half.message) == (
+            "broken",
+            "no main_score for the split test, which another run here has: mteb 2 gives no score then",
+        )
+        assert (absent.state, absent.message, absent.split) == ("missing", "", "validation")
+
     def test_the_mean_over_splits(self, tmp_path: Path) -> None:
         both = self.folder(tmp_path, "both", {"validation": 0.7, "test": 0.8, "train": 0.9})
         assert self.scores("MultilingualSentiment", both) == [("scored", pytest.approx(75.0))]

@@ -11,10 +11,12 @@ import pytest
 from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, VERIFIED, manifest_of, write_run
 
 from harness.commands import main
+from harness.core.benchmarks import load_benchmark
 from harness.core.errors import InputError, RequestError
 from harness.core.records import Run
 from harness.core.run_files import read_run, write_failure, write_manifest
-from harness.read.leaderboard import Row, beside, compare, leaderboard_row, load_rows, printed, printed_rows
+from harness.core.tasks import TASK_TYPES
+from harness.read.leaderboard import Row, beside, compare, leaderboard_row, load_rows, one_run, printed, printed_rows
 from harness.show.report.build import build_report
 
 
@@ -330,3 +332,79 @@ def test_rows_alike_say_in_which_settings_they_differ(tmp_path: Path, capsys: py
     assert f"unlike other rows of this name and setting: query_instruction {instruction}" in shown.replace("\\", "")
     report = build_report([tmp_path / "plain", tmp_path / "card"], BENCHMARK)
     assert [entry.setting.rpartition(" · ")[2] for entry in report.entries] == ["scoring.dtype float32", "scoring.dtype model"]
+
+
+def test_a_printed_row_has_the_cells_of_the_table() -> None:
+    first = next(row for row in printed_rows(PUBLISHED, BENCHMARK) if row.header.max_len == 512)
+    assert (first.path, first.convention, first.about) == (PUBLISHED / "rows.json", "cmteb", BENCHMARK.convention("cmteb").about)
+    keys = ["Average", "Classification", "Clustering", "PairClassification", "Reranking", "Retrieval", "STS"]
+    assert [(cell.key, cell.found, cell.of) for cell in first.cells] == list(
+        zip(keys, (35, 9, 4, 2, 4, 8, 8), (35, 9, 4, 2, 4, 8, 8), strict=True)
+    )
+    assert [cell.title for cell in first.cells][:2] == ["Average (35)", "Classification (9)"]
+
+
+def test_a_published_run_has_no_manifest_of_ours(published: Run, tmp_path: Path) -> None:
+    assert row_of(published).manifest is None
+    assert row_of(published).about == BENCHMARK.convention("cmteb").about
+    own = write_run(tmp_path, harness=VERIFIED)
+    write_manifest(own.path, manifest_of(HEADER, {"run": "a" * 64, "spec": {"dtype": "fp16"}}))
+    run = read_run(own.path, BENCHMARK)
+    assert run.ours == (row_of(run).manifest is not None)
+
+
+@pytest.mark.parametrize(("length", "shown"), [(200, "m" * 200), (201, f"{'m' * 100}~{'m' * 99}e")])
+def test_a_name_longer_than_any_loses_its_middle(tmp_path: Path, length: int, shown: str) -> None:
+    name = ("m" * length)[:-1] + ("e" if length > 200 else "m")
+    assert row_of(write_run(tmp_path, header=replace(HEADER, model=name))).header.model == shown
+
+
+@pytest.mark.parametrize(("scored", "listed"), [(("TNews",), "TNews"), (("TNews", "Waimai"), "all 2 tasks")])
+def test_tasks_are_counted_where_all_of_several_are_alike(tmp_path: Path, scored: tuple[str, ...], listed: str) -> None:
+    foreign = {"data": {"verdict": "not C-MTEB"}}
+    row = row_of(write_run(tmp_path, dict.fromkeys(scored, 0.5), harness=foreign))
+    assert row.notes[-1] == f"data is not C-MTEB's, these are no C-MTEB scores: {listed}"
+
+
+def test_the_mean_of_types_counts_each_type_once(tmp_path: Path) -> None:
+    live = load_benchmark("cmn_v1")
+    scores = {task.name: 0.1 * (1 + index) for index, kind in enumerate(TASK_TYPES) for task in live.tasks if task.type == kind}
+    run = read_run(write_run(tmp_path, scores, benchmark=live).path, live)
+    average, types, *each = leaderboard_row(run, None, live).cells
+    assert [cell.value for cell in each] == pytest.approx([10, 20, 32, 40, 50, 60])  # of pairs the best accuracy
+    assert (types.key, types.title, types.found, types.of) == ("Types", "Mean of types (6)", 6, 6)
+    assert types.value == types.mean == pytest.approx(212 / 6)
+    assert average.mean == average.value != pytest.approx(212 / 6)
+    without_sts = replace(run, records={name: record for name, record in run.records.items() if live.task(name).type != "STS"})
+    assert leaderboard_row(without_sts, None, live).cells[1].value is None
+
+
+def test_a_rounding_convention_keeps_the_mean_beside_its_printed_value(tmp_path: Path) -> None:
+    run = write_run(tmp_path, {"Ocnli": 0.12345, "Cmnli": 0.5})
+    rounds, plain = (row_of(run, name).cells[3] for name in ("cmteb", "unrounded"))
+    assert (rounds.value, plain.value) == (31.18, pytest.approx(31.1725))
+    assert (rounds.mean, plain.mean) == (pytest.approx(31.175), pytest.approx(31.1725))
+
+
+def test_runs_are_read_in_the_order_of_their_paths_once_each_and_a_damaged_one_stops_no_other(tmp_path: Path) -> None:
+    for name in ("b", "a", "c"):
+        write_run(tmp_path / name, {"TNews": 0.5})
+    (tmp_path / "b" / "manifest.json").write_text("{")
+    runs = load_rows([tmp_path, tmp_path / "a", tmp_path / "c"], BENCHMARK)
+    assert [run.path.name for run in runs] == ["a", "b", "c"]
+    assert [len(run.records) for run in runs] == [1, 0, 1]
+    for name in ("a", "c"):
+        (tmp_path / name / "manifest.json").write_text("{")
+    with pytest.raises(InputError) as caught:
+        load_rows([tmp_path], BENCHMARK)
+    assert [line.split(" ")[0] for line in str(caught.value).splitlines()] == [str(tmp_path / n / "manifest.json") for n in "abc"]
+    write_run(tmp_path / "x" / "1", {})
+    write_run(tmp_path / "x" / "2", {})
+    with pytest.raises(RequestError, match="holds 2 runs"):
+        one_run(tmp_path / "x", BENCHMARK)
+
+
+def test_notes_of_a_header_do_not_make_another_printed_row(published: Run) -> None:
+    row = row_of(published)
+    noted = replace(row, header=replace(row.header, notes=("a note",)))
+    assert len(beside(row, row, [noted]).beside) == 1
