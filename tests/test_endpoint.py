@@ -307,13 +307,22 @@ def test_what_was_answered_before_a_signal_is_in_the_store(sign: signal.Signals,
     server.answer = blocking  # type: ignore[method-assign]
     words = request(tmp_path, server, "tasks=[Retrieval]")
     command = [sys.executable, "-m", "harness", "encode", *words, "shard=1/1", "--quiet"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}) as process:
-        assert asked.wait(120)
-        process.send_signal(sign)
-        assert process.wait(60) == (130 if sign == signal.SIGINT else -sign)
-        assert process.stderr is not None
-        assert "interrupted: the vectors so far are in the store" in process.stderr.read()
-    ended.set()
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell starts what it does in the background without it
+    ) as process:
+        try:
+            assert asked.wait(120)
+            process.send_signal(sign)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            ended.set()
+    assert process.returncode == (130 if sign == signal.SIGINT else -sign)
+    assert "interrupted: the vectors so far are in the store" in said
     server.answer = answer  # type: ignore[method-assign]
     assert run(words).cost.encoding.found >= 512
 
