@@ -268,6 +268,26 @@ def test_what_the_server_calls_its_model_is_stated_and_must_not_change(server: S
     assert "answered as the model 'another', before as 'served-v2'" in outcome.failed["STSB"]
 
 
+def test_a_model_that_is_replaced_in_silence_leaves_no_score_and_no_vector(server: Server, tmp_path: Path) -> None:
+    answer = server.answer
+
+    def replaced(body: dict[str, Any]) -> dict[str, Any]:
+        server.salt = "another" if server.calls > 17 + 2 else ""
+        return answer(body)
+
+    server.answer = replaced  # type: ignore[method-assign]
+    asked = request(tmp_path, server, "tasks=[STSB,T2Retrieval]")
+    outcome = run(asked)
+    assert set(outcome.failed) == {"STSB", "T2Retrieval"}
+    assert "answers with another model than before the run" in outcome.failed["STSB"]
+    server.salt, server.answer = "", answer  # type: ignore[method-assign]
+    again = run(asked)
+    assert (again.failed, again.cost.encoding.found) == ({}, 0)
+    alone = request(tmp_path / "alone", server, "tasks=[STSB,T2Retrieval]")
+    scores = [read_run(run(words).folder, BENCHMARK).records["STSB"].metrics for words in (asked, alone)]
+    assert scores[0] == scores[1]
+
+
 def test_a_run_does_not_go_on_with_another_model_without_a_store(server: Server, tmp_path: Path) -> None:
     run(request(tmp_path, server, "store=null"))
     longer = request(tmp_path, server, "store=null", "tasks=[STSB,Ocnli]")

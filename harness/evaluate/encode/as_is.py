@@ -51,6 +51,8 @@ from harness.evaluate.encode.work import Architecture
 class ChainBackend:
     """`by_text.Backend` over a SentenceTransformer: texts of one token count make a batch, with `batch_tokens // count` rows at most."""
 
+    elsewhere = False
+
     def __init__(self, loaded: WholeModel, *, max_len: int, batch_tokens: int) -> None:
         self.dtype = loaded.dtype
         self.embedding_dim = int(loaded.model.get_embedding_dimension() or 0)

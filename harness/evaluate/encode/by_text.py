@@ -10,6 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -35,6 +36,7 @@ IntArray = npt.NDArray[np.int64]
 UNREPEATABLE = 0.05
 """Distance of two vectors of one text from which on a run is stopped; the bf16 of a whole model comes to 0.01 to 0.03."""
 
+_PROVEN = 32  # texts that are asked for again: a request
 PART = 512
 """Texts between two reports."""
 
@@ -45,10 +47,11 @@ def text_key(digest: str, text: str, cut_to: int | None) -> bytes:
 
 
 class Backend(Protocol):
-    """What makes the vectors. `dtype`: theirs."""
+    """What makes the vectors. `dtype`: theirs. `elsewhere`: whether it runs in another process, which may load another model meanwhile."""
 
     dtype: Dtype
     embedding_dim: int
+    elsewhere: bool
 
     def lengths(self, texts: Sequence[str]) -> tuple[IntArray, npt.NDArray[np.bool_]]:
         """Tokens of each text after cutting (characters where tokens are not known), and whether it is cut."""
@@ -70,6 +73,7 @@ class TextEncoder:
         self.max_len = max_len
         self.counters = Counters()
         self._architecture = architecture
+        self.proof: Proof | None = None
         self.stored: StoredVectors | None = None
         if store is not None:
             self.stored = store.open(fingerprint.digest, dim=backend.embedding_dim, dtype=backend.dtype, about=fingerprint.about())
@@ -97,7 +101,7 @@ class TextEncoder:
 
         Raises:
             EncodingError: a vector holds NaN or infinity; the message has the text.
-            InputError: an item is no text.
+            InputError: an item is no text, or another model has begun to answer since the check.
         """
         started = time.perf_counter()
         if strange := [text for text in texts if not isinstance(text, str)]:
@@ -126,6 +130,8 @@ class TextEncoder:
                 if progress is not None:
                     done = left[: start + len(rows)]
                     progress(self._step(lengths, len(distinct), int(found.sum()), done, left))
+        if len(left):
+            self._refuse_other_model()
         place = {text: row for row, text in enumerate(distinct)}
         rows = np.fromiter((place[text] for text in texts), dtype=np.int64, count=len(texts))
         self.counters += Counters(
@@ -141,10 +147,37 @@ class TextEncoder:
         )
         return Encoded(vectors[torch.from_numpy(rows)], lengths[rows], cut[rows])
 
+    def _refuse_other_model(self) -> None:
+        """Ask again for texts of the check: a server may have loaded another model meanwhile. Then nothing is kept of what it gave."""
+        if self.proof is None or not self.backend.elsewhere:
+            return
+        apart = self.proof.distance(self.backend)
+        if not apart <= self.proof.most:
+            if self.stored is not None:
+                self.stored.withdraw()
+            raise InputError(
+                f"{self.fingerprint.repository} answers with another model than before the run: vectors of the same texts lie up to "
+                f"{apart:.1e} apart, expected at most {self.proof.most:.1e}. None of these vectors is kept: serve one model, and run again"
+            )
+
     def _step(self, lengths: IntArray, texts: int, found: int, done: IntArray, left: IntArray) -> EncodingStep:
         work = self.text_flops(lengths) if self._architecture else lengths
         made, planned = (int(work[rows].sum()) for rows in (done, left))
         return EncodingStep(texts=texts, read=texts, found=found, tokens=int(lengths[done].sum()), done=made, planned=planned)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """Some texts with the unit vectors [n, dim] that the check before the run found for them. `most`: how far they may move."""
+
+    texts: list[str]
+    units: torch.Tensor
+    most: float
+
+    def distance(self, backend: Backend) -> float:
+        """How far the farthest text's vector lies from that of the check, now."""
+        made, _ = backend.vectors(self.texts, backend.lengths(self.texts)[0])
+        return float((functional.normalize(made.double(), dim=1) - self.units).norm(dim=1).max())
 
 
 def measure_repeatability(encoder: TextEncoder, *, what: str) -> Checked:
@@ -175,6 +208,7 @@ def measure_repeatability(encoder: TextEncoder, *, what: str) -> Checked:
     if cosine > CONSTANT:
         raise CanaryError(f"{what} gives nearly constant vectors: the median cosine of different texts is {cosine:.4f}")
     _compare_store(encoder, texts, cut, units, first, floor)
+    encoder.proof = Proof(texts=texts[:_PROVEN], units=units[:_PROVEN], most=repeat_limit(floor))
     found: dict[str, Any] = {
         "verdict": "passed",
         "texts": len(texts),

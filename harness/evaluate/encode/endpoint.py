@@ -76,6 +76,7 @@ class EndpointBackend:
     """`by_text.Backend` over an address."""
 
     dtype: Dtype = "fp32"
+    elsewhere = True
 
     def __init__(self, served: Served) -> None:
         self.embedding_dim = served.embedding_dim

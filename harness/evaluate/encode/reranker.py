@@ -50,6 +50,8 @@ _PAIRS = 128  # of the canary's texts
 class PairBackend:
     """`by_text.Backend` over a CrossEncoder: the texts are pairs (`pairs.pair_text`), a vector is one score."""
 
+    elsewhere = False
+
     embedding_dim = 1
 
     def __init__(self, loaded: WholeModel, *, max_len: int, batch_tokens: int) -> None:

@@ -51,6 +51,7 @@ class StoredVectors:
         self._pending_since = 0.0
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._writes: list[Future[Path]] = []
+        self._written: list[Path] = []
         setting = folder / SETTING
         if setting.is_file():
             refuse_other_setting(folder, about["digest"])
@@ -173,6 +174,15 @@ class StoredVectors:
             self._collect(at_most=0)
         self.refresh()
 
+    def withdraw(self) -> None:
+        """Set aside every shard that was written through this object: what made them was not what it was taken for."""
+        self.flush()
+        for path in self._written:
+            set_aside(path)
+            self._known.discard(path.name)
+            self._index.forget(next((number for number, shard in enumerate(self._shards) if shard.path == path), -1))
+        self._written.clear()
+
     @contextlib.contextmanager
     def _or_give_up(self) -> Iterator[None]:
         """A store that can't be written and is not required keeps nothing from then on: a full disk costs the store, not the scores."""
@@ -208,7 +218,7 @@ class StoredVectors:
     def _collect(self, *, at_most: int) -> None:
         """Waits until no more than so many shards are being written, and raises what went wrong with the others."""
         while len(self._writes) > at_most or (self._writes and self._writes[0].done()):
-            self._writes.pop(0).result()
+            self._written.append(self._writes.pop(0).result())
 
     def _verified_vectors(self, shard: Shard) -> torch.Tensor:
         if shard.path not in self._verified:
