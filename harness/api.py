@@ -18,7 +18,8 @@ from harness.core.overrides import override
 from harness.core.records import Run
 from harness.core.run_files import benchmark_of, read_run
 from harness.core.words import amount, few
-from harness.read.leaderboard import leaderboard_row, load_rows
+from harness.read import runs as readers
+from harness.read.leaderboard import leaderboard_row
 
 if TYPE_CHECKING:
     import pandas
@@ -155,7 +156,7 @@ def load_runs(*paths: Place | Iterable[Place], benchmark: str | None = None, mer
     """
     places = [_path(place) for path in paths for place in ([path] if isinstance(path, str | Path | Run) else _listed(path))]
     table = benchmark_of(places, benchmark)
-    return Runs(load_rows(places, table, merge=merge), table)
+    return Runs(readers.load_runs(places, table, merge=merge), table)
 
 
 def check(baseline: Place, candidate: Place, *, calibration: str | Path | None = None, tasks: Sequence[str] = ()) -> DriftReport:

@@ -32,6 +32,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "read/drift/likeness.py": ("test_likeness", "test_drift", "test_drift_outputs"),
     "read/explain/effects.py": ("test_explain", "test_noise"),
     "read/leaderboard.py": ("test_leaderboard", "test_imports", "test_index"),
+    "read/runs.py": ("test_leaderboard", "test_imports"),
 }
 """The modules that decide verdicts, and the test files that are to notice a change of them."""
 

@@ -20,7 +20,8 @@ from harness.core.records import Made, Run, TaskRecord, flat_metrics
 from harness.core.run_files import read_run, write_manifest, write_record
 from harness.core.typed import convert
 from harness.read.imports import find_imports, read_import
-from harness.read.leaderboard import leaderboard_row, load_rows, printed
+from harness.read.leaderboard import leaderboard_row, printed
+from harness.read.runs import load_runs
 from harness.show.export.mteb2 import MAIN_SCORES, mteb2_name
 
 NOT_CMTEB = {"data": {"verdict": "not C-MTEB", "source": "sample", "substituted": False}}
@@ -140,7 +141,7 @@ def test_a_model_without_an_organization_is_reported(tmp_path: Path, capsys: pyt
 def test_the_harness_reads_its_export_back_to_the_last_bit(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", BY_HAND)
     assert export(tmp_path / "run", tmp_path / "out") == 0
-    (again,) = load_rows([tmp_path / "out"], BENCHMARK)
+    (again,) = load_runs([tmp_path / "out"], BENCHMARK)
     assert (len(again.records), again.broken) == (35, {})
     for name, record in again.records.items():
         assert record.metrics == run.records[name].metrics
@@ -198,7 +199,7 @@ def test_scores_on_other_data_are_refused_and_labelled_on_request(tmp_path: Path
     assert export(tmp_path / "run", tmp_path / "out", "--other-data", "--name", "org/m") == 0
     assert meta(tmp_path / "out")["name"] == "org/m-not-C-MTEB"
     assert result(tmp_path / "out", "STSB")["dataset_revision"] == "not C-MTEB: sample data"
-    (again,) = load_rows([tmp_path / "out"], BENCHMARK)
+    (again,) = load_runs([tmp_path / "out"], BENCHMARK)
     assert leaderboard_row(again, "cmteb", BENCHMARK).identity == "not C-MTEB"
 
 
@@ -206,7 +207,7 @@ def test_a_revision_that_is_not_stated_has_mtebs_name_for_it(tmp_path: Path) -> 
     one_record(tmp_path / "run", "STSB", {"cos_sim": {"spearman": 0.5}}, dataset_revision=None)
     assert export(tmp_path / "run", tmp_path / "out") == 0
     assert result(tmp_path / "out", "STSB")["dataset_revision"] == "dataset revision not available"
-    (again,) = load_rows([tmp_path / "out"], BENCHMARK)
+    (again,) = load_runs([tmp_path / "out"], BENCHMARK)
     assert again.records["STSB"].dataset_revision is None
 
 
@@ -343,7 +344,7 @@ def test_a_setting_that_not_all_files_state_alike_stays_empty(tmp_path: Path, ch
         content = json.loads(path.read_text(encoding="utf-8"))
         content["harness"]["exported"] = change and content["harness"]["exported"] | change
         path.write_text(json.dumps(content), encoding="utf-8")
-    (again,) = load_rows([tmp_path / "out"], BENCHMARK)
+    (again,) = load_runs([tmp_path / "out"], BENCHMARK)
     assert len(again.records) == 2
     assert (again.header.gpu, again.header.max_len, again.header.dim) == ("", None, None)
     assert "GPU, dtype, length and dimension are not stated" in again.header.notes[0]

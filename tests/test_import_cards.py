@@ -15,7 +15,8 @@ from harness.commands import main
 from harness.core.records import Provenance
 from harness.read.cards import card_claims
 from harness.read.imports import read_card_run
-from harness.read.leaderboard import leaderboard_row, load_rows
+from harness.read.leaderboard import leaderboard_row
+from harness.read.runs import load_runs
 
 
 def claimed(*results: tuple[str, dict[str, Any]], **changes: str) -> str:
@@ -54,7 +55,7 @@ def test_cards_and_folders_stand_in_one_table_each_once(tmp_path: Path, form: st
     (tmp_path / form).write_text(claimed(("STSB", {"cosine_spearman": 40.5})), encoding="utf-8")
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "STSB.json").write_text(mteb2_file("STSB", {"cosine_spearman": 0.4}), encoding="utf-8")
-    runs = load_rows([tmp_path / form, tmp_path, tmp_path / form], BENCHMARK)
+    runs = load_runs([tmp_path / form, tmp_path, tmp_path / form], BENCHMARK)
     assert [run.path for run in runs] == [tmp_path / form, tmp_path / "theirs"]
     assert [run.records["STSB"].made.trust for run in runs] == ["self-reported", "re-run by others"]
     assert runs[0].records["STSB"].metrics == {"cos_sim": {"spearman": 0.405}}

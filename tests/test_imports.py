@@ -16,7 +16,8 @@ from harness.core.errors import InputError
 from harness.core.records import Run
 from harness.core.run_files import read_run
 from harness.read.imports import find_imports, read_card_run, read_import
-from harness.read.leaderboard import leaderboard_row, load_rows, printed
+from harness.read.leaderboard import leaderboard_row, printed
+from harness.read.runs import load_runs
 
 real = pytest.mark.real
 
@@ -97,7 +98,7 @@ def test_revisions_of_one_model_are_runs_of_their_own(tmp_path: Path) -> None:
     commit = "a" * 40
     folder_of(tmp_path / "org__m" / commit, mteb2("STSB", {"cosine_spearman": 0.4}))
     folder_of(tmp_path / "org__m" / "external", mteb2("STSB", {"cosine_spearman": 0.5}), name="org/m", revision="external")
-    ours, theirs = load_rows([tmp_path], BENCHMARK)
+    ours, theirs = load_runs([tmp_path], BENCHMARK)
     assert [run.header.model for run in (ours, theirs)] == ["org/m", "org/m"]
     assert any(commit in note for note in ours.header.notes)
     assert [run.records["STSB"].made.trust for run in (ours, theirs)] == ["re-run by others", "self-reported"]
@@ -195,7 +196,7 @@ def test_only_folders_of_results_are_found(tmp_path: Path) -> None:
     assert find_imports(tmp_path / "nowhere") == []
     with pytest.raises(InputError, match="holds no result file of mteb"):
         read_import(tmp_path / "other", BENCHMARK)
-    assert [run.path for run in load_rows([tmp_path], BENCHMARK)] == [tmp_path / "model" / "rev", tmp_path / "ours" / "run"]
+    assert [run.path for run in load_runs([tmp_path], BENCHMARK)] == [tmp_path / "model" / "rev", tmp_path / "ours" / "run"]
 
 
 def test_scores_of_either_form_give_the_averages_worked_by_hand(tmp_path: Path) -> None:
@@ -419,7 +420,7 @@ def spread(root: Path) -> Path:
 
 @pytest.mark.parametrize(("merge", "iflytek"), [("newest", 41), ("external", 45), (REVISION[:8], 40), (None, None)])
 def test_revisions_of_one_model_merge_where_that_is_asked_for(tmp_path: Path, merge: str | None, iflytek: float | None) -> None:
-    runs = load_rows([spread(tmp_path)], BENCHMARK, merge=merge)
+    runs = load_runs([spread(tmp_path)], BENCHMARK, merge=merge)
     if merge is None:
         assert len(runs) == 3
         return
@@ -437,11 +438,11 @@ def test_a_merge_does_not_choose_between_equals(tmp_path: Path, capsys: pytest.C
     for revision, score in ((REVISION, 0.4), (LATER, 0.41)):
         folder_of(tmp_path / "m" / revision, mteb2("IFlyTek", {"accuracy": score}), mteb2("STSB", {"cosine_spearman": 0.5}), name="org/m")
     folder_of(tmp_path / "other" / "external", mteb2("STSB", {"cosine_spearman": 0.6}), name="org/other")
-    first, other = load_rows([tmp_path], BENCHMARK, merge="newest")
+    first, other = load_runs([tmp_path], BENCHMARK, merge="newest")
     assert list(first.records) == ["STSB"]
     assert "name one of these revisions" in first.broken["IFlyTek"]
     assert (other.path.name, list(other.records)) == ("external", ["STSB"])
-    assert load_rows([tmp_path], BENCHMARK, merge="bbb")[0].records["IFlyTek"].metrics == {"accuracy": 0.41}
+    assert load_runs([tmp_path], BENCHMARK, merge="bbb")[0].records["IFlyTek"].metrics == {"accuracy": 0.41}
     assert main(["table", str(tmp_path), "--merge", "nope"]) == 2
     assert f"Choose one of: newest, external, {REVISION}, {LATER}" in capsys.readouterr().err
 

@@ -14,7 +14,7 @@ from harness.commands import main
 from harness.core.files import write_json
 from harness.core.run_files import read_run
 from harness.read.index import IndexRow, index_rows, write_index
-from harness.read.leaderboard import load_rows
+from harness.read.runs import load_runs
 from harness.show.export.model_index import index_entries, index_yaml
 from harness.show.export.selection import select_scores
 
@@ -72,7 +72,7 @@ def test_what_has_no_score_has_a_row_that_says_why(tmp_path: Path) -> None:
     write_json(tmp_path / "run" / "errors" / "TNews.json", {"message": 'no memory,\n free some "now"'})
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "manifest.json").write_text("[]", encoding="utf-8")
-    write_index(tmp_path / "i.csv", index_rows(load_rows([tmp_path], BENCHMARK), BENCHMARK, beside=tmp_path))
+    write_index(tmp_path / "i.csv", index_rows(load_runs([tmp_path], BENCHMARK), BENCHMARK, beside=tmp_path))
     table = frame(tmp_path / "i.csv")
     states = table[table["run"] == "run"].set_index("task")
     assert states["state"].value_counts().to_dict() == {"missing": 32, "scored": 1, "broken": 1, "failed": 1}
@@ -98,7 +98,7 @@ def test_the_same_runs_in_any_order_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_names_can_not_break_the_table(tmp_path: Path) -> None:
     write_run(tmp_path / "run", {"STSB": 0.5}, header=replace(HEADER, model='a,"b"\n<script>', gpu="汉字"))
-    write_index(tmp_path / "i.csv", index_rows(load_rows([tmp_path], BENCHMARK), BENCHMARK, beside=tmp_path))
+    write_index(tmp_path / "i.csv", index_rows(load_runs([tmp_path], BENCHMARK), BENCHMARK, beside=tmp_path))
     table = frame(tmp_path / "i.csv")
     assert (len(table), set(table["model"]), set(table["gpu"])) == (35, {'a,"b" <script>'}, {"汉字"})
     assert (tmp_path / "i.csv").read_text(encoding="utf-8").count("\n") == 36
@@ -108,7 +108,7 @@ def test_a_card_and_a_run_stand_in_one_index(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", BY_HAND)
     card = tmp_path / "README.md"
     card.write_text(f"---\n{index_yaml('m', index_entries(select_scores(run, BENCHMARK, other_data=False)))}---\n", encoding="utf-8")
-    write_index(tmp_path / "i.csv", index_rows(load_rows([tmp_path, card], BENCHMARK), BENCHMARK, beside=tmp_path))
+    write_index(tmp_path / "i.csv", index_rows(load_runs([tmp_path, card], BENCHMARK), BENCHMARK, beside=tmp_path))
     wide = frame(tmp_path / "i.csv").pivot(index="task", columns="trust", values="score")
     assert (wide["ours"] == wide["self-reported"]).all()
     assert len(wide) == 35

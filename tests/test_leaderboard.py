@@ -16,7 +16,8 @@ from harness.core.errors import InputError, RequestError
 from harness.core.records import Run
 from harness.core.run_files import read_run, write_failure, write_manifest
 from harness.core.tasks import TASK_TYPES
-from harness.read.leaderboard import Row, beside, compare, leaderboard_row, load_rows, one_run, printed, printed_rows
+from harness.read.leaderboard import Row, beside, compare, leaderboard_row, printed, printed_rows
+from harness.read.runs import load_runs, one_run
 from harness.show.report.build import build_report
 
 
@@ -265,14 +266,14 @@ def test_printed_rows_of_another_benchmark_are_refused(tmp_path: Path) -> None:
 def test_runs_are_found_below_a_path_each_once(tmp_path: Path) -> None:
     for name in ("b", "a/x"):
         write_run(tmp_path / name, {})
-    assert [run.path.relative_to(tmp_path) for run in load_rows([tmp_path, tmp_path / "b"], BENCHMARK)] == [Path("a/x"), Path("b")]
+    assert [run.path.relative_to(tmp_path) for run in load_runs([tmp_path, tmp_path / "b"], BENCHMARK)] == [Path("a/x"), Path("b")]
 
 
 def test_a_path_without_a_run_is_a_wrong_request(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path, output in ((tmp_path, r"no manifest\.json"), (tmp_path / "absent", "no folder"), (tmp_path / "file", "no folder")):
         with pytest.raises(RequestError, match=output):
-            load_rows([path], BENCHMARK)
+            load_runs([path], BENCHMARK)
 
 
 @pytest.mark.parametrize("manifest", ["{", '{"name": "a web app"}', '{"header": {"model": 1}}', "[]"])
@@ -280,12 +281,12 @@ def test_a_damaged_manifest_hides_no_other_run(tmp_path: Path, manifest: str) ->
     write_run(tmp_path / "good")
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "manifest.json").write_text(manifest, encoding="utf-8")
-    foreign, good = (row_of(run) for run in load_rows([tmp_path, tmp_path / "foreign"], BENCHMARK))
+    foreign, good = (row_of(run) for run in load_runs([tmp_path, tmp_path / "foreign"], BENCHMARK))
     assert (foreign.header.model, numbers(foreign)[0]) == ("foreign", "0/35")
     assert "foreign/manifest.json is no manifest" in (foreign.unreadable or "")
     assert numbers(good)[0] == "45.88"
     with pytest.raises(InputError, match="no manifest of a run"):
-        load_rows([tmp_path / "foreign"], BENCHMARK)
+        load_runs([tmp_path / "foreign"], BENCHMARK)
 
 
 @pytest.mark.parametrize("size", ["NaN", "1e400", '"0.65"', "[1]", "true"])
@@ -294,7 +295,7 @@ def test_a_header_of_other_types_is_damage(tmp_path: Path, size: str) -> None:
     path = tmp_path / "manifest.json"
     path.write_text(path.read_text(encoding="utf-8").replace("0.65", size), encoding="utf-8")
     with pytest.raises(InputError, match="no manifest of a run"):
-        load_rows([tmp_path], BENCHMARK)
+        load_runs([tmp_path], BENCHMARK)
 
 
 def test_every_convention_names_real_tasks_and_types() -> None:
@@ -390,13 +391,13 @@ def test_runs_are_read_in_the_order_of_their_paths_once_each_and_a_damaged_one_s
     for name in ("b", "a", "c"):
         write_run(tmp_path / name, {"TNews": 0.5})
     (tmp_path / "b" / "manifest.json").write_text("{")
-    runs = load_rows([tmp_path, tmp_path / "a", tmp_path / "c"], BENCHMARK)
+    runs = load_runs([tmp_path, tmp_path / "a", tmp_path / "c"], BENCHMARK)
     assert [run.path.name for run in runs] == ["a", "b", "c"]
     assert [len(run.records) for run in runs] == [1, 0, 1]
     for name in ("a", "c"):
         (tmp_path / name / "manifest.json").write_text("{")
     with pytest.raises(InputError) as caught:
-        load_rows([tmp_path], BENCHMARK)
+        load_runs([tmp_path], BENCHMARK)
     assert [line.split(" ")[0] for line in str(caught.value).splitlines()] == [str(tmp_path / n / "manifest.json") for n in "abc"]
     write_run(tmp_path / "x" / "1", {})
     write_run(tmp_path / "x" / "2", {})

@@ -21,7 +21,8 @@ from harness.core.errors import RequestError
 from harness.core.records import Run
 from harness.core.run_files import read_run, write_failure
 from harness.core.words import display_width
-from harness.read.leaderboard import leaderboard_row, load_rows, printed_rows
+from harness.read.leaderboard import leaderboard_row, printed_rows
+from harness.read.runs import load_runs
 from harness.show.form import write_document
 from harness.show.leaderboard import board, table
 
@@ -56,7 +57,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runs(results: Path, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     """The three runs, read by relative paths."""
     monkeypatch.chdir(results)
-    return load_rows([Path("results")], BENCHMARK)
+    return load_runs([Path("results")], BENCHMARK)
 
 
 def assert_golden(name: str, found: str) -> None:
@@ -175,7 +176,7 @@ def test_missing_tasks_are_named_while_they_are_few(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_run_is_named_below_the_table(results: Path, tmp_path: Path) -> None:
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "manifest.json").write_text('{"name": "a web app"}', encoding="utf-8")
-    text = table(load_rows([results / "results/acge", tmp_path / "foreign"], BENCHMARK), BENCHMARK, convention="cmteb", format="text")
+    text = table(load_runs([results / "results/acge", tmp_path / "foreign"], BENCHMARK), BENCHMARK, convention="cmteb", format="text")
     text = " ".join(text.split())
     assert "foreign/manifest.json is no manifest of a run" in text
     assert " foreign 0/35 0/9 0/4 0/2 0/4 0/8 0/8 " in text

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.core.errors import RequestError
 from harness.core.run_files import read_run, write_failure
-from harness.read.leaderboard import load_rows
+from harness.read.runs import load_runs
 from harness.show.leaderboard import table
 from harness.show.report import build
 from harness.show.report.build import build_report
@@ -321,13 +321,13 @@ def test_of_very_many_rows_the_reference_and_the_best_are_shown_task_by_task(tmp
 def test_rows_of_one_name_and_setting_show_what_differs_of_their_paths(tmp_path: Path) -> None:
     for name in ("a/first", "b/second"):
         write_run(tmp_path / name)
-    text = table(load_rows([tmp_path], BENCHMARK), BENCHMARK, format="md")
+    text = table(load_runs([tmp_path], BENCHMARK), BENCHMARK, format="md")
     assert "acge (a/first)" in text
     assert "acge (b/second)" in text
 
 
 def test_a_name_of_20_000_characters_is_cut_in_its_middle(tmp_path: Path) -> None:
     write_run(tmp_path / "run", header=replace(HEADER, model="a" * 10_000 + "z" * 10_000))
-    text = table(load_rows([tmp_path], BENCHMARK), BENCHMARK)
+    text = table(load_runs([tmp_path], BENCHMARK), BENCHMARK)
     assert max(map(len, text.splitlines())) <= 120
     assert "~" in text

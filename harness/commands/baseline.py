@@ -25,7 +25,7 @@ def _accept(arguments: Namespace) -> int:
 
     from harness.core.environment import git_user
     from harness.read.drift.baselines import accept_baseline
-    from harness.read.leaderboard import one_run
+    from harness.read.runs import one_run
     from harness.show.baselines import accepted_lines
     from harness.show.drift import drift_document
 

@@ -23,7 +23,7 @@ _SHARED = (
     *_SHARED,
 )
 def _model_index(arguments: Namespace) -> int:
-    from harness.read.leaderboard import one_run
+    from harness.read.runs import one_run
     from harness.show.export.front_matter import merge_into, merge_summary
     from harness.show.export.model_index import card_model_name, index_entries, index_yaml
     from harness.show.export.selection import select_scores
@@ -47,7 +47,7 @@ def _model_index(arguments: Namespace) -> int:
     *_SHARED,
 )
 def _mteb(arguments: Namespace) -> int:
-    from harness.read.leaderboard import one_run
+    from harness.read.runs import one_run
     from harness.show.export.mteb2 import write_results, written_lines
     from harness.show.export.selection import select_scores
 
@@ -65,7 +65,7 @@ def _mteb(arguments: Namespace) -> int:
     *_SHARED,
 )
 def _eval_results(arguments: Namespace) -> int:
-    from harness.read.leaderboard import one_run
+    from harness.read.runs import one_run
     from harness.show.export.eval_results import write_eval_results
     from harness.show.export.selection import select_scores
 

@@ -18,10 +18,10 @@ from harness.core.words import amount
 def call(arguments: Namespace) -> int:
     """Write every score of every run as one CSV."""
     from harness.read.index import index_rows, write_index
-    from harness.read.leaderboard import load_rows
+    from harness.read.runs import load_runs
 
     benchmark = benchmark_for(arguments, *arguments.paths)
-    rows = index_rows(load_rows(arguments.paths, benchmark), benchmark, beside=arguments.output.parent)
+    rows = index_rows(load_runs(arguments.paths, benchmark), benchmark, beside=arguments.output.parent)
     write_index(arguments.output, rows)
     say(f"{arguments.output}: {amount(len(rows), 'row')} of {amount(len({row.run for row in rows}), 'run')}")
     return 0

@@ -23,7 +23,7 @@ def call(arguments: Namespace) -> int:
     from harness.core.run_files import CANARY
     from harness.core.sketch import read_sketch
     from harness.read.drift.vectors import compare_vectors
-    from harness.read.leaderboard import one_run
+    from harness.read.runs import one_run
 
     benchmark = benchmark_for(arguments, arguments.baseline)
     run = one_run(arguments.baseline, benchmark)

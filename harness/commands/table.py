@@ -20,11 +20,11 @@ from harness.commands.arguments import BENCHMARK, CONVENTION, MERGE, benchmark_f
 )
 def call(arguments: Namespace) -> int:
     """Print the leaderboard table."""
-    from harness.read.leaderboard import load_rows, one_run
+    from harness.read.runs import load_runs, one_run
     from harness.show.leaderboard import table
 
     benchmark = benchmark_for(arguments, *arguments.paths)
-    runs = load_rows(arguments.paths, benchmark, merge=arguments.merge)
+    runs = load_runs(arguments.paths, benchmark, merge=arguments.merge)
     against = one_run(arguments.against, benchmark, merge=arguments.merge) if arguments.against else None
     print(
         table(

@@ -5,10 +5,8 @@ A task without a score leaves a hole: the average of its type and the row's own 
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
@@ -16,14 +14,11 @@ from pathlib import Path
 from typing import Literal
 
 from harness.core.benchmarks import Benchmark, Convention
-from harness.core.errors import InputError, RequestError
+from harness.core.errors import InputError
 from harness.core.records import Manifest, RowHeader, Run, TaskRecord
-from harness.core.run_files import MANIFEST, find_runs, read_run
+from harness.core.run_files import MANIFEST
 from harness.core.tasks import TaskSpec
-from harness.core.words import few
 from harness.read.cards import ROWS, read_card, rows_beside, score_table, score_titles
-from harness.read.imports import find_imports, read_card_run, read_import
-from harness.read.merging import merge_runs
 
 State = Literal["scored", "missing", "failed", "broken"]
 Identity = Literal["not C-MTEB", "unverified", "self-reported", "verified"]
@@ -149,76 +144,6 @@ def rounded(value: float) -> float:
 def printed(value: float | None) -> str:
     """The number as C_MTEB and the card print it (58.7, not 58.70); nothing for a hole."""
     return "" if value is None or not math.isfinite(value) else str(rounded(value))
-
-
-def load_rows(paths: Iterable[Path], benchmark: Benchmark, *, merge: str | None = None) -> list[Run]:
-    """The runs at or below the paths, each once, in the order of the paths; a folder of mteb's own result files is one, too, and so is
-    a model card (a file that ends in .md).
-
-    A run whose manifest is damaged stays in the list, without a score, as long as another run can be read. `merge`: how the folders of
-    one model's revisions become one run (`read.merging`); None leaves each one a run.
-
-    Raises:
-        RequestError: a path that is neither a folder nor a card, or has no run in it, or `merge` names no revision.
-        InputError: no run can be read.
-    """
-    with _without_collector():
-        runs = _load(paths, benchmark)
-    return merge_runs(runs, merge, benchmark) if merge is not None else runs
-
-
-@contextlib.contextmanager
-def _without_collector() -> Iterator[None]:
-    """Records have no cycles, and Python's search for some among a thousand runs takes longer than reading them."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-def _load(paths: Iterable[Path], benchmark: Benchmark) -> list[Run]:
-    runs: dict[Path, Run] = {}
-    errors: dict[Path, InputError] = {}
-    for path in paths:
-        readers = _readers(path)
-        if not readers:
-            found = f"no {MANIFEST} and no result file of mteb in it" if path.is_dir() else "no folder, and no model card named .md"
-            raise RequestError(f"no run at {path} ({found}): name a folder of results, such as results/published")
-        for folder, read in sorted(readers.items(), key=lambda each: each[0]):
-            key = folder.resolve()
-            if key in runs:
-                continue
-            try:
-                runs[key] = read(folder, benchmark)
-            except InputError as error:
-                errors[key] = error
-                runs[key] = Run(folder, Manifest(header=RowHeader.unknown(folder.name)), {}, broken={MANIFEST: str(error)})
-    if errors and len(errors) == len(runs):
-        raise InputError("\n".join(map(str, errors.values())))
-    return list(runs.values())
-
-
-def one_run(path: Path, benchmark: Benchmark, *, merge: str | None = None) -> Run:
-    """The one run at or below a path.
-
-    Raises:
-        RequestError: there is none, or several.
-        InputError: its manifest is damaged.
-    """
-    runs = load_rows([path], benchmark, merge=merge)
-    if len(runs) > 1:
-        raise RequestError(f"{path} holds {len(runs)} runs ({few([str(run.path) for run in runs])}): name one of them")
-    return runs[0]
-
-
-def _readers(path: Path) -> dict[Path, Callable[[Path, Benchmark], Run]]:
-    """What is to be read at or below a path, and how."""
-    if path.is_dir():
-        return {**dict.fromkeys(find_imports(path), read_import), **dict.fromkeys(find_runs(path), read_run)}
-    return {path: read_card_run} if path.is_file() and path.suffix.lower() == ".md" else {}
 
 
 def leaderboard_row(run: Run, convention: str | None, benchmark: Benchmark, *, among: Sequence[Run] = ()) -> Row:

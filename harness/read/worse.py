@@ -17,7 +17,7 @@ from harness.core.records import Run
 from harness.read.differences import SettingDifference, differences
 from harness.read.explain.build import compare_runs
 from harness.read.explain.effects import Effect
-from harness.read.leaderboard import one_run
+from harness.read.runs import one_run
 
 LossVerdict = Literal["worse", "not worse", "better", "no interval"]
 

@@ -13,7 +13,7 @@ from harness.core.registry import RegistryModel, registry, unknown_model
 from harness.core.words import amount, few, stated
 from harness.read.claims.grading import RecipeField
 from harness.read.imports import find_imports
-from harness.read.leaderboard import one_run
+from harness.read.runs import one_run
 
 _MAKERS = "those of its makers"
 

@@ -16,7 +16,7 @@ from harness.read.claims.provenance import provenance_checks
 from harness.read.claims.published import Published, published_recipe
 from harness.read.claims.sheet import Sheet, read_sheet
 from harness.read.claims.statements import statement_checks
-from harness.read.leaderboard import one_run
+from harness.read.runs import one_run
 
 
 @dataclass(frozen=True)

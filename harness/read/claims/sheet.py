@@ -12,8 +12,8 @@ from harness.core.tasks import TaskSpec
 from harness.core.words import few
 from harness.read.cards import ROWS, Claim, PrintedRow, read_card, rows_beside, score_table
 from harness.read.imports import card_records, named_claims
-from harness.read.leaderboard import one_run
 from harness.read.markdown import Document, parse_document
+from harness.read.runs import one_run
 
 
 @dataclass(frozen=True, kw_only=True)

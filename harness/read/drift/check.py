@@ -21,7 +21,8 @@ from harness.core.words import shell_command
 from harness.read.differences import SettingDifference, same_vectors
 from harness.read.drift.likeness import environment, unlike_data, unlike_settings
 from harness.read.drift.vectors import VectorDrift, compare_vectors, kernel_level
-from harness.read.leaderboard import Cell, leaderboard_row, one_run
+from harness.read.leaderboard import Cell, leaderboard_row
+from harness.read.runs import one_run
 
 DriftVerdict = Literal["identical", "within noise", "drifted", "missing", "not comparable"]
 VERDICTS: tuple[DriftVerdict, ...] = get_args(DriftVerdict)

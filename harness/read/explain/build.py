@@ -17,7 +17,8 @@ from harness.read.explain.effects import Effect, average_effect, judge, task_eff
 from harness.read.explain.moved import Move, most_moved
 from harness.read.explain.pairs import Pair, Subject, pairs_of
 from harness.read.explain.printed import PrintedEffect, printed_effect
-from harness.read.leaderboard import load_rows, printed_rows
+from harness.read.leaderboard import printed_rows
+from harness.read.runs import load_runs
 
 KnownExamples = dict[tuple[Path, str], Examples | InputError]
 """Examples that were read, or why they can't be, by run and task."""
@@ -100,7 +101,7 @@ def shared_examples(before: Run, after: Run, task: TaskSpec, known: KnownExample
 
 
 def _subjects(paths: Sequence[Path], benchmark: Benchmark) -> tuple[Subject, ...]:
-    runs = load_rows(paths, benchmark)
+    runs = load_runs(paths, benchmark)
     rows = [row for run in runs for row in printed_rows(run.path, benchmark)]
     numbered = [Subject(number=number, header=run.header, run=run) for number, run in enumerate(runs, start=1)]
     return (*numbered, *(Subject(number=number, header=row.header, row=row) for number, row in enumerate(rows, start=len(runs) + 1)))

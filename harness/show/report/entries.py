@@ -12,7 +12,8 @@ from harness.core.errors import InputError
 from harness.core.records import RowHeader, Run
 from harness.core.run_files import MANIFEST
 from harness.read.apart import told_apart
-from harness.read.leaderboard import Row, TaskScore, leaderboard_row, load_rows, printed_rows
+from harness.read.leaderboard import Row, TaskScore, leaderboard_row, printed_rows
+from harness.read.runs import load_runs
 
 Kind = Literal["ours", "published", "printed"]
 """Who made a row: a run of this harness, result files of others, or a line of a table of which nothing else is known."""
@@ -61,7 +62,7 @@ def read_entries(paths: Iterable[Path], benchmark: Benchmark, *, convention: str
         RequestError: a path without a run, or an unknown convention.
         InputError: nothing can be read.
     """
-    runs = load_rows(paths, benchmark, merge=merge)
+    runs = load_runs(paths, benchmark, merge=merge)
     printed: list[Row] = []
     for number, run in enumerate(runs):
         try:
