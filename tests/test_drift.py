@@ -273,7 +273,7 @@ def test_a_path_that_is_nowhere_is_said_to_be_nowhere(baseline: Run, tmp_path: P
     manifest = baseline.path / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"name": "cmteb35"', '"name": "cmn_v1"').replace(BENCHMARK.digest, ""))
     assert main(["check", str(tmp_path / "nowhere"), str(baseline.path)]) == 2
-    assert capsys.readouterr().err == f"error: no run at {tmp_path / 'nowhere'}: no such file or folder\n"
+    assert capsys.readouterr().err.startswith(f"error: no run at {tmp_path / 'nowhere'} (no folder, and no model card named .md)")
 
 
 def test_a_sound_record_of_another_benchmark_is_not_called_broken(capsys: pytest.CaptureFixture[str]) -> None:

@@ -180,16 +180,14 @@ def benchmark_of(paths: Iterable[Path], named: str | None = None) -> Benchmark:
     benchmark: they are read under `DEFAULT`.
 
     Raises:
-        RequestError: a path does not exist; the runs are of several benchmarks, or of one that is not here.
+        RequestError: the runs are of several benchmarks, or of one that is not here.
         InputError: the file of the benchmark is damaged.
     """
     if named is not None:
         return load_benchmark(named)
     found: dict[BenchmarkName, Path] = {}
     for path in paths:
-        if not path.exists():
-            raise RequestError(f"no run at {path}: no such file or folder")
-        for folder in find_runs(path) or [path]:
+        for folder in find_runs(path) or ([path] if path.exists() else []):  # what is nowhere is for the reader to say
             with contextlib.suppress(InputError):
                 own = read_manifest(folder).benchmark if folder.is_dir() else None
                 own = own or BenchmarkName(name=DEFAULT)
