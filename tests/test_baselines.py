@@ -176,3 +176,30 @@ def test_a_run_without_a_calibration_is_accepted_only_where_that_is_asked_for(ba
     assert not (tmp_path / "to").exists()
     write_calibration(baseline.path / "calibration.json", calibration_of(baseline))
     assert accept(baseline, tmp_path / "to", uncalibrated=False).entry.calibrated
+
+
+def test_a_calibration_without_rounding_of_a_task_is_none_for_it(baseline: Run, tmp_path: Path) -> None:
+    write_calibration(baseline.path / "calibration.json", calibration_of(baseline, only=("TNews",)))
+    with pytest.raises(RequestError, match="without the rounding of AmazonReviewsClassification"):
+        accept(baseline, tmp_path / "to", uncalibrated=False)
+    assert accept(baseline, tmp_path / "to", uncalibrated=False, tasks=["TNews"]).entry.calibrated
+    assert not accept(baseline, tmp_path / "to").entry.calibrated
+
+
+def test_tasks_that_a_smaller_baseline_drops_are_named(baseline: Run, tmp_path: Path) -> None:
+    accept(baseline, tmp_path / "to")
+    done = accept(baseline, tmp_path / "to", tasks=["STS", "PairClassification"])
+    assert len(done.dropped) == 25
+    assert accepted_lines(done)[0].startswith("no longer in the baseline: AmazonReviewsClassification, ")
+
+
+def test_a_log_without_its_last_line_end_is_mended_and_a_damaged_one_not_added_to(baseline: Run, tmp_path: Path) -> None:
+    accept(baseline, tmp_path / "to")
+    log = tmp_path / "to" / "log.jsonl"
+    log.write_bytes(log.read_bytes().rstrip(b"\n"))
+    accept(baseline, tmp_path / "to", why="again")
+    assert [entry.why for entry in read_log(log)] == ["first", "again"]
+    log.write_text('{"date": "x"\n')
+    with pytest.raises(InputError, match="is damaged"):
+        accept(baseline, tmp_path / "to")
+    assert log.read_text() == '{"date": "x"\n'

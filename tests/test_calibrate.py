@@ -382,5 +382,13 @@ def test_the_command_writes_the_file_beside_the_records(
     assert main(["calibrate", str(run), *arguments]) == 0
     assert "written to" in capsys.readouterr().out
     assert read_calibration(run / "calibration.json", BENCHMARK).noise("AFQMC", "cos_sim.spearman").sampling is not None
+    before = (run / "calibration.json").read_bytes()
+    capsys.readouterr()
+    assert main(["calibrate", str(run), f"store={home / 'store'}", "--tasks", "AFQMC", "--parts", "seeds"]) == 2
+    assert "has what this would not measure, and it would be lost: all of sampling" in capsys.readouterr().err
+    assert (run / "calibration.json").read_bytes() == before
+    assert main(["calibrate", str(run), *arguments, "-o", str(tmp_path)]) == 2
+    assert main(["calibrate", str(run), *arguments, "-o", "/proc/nowhere/x.json"]) == 1
+    assert "calibrated AFQMC" not in capsys.readouterr().err
     assert main(["calibrate", str(tmp_path / "nowhere")]) == 2
     assert main(["calibrate", str(tmp_path)]) == 1

@@ -217,3 +217,9 @@ def test_a_wrong_word_is_named_with_the_way_out_of_runs_and_sweeps(typed: str, m
     for look in (check_request, expand_sweep):
         with pytest.raises(RequestError, match=re.escape(message)):
             look([*SAMPLE, typed])
+
+
+@pytest.mark.parametrize("tasks", ["[[STSB],[Ocnli]]", "[{a:1}]", "[[]]"])
+def test_tasks_within_tasks_are_one_error(tasks: str) -> None:
+    with pytest.raises(RequestError, match="is no name of a task"):
+        resolve_run(["model=sample", "data=sample", f"tasks={tasks}"], device_name="cpu", device_memory_gib=8)

@@ -250,13 +250,27 @@ def test_a_folder_is_not_checked_against_itself(baseline: Run, tmp_path: Path) -
             check_folders(baseline.path, other, BENCHMARK)
 
 
+def doubled(path: Path) -> None:
+    """The run is now two, below its path."""
+    shutil.copytree(path, path.parent / "copy")
+    shutil.rmtree(path)
+    for name in ("1", "2"):
+        shutil.copytree(path.parent / "copy", path / name)
+
+
+def test_a_run_with_another_below_it_is_still_that_run(baseline: Run, tmp_path: Path) -> None:
+    candidate = gate_run(tmp_path / "candidate")
+    gate_run(candidate.path / "results" / "other", {"TNews": 5.0})
+    assert check_folders(baseline.path, candidate.path, BENCHMARK).counts == {"identical": 35}
+
+
 @pytest.mark.parametrize(
     ("spoil", "error", "output"),
     [
         (lambda path: shutil.rmtree(path), RequestError, "no run at"),
         (lambda path: (path / "manifest.json").write_text("{"), InputError, "no manifest of a run"),
         (lambda path: (path / "TNews.json").write_text('{"mteb_'), InputError, "is no record of TNews"),
-        (lambda path: shutil.copytree(path, path / "again"), RequestError, "holds 2 runs"),
+        (lambda path: doubled(path), RequestError, "holds 2 runs"),
     ],
 )
 @pytest.mark.parametrize("side", ["baseline", "candidate"])

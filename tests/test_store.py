@@ -313,6 +313,44 @@ def test_info_and_prune(store: VectorStore) -> None:
     assert store.prune(model="new").settings == ("b" * 32,)
 
 
+def test_a_setting_that_lost_its_description_is_described_again(store: VectorStore) -> None:
+    vectors = open_vectors(store)
+    vectors.put(keys_of("a"), numbers(1))
+    vectors.flush()
+    (vectors.folder / "setting.json").unlink()
+    assert VectorStore(store.path).info() == []
+    assert open_vectors(VectorStore(store.path)).get(keys_of("a"))[0].all()
+    assert [info.vectors for info in store.info()] == [1]
+
+
+def test_a_damaged_proof_is_set_aside_where_another_proves_the_store(store: VectorStore, caplog: pytest.LogCaptureFixture) -> None:
+    vectors = open_vectors(store)
+    proven = numbers(2)
+    vectors.prove(keys_of("x"), proven[:1])
+    vectors.put(keys_of("a"), numbers(1))
+    vectors.flush()
+    vectors.prove(keys_of("x", "y"), proven)
+    first, second = sorted(vectors.folder.glob("*.proof"))
+    flip_bit(first, -1)
+    vectors.prove(keys_of("x", "y"), proven)
+    assert not first.exists()
+    assert "damaged shard of the vector store" in caplog.text
+    assert store.verify() == []
+    flip_bit(second, -1)
+    assert store.verify() == [second]
+
+
+def test_prune_leaves_what_is_not_the_stores(store: VectorStore) -> None:
+    vectors = open_vectors(store)
+    vectors.put(keys_of("a"), numbers(1))
+    vectors.flush()
+    (vectors.folder / "mine.txt").write_text("mine")
+    (vectors.folder / "subdir").mkdir()
+    assert store.prune(model="tiny").settings == (vectors.folder.name,)
+    assert sorted(path.name for path in vectors.folder.iterdir()) == ["mine.txt", "subdir"]
+    assert store.info() == []
+
+
 def test_who_opens_a_store_deletes_what_a_killed_writer_left(store: VectorStore) -> None:
     vectors = open_vectors(store)
     vectors.put(keys_of(1), numbers(1))
@@ -412,11 +450,17 @@ def test_the_command_shows_settings_and_damaged_shards_in_every_format(store: Ve
     vectors.put(keys_of("a", "b"), numbers(2))
     vectors.flush()
     assert main(["store", "info", "--path", str(store.path)]) == 0
-    assert "1 settings, 2 vectors, 0.0 MB" in capsys.readouterr().out
+    assert "1 setting, 2 vectors, 0.0 MB" in capsys.readouterr().out
     (shard,) = shards(store)
     flip_bit(shard, -1)
     assert main(["store", "verify", "--path", str(store.path), "--format", "json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert (found["verified"], len(found["damaged"])) == (True, 1)
+    assert main(["store", "verify", "--path", str(store.path)]) == 1, "what was set aside is not sound"
+    assert "every shard read: 1 damaged" in capsys.readouterr().out
+    for days in ("-5", "nan", "inf"):
+        assert main(["store", "prune", "--path", str(store.path), "--unused-days", days]) == 2
+    assert len(store.info()) == 1
+    capsys.readouterr()
     assert main(["store", "prune", "--path", str(store.path), "--model", "tiny"]) == 0
-    assert capsys.readouterr().out.startswith("1 settings and ")
+    assert capsys.readouterr().out.startswith("1 setting and ")

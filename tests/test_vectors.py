@@ -212,6 +212,18 @@ def test_a_probe_finds_a_fault_that_was_planted(home: Path, monkeypatch: pytest.
     assert (found["drifted"], found["level"]) == (True, "same kernels and batch shapes")
 
 
+def test_a_probe_refuses_the_calibration_of_another_run(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(home, tmp_path / "run")
+    write_calibration(tmp_path / "run" / "calibration.json", calibration(SEEN))
+    assert main(["probe", str(tmp_path / "run")]) == 2
+    assert "the calibration belongs to another run" in capsys.readouterr().err
+
+
+def test_a_sketch_with_fewer_rows_than_its_texts_is_damaged() -> None:
+    with pytest.raises(InputError, match="256 and 8 rows for the same texts"):
+        compared(VECTORS[:8], SETTING)
+
+
 def test_a_probe_needs_a_canary_to_compare_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["probe", str(gate_run(tmp_path / "run").path)]) == 1
     assert "canary=on" in capsys.readouterr().err

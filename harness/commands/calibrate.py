@@ -22,9 +22,11 @@ from harness.core.words import amount
 def call(arguments: Namespace) -> int:
     """Measure how much a run's scores move on their own."""
     from harness.core.calibration import CALIBRATION, write_calibration
-    from harness.evaluate.calibrate.measure import calibrate, check_parts
+    from harness.evaluate.calibrate.measure import calibrate, check_output, check_parts
     from harness.show.calibration import calibration_document
 
+    output = arguments.output or arguments.run / CALIBRATION
+    check_output(output, arguments.run, parts=check_parts(arguments.parts), tasks=arguments.tasks)
     calibrated = calibrate(
         arguments.run,
         arguments.overrides,
@@ -33,7 +35,6 @@ def call(arguments: Namespace) -> int:
         tasks=arguments.tasks,
         on_task=lambda task, noise: say(f"calibrated {task.name} ({amount(len(noise), 'metric')})", file=sys.stderr),
     )
-    output = arguments.output or arguments.run / CALIBRATION
     write_calibration(output, calibrated.calibration)
     print_document(calibration_document(calibrated))
     say(f"written to {output}")

@@ -31,6 +31,8 @@ def call(arguments: Namespace) -> int:
     if before is None:
         raise InputError(f"{run.path} has no {CANARY}: make the baseline again, with canary=on")
     calibration = read_calibration(file, benchmark) if file.is_file() else None
+    if calibration is not None:
+        calibration.check_belongs(run, benchmark)
 
     from harness.evaluate.probe import probe_model  # imports torch, so what can't be compared is named first
     from harness.show.vectors import probe_document

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from argparse import Namespace
 from pathlib import Path
 
@@ -24,10 +25,13 @@ def call(arguments: Namespace) -> int:
 
     if not arguments.path.is_dir():
         raise RequestError(f"no vector store at {arguments.path}: runs make one where store= says; name it with --path DIR")
+    if arguments.unused_days is not None and not (math.isfinite(arguments.unused_days) and arguments.unused_days >= 0):
+        raise RequestError(f"--unused-days {arguments.unused_days}: expected a number of days, 0 or more")
     store = VectorStore(arguments.path)
     if arguments.action == "prune":
         print_document(pruned_document(store.prune(model=arguments.model, unused_days=arguments.unused_days)), arguments.format)
         return 0
     damaged = store.verify() if arguments.action == "verify" else []
-    print_document(store_document(store.info(), damaged, verified=arguments.action == "verify"), arguments.format)
-    return 1 if damaged else 0
+    settings = store.info()
+    print_document(store_document(settings, damaged, verified=arguments.action == "verify"), arguments.format)
+    return 1 if arguments.action == "verify" and any(setting.damaged for setting in settings) else 0

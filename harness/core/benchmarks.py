@@ -79,6 +79,8 @@ class Benchmark:
         keys = list(wanted)
         if not keys:
             return self.tasks
+        if strange := [key for key in keys if not isinstance(key, str)]:
+            raise RequestError(f"tasks: {strange[0]!r:.60} is no name of a task or of a type of tasks")
         by_key: dict[str, set[str]] = {}
         for task in self.tasks:
             for key in (*task.names, task.type):

@@ -193,6 +193,8 @@ def read_calibration(path: Path, benchmark: Benchmark) -> Calibration:
                 if spread and spread.low > spread.high:
                     interval = f"its interval ends ({spread.high}) before it begins ({spread.low})"
                     raise InputError(f"{path} is no calibration ({task} {metric}: {interval}): {remedy}")
+    if calibration.vectors is not None and not calibration.vectors.batch_shapes:
+        raise InputError(f"{path} is no calibration (its vectors were compared in no other batch shape): {remedy}")
     _refuse_unknown(path, calibration, benchmark)
     return calibration
 

@@ -67,16 +67,17 @@ def _load(paths: Iterable[Path], benchmark: Benchmark) -> list[Run]:
 
 
 def one_run(path: Path, benchmark: Benchmark, *, merge: str | None = None) -> Run:
-    """The one run at or below a path.
+    """The run whose folder the path is, else the one run below it.
 
     Raises:
         RequestError: there is none, or several.
         InputError: its manifest is damaged.
     """
     runs = load_runs([path], benchmark, merge=merge)
-    if len(runs) > 1:
+    own = [run for run in runs if run.path == path]
+    if len(runs) > 1 and not own:
         raise RequestError(f"{path} holds {len(runs)} runs ({few([str(run.path) for run in runs])}): name one of them")
-    return runs[0]
+    return (own or runs)[0]
 
 
 def _readers(path: Path) -> dict[Path, Callable[[Path, Benchmark], Run]]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from harness.core.calibration import CALIBRATION
-from harness.core.words import one_line
+from harness.core.words import amount, one_line
 from harness.read.drift.baselines import LOG, Accepted, Listed, LogEntry
 from harness.show.form import Block, Document, Sentences, grid, number_columns, plain_columns
 
@@ -61,9 +61,12 @@ def accepted_lines(accepted: Accepted) -> list[str]:
     """What was done, for a terminal."""
     entry = accepted.entry
     replaced = f"replaces {entry.replaces[:8]}" if entry.replaces else "the first of its name"
-    lines = [f"accepted {entry.baseline}: {entry.tasks} tasks, scores {entry.scores[:8]}, {replaced}; written to {accepted.folder}"]
+    lines = [f"no longer in the baseline: {', '.join(accepted.dropped)}"] if accepted.dropped else []
+    tasks = amount(entry.tasks, "task")
+    lines.append(f"accepted {entry.baseline}: {tasks}, scores {entry.scores[:8]}, {replaced}; written to {accepted.folder}")
     if not entry.calibrated:
         lines.append(
-            f"it has no {CALIBRATION}, so only identical scores will pass: run python -m harness calibrate on the run, and accept it again"
+            f"it has no {CALIBRATION} of all its tasks, so of the others only identical scores will pass: run python -m harness "
+            "calibrate on the run, and accept it again"
         )
     return lines

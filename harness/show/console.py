@@ -50,9 +50,11 @@ def sweep_document(jobs: Sequence[Job]) -> Document:
 def store_document(settings: Sequence[SettingInfo], damaged: Sequence[Path], *, verified: bool) -> Document:
     """A row per setting that has vectors, and what reading them all has found where that was done."""
     vectors, size = sum(each.vectors for each in settings), sum(each.bytes for each in settings)
-    total = f"{len(settings)} settings, {vectors:,} vectors, {_megabytes(size)} MB"
+    total = f"{amount(len(settings), 'setting')}, {vectors:,} vectors, {_megabytes(size)} MB"
     if verified:
-        total += ", every shard read: " + (f"{len(damaged)} damaged" if damaged else "sound")
+        total += ", every shard read: " + (
+            f"{broken} damaged" if (broken := max(len(damaged), sum(each.damaged for each in settings))) else "sound"
+        )
     columns = [*plain_columns("Setting", "Model", "Type", "Last used"), *number_columns("Vectors", "Shards", "MB", "Damaged shards")]
     rows = [
         (
@@ -71,7 +73,8 @@ def store_document(settings: Sequence[SettingInfo], damaged: Sequence[Path], *, 
 
 def pruned_document(pruned: Pruned) -> Document:
     """What was deleted."""
-    text = f"{len(pruned.settings)} settings and {pruned.leftovers} leftover files deleted, {_megabytes(pruned.bytes)} MB freed"
+    deleted = f"{amount(len(pruned.settings), 'setting')} and {amount(pruned.leftovers, 'leftover file')}"
+    text = f"{deleted} deleted, {_megabytes(pruned.bytes)} MB freed"
     return Document(blocks=lambda: [Sentences((text,))], data=lambda: asdict(pruned))
 
 

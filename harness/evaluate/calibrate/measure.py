@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from harness.core.benchmarks import Benchmark
-from harness.core.calibration import Calibration, MetricNoise, Rounding, Spread, metric_points, points
-from harness.core.errors import InputError, RequestError, unknown
+from harness.core.calibration import Calibration, MetricNoise, Rounding, Spread, metric_points, points, read_calibration
+from harness.core.errors import InputError, MachineError, RequestError, unknown
 from harness.core.examples import Examples, units
 from harness.core.folds import folds
 from harness.core.prompts import PromptTable
@@ -25,6 +25,7 @@ from harness.core.run_files import benchmark_of, read_manifest, read_run
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec, flat_name
 from harness.core.typed import plain
+from harness.core.words import few
 from harness.data.sources import load_task
 from harness.data.types import LoadedTask
 from harness.evaluate.calibrate.floors import (
@@ -165,6 +166,33 @@ def check_parts(names: Sequence[str]) -> tuple[FloorName, ...]:
     if wrong:
         raise RequestError("\n".join(wrong))
     return tuple(part for part in PARTS if part in names)
+
+
+def check_output(output: Path, folder: Path, *, parts: Sequence[FloorName], tasks: Sequence[str]) -> None:
+    """Pass a file that can be written, and that holds no calibration of this very run with more in it: what was measured is not lost.
+
+    Raises:
+        RequestError: the file has more, or is a folder; or as `calibrate`.
+        MachineError: its folder can't be made.
+    """
+    run, benchmark = _read(folder)
+    if output.is_dir():
+        raise RequestError(f"{output} is a folder: name a file with -o")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineError(f"can't write {output}: {error.strerror}. Name another file with -o") from error
+    try:
+        before = read_calibration(output, benchmark)
+        before.check_belongs(run, benchmark)
+    except (InputError, RequestError):
+        return  # there is none, or it is worth nothing
+    chosen = {task.name for task in _chosen(run, benchmark, tasks)}
+    kept = [noise for metrics in before.tasks.values() for noise in metrics.values()]
+    lost = [name for name in before.tasks if name not in chosen]
+    lost += [f"all of {part}" for part in PARTS if part not in parts and any(getattr(noise, part) for noise in kept)]
+    if lost:
+        raise RequestError(f"{output} has what this would not measure, and it would be lost: {few(lost)}. Name another file with -o")
 
 
 def _read(folder: Path) -> tuple[Run, Benchmark]:

@@ -21,7 +21,7 @@ from typing import Any
 
 from harness.core.files import abandoned
 from harness.core.spec import Dtype
-from harness.evaluate.encode.shards import DAMAGED, SUFFIX, DamagedShardError, open_shard
+from harness.evaluate.encode.shards import DAMAGED, PROOF, SUFFIX, DamagedShardError, open_shard
 from harness.evaluate.encode.stored import (
     SETTING,
     StoredNames,
@@ -94,11 +94,11 @@ class VectorStore:
         return sorted(found, key=lambda setting: setting.used, reverse=True)
 
     def verify(self) -> list[Path]:
-        """Reads every shard and sets aside the damaged ones, which are returned."""
+        """Reads every shard and every proof, and sets aside the damaged ones, which are returned."""
         damaged = []
         for folder in self._folders():
             about = read_about(folder)
-            for path in sorted(folder.glob(f"*{SUFFIX}")):
+            for path in sorted(itertools.chain(folder.glob(f"*{SUFFIX}"), folder.glob(f"*{PROOF}"))):
                 try:
                     open_shard(path, dim=int(about["dim"]), dtype=about["dtype"])[0].verify()
                 except DamagedShardError as error:
@@ -121,8 +121,9 @@ class VectorStore:
             matches = (model is None or info.about.get("model") == model) and (unused_days is None or info.used < oldest)
             if matches and (model is not None or unused_days is not None):
                 settings.append(info.name)
-                size += delete_files(sorted(folder.iterdir(), key=lambda path: path.name == SETTING))
-                folder.rmdir()
+                size += delete_files(sorted(filter(_own_file, folder.iterdir()), key=_last_needed))
+                with contextlib.suppress(OSError):  # with a file of somebody else in it, it stays
+                    folder.rmdir()
                 continue
             for path in itertools.chain(folder.glob(f"*{DAMAGED}"), abandoned(folder, ".*.tmp")):
                 leftovers += 1
@@ -131,6 +132,18 @@ class VectorStore:
 
     def _folders(self) -> list[Path]:
         return sorted(path.parent for path in self.path.glob(f"*/{SETTING}"))
+
+
+_KINDS = (SUFFIX, PROOF, DAMAGED, ".tmp", SETTING)
+
+
+def _own_file(path: Path) -> bool:
+    return path.name.endswith(_KINDS) and path.is_file()
+
+
+def _last_needed(path: Path) -> int:
+    """Shards go before the proofs that they are believed by, and those before what names the setting: a prune can be killed."""
+    return 1 if path.name.endswith(PROOF) else 2 if path.name == SETTING else 0
 
 
 def _info(folder: Path) -> SettingInfo:

@@ -61,6 +61,9 @@ class StoredVectors:
                 for path in abandoned(folder, ".*.tmp"):
                     delete_files([path])
         self.refresh()
+        if self._shards and not setting.is_file():
+            with contextlib.suppress(MachineError):
+                self._describe()
 
     def __enter__(self) -> StoredVectors:
         return self
@@ -133,14 +136,20 @@ class StoredVectors:
         remedy = f"name another store=DIR, or delete these vectors: {self.folder}"
         index = Index()
         shards: list[torch.Tensor] = []
+        damaged: dict[Path, DamagedShardError] = {}
         for path in sorted(self.folder.glob(f"*{PROOF}")):
             try:
                 shard, names = open_shard(path, dim=self._dim, dtype=self._dtype)
                 shard.verify()
             except DamagedShardError as error:
-                raise InputError(f"the vector store's proof {path} is damaged ({error}): {remedy}") from error
+                damaged[path] = error
+                continue
             index.add(names, len(shards))
             shards.append(shard.vectors())
+        for path, why in damaged.items():
+            if not shards:
+                raise InputError(f"the vector store's proof {path} is damaged ({why}): {remedy}") from why
+            tell_damaged(path, why)  # the others prove the store
         numbers, rows = index.find(keys)
         known = np.flatnonzero(numbers >= 0)
         if self._shards and not shards:  # of other batch shapes, which have other keys, none is known and all may be well

@@ -50,11 +50,12 @@ class LogEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """What a promotion did. `changes`: the replaced baseline beside the one that took its name."""
+    """What a promotion did. `changes`: the replaced baseline beside the one that took its name; `dropped`: tasks that only it had."""
 
     folder: Path
     entry: LogEntry
     changes: DriftReport | None
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,14 +100,14 @@ def accept_baseline(
         if not FOLDER_NAME.fullmatch(given):
             raise RequestError(f"{what}: it names a folder, so only letters, digits and . _ + - are possible")
     covered = _complete(run, benchmark.select(tasks))
-    calibration = run.path / CALIBRATION
-    if calibration.is_file():
-        read_calibration(calibration, benchmark).check_belongs(run, benchmark)
-    elif not uncalibrated:
+    bare = _without_floor(run, benchmark, covered)
+    if bare and not uncalibrated:
+        which = f"no {CALIBRATION}" if len(bare) == len(covered) else f"a {CALIBRATION} without the rounding of {few(bare)}"
         raise RequestError(
-            f"{run.path} has no {CALIBRATION}, so only identical scores would pass: run {shell_command('calibrate', run.path)} first. "
+            f"{run.path} has {which}, so only identical scores would pass: run {shell_command('calibrate', run.path)} first. "
             "--uncalibrated accepts it as it is"
         )
+    read_log(to / LOG)  # a damaged one is not added to
     target = to / model / name
     if target.resolve() == run.path.resolve():
         raise RequestError(f"{run.path} is that baseline already: name a run outside of {to}")
@@ -123,12 +124,24 @@ def accept_baseline(
         why=why.strip(),
         run=run.manifest.run or "",
         tasks=len(covered),
-        calibrated=calibration.is_file(),
+        calibrated=not bare,
         scores=scores_digest(run, benchmark, covered),
         replaces=scores_digest(before, benchmark, benchmark.tasks) if before else None,
     )
     _promote(run.path, target, covered, entry=entry, log=to / LOG)
-    return Accepted(folder=target, entry=entry, changes=changes)
+    names = {task.name for task in covered}
+    dropped = tuple(task.name for task in benchmark.tasks if before and task.name in before.records and task.name not in names)
+    return Accepted(folder=target, entry=entry, changes=changes, dropped=dropped)
+
+
+def _without_floor(run: Run, benchmark: Benchmark, tasks: Sequence[TaskSpec]) -> list[str]:
+    """The tasks whose main metric the run's calibration gives no tolerance; raises where the calibration is damaged or another run's."""
+    file = run.path / CALIBRATION
+    if not file.is_file():
+        return [task.name for task in tasks]
+    calibration = read_calibration(file, benchmark)
+    calibration.check_belongs(run, benchmark)
+    return [task.name for task in tasks if calibration.tolerance(task.name, task.flat_main) is None]
 
 
 def list_baselines(folder: Path, named: str | None = None) -> list[Listed]:
@@ -258,5 +271,6 @@ def _not_writable(target: Path, error: OSError) -> MachineError:
 
 
 def _append_log(path: Path, before: bytes, *entries: LogEntry) -> None:
+    before += b"\n" if before and entries and not before.endswith(b"\n") else b""
     with atomic_write(path) as stream:
         stream.writelines([before, *(json.dumps(asdict(entry), ensure_ascii=False).encode() + b"\n" for entry in entries)])

@@ -58,7 +58,7 @@ def compare_vectors(
     """The two canaries beside each other, or why they can't be compared. `models`: the settings of both.
 
     Raises:
-        InputError: the baseline's sketch does not say what to expect of other kernels.
+        InputError: the baseline's sketch does not say what to expect of other kernels, or one of them is cut.
     """
     before, after = models
     if baseline.floor is not None or candidate.floor is not None:
@@ -66,8 +66,10 @@ def compare_vectors(
     if baseline.texts != candidate.texts:
         return "the canary's texts are others since the baseline was made"
     rows, others = baseline.numbers, candidate.numbers
-    if rows.shape != others.shape or before.dtype != after.dtype or before.dtype is None:
-        return "the two have other numbers of texts, or other dtypes"
+    if rows.shape != others.shape:
+        raise InputError(f"a canary.json is damaged: {len(rows)} and {len(others)} rows for the same texts. Run again for a new one")
+    if before.dtype != after.dtype or before.dtype is None:
+        return "the two have other dtypes"
     level, apart = kernel_level(before, after), distance(rows, others)
     if baseline.tokens != candidate.tokens:
         return VectorDrift(level=level, distance=apart, limit=None, why="other token ids: look for a change of the tokenizer or its files")
