@@ -331,9 +331,11 @@ def test_a_damaged_proof_is_set_aside_where_another_proves_the_store(store: Vect
     vectors.flush()
     vectors.prove(keys_of("x", "y"), proven)
     first, second = sorted(vectors.folder.glob("*.proof"))
+    whole = first.read_bytes()
     flip_bit(first, -1)
     vectors.prove(keys_of("x", "y"), proven)
-    assert not first.exists()
+    assert first.read_bytes() == whole, "written anew"
+    assert first.with_name(f"{first.name}.damaged").exists()
     assert "damaged shard of the vector store" in caplog.text
     assert store.verify() == []
     flip_bit(second, -1)
