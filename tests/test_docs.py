@@ -182,7 +182,7 @@ def adapted(command: str, place: Place) -> list[str]:
     if name == "score":
         words += ["results_dir=live", "--tasks", "AFQMC"]  # of another benchmark than all that lies in results
     if name == "calibrate":
-        words += ["--draws", "5", "--tasks", "AFQMC"]
+        words += ["--draws", "5", "--tasks", "AFQMC,JDReview"]
     if name == "baseline" and "accept" in words:  # of all tasks of the benchmark, where they are not named
         words = [*words[: words.index("--tasks") if "--tasks" in words else None], "--tasks", "AFQMC,JDReview"]
     return [name, *_overrides(words)] if name in ("run", "sweep", "encode", "plan", "reproduce", "doctor") else words
