@@ -23,10 +23,11 @@ from measuring import Cost, report, say_machine, seconds, torch_threads
 from harness.core.benchmarks import load_benchmark
 from harness.evaluate.score import search
 from harness.evaluate.score.adapter import EmbeddingModel, RetrievalModel
+from harness.evaluate.score.ranking import mean_metrics
 from harness.evaluate.score.reference import fresh_task, quiet_reference
 
 DIM = 2  # of the stand-in vectors; the similarities do not come from them
-STEP = 1e-4  # radians from a query's stand-in to the next one's
+STEP = 1e-5  # radians from a number to the next one
 QUERY = "query"
 
 
@@ -107,18 +108,21 @@ def _beir(case: _Case, on_product: Callable[[], None]) -> dict[str, float]:
 
 
 def _harness(case: _Case, on_product: Callable[[], None]) -> dict[str, float]:
-    model = RetrievalModel(EmbeddingModel(_numbered, dim=None, dtype="float32"))
+    model = RetrievalModel(EmbeddingModel(_Numbered(), dim=None, dtype="float32"))
+    whole = len(case.corpus) * DIM * torch.float32.itemsize
 
     def products(queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
         on_product()
-        rows = torch.atan2(queries[:, 1], queries[:, 0]).div_(STEP).round_().to(torch.int64)
-        column = passages.storage_offset() // DIM
-        columns = case.similarities[:, column : column + len(passages)]
+        rows = _numbers_of(queries)
         first, last = int(rows[0]), int(rows[-1])
-        return columns[first : last + 1] if last - first == len(rows) - 1 else columns[rows]
+        asked = case.similarities[first : last + 1] if last - first == len(rows) - 1 else case.similarities[rows]
+        if passages.untyped_storage().nbytes() != whole:  # picked ones
+            return asked.index_select(1, _numbers_of(passages))
+        column = passages.storage_offset() // DIM
+        return asked[:, column : column + len(passages)]
 
     with mock.patch.object(search, "similarities", products):
-        return search.search_metrics(case.corpus, case.queries, case.qrels, model)
+        return mean_metrics(search.search_queries(case.corpus, case.queries, case.qrels, model))
 
 
 class _StandIn:
@@ -135,11 +139,23 @@ def _constant(texts: Sequence[Any]) -> torch.Tensor:
     return torch.ones(len(texts), DIM)
 
 
-def _numbered(texts: Sequence[str]) -> torch.Tensor:
-    """Vectors whose angle encodes the query's number; passages are known by their position."""
-    numbers = [float(text.rpartition(" ")[2]) if text.startswith(QUERY) else 0.0 for text in texts]
-    angles = torch.tensor(numbers, dtype=torch.float64).mul_(STEP)
-    return torch.stack([angles.cos(), angles.sin()], dim=1).float()
+class _Numbered:
+    """Makes vectors whose angle is a number: of a query the one in its text, of a passage its place in the search."""
+
+    def __init__(self) -> None:
+        self._passages = 0
+
+    def __call__(self, texts: Sequence[str]) -> torch.Tensor:
+        numbers = []
+        for text in texts:
+            numbers.append(float(text.rpartition(" ")[2]) if text.startswith(QUERY) else float(self._passages))
+            self._passages += not text.startswith(QUERY)
+        angles = torch.tensor(numbers, dtype=torch.float64).mul_(STEP)
+        return torch.stack([angles.cos(), angles.sin()], dim=1).float()
+
+
+def _numbers_of(vectors: torch.Tensor) -> torch.Tensor:
+    return torch.atan2(vectors[:, 1], vectors[:, 0]).div_(STEP).round_().to(torch.int64)
 
 
 class _Topk(contextlib.AbstractContextManager["_Topk"]):
