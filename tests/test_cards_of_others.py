@@ -398,6 +398,124 @@ def test_rows_with_one_decimal_are_measured_with_one(tmp_path: Path) -> None:
     assert verdicts(report)["sums"] == "holds"
 
 
+# What is said of the printed rows
+
+PAIRS = {"Ocnli": {"cos_sim_ap": 76.48, "max_ap": 86.48}, "Cmnli": {"cos_sim_ap": 76.51, "max_ap": 86.51}}
+"""Pairs whose two conventions differ by ten points, and whose mean by cos_sim ap lies on a tie: 76.495."""
+
+
+def row_like(**changes: float) -> list[float]:
+    """The row of the front matter with some averages moved, each by its points."""
+    return [round(value + changes.get(title, 0.0), 2) for title, value in OURS.items()]
+
+
+def rows_of(tmp_path: Path, *rows: list[float | str], **options: Any) -> ClaimsReport:
+    return claims_report(write_card(tmp_path, card_text(table(list(OURS), *rows), brief=True, **options)))
+
+
+def found_in(report: ClaimsReport, name: str) -> list[tuple[str, str, str]]:
+    return [(each.verdict, each.where, each.text) for each in check_of(report, name).findings]
+
+
+def test_two_rows_that_equal_the_front_matter_leave_open_which_it_is(tmp_path: Path) -> None:
+    report = rows_of(tmp_path, row_like(), row_like(STS=0.5), row_like())
+    rows = "row 1 (acge_text_embedding), row 3 (acge_text_embedding)"
+    assert found_in(report, "rows") == [("can't tell", "table", f"{rows} are all equal to the front matter")]
+    assert (report.averages.front, report.averages.convention) == (None, "cmteb")
+
+
+def test_without_a_complete_type_no_row_can_be_compared(tmp_path: Path) -> None:
+    report = rows_of(tmp_path, row_like(), without=tuple(task.name for task in BENCHMARK.tasks if task.name != "TNews"))
+    assert found_in(report, "rows") == [("can't tell", "table", "the front matter has no complete type of tasks to average")]
+    assert {(fit.compared, fit.equal) for fit in report.averages.matches[0].fits.values()} == {(0, False)}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "nearest"),
+    [
+        ({"STS": -0.3}, {"Clustering": 0.2}, "row 2 (acge_text_embedding), +0.20 in Clustering (4)"),
+        ({"STS": -0.1}, {"Clustering": 0.2}, "row 1 (acge_text_embedding), -0.10 in STS (8)"),
+        ({"STS": 0.1, "Retrieval": -0.25}, {"Clustering": 0.3}, "row 1 (acge_text_embedding), -0.25 in Retrieval (8)"),
+    ],
+)
+def test_the_nearest_row_is_that_of_the_smallest_largest_difference(
+    tmp_path: Path, first: dict[str, float], second: dict[str, float], nearest: str
+) -> None:
+    report = rows_of(tmp_path, row_like(**first), row_like(**second))
+    place = report.sheet.places[int(nearest[4]) - 1]
+    text = f"no printed row is the average of the front matter; nearest is {nearest} under cmteb"
+    assert found_in(report, "rows") == [("contradicts", place, text)]
+    assert check_of(report, "rows").held == 0
+
+
+def test_the_row_of_the_front_matter_is_told_with_what_it_is_not(tmp_path: Path) -> None:
+    report = claims_report(write_card(tmp_path, card_text(rows_table(), brief=True)))
+    place, label = report.sheet.places[5], "row 6 (NVIDIA TESLA A100 float16 512)"
+    which = ("noted", place, f"{label} is the front matter under cmteb and max_ap: the card does not say which")
+    other = ("noted", place, "not under unrounded: that would print 87.83 for Pair Classification (2)")
+    assert found_in(report, "rows") == [which, other]
+    assert (check_of(report, "rows").held, check_of(report, "rows").of) == (1, 1)
+    report = claims_report(write_card(tmp_path, card_text(rows_table(), brief=True, without=("TNews",))))
+    texts = [text for _, _, text in found_in(report, "rows")]
+    assert texts == [which[2], other[2], "the front matter lacks tasks: only some columns could be compared"]
+    assert {where for _, where, _ in found_in(report, "rows")} == {report.sheet.places[5]}
+
+
+def test_of_a_row_that_fits_one_convention_no_choice_is_said(tmp_path: Path) -> None:
+    values = OURS | {"PairClassification": 86.5, "Average": 68.99}
+    report = rows_of(tmp_path, list(values.values()), changes=PAIRS)
+    assert report.averages.convention == "max_ap"
+    texts = [text for _, _, text in found_in(report, "rows")]
+    assert len(texts) == 2
+    assert texts[0].startswith("not under cmteb: that would print 76.5 for Pair Classification (2)")
+    assert texts[1].startswith("not under unrounded: that would print 76.5")
+
+
+@pytest.mark.parametrize("without", [(), ("TNews",)])
+def test_of_conventions_that_fit_the_one_that_rounds_ties_as_printed_is_taken(tmp_path: Path, without: tuple[str, ...]) -> None:
+    text = card_text(rows_table(6).replace("| 87.84 |", "| 87.83 |"), brief=True, without=without)
+    averages = claims_report(write_card(tmp_path, text)).averages
+    assert averages.front is not None
+    assert [name for name, fit in averages.front.fits.items() if fit.equal] == ["cmteb", "max_ap", "unrounded"]
+    assert averages.convention == "unrounded"
+
+
+def test_without_a_row_of_the_card_s_model_every_row_may_be_its_own(tmp_path: Path) -> None:
+    others = [["other", *row_like(STS=0.5)], ["another", *row_like()]]
+    averages = rows_of(tmp_path, *others).averages
+    assert [match.row.header.model for match in averages.own] == ["other", "another"]
+    assert averages.front is averages.matches[1]
+    averages = rows_of(tmp_path, *others, row_like(Average=1.0)).averages
+    assert averages.own == averages.matches[2:]
+    assert averages.front is None
+
+
+def test_each_row_whose_types_do_not_make_its_average_is_named(tmp_path: Path) -> None:
+    report = rows_of(tmp_path, row_like(), row_like(Average=0.5), row_like(Classification=-0.35))
+    first, second = "row 2 (acge_text_embedding) prints Average (35) 69.57", "row 3 (acge_text_embedding) prints Average (35) 69.07"
+    assert found_in(report, "sums") == [
+        ("contradicts", report.sheet.places[1], f"{first}; its types make {MEAN:.3f}"),
+        ("contradicts", report.sheet.places[2], f"{second}; its types make {MEAN - 0.35 * 9 / 35:.3f}"),
+    ]
+    assert (check_of(report, "sums").held, check_of(report, "sums").of) == (1, 3)
+
+
+def test_sizes_that_differ_within_a_width_are_no_size_of_the_file(tmp_path: Path) -> None:
+    titles = ["tensor-type", "Model Size (GB)", *OURS]
+
+    def said(*rows: tuple[str, str]) -> list[tuple[str, str, str]]:
+        text = table(titles, *([dtype, size, *OURS.values()] for dtype, size in rows))
+        report = claims_report(write_card(tmp_path, card_text(text, brief=True)))
+        return found_in(report, "sizes") if "sizes" in verdicts(report) else []
+
+    both = [(dtype, size) for dtype in ("fp32", "fp16") for size in ("0.65", "1.3")]
+    assert said(*both) == []
+    assert said(*both[:1], *both[2:]) == []
+    text = "0.65 GB in rows of 2 and of 4 bytes per parameter: the size of the file, not of the weights as they ran"
+    assert said(*both[::2]) == [("noted", "table", text)]
+    assert said(*both[::2], ("int8", "0.2")) == [("noted", "table", text)]
+
+
 # Whose fault
 
 

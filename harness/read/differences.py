@@ -21,7 +21,7 @@ was asked for (dtype, max_len, dim, data, gpu). `device`, `kernel`, `packages`: 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _PROTOCOL = ("benchmark.", "spec.benchmark", "spec.scoring.", "spec.model.query_instruction", "spec.prompts.", "seed")
-_MODEL = ("spec.model.", "model.repository", "model.commit", "model.weights_digest", "model.module_files", "model.modules")
+_MODEL = ("spec.model.", "model.")
 _KERNEL = ("model.attention", "model.linear", "model.ladder", "model.batch_tokens", "model.flags", "spec.gpu.encoding.")
 
 _SECTIONS = ("benchmark", "seed", "spec", "model", "device", "machine", "versions", "source")
@@ -138,7 +138,7 @@ def _kind(key: str) -> Kind:
         return "protocol"
     if key.startswith(_KERNEL):
         return "kernel"
-    if key.startswith((*_MODEL, "model.")):
+    if key.startswith(_MODEL):
         return "model"
     if key.startswith(("device.", "machine.")):
         return "device"
