@@ -20,6 +20,7 @@ from pathlib import Path
 from harness.commands import main
 from harness.commands.stages import run_sample
 from harness.core.benchmarks import Benchmark, load_benchmark
+from harness.core.dtypes import dtype_named
 from harness.core.records import Run
 from harness.core.typed import leaves
 from harness.data.sources import load_task
@@ -30,7 +31,6 @@ from harness.evaluate.encode.encoder import ENCODERS
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.here import resolve_here
 from harness.evaluate.prompting import run_prompts
-from harness.evaluate.runner import CARD_DTYPES
 from harness.evaluate.score.scorer import run_scorer
 from harness.evaluate.score.workers import ScoringJob, ScoringPool
 from harness.read.selfcheck import STRICT, Tolerances, write_expected
@@ -69,7 +69,7 @@ def _expected(draws: int) -> int:
 
 def _tolerances(run: Run, benchmark: Benchmark, draws: int) -> Iterator[tuple[str, Tolerances]]:
     """By task, how far rounding moves the metrics of a run of the sample that it moves at all."""
-    (dtype,) = (ours for ours, card in CARD_DTYPES.items() if card == run.header.dtype)
+    dtype = dtype_named(run.header.dtype)
     spec, device = resolve_here(["model=sample", "data=sample", "store=null", f"dtype={dtype}", f"max_len={run.header.max_len}"])
     encoder = EncoderPool().encoder(spec, device)
     prompts = run_prompts(spec, ENCODERS.get(spec.model.kind).own_settings(spec.model))

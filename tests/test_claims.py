@@ -32,6 +32,7 @@ from harness.read.cards import nested_metrics
 from harness.read.claims.findings import Check
 from harness.read.claims.provenance import MTEB_1_1_1
 from harness.read.claims.report import ClaimsReport, claims_report
+from harness.read.leaderboard import beside, leaderboard_row, printed_rows
 from harness.show.claims import claims_document
 from harness.show.form import write_document
 
@@ -497,6 +498,20 @@ def test_the_printed_row_of_the_runs_own_setting_stands_beside_the_front_matter(
     assert [target.split(",")[0] for target in targets] == ["front matter", "row 3 (NVIDIA TESLA A100 float16 1024)"]
     assert cell(report, "row 3", "Retrieval (8)").points == pytest.approx(0.44)
     assert [field.name for field in report.comparison.recipe if field.differs] == ["max_len"]  # an A100 is an A100
+
+
+@pytest.mark.parametrize("spelling", ["fp16", "FP16", "half", "torch.float16"])
+def test_a_dtype_is_the_same_however_the_card_spells_it(tmp_path: Path, spelling: str) -> None:
+    run = run_like_the_card(tmp_path / "run", header=replace(HEADER, max_len=1024))
+    card = write_card(tmp_path / "card", card_text(rows_table().replace("| float16 |", f"| {spelling} |") + fenced(SCRIPT)))
+    comparison = claims_report(card, against=run).comparison
+    assert comparison is not None
+    assert [field.name for field in comparison.recipe if field.differs] == ["max_len"]
+    assert "row 3 (NVIDIA TESLA A100 float16 1024)" in {each.of for each in comparison.averages}
+    ours = leaderboard_row(read_run(run, BENCHMARK), None, BENCHMARK)
+    first, *others = printed_rows(card, BENCHMARK)
+    alike = beside(ours, first, others).beside
+    assert [(each.other.header.max_len, each.remark) for each in alike] == [(1024, None)]
 
 
 def noise_file(path: Path, tolerances: Mapping[str, Mapping[str, float]], run: Path) -> Path:

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 
 from harness.commands.arguments import say
 from harness.core.benchmarks import Benchmark, load_benchmark
+from harness.core.dtypes import dtype_named
 from harness.core.errors import DriftError, InputError, MachineError
 from harness.core.records import Run
 from harness.core.run_files import read_run
 from harness.evaluate.doctor import missing_inputs
 from harness.evaluate.encode.device import describe_device, find_device
 from harness.evaluate.here import resolve_here
-from harness.evaluate.runner import CARD_DTYPES, execute
+from harness.evaluate.runner import execute
 from harness.read.known import published_run
 from harness.read.leaderboard import Row, compare, leaderboard_row, printed_rows
 from harness.read.selfcheck import deviations, setting_name
@@ -70,9 +71,8 @@ def _rebuild(published: Run, rows: Sequence[Row], benchmark: Benchmark) -> bool:
 
 def _settings(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     """The settings of the card's rows as the command line has them, the GPU apart, each once, in the order of the card."""
-    spelled = {card: name for name, card in CARD_DTYPES.items()}
     headers = [row.header for row in rows if row.header.max_len and row.header.dim]
-    return list(dict.fromkeys((f"dtype={spelled[each.dtype]}", f"max_len={each.max_len}", f"dim={each.dim}") for each in headers))
+    return list(dict.fromkeys((f"dtype={dtype_named(each.dtype)}", f"max_len={each.max_len}", f"dim={each.dim}") for each in headers))
 
 
 def run_sample(overrides: Sequence[str], benchmark: Benchmark, *, quiet: bool = False) -> Iterator[Run]:

@@ -16,6 +16,7 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from harness.core.dtypes import dtype_named
 from harness.core.errors import RequestError, unknown
 from harness.core.registry import RegistryModel, registry
 from harness.core.resources import config_names, resource_dir
@@ -62,9 +63,6 @@ def model_file(overrides: Sequence[str], problem: str) -> str:
 _HUB_PAGE = re.compile(r"^https?://(huggingface\.co|hf-mirror\.com)/|/+$")
 """What surrounds a repository's name in the address of its page."""
 
-_DTYPES = {"float16": "fp16", "half": "fp16", "bfloat16": "bf16", "float32": "fp32", "float": "fp32"}
-"""How torch and model cards spell what `dtype=` takes."""
-
 _LOWER = ("dtype", "gpu", "data", "row", "experiment")
 """Keys whose choices are in lower case, however they are typed."""
 
@@ -74,7 +72,7 @@ def _usual_word(key: str, value: str) -> str:
     if key in _LOWER:
         value = value.lower()
     if key == "dtype":
-        value = ",".join(_DTYPES.get(each.removeprefix("torch."), each) for each in value.split(","))
+        value = ",".join(dtype_named(each) or each for each in value.split(","))
     if key == "tasks" and re.fullmatch(r"\s*[\w-]+(\s*,\s*[\w-]+)*\s*", value):
         value = "[]" if value.strip().lower() == "all" else f"[{value.strip()}]"
     return f"{key}={value}"

@@ -31,7 +31,7 @@ Trust = Literal["self-reported", "re-run by others", "ours"]
 class RowHeader:
     """What the leaderboard says of a run beside its scores, in the words of the card's table.
 
-    `dtype` as the card writes it (`float16`); `size_gb`: parameters times bytes of the dtype the weights are kept in, 10^9 bytes;
+    `dtype` as acge's card spells it (`float16`); `size_gb`: parameters times bytes of the dtype the weights are kept in, 10^9 bytes;
     None where unknown; `notes`: whatever a reader must know before believing the row (sample data, another device, substituted revisions).
     """
 

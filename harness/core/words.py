@@ -7,7 +7,6 @@ import shlex
 import unicodedata
 from collections.abc import Sequence
 
-SHORT_DTYPES = {"float16": "fp16", "bfloat16": "bf16", "float32": "fp32"}
 SHORT_IDENTITIES = {"verified": "ok", "unverified": "?", "self-reported": "self", "not C-MTEB": "no"}
 
 

@@ -17,6 +17,7 @@ from harness.core import environment
 from harness.core.benchmarks import MTEB_VERSIONS, Benchmark
 from harness.core.config import device_matches
 from harness.core.costs import CanaryCost, Cost, CostLine, Counters, PeakMemory, append_cost
+from harness.core.dtypes import DTYPES
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.examples import Examples, write_examples
 from harness.core.files import atomic_write
@@ -24,7 +25,7 @@ from harness.core.fingerprint import DeviceInfo
 from harness.core.records import BenchmarkName, Made, Manifest, ModelName, RowHeader, ScoredWith, TaskRecord
 from harness.core.run_files import read_manifest, write_failure, write_manifest, write_record
 from harness.core.sketch import refuse_other_model, write_sketch
-from harness.core.spec import Dtype, ModelSpec, RunSpec
+from harness.core.spec import ModelSpec, RunSpec
 from harness.core.tasks import TaskSpec
 from harness.core.typed import plain
 from harness.data.sources import SOURCES
@@ -44,9 +45,6 @@ from harness.evaluate.score.workers import ScoringPool
 
 UNCHECKED = {"verdict": "off"}
 """What the manifest says of a model that was not checked before the run."""
-
-CARD_DTYPES: dict[Dtype, str] = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
-"""How model cards spell what `dtype=` takes."""
 
 
 def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders: EncoderPool | None = None) -> Outcome:
@@ -200,7 +198,7 @@ def _manifest(
     header = RowHeader(
         model=spec.model.name,
         gpu=device.label,
-        dtype=CARD_DTYPES[spec.dtype],
+        dtype=DTYPES[spec.dtype].card,
         size_gb=round(fingerprint.parameters * TORCH_DTYPE[spec.dtype].itemsize / 1e9, 2),
         dim=spec.dim or encoder.embedding_dim,
         max_len=spec.max_len,

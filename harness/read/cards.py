@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from harness.core.benchmarks import DEFAULT, Benchmark
+from harness.core.dtypes import card_dtype
 from harness.core.errors import InputError
 from harness.core.records import OtherDefinition, RowHeader
 from harness.core.tasks import TASK_TYPES, TaskSpec
@@ -314,7 +315,7 @@ def _printed_row(table: Table, index: int, places: Mapping[str, int]) -> Printed
     header = RowHeader(
         model=texts["model"],
         gpu=texts["gpu"],
-        dtype=texts["dtype"],
+        dtype=card_dtype(texts["dtype"]),
         size_gb=known.get("size_gb"),
         dim=int(known["dim"]) if "dim" in known else None,
         max_len=int(known["max_len"]) if "max_len" in known else None,

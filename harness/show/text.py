@@ -7,8 +7,9 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 
+from harness.core.dtypes import dtype_named
 from harness.core.tasks import SHORT_TYPES
-from harness.core.words import SHORT_DTYPES, SHORT_IDENTITIES, display_width, one_line, printable
+from harness.core.words import SHORT_IDENTITIES, display_width, one_line, printable
 from harness.show.form import Block, Column, Document, Grid, Heading, Sentences, Style, is_empty
 
 TERMINAL_WIDTH = 100
@@ -148,7 +149,7 @@ def _brief(column: Column, cell: str) -> str:
                 cell = cell.removeprefix(maker)
             return cell
         case "tensor-type":
-            return SHORT_DTYPES.get(cell, cell)
+            return dtype_named(cell) or cell
         case "Type":
             return SHORT_TYPES.get(cell, cell)
         case "Data":

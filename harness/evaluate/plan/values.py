@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from harness.core.costs import Counters
+from harness.core.dtypes import DTYPES
 from harness.core.spec import RunSpec
 
 Basis = Literal["record", "counted", "characters", "modelled", "unknown"]
 """How texts and tokens are known: from a finished record; counted, with the model's tokenizer; from the characters of the data, without it;
 modelled from the benchmark's known statistics; or not at all."""
-
-_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
 
 State = Literal["done", "shared", "open", "no data"]
 """`done`: a valid record is there. `shared`: the scores of a run of another `max_len` are taken. `open`: texts are encoded and scored.
@@ -104,7 +103,7 @@ class RunPlan:
     @property
     def weight_bytes(self) -> int | None:
         """Bytes of the weights in the run's dtype."""
-        return None if self.parameters is None else self.parameters * _BYTES[self.spec.dtype]
+        return None if self.parameters is None else self.parameters * DTYPES[self.spec.dtype].bytes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.core.benchmarks import Benchmark
+from harness.core.dtypes import DTYPES, dtype_named
 from harness.core.words import bare_name
 from harness.read.cards import PrintedRow, score_titles
 from harness.read.claims.findings import Check, Finding, check, judged
@@ -13,10 +14,6 @@ from harness.read.claims.sheet import Sheet
 from harness.read.leaderboard import leaderboard_row, printed, rounded
 
 _EPSILON = 1e-9  # points; a double of 100 has 1.4e-14
-
-
-_WIDTHS = {2: ("float16", "fp16", "half", "bfloat16", "bf16"), 4: ("float32", "fp32")}
-"""How cards spell dtypes, by the bytes of a parameter."""
 
 
 @dataclass(frozen=True)
@@ -166,9 +163,8 @@ def _sums(found: Averages, benchmark: Benchmark) -> Iterator[Finding]:
 
 def _sizes(found: Averages) -> Iterator[Finding]:
     """A float32 model takes twice the bytes of a half one; where all rows print one size it is that of the file."""
-    sizes = {
-        width: {m.row.header.size_gb for m in found.matches if m.row.header.dtype.lower() in names} for width, names in _WIDTHS.items()
-    }
+    named = [(name, match.row.header.size_gb) for match in found.matches if (name := dtype_named(match.row.header.dtype))]
+    sizes = {width: {size for name, size in named if DTYPES[name].bytes == width} for width in (2, 4)}
     if sizes[2] and sizes[2] == sizes[4] and len(sizes[2]) == 1 and None not in sizes[2]:
         text = f"{sizes[2].pop()} GB in rows of 2 and of 4 bytes per parameter: the size of the file, not of the weights as they ran"
         yield Finding("noted", "table", text)

@@ -6,24 +6,11 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from harness.core.dtypes import DTYPES, dtype_named
 from harness.read.markdown import CodeBlock
 
 EVALUATORS = ("mteb", "C_MTEB")
 """Packages whose import makes a code block an evaluation script."""
-
-DTYPES = {
-    "float16": "float16",
-    "fp16": "float16",
-    "half": "float16",
-    "bfloat16": "bfloat16",
-    "bf16": "bfloat16",
-    "float32": "float32",
-    "fp32": "float32",
-    "float": "float32",
-    "float64": "float64",
-    "double": "float64",
-}
-"""What a dtype is called in torch, in keyword arguments and in tables, and what the card's table calls it."""
 
 _CASTS = ("half", "bfloat16", "float", "double")
 _DTYPE_KEYWORDS = ("torch_dtype", "dtype", "precision")
@@ -122,18 +109,24 @@ def _dtypes(tree: ast.Module) -> frozenset[str] | None:
 
 def _dtype_names(node: ast.AST) -> Iterator[str]:
     """The dtypes that a node names; `?` for one that only running it would show."""
-    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "torch" and node.attr in DTYPES:
-        yield DTYPES[node.attr]
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "torch" and (name := _spelled(node.attr)):
+        yield name
     if not isinstance(node, ast.Call):
         return
     if isinstance(node.func, ast.Attribute) and node.func.attr in _CASTS and not node.args:
-        yield DTYPES[node.func.attr]
+        yield _spelled(node.func.attr) or "?"
     for keyword in node.keywords:
         value = _constant(keyword.value)
-        if keyword.arg in _DTYPE_KEYWORDS and not (isinstance(keyword.value, ast.Attribute) and keyword.value.attr in DTYPES):
-            yield DTYPES.get(str(value), "?")
+        if keyword.arg in _DTYPE_KEYWORDS and not (isinstance(keyword.value, ast.Attribute) and _spelled(keyword.value.attr)):
+            yield _spelled(str(value)) or "?"
         elif keyword.arg in _DTYPE_FLAGS and value is not False:
             yield _DTYPE_FLAGS[keyword.arg] if value is True else "?"
+
+
+def _spelled(name: str) -> str | None:
+    """The dtype as the card's table spells it. A script may name float64, which no run has."""
+    found = dtype_named(name)
+    return "float64" if name in ("float64", "double") else found and DTYPES[found].card
 
 
 def _is_main_guard(node: ast.AST) -> bool:

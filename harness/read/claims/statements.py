@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harness.core.benchmarks import Benchmark
-from harness.core.records import RowHeader
+from harness.core.dtypes import DTYPES, card_dtype, dtype_named
 from harness.core.tasks import TYPES
 from harness.core.words import bare_name, display_width
 from harness.read.cards import column, score_titles
 from harness.read.claims.averages import Averages, RowMatch, listed
 from harness.read.claims.findings import Check, Finding, check, judged
-from harness.read.claims.script import DTYPES, Script, evaluation_scripts
+from harness.read.claims.script import Script, evaluation_scripts
 from harness.read.claims.sheet import Sheet
 from harness.read.headings import average_columns
 from harness.read.markdown import Document, Table, markdown_tables
@@ -45,7 +45,6 @@ _BEST_LENGTH = re.compile(
 )
 _RANDOM = re.compile(r"随机|\brandom", re.IGNORECASE)
 _DIFFER = re.compile(r"不一致|不同|差异|波动|不稳定|\b(?:differ|vary|varies|variation|fluctuat|inconsistent|unstable)", re.IGNORECASE)
-_SIGNIFICANT_BITS = {"bfloat16": 8, "float16": 11, "float32": 24}
 
 # Names of options and attributes that set what a column of the table says.
 _MEANS = {
@@ -132,7 +131,8 @@ def _choice(card: _Card, text: str, front: RowMatch, *, low: bool) -> str:
     values, own_average = card.averages(), front.row.scores[card.average]
     place = "the highest" if own_average == max(values) else "the lowest" if own_average == min(values) else "neither end"
     found = f"{front.label} is the front matter, {place} of {len(values)} ({own_average}; {min(values)} to {max(values)})"
-    bits = {match.row.header.dtype: _SIGNIFICANT_BITS.get(_dtype(match.row.header.dtype)) for match in card.matches}
+    names = {match.row.header.dtype: dtype_named(match.row.header.dtype) for match in card.matches}
+    bits = {text: name and DTYPES[name].bits for text, name in names.items()}
     own = bits.get(front.row.header.dtype)
     if not _PRECISION.search(text) or own is None or None in bits.values() or len(bits) < 2:
         return found
@@ -182,11 +182,11 @@ def _settings(card: _Card, model: str) -> Iterator[Finding]:
     for field, name, value, where in (*_script_values(card.scripts), *_table_values(card, model)):
         values = value if isinstance(value, tuple) else (value,)
         rows = [front] if front else list(card.matches)
-        own = {shown for match in rows if (shown := _shown(match.row.header, field)) is not None}
+        own = {value for match in rows if (value := getattr(match.row.header, field)) not in (None, "")}
         if own:
             listing = ", ".join(str(each) for each in sorted(own, key=str))
             which = f"the front matter is {front.label}: {listing}" if front else f"the printed rows have {listing}"
-            fine = bool(own & {_dtype(str(each)) if field == "dtype" else each for each in values})
+            fine = bool(own & {card_dtype(str(each)) if field == "dtype" else each for each in values})
             yield judged(fine, where, f"{name} is {', '.join(map(str, values))}, {which}")
 
 
@@ -229,29 +229,20 @@ def _options(card: _Card) -> Iterator[Finding]:
 
 
 def _dtypes(card: _Card) -> Iterator[Finding]:
-    named = [match for match in card.matches if _dtype(match.row.header.dtype) in _SIGNIFICANT_BITS]
+    named = [match for match in card.matches if dtype_named(match.row.header.dtype)]
     for script in card.scripts:
         where = f"line {script.line}"
         if not script.dtypes:
             text = "the dtype depends on what is not in the script" if script.dtypes is None else "the script names no dtype"
             yield Finding("can't tell", where, text)
             continue
-        other = [match for match in named if _dtype(match.row.header.dtype) not in script.dtypes]
+        other = [match for match in named if match.row.header.dtype not in script.dtypes]
         yield from [Finding("holds", where, "")] * (len(named) - len(other))
         for dtype in dict.fromkeys(match.row.header.dtype for match in other):
             alike = [match for match in other if match.row.header.dtype == dtype]
             rows = f"{listed(alike)} of the table {'is' if len(alike) == 1 else 'are'} {dtype}"
             text = f"the script as printed makes {' and '.join(sorted(script.dtypes))} only; {rows}"
             yield Finding("contradicts", where, text, about=len(alike))
-
-
-def _shown(header: RowHeader, field: str) -> object:
-    value = getattr(header, field)
-    return (_dtype(value) or None) if field == "dtype" else value
-
-
-def _dtype(name: str) -> str:
-    return DTYPES.get(name.lower().removeprefix("torch."), name.lower())
 
 
 def _quote(text: str) -> str:
