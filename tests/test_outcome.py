@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from harness.commands import main
 from harness.core.costs import Cost, Counters
 from harness.core.run_files import MANIFEST, write_failure
 from harness.evaluate.prepared import Outcome
 from harness.show.form import write_document
 from harness.show.outcome import outcome_document
-from tests.reports import SAMPLE, ours
-from tests.runs import BY_HAND
+from harness.show.report.build import build_report
+from tests.reports import SAMPLE, heat_cells, ours
+from tests.runs import BENCHMARK, BY_HAND, VERIFIED
 
 COST = Cost(encoding=Counters(texts=300, distinct=200, forwards=9, tokens=5000, real_tokens=4000, encode_seconds=2.0), scoring_seconds=1.25)
 
@@ -64,6 +66,44 @@ def test_scores_of_other_data_are_compared_with_the_very_same_files_alone(tmp_pa
     ours(tmp_path / "results" / "a", scores={"STSB": 0.5}, harness=SAMPLE)
     run = ours(tmp_path / "results" / "now", model="acge_text_embedding", scores={"STSB": 0.6}, harness=SAMPLE)
     assert cells(shown(run, "STSB"), "STSB ")[3:] == ["no", "82.73", "n/c", "50.0", "+10.00"]
+
+
+UNKNOWN = {"data": {"verdict": "not C-MTEB"}}
+
+
+@pytest.mark.parametrize(
+    ("now", "earlier", "points"),
+    [
+        (VERIFIED, VERIFIED, 10.0),
+        (SAMPLE, SAMPLE, 10.0),
+        (SAMPLE, VERIFIED, None),
+        (SAMPLE, {"data": {"verdict": "not C-MTEB", "sha256": {"test.jsonl": "bb"}}}, None),
+        (UNKNOWN, UNKNOWN, None),
+    ],
+)
+def test_two_runs_compare_alike_in_the_table_at_the_end_of_run_and_in_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], now: dict[str, object], earlier: dict[str, object], points: float | None
+) -> None:
+    verdict = "not comparable" if points is None else "differs"
+    other = ours(tmp_path / "results" / "earlier", scores=BY_HAND | {"STSB": 0.5}, harness=earlier)
+    run = ours(tmp_path / "results" / "now", harness=now)
+    assert main(["table", str(run), "--against", str(other), "--tasks", "--format", "json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    ended = json.loads(shown(run, "STSB", format="json"))
+    for tasks, difference in ((row["tasks"], "difference"), (ended["tasks"], "earlier")):
+        (found,) = (task[difference] for task in tasks if task["task"] == "STSB")
+        assert found.get("difference", found) == {"verdict": verdict, "points": points}
+    assert row["beside"][0]["difference"]["STS (8)"] == {"verdict": verdict, "points": points and 1.25}
+    assert cells(shown(run, *BY_HAND), "STS (8)")[-1] == ("n/c" if points is None else "+1.25")
+    cell = heat_cells(build_report([run], BENCHMARK, reference=other), "STSB")[0]
+    assert (cell.verdict, cell.points) == ("higher" if points else verdict, points)
+
+
+def test_a_failed_task_beside_a_score_on_other_data_is_a_hole(tmp_path: Path) -> None:
+    ours(tmp_path / "results" / "earlier", scores={"STSB": 0.5, "BQ": 0.5}, harness=SAMPLE)
+    run = ours(tmp_path / "results" / "now", scores={"STSB": 0.6}, harness=SAMPLE)
+    write_failure(run, "BQ", kind="ValueError", message="out of memory", traceback="")
+    assert cells(shown(run, "STSB", failed={"BQ": "out of memory"}), "BQ ")[2:] == ["FAILED", "50.0", "hole"]
 
 
 def test_a_failed_task_is_named_and_the_way_out(tmp_path: Path) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,27 +11,27 @@ from typing import Literal
 from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError
 from harness.core.files import FOLDER_NAME
-from harness.core.records import Run, TaskRecord
+from harness.core.records import Run
 from harness.core.resources import resource_dir
 from harness.core.run_files import MANIFEST, read_run
-from harness.read.leaderboard import Difference, Row, difference, leaderboard_row
+from harness.read.leaderboard import Comparison, Row, compare, leaderboard_row
 
 KnownKind = Literal["published", "baseline", "earlier"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """Another run beside a run. `differences`: the run's printed score minus this one's, by task; `averages`: by `Cell.key`.
-
-    `same_settings`, `same_weights`: whether it was made with the run's own.
-    """
+    """Another run, and the run compared with it. `same_settings`, `same_weights`: whether it was made with the run's own."""
 
     kind: KnownKind
-    row: Row
-    differences: Mapping[str, Difference]
-    averages: Mapping[str, Difference]
+    comparison: Comparison
     same_settings: bool
     same_weights: bool
+
+    @property
+    def row(self) -> Row:
+        """The row of the other run."""
+        return self.comparison.other
 
 
 def known_scores(run: Run, benchmark: Benchmark, *, tasks: Sequence[str], baselines: Path) -> tuple[Known, ...]:
@@ -58,17 +57,6 @@ def published_run(model: str, benchmark: Benchmark) -> Run | None:
     return read_run(folder, benchmark) if FOLDER_NAME.fullmatch(model) and (folder / MANIFEST).is_file() else None
 
 
-def data_key(record: TaskRecord | None) -> str | None:
-    """What a score was made on: empty for the benchmark's own data, else a digest of the files, None where those are not known.
-
-    Two scores can be compared where their keys are equal and known.
-    """
-    data = record.made.data if record else None
-    if data is None or data.verdict != "not C-MTEB":
-        return ""
-    return hashlib.sha256(repr(sorted(data.sha256.items())).encode()).hexdigest()[:12] if data.sha256 else None
-
-
 def _siblings(folder: Path, run: Run, benchmark: Benchmark) -> Iterator[Run]:
     """The other runs of the folder, the latest first."""
     manifests = [path for path in folder.glob(f"*/{MANIFEST}") if path.parent.resolve() != run.path.resolve()]
@@ -84,23 +72,9 @@ def _first(others: Iterator[Run], same: Run | None, tasks: Sequence[str]) -> Run
 
 
 def _beside(kind: KnownKind, other: Run, run: Run, row: Row, benchmark: Benchmark) -> Known:
-    theirs = leaderboard_row(other, None, benchmark)
-    keys = {task.name: [data_key(each.records.get(task.name)) for each in (run, other)] for task in benchmark.tasks}
-    alike = {task for task, (mine, its) in keys.items() if mine == its is not None}
-    tasks = {
-        mine.task: difference(mine.score, its.score, comparable=mine.task in alike)
-        for mine, its in zip(row.tasks, theirs.tasks, strict=True)
-    }
-    averages = {
-        mine.key: difference(
-            mine.value,
-            its.value,
-            comparable=alike.issuperset([task.task for task in row.tasks if task.type == mine.key] or [task.task for task in row.tasks]),
-        )
-        for mine, its in zip(row.cells, theirs.cells, strict=True)
-    }
     settings, weights = ((mine is not None and mine == its) for mine, its in zip(_made_of(run), _made_of(other), strict=True))
-    return Known(kind=kind, row=theirs, differences=tasks, averages=averages, same_settings=settings, same_weights=weights)
+    comparison = compare(row, leaderboard_row(other, None, benchmark))
+    return Known(kind=kind, comparison=comparison, same_settings=settings, same_weights=weights)
 
 
 def _made_of(run: Run) -> tuple[str | None, str | None]:

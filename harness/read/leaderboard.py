@@ -5,6 +5,7 @@ A task without a score leaves a hole: the average of its type and the row's own 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from typing import Literal
 
 from harness.core.benchmarks import Benchmark, Convention
 from harness.core.errors import InputError
-from harness.core.records import Manifest, RowHeader, Run, TaskRecord
+from harness.core.records import Manifest, Provenance, RowHeader, Run, TaskRecord
 from harness.core.run_files import MANIFEST
 from harness.core.tasks import TaskSpec
 from harness.read.cards import ROWS, read_card, rows_beside, score_table, score_titles
@@ -33,6 +34,8 @@ class TaskScore:
     """One task of a row. `score`: 0 to 100, None unless `state` is `scored`; `message`: why it is `failed` or `broken`.
 
     `identity` and `substituted` (another revision was read than the pinned one) are about the data; None where there is no record.
+    `data_key`: what the score was made on: empty for the benchmark's own data, else a digest of its files, None where those are not known.
+    Two scores can be compared where their keys are equal and known.
     """
 
     task: str
@@ -44,6 +47,7 @@ class TaskScore:
     message: str = ""
     identity: Identity | None = None
     substituted: bool = False
+    data_key: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,25 +199,29 @@ def printed_rows(path: Path, benchmark: Benchmark) -> tuple[Row, ...]:
     return tuple(found)
 
 
-def compare(row: Row, published: Row) -> Comparison:
-    """The row against another: equal to the last printed digit, or the signed difference, or why there is none."""
-    same = row.convention == published.convention
-    theirs = {task.task: task for task in published.tasks} if same else {}
+def compare(row: Row, other: Row) -> Comparison:
+    """The row against another: equal to the last printed digit, or the signed difference, or why there is none.
+
+    An average is not comparable where a task of it was made on other data on either side; a printed row is of the benchmark's own data.
+    """
+    same = row.convention == other.convention
+    unlike = _of_other_data(row, other)
+    theirs = {task.task: task for task in other.tasks} if same else {}
     return Comparison(
-        published,
+        other,
         cells=tuple(
-            difference(cell.value, other.value, comparable=same and _on_benchmark(row, cell.key) and _on_benchmark(published, cell.key))
-            for cell, other in zip(row.cells, published.cells, strict=True)
+            _difference(mine.value, its.value, comparable=same and mine.key not in unlike)
+            for mine, its in zip(row.cells, other.cells, strict=True)
         ),
-        tasks={
-            task.task: difference(
-                task.score, theirs[task.task].score, comparable="not C-MTEB" not in (task.identity, theirs[task.task].identity)
-            )
-            for task in row.tasks
-            if task.task in theirs
-        },
-        remark=_remark(row.header, published.header),
+        tasks={task.task: difference(task, theirs[task.task]) for task in row.tasks if task.task in theirs},
+        remark=_remark(row.header, other.header),
     )
+
+
+def difference(ours: TaskScore, theirs: TaskScore) -> Difference:
+    """A score against another of its task as both are printed, where both are there and were made on the same data."""
+    scored = ours.score is not None and theirs.score is not None
+    return _difference(ours.score, theirs.score, comparable=not scored or _same_data(ours.data_key, theirs.data_key))
 
 
 def beside(row: Row, published: Row, also_printed: Sequence[Row]) -> Row:
@@ -249,7 +257,13 @@ def _identified(score: TaskScore, record: TaskRecord | None, value: float) -> Ta
     data, own = (record.made.data, record.made.source) if record else (None, "")
     otherwise: Identity = "self-reported" if own else "unverified"
     identity = (data.verdict if data else None) or otherwise
-    return replace(score, score=value, identity=identity, substituted=data is not None and data.substituted)
+    return replace(score, score=value, identity=identity, substituted=data is not None and data.substituted, data_key=_data_key(data))
+
+
+def _data_key(data: Provenance | None) -> str | None:
+    if data is None or data.verdict != "not C-MTEB":
+        return ""
+    return hashlib.sha256(repr(sorted(data.sha256.items())).encode()).hexdigest()[:12] if data.sha256 else None
 
 
 def _reported_score(
@@ -284,12 +298,25 @@ def _mean_of_types(types: Sequence[Cell]) -> Cell:
     return Cell(key="Types", title=f"Mean of types ({len(types)})", value=mean, found=len(values), of=len(types), mean=mean)
 
 
-def _on_benchmark(row: Row, key: str) -> bool:
-    return not any(task.identity == "not C-MTEB" for task in row.tasks if key in ("Average", "Types", task.type))
+def _of_other_data(row: Row, other: Row) -> set[str]:
+    """The averages (`Cell.key`) with a task whose scores in the two rows were not made on the same data."""
+    ours, theirs = _made_on(row, other), _made_on(other, row)
+    names = {name for name in ours.keys() & theirs.keys() if not _same_data(ours[name], theirs[name])}
+    return {key for task in (*row.tasks, *other.tasks) if task.task in names for key in ("Average", "Types", task.type)}
 
 
-def difference(ours: float | None, theirs: float | None, *, comparable: bool) -> Difference:
-    """Our score against another as both are printed, where both are there and can be compared."""
+def _made_on(row: Row, other: Row) -> dict[str, str | None]:
+    """The data key of every score; of a printed row that of each task which the other row has."""
+    if not row.tasks:
+        return dict.fromkeys((task.task for task in other.tasks), "")
+    return {task.task: task.data_key for task in row.tasks if task.score is not None}
+
+
+def _same_data(ours: str | None, theirs: str | None) -> bool:
+    return ours is not None and ours == theirs
+
+
+def _difference(ours: float | None, theirs: float | None, *, comparable: bool) -> Difference:
     if not comparable:
         return Difference("not comparable")
     if ours is None or theirs is None:

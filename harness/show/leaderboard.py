@@ -210,8 +210,15 @@ def _json_row(row: Row, *, tasks: bool) -> dict[str, Any]:
     return {**shown, "tasks": [_json_task(row, task) for task in row.tasks]} if tasks else shown
 
 
+def task_values(task: TaskScore) -> dict[str, Any]:
+    """What is known of a task, by name; but for the key by which it is compared."""
+    values = asdict(task)
+    del values["data_key"]
+    return values
+
+
 def _json_task(row: Row, task: TaskScore) -> dict[str, Any]:
-    values = {**asdict(task), "score": _json_score(task.score)}
+    values = {**task_values(task), "score": _json_score(task.score)}
     theirs = _published(row, task)
     if row.reference is None or theirs is None:
         return values

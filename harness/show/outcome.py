@@ -15,7 +15,7 @@ from harness.evaluate.prepared import Outcome
 from harness.read.known import Known, known_scores, published_run
 from harness.read.leaderboard import Row, leaderboard_row, printed
 from harness.show.form import Block, Column, Document, Grid, Heading, Sentences, grid, number_columns
-from harness.show.leaderboard import beside_published, board, setting_of
+from harness.show.leaderboard import beside_published, board, setting_of, task_values
 
 _LEGEND = "Data: ok verified, ? not verified, no not C-MTEB's; * not the pinned revision. n/c: not comparable, the data differs"
 
@@ -109,14 +109,14 @@ def _scores(shown: _Shown) -> Grid:
         mine, *others = (tasks[name] for tasks in by_name)
         line = [name, mine.metric, printed(mine.score) or mine.state.upper(), (mine.identity or "") + ("*" if mine.substituted else "")]
         for each, other in zip(shown.known, others, strict=True):
-            line += [printed(other.score), str(each.differences[name]) if other.score is not None else ""]
+            line += [printed(other.score), str(each.comparison.tasks[name]) if other.score is not None else ""]
         rows.append(line)
     for index, cell in enumerate(shown.row.cells):
         if cell.value is not None and cell.of > 1:
             line = [f"{cell.title}, {cell.of} tasks" if cell.key == "Average" else cell.title, "mean", printed(cell.value), ""]
             for each in shown.known:
                 mean = each.row.cells[index].value
-                line += [printed(mean), str(each.averages[cell.key]) if mean is not None else ""]
+                line += [printed(mean), str(each.comparison.cells[index]) if mean is not None else ""]
             rows.append(line)
     return grid(columns, rows)
 
@@ -150,7 +150,7 @@ def _values(shown: _Shown) -> dict[str, Any]:
         "folder": str(outcome.folder),
         "setting": {**asdict(row.header), "notes": list(row.notes)},
         "tasks": [
-            {**asdict(task), **{each.kind: _other(each, task.task) for each in shown.known}}
+            {**task_values(task), **{each.kind: _other(each, task.task) for each in shown.known}}
             for task in row.tasks
             if task.task in shown.tasks
         ],
@@ -167,7 +167,7 @@ def _values(shown: _Shown) -> dict[str, Any]:
 
 def _other(known: Known, task: str) -> dict[str, Any]:
     score = next(each.score for each in known.row.tasks if each.task == task)
-    return {"score": score, "difference": asdict(known.differences[task])}
+    return {"score": score, "difference": asdict(known.comparison.tasks[task])}
 
 
 def cost_values(cost: Cost) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.core.calibration import Calibration
-from harness.read.known import data_key as known_data_key
-from harness.read.leaderboard import TaskScore, rounded
+from harness.read.leaderboard import TaskScore, difference
 from harness.show.report.entries import Entry
 
 HeatVerdict = Literal["reference", "equal", "within noise", "higher", "lower", "hole", "not comparable"]
@@ -75,8 +74,7 @@ class HeatMap:
 
     def band(self, entry: Entry, task: TaskScore) -> float | None:
         """The noise band of a task in points where the entry is the reference; None where none is known."""
-        known = self.noise.get(entry.number)
-        return known.calibration.tolerance(task.task, task.metric) if known else None
+        return _band(self.noise, entry, task)
 
 
 def heat_map(entries: Sequence[Entry], reference: Entry, *, noise: Mapping[int, Noise]) -> HeatMap | None:
@@ -88,11 +86,10 @@ def heat_map(entries: Sequence[Entry], reference: Entry, *, noise: Mapping[int, 
     if len(columns) < 2 or not reference.row.tasks:
         return None
     rows = []
-    known = noise.get(reference.number)
     for number, task in enumerate(reference.row.tasks):
         if all(entry.row.tasks[number].state == "missing" for entry in columns):
             continue
-        tolerance = known.calibration.tolerance(task.task, task.metric) if known else None
+        tolerance = _band(noise, reference, task)
         cells = tuple(_cell(entry, reference, task.task, tolerance) for entry in columns)
         rows.append(HeatRow(task=task.task, type=task.type, metric=task.metric, tolerance=tolerance, cells=cells))
     return HeatMap(reference=reference, entries=columns, rows=tuple(rows), noise=noise)
@@ -115,19 +112,16 @@ def _cell(entry: Entry, reference: Entry, task: str, tolerance: float | None) ->
     assert theirs is not None
     if entry is reference:
         return HeatCell("reference", None, ours)
-    if ours.score is None or theirs.score is None:
-        return HeatCell("hole", None, ours)
-    if data_key(entry, ours) != data_key(reference, theirs):
-        return HeatCell("not comparable", None, ours)
-    points = rounded(rounded(ours.score) - rounded(theirs.score))
-    if not points:
+    found = difference(ours, theirs)
+    if found.points is None or ours.score is None or theirs.score is None:
+        return HeatCell("hole" if found.verdict == "hole" else "not comparable", None, ours)
+    if not found.points:
         return HeatCell("equal", 0.0, ours)
     if tolerance is not None and abs(ours.score - theirs.score) <= tolerance:
-        return HeatCell("within noise", points, ours)
-    return HeatCell("higher" if points > 0 else "lower", points, ours)
+        return HeatCell("within noise", found.points, ours)
+    return HeatCell("higher" if found.points > 0 else "lower", found.points, ours)
 
 
-def data_key(entry: Entry, score: TaskScore) -> str:
-    """What the score was made on; scores can be compared where their keys are equal."""
-    key = known_data_key(entry.run.records.get(score.task)) if entry.run else ""
-    return f"row {entry.number}" if key is None else key
+def _band(noise: Mapping[int, Noise], entry: Entry, task: TaskScore) -> float | None:
+    known = noise.get(entry.number)
+    return known.calibration.tolerance(task.task, task.metric) if known else None

@@ -26,7 +26,7 @@ from harness.show.leaderboard import board
 from harness.show.report.build import Report
 from harness.show.report.charts import STAGES, cost_bars, curve_panel, quality_chart, quality_sets, signed_points
 from harness.show.report.entries import Entry, best_first
-from harness.show.report.heat import LABELS, STEPS, data_key, step
+from harness.show.report.heat import LABELS, STEPS, step
 from harness.show.report.words import LANGUAGES, PAGE, Words, words
 
 _TAGS = {"en": "en", "zh": "zh-Hans"}
@@ -66,7 +66,6 @@ def _page(report: Report, output: Path, language: str) -> str:
         href=_linker(output),
         state_counts=_state_counts,
         partly_other=_partly_other,
-        data_key=data_key,
         steps=STEPS,
         curve_panel=curve_panel,
         cost_bars=cost_bars(report.costs) if report.costs else "",
