@@ -160,7 +160,7 @@ def test_identity_of_a_model_folder_is_not_where_it_lies(tmp_path: Path) -> None
 
 
 def test_every_config_opens_with_a_comment_and_its_command() -> None:
-    for group in ("model", "gpu", "data", "row", "experiment", "benchmark"):
+    for group in ("model", "gpu", "data", "row", "experiment", "benchmarks"):
         for choice in config_names(group):
             path = Path(__file__).parent.parent / "configs" / group / f"{choice}.yaml"
             lines = path.read_text(encoding="utf-8").splitlines()

@@ -216,7 +216,7 @@ def make_examples(folder: Path) -> None:
 
 
 def make_benchmark(folder: Path) -> None:
-    own = (resource_dir("configs") / "benchmark" / "cmteb35.yaml").read_text(encoding="utf-8")
+    own = (resource_dir("configs") / "benchmarks" / "cmteb35.yaml").read_text(encoding="utf-8")
     (folder / "mine.yaml").write_text(own.replace("name: cmteb35\n", "name: mine\n"), encoding="utf-8")
 
 

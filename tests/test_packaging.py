@@ -42,7 +42,7 @@ def test_the_wheel_holds_configs_sample_lock_and_published_results_and_no_tests(
     names = set(zipfile.ZipFile(wheel).namelist())
     for name in (
         "harness/_bundled/configs/config.yaml",
-        "harness/_bundled/configs/benchmark/cmteb35.yaml",
+        "harness/_bundled/configs/benchmarks/cmteb35.yaml",
         "harness/_bundled/configs/tasks.yaml",
         "harness/_bundled/requirements.lock",
         "harness/_bundled/results/published/acge_text_embedding/manifest.json",

@@ -18,7 +18,7 @@ from tiny_models import build_model
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import MachineError, RequestError
 from harness.core.resources import SAMPLE_DIR
-from harness.core.run_files import find_runs, read_run
+from harness.core.run_files import find_runs, read_manifest, read_run
 from harness.core.schema import RunConfig
 from harness.evaluate.sweep import sweep
 
@@ -62,6 +62,15 @@ def test_a_second_sweep_does_nothing(basics: list[str], tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*.json*")} == before
 
 
+def test_benchmarks_are_values_of_a_sweep(basics: list[str], tmp_path: Path) -> None:
+    own = tmp_path / "mine.yaml"
+    own.write_text("name: mine\ntasks: [STSB]\n", encoding="utf-8")
+    jobs = sweep([*basics, *places(tmp_path), "max_len=8", "canary=off", f"benchmark=cmteb35,{own}"])
+    named = [read_manifest(job.folder).benchmark for job in jobs if job.folder]
+    assert [each.name for each in named if each] == ["cmteb35", "mine"]
+    assert [job.failed for job in jobs] == [{}, {}]
+
+
 def test_models_by_any_name_are_values_of_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model of the registry is not here, and says so; folders from here and from the root run."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -84,9 +93,9 @@ def test_a_job_that_fails_does_not_stop_the_others(basics: list[str], tmp_path: 
 
 def test_all_wrong_values_are_reported_before_the_first_job(basics: list[str], tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="fp8") as caught:
-        sweep([*basics, *places(tmp_path), "dtype=fp32,fp8", "gpu=cpu,tpu", "benchmark=cmteb35"])
+        sweep([*basics, *places(tmp_path), "dtype=fp32,fp8", "gpu=cpu,tpu", "benchmark=cmteb35,mine"])
     assert "tpu" in str(caught.value)
-    assert "a sweep is over one benchmark" in str(caught.value)
+    assert "unknown benchmark 'mine'" in str(caught.value)
     assert not (tmp_path / "results").exists()
 
 

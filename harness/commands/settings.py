@@ -30,7 +30,7 @@ def complete_setting(prefix: str, **_: object) -> list[str]:
     keys = schema_keys(RunConfig)
     if not given:
         return [f"{each}=" for each in (*GROUPS, *keys)]
-    keys |= {group: config_names(group) for group in (*GROUPS, "benchmark")} | {"prompts": ["none", "model"]}
+    keys |= {group: config_names(group) for group in GROUPS} | {"benchmark": config_names("benchmarks"), "prompts": ["none", "model"]}
     keys["model"] += [model.short for model in registry().models]
     keys["tasks"] = [*TASK_TYPES, *(task.name for task in load_benchmark(DEFAULT).tasks)]
     before = value[: max(value.rfind(","), value.rfind("[")) + 1]

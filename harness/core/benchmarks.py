@@ -1,4 +1,4 @@
-"""Benchmarks: which tasks in which order, by which metrics, scorer and conventions. `configs/benchmark/*.yaml`, or a file of your own."""
+"""Benchmarks: which tasks in which order, by which metrics, scorer and conventions. `configs/benchmarks/*.yaml`, or a file of your own."""
 
 from __future__ import annotations
 
@@ -126,14 +126,14 @@ def load_benchmark(benchmark: str = DEFAULT) -> Benchmark:
         InputError: the file is no benchmark.
     """
     own = Path(benchmark).expanduser() if is_file_name(benchmark) else None
-    path = own or resource_dir("configs") / "benchmark" / f"{benchmark}.yaml"
+    path = own or resource_dir("configs") / "benchmarks" / f"{benchmark}.yaml"
     if not path.is_file():
-        hint = f"no such file: {path}" if own else unknown("benchmark", benchmark, config_names("benchmark"))
+        hint = f"no such file: {path}" if own else unknown("benchmark", benchmark, config_names("benchmarks"))
         raise RequestError(f"{hint}; a benchmark of your own is a file: benchmark=DIR/NAME.yaml")
     read_facts(path), known_tasks()
     try:
         found = _made(path.read_bytes(), tasks_file().read_bytes(), own)
-        if own and found.name in config_names("benchmark") and found.digest != load_benchmark(found.name).digest:
+        if own and found.name in config_names("benchmarks") and found.digest != load_benchmark(found.name).digest:
             raise ValueError(f"{found.name} comes with the package, with other tasks or facts: give your benchmark another name")
         return found
     except (KeyError, TypeError, ValueError) as error:

@@ -103,11 +103,9 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
         RequestError: overrides that do not parse, or name no key or choice, all of them in one message.
     """
     overrides = as_typed(overrides)
-    named = [text for text in overrides if text.startswith("benchmark=")]
-    problems = [problem for text in overrides if text not in named for problem in _override_problems(text, sweep=True)]
-    if problems:
+    if any(_override_problems(text, sweep=True) for text in overrides):
         check_overrides(overrides, sweep=True)
-    plain = [text for text in overrides if not (_of_hydra(text) or text.startswith("benchmark="))]
+    plain = [text for text in overrides if not _of_hydra(text)]
     try:
         with hydra_on_configs() as hydra:
             loader = hydra.config_loader()
@@ -118,9 +116,7 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
     except (HydraException, OmegaConfBaseException) as error:
         check_overrides(overrides, sweep=True)  # names the override
         raise RequestError(_first_line(error)) from error
-    if len(points) > 1 and named:
-        check_overrides(named, sweep=True)
-    return [[*point, *named] for point in points]
+    return [list(point) for point in points]
 
 
 def check_overrides(overrides: Sequence[str], *, sweep: bool) -> None:
@@ -148,15 +144,11 @@ def compose_config(overrides: Sequence[str]) -> RunSpec:
     """
     overrides = as_typed(overrides)
     check_overrides(overrides, sweep=False)
-    # a key that bears the name of a folder of configs/ would be taken for a group by Hydra
-    benchmarks = [text for text in overrides if text.startswith("benchmark=")]
-    overrides = [text for text in overrides if text not in benchmarks]
     try:
-        config = _compose(overrides)
+        return _compose(overrides)
     except (HydraException, OmegaConfBaseException) as error:
         alone = [problem for text in overrides for problem in _compose_problem(text)]
         raise RequestError("\n".join(alone or [_first_line(error)])) from error
-    return replace(config, benchmark=benchmarks[-1].removeprefix("benchmark=")) if benchmarks else config
 
 
 def device_matches(gpu: GpuSpec, device_name: str, device_memory_gib: float) -> bool:
@@ -202,8 +194,6 @@ def _wrong_overrides(overrides: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _compose_problem(text: str) -> list[str]:
-    if text.startswith("benchmark="):
-        return []  # no group of Hydra's: `load_benchmark` knows the choices
     try:
         _compose(as_typed([text]))
     except RequestError:
@@ -246,8 +236,8 @@ def _override_problems(text: str, *, sweep: bool) -> list[str]:
         return [f"{text}: one run takes one value of {key}; `python -m harness sweep` takes several"]
     if key.startswith("hydra") and sweep:
         return []
-    if key == "benchmark" and sweep:  # Hydra's multirun would look for a config group of that name
-        return [f"{text}: a sweep is over one benchmark, that of configs/config.yaml: leave benchmark= out, or use `run`"]
+    if key == "benchmark" and sweep:
+        return [problem for choice in _choices(override) for problem in _benchmark_problems(choice)]
     if key in GROUPS:
         known = config_names(key)
         if key == "model":
@@ -258,6 +248,14 @@ def _override_problems(text: str, *, sweep: bool) -> list[str]:
         return [unknown(key, choice, known) for choice in wrong]
     keys = [*GROUPS, *schema_keys(RunConfig)]
     return [] if key in keys else [unknown("key", key, keys, listed_by="python -m harness run --help")]
+
+
+def _benchmark_problems(name: str) -> list[str]:
+    try:
+        load_benchmark(name)
+    except RequestError as error:
+        return [str(error)]
+    return []
 
 
 def _choices(override: Override) -> list[str]:

@@ -25,7 +25,14 @@ from harness.core.spec import ModelSpec
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_/.+-]*")
 _KEYWORDS = {"null", "true", "false", "nan", "inf", "yes", "no", "on", "off"}
 
-_TEXTS = ("data.root", "prompts", "results_dir", "store", *(f"model.{item.name}" for item in fields(ModelSpec) if "str" in str(item.type)))
+_TEXTS = (
+    "benchmark",
+    "data.root",
+    "prompts",
+    "results_dir",
+    "store",
+    *(f"model.{item.name}" for item in fields(ModelSpec) if "str" in str(item.type)),
+)
 """Keys whose values are text: what Hydra's grammar does not take is quoted for it."""
 
 _WHOLE = ("model.query_instruction",)

@@ -191,7 +191,7 @@ def benchmark_of(paths: Iterable[Path], named: str | None = None) -> Benchmark:
             with contextlib.suppress(InputError):
                 own = read_manifest(folder).benchmark if folder.is_dir() else None
                 own = own or BenchmarkName(name=DEFAULT)
-                found.setdefault(BenchmarkName(name=own.name) if own.name in config_names("benchmark") else own, folder)
+                found.setdefault(BenchmarkName(name=own.name) if own.name in config_names("benchmarks") else own, folder)
     if len(found) > 1:
         runs = ", ".join(f"{own.name} ({folder}{f', digest {own.digest[:8]}' if own.digest else ''})" for own, folder in found.items())
         raise RequestError(f"the runs are of several benchmarks: {runs}. Name the runs of one of them, or say --benchmark NAME")
@@ -201,7 +201,7 @@ def benchmark_of(paths: Iterable[Path], named: str | None = None) -> Benchmark:
 def benchmark_word(name: str, folder: Path) -> str:
     """What `load_benchmark` takes for the benchmark that the manifest in a folder names: the file beside the records where there is one."""
     own = folder / f"{name}.yaml"
-    return str(own) if FOLDER_NAME.fullmatch(name) and own.is_file() and name not in config_names("benchmark") else name
+    return str(own) if FOLDER_NAME.fullmatch(name) and own.is_file() and name not in config_names("benchmarks") else name
 
 
 def find_runs(path: Path) -> list[Path]:

@@ -48,8 +48,7 @@ def make_plan(overrides: Sequence[str], *, on_step: Callable[[str], None] = lamb
         except RequestError as error:
             problems += str(error).splitlines()
     if problems:
-        swept = [text for text in overrides if not text.startswith("benchmark=")]
-        check_overrides(swept, sweep=True)  # tells every value of the wrong kind, of whatever job
+        check_overrides(overrides, sweep=True)  # tells every value of the wrong kind, of whatever job
         raise RequestError("\n".join(dict.fromkeys(problems)))
     planner = _Planner(info, Inputs(device, on_step))
     return Plan(runs=tuple(planner.plan_run(job, spec) for job, spec in jobs))
