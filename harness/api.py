@@ -108,7 +108,7 @@ class Runs(Sequence[Run]):
                     yield {**self._setting(run), "task": task.name, "type": task.type, "metric": metric, "main": main, "score": score}
 
     def _setting(self, run: Run) -> dict[str, Any]:
-        return {"run": str(run.path), **{name: getattr(run.header, name) for name in ("model", "gpu", "dtype", "max_len", "dim")}}
+        return {"run": str(run.path), "model": run.header.model, **run.header.setting}
 
 
 Place = str | Path | Run | Runs

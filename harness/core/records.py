@@ -43,6 +43,11 @@ class RowHeader:
     max_len: Annotated[int, Meta(ge=0, lt=10**12)] | None
     notes: tuple[str, ...] = ()
 
+    @property
+    def setting(self) -> dict[str, str | int | None]:
+        """The GPU, the dtype, `max_len` and `dim`, by the names of the fields: what tells runs of one model apart."""
+        return {"gpu": self.gpu, "dtype": self.dtype, "max_len": self.max_len, "dim": self.dim}
+
     @classmethod
     def unknown(cls, model: str, *notes: str) -> RowHeader:
         """The header of a row of which only the model is known."""

@@ -18,7 +18,6 @@ from harness.show.vectors import vector_line, vector_values
 
 _COLUMNS = (*plain_columns("", "Task", "Metric"), *number_columns("Baseline", "Candidate", "Difference", "Tolerance"))
 _OTHERS = Column(title="Other metrics", short="Others")
-_SETTING = ("model", "gpu", "dtype", "max_len", "dim")
 _HASH = re.compile(r"\b[0-9a-f]{40,64}\b")
 _LEGEND = "= identical, ~ within tolerance, + - drifted up, down, ! missing or not comparable; points (0-100)"
 
@@ -81,7 +80,7 @@ def _plain_task(task: TaskDrift) -> dict[str, Any]:
 
 
 def _plain_run(run: Run) -> dict[str, Any]:
-    return {"path": str(run.path), "run": run.manifest.run, **{name: getattr(run.header, name) for name in _SETTING}}
+    return {"path": str(run.path), "run": run.manifest.run, "model": run.header.model, **run.header.setting}
 
 
 def _plain_setting(setting: SettingDifference) -> dict[str, Any]:

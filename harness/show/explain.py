@@ -302,9 +302,9 @@ def _values(explanation: Explanation) -> dict[str, Any]:
 
 
 def _plain_subject(subject: Subject) -> dict[str, Any]:
-    setting = {name: getattr(subject.header, name) for name in ("model", "gpu", "dtype", "dim", "max_len")}
     where = subject.run.path if subject.run else subject.row.path if subject.row else None
-    return {"number": subject.number, **setting, "path": str(where), "printed_only": subject.run is None}
+    own = {"number": subject.number, "model": subject.header.model, **subject.header.setting}
+    return {**own, "path": str(where), "printed_only": subject.run is None}
 
 
 def _pair(pair: Pair) -> dict[str, Any]:

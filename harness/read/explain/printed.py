@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.core.benchmarks import Benchmark
-from harness.read.explain.pairs import SETTINGS, Pair, Subject
+from harness.read.explain.pairs import Pair, Subject
 from harness.read.leaderboard import Row, rounded
 
 ROUNDING = 0.01
@@ -28,7 +28,7 @@ class PrintedEffect:
     def elsewhere(self) -> str:
         """The settings at which the one that differs was varied: the same on both sides."""
         varied = {factor.name for factor in self.pair.factors}
-        return ", ".join(f"{name} {getattr(self.pair.before.header, name)}" for name in SETTINGS if name not in varied)
+        return ", ".join(f"{name} {value}" for name, value in self.pair.before.header.setting.items() if name not in varied)
 
 
 def printed_effect(pair: Pair, benchmark: Benchmark) -> PrintedEffect:
@@ -50,7 +50,7 @@ def span(subjects: Sequence[Subject], key: str = "Average") -> tuple[float, floa
 
 def never_varied(subjects: Sequence[Subject]) -> list[str]:
     """The settings that are the same in all printed rows."""
-    return [name for name in SETTINGS if len({getattr(subject.header, name) for subject in subjects}) == 1]
+    return [name for name in subjects[0].header.setting if len({subject.header.setting[name] for subject in subjects}) == 1]
 
 
 def _values(row: Row | None) -> dict[str, float]:

@@ -66,9 +66,7 @@ def eval_entries(each: Exported, selection: Selection, benchmark: Benchmark) -> 
     mains = {f"{task.mteb2_name}_{task.language or 'default'}_{split}": metrics["main_score"] for split, metrics in scores.items()}
     if not task.language and not missing_splits(each):
         mains[task.mteb2_name] = sum(metrics["main_score"] for metrics in scores.values()) / len(scores)
-    header = selection.run.header
-    setting = {name: getattr(header, name) for name in ("gpu", "dtype", "max_len", "dim")}
-    setting |= {"mteb": record.mteb_version, "benchmark": benchmark.name}
+    setting = {**selection.run.header.setting, "mteb": record.mteb_version, "benchmark": benchmark.name}
     notes = ", ".join(f"{name} {text}" for name, value in setting.items() if (text := stated(value)))
     return eval_result_entries_to_yaml(
         [
