@@ -13,7 +13,7 @@ from runs import BENCHMARK, PUBLISHED
 
 from harness.core.records import flat_metrics
 from harness.core.run_files import read_run
-from harness.read.cards import HEADER_TITLES, read_rows, score_titles
+from harness.read.cards.page import HEADER_TITLES, read_rows, score_titles
 from harness.show.export.model_index import Entry
 
 TITLES = [*HEADER_TITLES, *score_titles(BENCHMARK.tasks).values()]

@@ -17,7 +17,7 @@ from runs import BENCHMARK, PUBLISHED, ROOT
 
 from harness.core.errors import InputError
 from harness.core.files import write_json
-from harness.read.cards import HEADER_TITLES, card_claims, read_card, read_rows, score_table, score_titles, unit_metrics
+from harness.read.cards.page import HEADER_TITLES, card_claims, read_card, read_rows, score_table, score_titles, unit_metrics
 
 TITLES = [*HEADER_TITLES, *score_titles(BENCHMARK.tasks).values()]
 CELLS = ["m", "A100", "float16", "0.65", "1792", "512", "69.07", "72.75", "58.7", "87.84", "67.99", "72.93", "62.09"]

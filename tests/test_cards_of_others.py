@@ -13,11 +13,11 @@ from runs import BENCHMARK, write_run
 
 from harness.commands import main
 from harness.core.records import RowHeader
-from harness.read.cards import PrintedRow, card_claims, score_table
+from harness.read.cards.claimed import read_card_run
+from harness.read.cards.page import PrintedRow, card_claims, score_table
 from harness.read.claims.averages import half_digit
 from harness.read.claims.findings import Check
 from harness.read.claims.report import ClaimsReport, claims_report
-from harness.read.imports import read_card_run
 from harness.read.leaderboard import leaderboard_row
 
 OURS = {"Average": 69.07, "Classification": 72.75, "Clustering": 58.7, "PairClassification": 87.84}

@@ -24,11 +24,10 @@ from harness.core.benchmarks import load_benchmark
 from harness.core.calibration import Calibration, MetricNoise, Rounding, points, write_calibration
 from harness.core.errors import InputError, RequestError
 from harness.core.fingerprint import Fingerprint
-from harness.core.records import Made, RowHeader, TaskRecord
+from harness.core.records import Made, RowHeader, TaskRecord, nested_metrics
 from harness.core.run_files import read_manifest, read_run, write_failure, write_manifest, write_record
 from harness.core.typed import convert
 from harness.core.words import display_width
-from harness.read.cards import nested_metrics
 from harness.read.claims.findings import Check
 from harness.read.claims.provenance import MTEB_1_1_1
 from harness.read.claims.report import ClaimsReport, claims_report

@@ -21,8 +21,8 @@ from runs import BENCHMARK, ROOT
 from harness.commands import main
 from harness.core.resources import SAMPLE_DIR
 from harness.core.tasks import TASK_TYPES
-from harness.read.headings import Headings, average_columns
-from harness.read.markdown import Table, markdown_tables
+from harness.read.cards.headings import Headings, average_columns
+from harness.read.cards.markdown import Table, markdown_tables
 
 PAGES = [
     *(ROOT / name for name in ("README.md", "README_zh.md", "results/README.md", "harness/sample/README.md")),

@@ -15,7 +15,7 @@ from harness.core.benchmarks import load_benchmark
 from harness.core.records import Made, TaskRecord
 from harness.core.run_files import write_manifest, write_record
 from harness.core.typed import convert
-from harness.read.imports import read_import
+from harness.read.results import read_results
 
 CMN = load_benchmark("cmn_v1")
 SENTIMENT = {"accuracy": 0.75, "f1": 0.6, "validation": {"accuracy": 0.7, "f1": 0.5}, "test": {"accuracy": 0.8, "f1": 0.7}}
@@ -89,7 +89,7 @@ def test_export_mteb_writes_all_splits_and_they_are_read_back(live: Path, tmp_pa
         "validation": (0.7, 0.5),
         "test": (0.8, 0.7),
     }
-    again = read_import(path.parent, CMN)
+    again = read_results(path.parent, CMN)
     assert again.records["MultilingualSentiment"].metric(CMN.task("MultilingualSentiment"), "accuracy") == 0.75
     assert again.records["CMedQAv1"].metrics["map_at_1000"] == 0.61
     (path,) = (tmp_path / "out").rglob("CMedQAv1-reranking.json")

@@ -22,7 +22,7 @@ from harness.core.errors import InputError
 from harness.core.records import Made, TaskRecord
 from harness.core.run_files import read_run, write_manifest, write_record
 from harness.core.typed import convert
-from harness.read.cards import card_claims
+from harness.read.cards.page import card_claims
 from harness.show.export.front_matter import merge_entries
 from harness.show.export.model_index import index_entries, index_yaml
 from harness.show.export.selection import select_scores

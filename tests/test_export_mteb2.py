@@ -16,13 +16,13 @@ from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, VERIFIED, manifest_of, w
 
 from harness.commands import main
 from harness.core.errors import InputError
+from harness.core.mteb2_names import MAIN_SCORES, mteb2_metric
 from harness.core.records import Made, Run, TaskRecord, flat_metrics
 from harness.core.run_files import read_run, write_manifest, write_record
 from harness.core.typed import convert
-from harness.read.imports import find_imports, read_import
 from harness.read.leaderboard import leaderboard_row, printed
+from harness.read.results import find_results, read_results
 from harness.read.runs import load_runs
-from harness.show.export.mteb2 import MAIN_SCORES, mteb2_name
 
 NOT_CMTEB = {"data": {"verdict": "not C-MTEB", "source": "sample", "substituted": False}}
 
@@ -96,7 +96,7 @@ def test_the_main_score_of_each_type(tmp_path: Path, task: str, metrics: dict[st
     flat = flat_metrics(run.records[task].metrics, BENCHMARK.task(task))
     flat.pop("main_score", None)
     assert {name: value for name, value in entry.items() if name not in ("hf_subset", "languages", "main_score")} == {
-        mteb2_name(name): value for name, value in flat.items()
+        mteb2_metric(name): value for name, value in flat.items()
     }
     assert entry["main_score"] == main_score
     assert "map_at_1000" not in entry
@@ -169,7 +169,7 @@ def test_published_records_stay_self_reported(tmp_path: Path, capsys: pytest.Cap
     assert "main_score is map, not mteb 2's map_at_1000" in out
     assert "CMedQAv1-reranking, CMedQAv2-reranking, MMarcoReranking, T2Reranking" in out
     assert "note: not run by this harness: self-reported" in err
-    again = read_import(tmp_path / "results" / "aspire__acge_text_embedding" / "external", BENCHMARK)
+    again = read_results(tmp_path / "results" / "aspire__acge_text_embedding" / "external", BENCHMARK)
     assert {record.made.trust for record in again.records.values()} == {"self-reported"}
     assert {record.mteb_version for record in again.records.values()} == {None}
 
@@ -185,7 +185,7 @@ def test_the_published_records_give_the_files_that_once_were_public(tmp_path: Pa
         assert {key: ours[key] for key in theirs if key != "scores"} == {key: value for key, value in theirs.items() if key != "scores"}
         assert list(ours["scores"]) == list(theirs["scores"])
         (mine,), (other,) = ours["scores"][task.split], theirs["scores"][task.split]
-        renamed = {mteb2_name(name): value for name, value in other.items()}
+        renamed = {mteb2_metric(name): value for name, value in other.items()}
         assert set(mine) == set(renamed)
         for name, value in renamed.items():
             assert mine[name] == (value if isinstance(value, (str, list)) else pytest.approx(value, abs=1e-14)), (task.name, name)
@@ -260,7 +260,7 @@ def test_a_partial_import_is_exported_with_its_own_trust_and_revision(tmp_path: 
     theirs["scores"] = {"test": [{"hf_subset": "default", "languages": ["cmn-Hans"], "cosine_spearman": 0.4, "main_score": 0.4}]}
     (folder / "STSB.json").write_text(json.dumps(theirs), encoding="utf-8")
     assert export(tmp_path / "org__m", tmp_path / "out") == 0
-    again = read_import(tmp_path / "out" / "results" / "org__m" / commit, BENCHMARK)
+    again = read_results(tmp_path / "out" / "results" / "org__m" / commit, BENCHMARK)
     assert again.records["STSB"].made.trust == "re-run by others"
     assert again.records["STSB"].mteb_version == "1.12.75"
     assert meta(tmp_path / "out")["framework"] == []
@@ -317,12 +317,12 @@ def test_mteb_2_loads_all_35_and_its_scores_are_ours(
     assert message["revision"] == ("external" if source == "published" else "no_revision_available")
     for task in BENCHMARK.tasks:
         found, record = message["tasks"][task.mteb2_name], run.records[task.name]
-        flat = {mteb2_name(name): value for name, value in flat_metrics(record.metrics, task).items()}
-        expected = flat[MAIN_SCORES[task.type]]
+        flat = {mteb2_metric(name): value for name, value in flat_metrics(record.metrics, task).items()}
+        expected = flat["map" if task.type == "Reranking" else MAIN_SCORES[task.type]]
         assert found["known"] == task.mteb2_name
         assert (found["score"], found["chinese"], message["frame"][task.mteb2_name]) == (expected, expected, expected), task.name
         assert {name: found["entry"][name] for name in flat} == flat
-        assert found["main"] == (MAIN_SCORES[task.type] if task.type != "Reranking" else "map_at_1000")
+        assert found["main"] == MAIN_SCORES[task.type]
         assert found["split"] in found["splits"]
         assert found["subsets"][found["entry"]["hf_subset"]] == found["entry"]["languages"]
         assert (found["revision"], found["version"], found["seconds"]) == (
@@ -353,6 +353,6 @@ def test_a_setting_that_not_all_files_state_alike_stays_empty(tmp_path: Path, ch
 def test_find_imports_names_the_folder_that_was_written(tmp_path: Path) -> None:
     write_run(tmp_path / "run", {"STSB": 0.5})
     export(tmp_path / "run", tmp_path / "out")
-    assert find_imports(tmp_path / "out") == [tmp_path / "out" / "results" / "no_organization_available__acge" / "no_revision_available"]
+    assert find_results(tmp_path / "out") == [tmp_path / "out" / "results" / "no_organization_available__acge" / "no_revision_available"]
     with pytest.raises(InputError, match="holds no result file"):
-        read_import(tmp_path / "out", BENCHMARK)
+        read_results(tmp_path / "out", BENCHMARK)

@@ -49,10 +49,11 @@ from harness.evaluate.encode.own import read_own_settings
 from harness.evaluate.encode.shards import DamagedShardError, open_shard, write_shard
 from harness.evaluate.encode.sizes import read_sizes
 from harness.evaluate.encode.stored import read_about
-from harness.read.cards import read_rows
+from harness.read.cards.claimed import read_card_run
+from harness.read.cards.page import read_rows
 from harness.read.claims.sheet import read_sheet
 from harness.read.drift.baselines import LOG, list_baselines
-from harness.read.imports import read_card_run, read_import
+from harness.read.results import read_results
 
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
 IN_CI, AT_LENGTH = 40, 4000  # damaged files per reader
@@ -246,7 +247,7 @@ READERS: dict[str, Reader] = {
         4,
     ),
     "claims": Reader("README.md", make_card, lambda folder: read_sheet(folder / "README.md", BENCHMARK), 8),
-    "result": Reader("STSB.json", make_import, lambda folder: read_import(folder, BENCHMARK)),
+    "result": Reader("STSB.json", make_import, lambda folder: read_results(folder, BENCHMARK)),
     "manifest": Reader("manifest.json", make_run, lambda folder: read_run(folder, BENCHMARK), 4),
     "record": Reader("STSB.json", make_run, lambda folder: read_run(folder, BENCHMARK), 4),
     "calibration": Reader("calibration.json", make_calibration, lambda folder: read_calibration(folder / "calibration.json", BENCHMARK)),

@@ -13,8 +13,8 @@ from runs import BENCHMARK, BY_HAND, write_run
 
 from harness.commands import main
 from harness.core.records import Provenance
-from harness.read.cards import card_claims
-from harness.read.imports import read_card_run
+from harness.read.cards.claimed import read_card_run
+from harness.read.cards.page import card_claims
 from harness.read.leaderboard import leaderboard_row
 from harness.read.runs import load_runs
 

@@ -15,8 +15,9 @@ from harness.commands import main
 from harness.core.errors import InputError
 from harness.core.records import Run
 from harness.core.run_files import read_run
-from harness.read.imports import find_imports, read_card_run, read_import
+from harness.read.cards.claimed import read_card_run
 from harness.read.leaderboard import leaderboard_row, printed
+from harness.read.results import find_results, read_results
 from harness.read.runs import load_runs
 
 real = pytest.mark.real
@@ -52,7 +53,7 @@ def folder_of(folder: Path, *results: dict[str, Any], **meta: Any) -> Path:
 
 
 def read(folder: Path, *results: dict[str, Any], **meta: Any) -> Run:
-    return read_import(folder_of(folder, *results, **meta), BENCHMARK)
+    return read_results(folder_of(folder, *results, **meta), BENCHMARK)
 
 
 @pytest.mark.parametrize("prefix", ["cosine", "cos_sim"])
@@ -88,7 +89,7 @@ def test_task_names_of_both_versions(tmp_path: Path, name: str, version: str | N
 def test_a_file_of_ours_stays_ours_without_its_manifest(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     (tmp_path / "run" / "manifest.json").unlink()
-    found = read_import(tmp_path / "run", BENCHMARK)
+    found = read_results(tmp_path / "run", BENCHMARK)
     assert {name: record.metrics for name, record in found.records.items()} == {n: r.metrics for n, r in run.records.items()}
     assert {record.made.trust for record in found.records.values()} == {"ours"}
     assert leaderboard_row(found, "cmteb", BENCHMARK).identity == "verified"
@@ -180,7 +181,7 @@ def test_two_files_of_one_task_are_not_one_score(tmp_path: Path) -> None:
 def test_a_truncated_file_is_named_by_its_task_and_hides_no_other(tmp_path: Path) -> None:
     folder_of(tmp_path, mteb2("STSB", {"cosine_spearman": 0.4}))
     (tmp_path / "CMedQAv2-reranking.json").write_text('{"task_name": "CMedQAv2-rer', encoding="utf-8")
-    run = read_import(tmp_path, BENCHMARK)
+    run = read_results(tmp_path, BENCHMARK)
     assert (list(run.records), list(run.broken)) == (["STSB"], ["CMedQAv2"])
     assert "can't be read as JSON" in run.broken["CMedQAv2"]
 
@@ -192,10 +193,10 @@ def test_only_folders_of_results_are_found(tmp_path: Path) -> None:
     (tmp_path / "ours" / "run" / "errors" / "TNews.json").write_text(json.dumps(mteb2("TNews", {"accuracy": 1})), encoding="utf-8")
     folder_of(tmp_path / "other", {"name": "a web app"}, {"task_name": "x", "scores": [1]}, {"mteb_dataset_name": "x", "error": "y"})
     folder_of(tmp_path / ".hidden", mteb2("STSB", {"cosine_spearman": 0.4}))
-    assert find_imports(tmp_path) == [tmp_path / "model" / "rev"]
-    assert find_imports(tmp_path / "nowhere") == []
+    assert find_results(tmp_path) == [tmp_path / "model" / "rev"]
+    assert find_results(tmp_path / "nowhere") == []
     with pytest.raises(InputError, match="holds no result file of mteb"):
-        read_import(tmp_path / "other", BENCHMARK)
+        read_results(tmp_path / "other", BENCHMARK)
     assert [run.path for run in load_runs([tmp_path], BENCHMARK)] == [tmp_path / "model" / "rev", tmp_path / "ours" / "run"]
 
 
@@ -213,7 +214,7 @@ def test_scores_of_either_form_give_the_averages_worked_by_hand(tmp_path: Path) 
 @real
 @needs_others
 def test_the_published_acge_is_the_card_metric_by_metric() -> None:
-    theirs, card = read_import(OTHERS / "acge_text_embedding", BENCHMARK), read_run(PUBLISHED, BENCHMARK)
+    theirs, card = read_results(OTHERS / "acge_text_embedding", BENCHMARK), read_run(PUBLISHED, BENCHMARK)
     assert (len(theirs.records), theirs.broken) == (35, {})
     compared = 0
     for task in BENCHMARK.tasks:
@@ -240,7 +241,7 @@ def test_the_published_acge_is_the_card_metric_by_metric() -> None:
     ],
 )
 def test_the_published_models_give_their_rows(folder: str, convention: str, shown: list[str], found: int) -> None:
-    run = read_import(OTHERS / folder, BENCHMARK)
+    run = read_results(OTHERS / folder, BENCHMARK)
     assert (len(run.records), run.broken) == (found, {})
     row = leaderboard_row(run, convention, BENCHMARK)
     assert [printed(cell.value) for cell in row.cells] == shown
@@ -249,7 +250,7 @@ def test_the_published_models_give_their_rows(folder: str, convention: str, show
 @real
 @needs_others
 def test_every_number_of_the_published_minilm_is_read() -> None:
-    run = read_import(OTHERS / "all-MiniLM-L6-v2", BENCHMARK)
+    run = read_results(OTHERS / "all-MiniLM-L6-v2", BENCHMARK)
     found = {name: round(100 * record.main_score(BENCHMARK.task(name)), 2) for name, record in run.records.items()}
     assert found["STSB"] == 37.80
     assert found == {
@@ -271,7 +272,7 @@ def test_every_number_of_the_published_minilm_is_read() -> None:
 @real
 @needs_others
 def test_every_published_folder_stands_in_one_table(capsys: pytest.CaptureFixture[str]) -> None:
-    assert [path.relative_to(OTHERS).as_posix() for path in find_imports(OTHERS)] == [
+    assert [path.relative_to(OTHERS).as_posix() for path in find_results(OTHERS)] == [
         "Classical__Yinka/external",
         "acge_text_embedding",
         "all-MiniLM-L6-v2",
@@ -340,7 +341,7 @@ def test_a_version_inside_of_the_scores_is_no_metric(tmp_path: Path) -> None:
 def test_records_of_a_card_stay_self_reported_without_their_manifest(tmp_path: Path) -> None:
     write_run(tmp_path, {"STSB": 0.4}, harness={"source": "self-reported: front matter of the model card"})
     (tmp_path / "manifest.json").unlink()
-    record = read_import(tmp_path, BENCHMARK).records["STSB"]
+    record = read_results(tmp_path, BENCHMARK).records["STSB"]
     assert (record.made.trust, record.made.source) == ("self-reported", "self-reported: front matter of the model card")
 
 
@@ -366,14 +367,14 @@ class TestMainScoresOfMteb2:
         return folder
 
     def scores(self, task: str, *folders: Path) -> list[tuple[str, float | None]]:
-        runs = [read_import(folder, BENCHMARK) for folder in folders]
+        runs = [read_results(folder, BENCHMARK) for folder in folders]
         rows = [leaderboard_row(run, "mteb2_31", BENCHMARK, among=runs) for run in runs]
         return [(found.state, found.score) for row in rows for found in row.tasks if found.task == task]
 
     def test_a_score_says_what_it_is_made_of(self, tmp_path: Path) -> None:
-        both = read_import(self.folder(tmp_path, "both", {"validation": 0.7, "test": 0.8}), BENCHMARK)
-        one = read_import(self.folder(tmp_path, "one", {"validation": 0.7}), BENCHMARK)
-        none = read_import(self.folder(tmp_path, "none", {"test": 0.7}, task="TNews"), BENCHMARK)
+        both = read_results(self.folder(tmp_path, "both", {"validation": 0.7, "test": 0.8}), BENCHMARK)
+        one = read_results(self.folder(tmp_path, "one", {"validation": 0.7}), BENCHMARK)
+        none = read_results(self.folder(tmp_path, "none", {"test": 0.7}, task="TNews"), BENCHMARK)
         rows = [leaderboard_row(run, "mteb2_31", BENCHMARK, among=[both, one, none]) for run in (both, one, none)]
         whole, half, absent = (next(found for found in row.tasks if found.task == "MultilingualSentiment") for row in rows)
         assert (whole.state, whole.metric, whole.split, whole.identity) == ("scored", "main_score", "validation+test", "unverified")

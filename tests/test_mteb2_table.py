@@ -14,8 +14,8 @@ from mteb2 import mteb2  # noqa: F401 a fixture
 from harness.commands import main
 from harness.core.benchmarks import load_benchmark
 from harness.core.tasks import TYPES
-from harness.read.imports import read_import
 from harness.read.leaderboard import leaderboard_row
+from harness.read.results import read_results
 
 BENCHMARK = load_benchmark("cmn_v1")
 MODELS = ("BAAI/bge-m3", "BAAI/bge-large-zh-v1.5", "Qwen/Qwen3-Embedding-0.6B", "intfloat/multilingual-e5-large", "thenlper/gte-large-zh")
@@ -54,7 +54,7 @@ def write_results(folder: Path) -> list[Path]:
 
 @pytest.mark.slow
 def test_every_average_is_mtebs_own(mteb2: tuple[Path, float], tmp_path: Path) -> None:  # noqa: F811
-    runs = [read_import(place, BENCHMARK) for place in write_results(tmp_path)]
+    runs = [read_results(place, BENCHMARK) for place in write_results(tmp_path)]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "MTEB_CACHE": str(tmp_path / "cache")}
     command = [str(mteb2[0]), "-W", "ignore", "-c", SUMMARY, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)

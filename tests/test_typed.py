@@ -25,9 +25,9 @@ from harness.core.run_files import read_run
 from harness.data.local import Manifest as Mirror
 from harness.data.local import MirrorFile, read_manifest
 from harness.read import selfcheck
-from harness.read.cards import PrintedRow, read_rows
+from harness.read.cards.page import PrintedRow, read_rows
 from harness.read.drift.baselines import LOG, LogEntry, list_baselines
-from harness.read.imports import META, read_import
+from harness.read.results import META, read_results
 
 MARK = "@@"
 DIGITS = "1" + "0" * 400
@@ -91,7 +91,7 @@ def broken_record(folder: Path) -> str:
 
 
 def broken_import(folder: Path) -> str:
-    run = read_import(folder, BENCHMARK)
+    run = read_results(folder, BENCHMARK)
     assert ("AFQMC" in run.records, "STSB" in run.records) == (True, False)
     return run.broken.get("STSB", "STSB.json is no result file")
 
@@ -226,7 +226,7 @@ def test_a_damaged_meta_file_hides_no_result(tmp_path: Path, what: str) -> None:
     make_import(tmp_path)
     valid = json.dumps({"name": "a/b", "embed_dim": 5}).encode()
     (tmp_path / META).write_bytes(WHOLE[what](valid) if what in WHOLE else put(valid, ("embed_dim",), VALUES[what]))
-    run = read_import(tmp_path, BENCHMARK)
+    run = read_results(tmp_path, BENCHMARK)
     assert set(run.records) == {"AFQMC", "STSB"}
     if what in WHOLE and what != "another object":
         assert any(META in note for note in run.header.notes)

@@ -16,6 +16,7 @@ from harness.core.tasks import TaskSpec, flat_name
 
 SCHEMA = 1
 ROUNDING = 1e-9  # of a correlation, or of a mean of ones
+_SIMILARITIES = ("cos_sim", "dot", "euclidean", "manhattan", "max")  # mteb 1.1.1 nests these, mteb_meta.py joins them with "_"
 
 Metrics = Mapping[str, float | Mapping[str, float | Mapping[str, float]]]
 """Metrics as mteb 1.1.1 nests them (under the language where it does), 0 to 1."""
@@ -215,6 +216,16 @@ def flat_metrics(metrics: Mapping[str, Any], task: TaskSpec) -> dict[str, float]
         elif isinstance(value, Mapping):
             flat |= {f"{name}_{key}": float(each) for key, each in value.items() if isinstance(each, (int, float))}
     return flat
+
+
+def nested_metrics(flat: Mapping[str, float]) -> dict[str, Any]:
+    """Metrics of flat names (`cos_sim_spearman`) as mteb 1.1.1 nests them."""
+    nested: dict[str, Any] = {}
+    for name, value in flat.items():
+        similarity = next((s for s in _SIMILARITIES if name.startswith(f"{s}_")), None)
+        target = nested.setdefault(similarity, {}) if similarity else nested
+        target[name.removeprefix(f"{similarity}_")] = value
+    return nested
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from harness.core.errors import InputError
 from harness.core.records import Manifest, Provenance, RowHeader, Run, TaskRecord
 from harness.core.run_files import MANIFEST
 from harness.core.tasks import TaskSpec
-from harness.read.cards import ROWS, read_card, rows_beside, score_table, score_titles
+from harness.read.cards.page import ROWS, read_card, rows_beside, score_table, score_titles
 
 State = Literal["scored", "missing", "failed", "broken"]
 Identity = Literal["not C-MTEB", "unverified", "self-reported", "verified"]

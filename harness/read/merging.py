@@ -16,7 +16,7 @@ from harness.core.benchmarks import Benchmark
 from harness.core.errors import RequestError
 from harness.core.records import RowHeader, Run, TaskRecord
 from harness.core.words import amount, few
-from harness.read.imports import SELF_REPORTED, is_revision
+from harness.read.results import SELF_REPORTED, is_revision
 
 NEWEST = "newest"
 

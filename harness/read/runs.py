@@ -12,8 +12,9 @@ from harness.core.errors import InputError, RequestError
 from harness.core.records import Manifest, RowHeader, Run
 from harness.core.run_files import MANIFEST, find_runs, read_run
 from harness.core.words import few
-from harness.read.imports import find_imports, read_card_run, read_import
+from harness.read.cards.claimed import read_card_run
 from harness.read.merging import merge_runs
+from harness.read.results import find_results, read_results
 
 
 def load_runs(paths: Iterable[Path], benchmark: Benchmark, *, merge: str | None = None) -> list[Run]:
@@ -83,5 +84,5 @@ def one_run(path: Path, benchmark: Benchmark, *, merge: str | None = None) -> Ru
 def _readers(path: Path) -> dict[Path, Callable[[Path, Benchmark], Run]]:
     """What is to be read at or below a path, and how."""
     if path.is_dir():
-        return {**dict.fromkeys(find_imports(path), read_import), **dict.fromkeys(find_runs(path), read_run)}
+        return {**dict.fromkeys(find_results(path), read_results), **dict.fromkeys(find_runs(path), read_run)}
     return {path: read_card_run} if path.is_file() and path.suffix.lower() == ".md" else {}

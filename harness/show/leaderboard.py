@@ -12,7 +12,7 @@ from harness.core.records import RowHeader, Run
 from harness.core.tasks import SHORT_TYPES
 from harness.core.words import named, of_task
 from harness.read.apart import told_apart
-from harness.read.cards import HEADER_TITLES
+from harness.read.cards.page import HEADER_TITLES
 from harness.read.leaderboard import (
     Cell,
     Row,

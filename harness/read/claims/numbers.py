@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.core.benchmarks import Benchmark
 from harness.core.tasks import TaskSpec, TaskType
-from harness.read.cards import Claim
+from harness.read.cards.page import Claim
 from harness.read.claims.findings import Check, Finding, check, judged
 from harness.read.claims.sheet import Sheet
 

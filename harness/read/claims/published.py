@@ -12,7 +12,7 @@ from harness.core.records import Run
 from harness.core.registry import RegistryModel, registry, unknown_model
 from harness.core.words import amount, few, stated
 from harness.read.claims.grading import RecipeField
-from harness.read.imports import find_imports
+from harness.read.results import find_results
 from harness.read.runs import one_run
 
 _MAKERS = "those of its makers"
@@ -47,7 +47,7 @@ def published_results(results: Path, name: str) -> Published:
     if model is None:
         raise RequestError(unknown_model(wanted, []))
     own = model.name.replace("/", "__")
-    folders = {folder.name: folder for folder in find_imports(results) if folder.parent.name == own}
+    folders = {folder.name: folder for folder in find_results(results) if folder.parent.name == own}
     if not folders:
         raise RequestError(f"{results} has no results of {model.name}: expected a folder {own}/REVISION below results.path=DIR")
     if revision and revision not in folders:

@@ -15,13 +15,13 @@ from harness.core.benchmarks import Benchmark
 from harness.core.dtypes import DTYPES, card_dtype, dtype_named
 from harness.core.tasks import TYPES
 from harness.core.words import bare_name, display_width
-from harness.read.cards import column, score_titles
+from harness.read.cards.headings import average_columns
+from harness.read.cards.markdown import Document, Table, markdown_tables
+from harness.read.cards.page import column, score_titles
+from harness.read.cards.script import Script, evaluation_scripts
 from harness.read.claims.averages import Averages, RowMatch, listed
 from harness.read.claims.findings import Check, Finding, check, judged
-from harness.read.claims.script import Script, evaluation_scripts
 from harness.read.claims.sheet import Sheet
-from harness.read.headings import average_columns
-from harness.read.markdown import Document, Table, markdown_tables
 
 _NUMBERS = {
     **dict(zip("一二三四五六七八九十", range(1, 11), strict=True)),

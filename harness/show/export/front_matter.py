@@ -18,7 +18,7 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from harness.core.errors import InputError, RequestError
 from harness.core.files import atomic_write
 from harness.core.words import bare_name
-from harness.read.entries import near_repository
+from harness.read.cards.entries import near_repository
 from harness.show.export.model_index import Entry, dump, index_yaml
 
 # A superset of what huggingface_hub takes for a front matter: it allows blank lines above, but neither a byte order mark nor spaces.

@@ -2,7 +2,7 @@
 
 A field has the name that mteb 2.26.24 gives it, and the value of the record, with the `mteb_version` by whose rules it was computed. Where
 mteb 1.1.1 computes a metric in another way (docs/protocol.md) the file keeps the name of the definition it has: a reranking has `map`, not
-`map_at_1000`. What mteb 2 has no field for stands under `harness`, which its loader passes over and `harness.read.imports` reads back.
+`map_at_1000`. What mteb 2 has no field for stands under `harness`, which its loader passes over and `harness.read.results` reads back.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import Any
 from harness.core.errors import InputError, RequestError
 from harness.core.files import write_json
 from harness.core.fingerprint import Fingerprint
+from harness.core.mteb2_names import MAIN_SCORES, mteb2_metric
 from harness.core.records import flat_metrics
 from harness.core.run_files import made_json
 from harness.core.tasks import TaskSpec, TaskType
 from harness.core.typed import parse
 from harness.core.words import amount
-from harness.read.imports import META, SELF_REPORTED
+from harness.read.results import META, SELF_REPORTED
 from harness.show.export.selection import OTHER_DATA, Exported, Selection
 
 NO_REVISION = "no_revision_available"  # as mteb writes it
@@ -29,18 +30,9 @@ NO_ORGANIZATION = "no_organization_available"
 _NO_DATA_REVISION = "dataset revision not available"  # as mteb 2 writes it when it converts results of mteb 1
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 
-MAIN_SCORES: dict[TaskType, str] = {  # a run by mteb 2's rules has more: `main_score`
-    "Classification": "accuracy",
-    "Clustering": "v_measure",
-    "PairClassification": "max_accuracy",
-    "Reranking": "map",
-    "Retrieval": "ndcg_at_10",
-    "STS": "cosine_spearman",
-}
-"""What stands under `main_score`: the metric that mteb 2.26.24 names, but for rerankings."""
-
-_MTEB2_RERANKING = "map_at_1000"
-_NEAREST = {
+_NEAREST: dict[TaskType, str] = {"Reranking": "map"}
+"""The metric that stands in for the main score of mteb 2 in a record without it. A run by mteb 2's rules has the main score itself."""
+_DIFFERS = {
     "Reranking": "mteb 2 has map_at_1000 here: rounded to 5 digits, ties in another order, lists cut after 1000. map is the nearest metric "
     "of mteb 1.1.1, and what mteb wrote here before map_at_1000"
 }
@@ -85,7 +77,7 @@ def write_results(selection: Selection, folder: Path, *, name: str | None = None
     for each in selection.tasks:
         result = _result(each, run)
         if result is None:
-            left_out.append(f"{each.task.name} (no {MAIN_SCORES[each.task.type]})")
+            left_out.append(f"{each.task.name} (no {_main(each.task, {})})")
         else:
             results[each.task.mteb2_name] = result
     if not results:
@@ -117,11 +109,6 @@ def written_lines(written: Written) -> list[str]:
     return lines
 
 
-def mteb2_name(metric: str) -> str:
-    """The flat name of mteb 2 for one of mteb 1.1.1: `cosine_spearman` for `cos_sim_spearman`."""
-    return re.sub("^cos_sim_", "cosine_", metric)
-
-
 def split_metrics(each: Exported) -> dict[str, dict[str, float]]:
     """The record's metrics by split, under mteb 2's names, main score first; empty where it lacks the metric that mteb 2 has there."""
     task, record = each.task, each.record
@@ -129,7 +116,7 @@ def split_metrics(each: Exported) -> dict[str, dict[str, float]]:
     by_split = {split: one[split] for split in task.splits} if len(task.splits) > 1 else {task.split: one}
     found = {}
     for split, metrics in by_split.items():
-        flat = {mteb2_name(name): value for name, value in flat_metrics(metrics, task).items() if name != "main_score"}
+        flat = {mteb2_metric(name): value for name, value in flat_metrics(metrics, task).items() if name != "main_score"}
         main = _main(task, flat)
         if main not in flat:
             return {}
@@ -144,12 +131,12 @@ def missing_splits(each: Exported) -> list[str]:
 
 def nearest_metric(each: Exported) -> str | None:
     """What stands in for mteb 2's main metric, which the record lacks; None where it has it."""
-    inner = each.record.metrics
-    return MAIN_SCORES[each.task.type] if each.task.type in _NEAREST and _MTEB2_RERANKING not in inner else None
+    return None if MAIN_SCORES[each.task.type] in each.record.metrics else _NEAREST.get(each.task.type)
 
 
 def _main(task: TaskSpec, metrics: Mapping[str, Any]) -> str:
-    return _MTEB2_RERANKING if task.type == "Reranking" and _MTEB2_RERANKING in metrics else MAIN_SCORES[task.type]
+    main = MAIN_SCORES[task.type]
+    return main if main in metrics else _NEAREST.get(task.type, main)
 
 
 def _result(each: Exported, run: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -161,7 +148,7 @@ def _result(each: Exported, run: Mapping[str, Any]) -> dict[str, Any] | None:
     revision = record.dataset_revision or _NO_DATA_REVISION
     harness: dict[str, Any] = {**made_json(record.made), "exported": run}
     if nearest := nearest_metric(each):
-        harness["main_score"] = {"metric": nearest, "differs": _NEAREST[task.type]}
+        harness["main_score"] = {"metric": nearest, "differs": _DIFFERS[task.type]}
     return {
         "dataset_revision": revision if each.on_benchmark else f"{OTHER_DATA}: {each.source} data",
         "task_name": task.mteb2_name,

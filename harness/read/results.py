@@ -5,6 +5,9 @@ and the public results repository `{task_name, dataset_revision, mteb_version, s
 ones. Both come out as `records.TaskRecord`: the benchmark's split and subset, the metric names of mteb 1.1.1, 0 to 1. Nothing is
 averaged over splits, subsets or revisions. `main_score` is not used: in mteb 2 it is another metric for pairs (best accuracy) and
 rerankings. No scale is guessed: what is not from 0 to 1, as mteb writes it, is refused.
+
+Who made a score stays in `TaskRecord.made.origin`: `trust` is `self-reported` (taken from a model card, by its authors or by the
+results repository: no mteb version), `re-run by others` or `ours` (the file has our own part, which says no other).
 """
 
 from __future__ import annotations
@@ -23,12 +26,12 @@ import msgspec
 
 from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError
-from harness.core.records import Made, Manifest, Origin, OtherDefinition, Provenance, RowHeader, Run, TaskRecord, Trust
+from harness.core.mteb2_names import STAND_INS, mteb1_metric
+from harness.core.records import Made, Manifest, Origin, OtherDefinition, Provenance, RowHeader, Run, TaskRecord, Trust, nested_metrics
 from harness.core.run_files import MANIFEST
 from harness.core.tasks import TaskSpec
 from harness.core.typed import convert, leaves, refuse_long_numbers
 from harness.core.words import amount, counted, few
-from harness.read.cards import nested_metrics
 
 Form = Literal["mteb 1", "mteb 2"]
 
@@ -39,9 +42,6 @@ _REVISION = re.compile(rf"[0-9a-f]{{40}}|{SELF_REPORTED}|no_revision_available")
 _NO_REVISION = ("", "None", "null", "dataset revision not available")
 _NAME = re.compile(rb'"\s*:')  # ends every name, and may stand in a text
 _LARGEST = 16 << 20  # bytes; the largest files of the results repository, of tasks in hundreds of languages, have one or two
-
-# The metric that stands in for the benchmark's in newer files, and that is not the same number.
-_STAND_INS = {"Reranking": "map_at_1000", "PairClassification": "max_accuracy"}
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def is_revision(name: str) -> bool:
     return _REVISION.fullmatch(name) is not None
 
 
-def find_imports(path: Path) -> list[Path]:
+def find_results(path: Path) -> list[Path]:
     """The folders at or below a path that hold result files of mteb, sorted; run folders (with a manifest) and what is in them are none."""
     found = []
     for folder, below, names in os.walk(path):
@@ -98,7 +98,7 @@ def find_imports(path: Path) -> list[Path]:
     return sorted(found)
 
 
-def read_import(folder: Path, benchmark: Benchmark) -> Run:
+def read_results(folder: Path, benchmark: Benchmark) -> Run:
     """The result files of a folder as a run.
 
     A damaged file, one without the benchmark's split or with its main metric missing or NaN is named under `broken`, never counted.
@@ -296,7 +296,7 @@ def _canonical(scores: Mapping[str, Any], task: TaskSpec) -> dict[str, float]:
     """The scalar metrics under their flat names of mteb 1.1.1; NaN stays NaN. Lists (`scores_per_experiment`) are no metric of the task."""
     flat: dict[str, float] = {}
     for written, value in leaves(scores, "_"):
-        name = f"cos_sim_{written[7:]}" if written.startswith("cosine_") else written
+        name = mteb1_metric(written)
         if isinstance(value, str) and name in task.flat_metrics:
             raise _Unusable(f"{name} is the text {value!r}: expected a number, without quotes")
         if not isinstance(value, (int, float)) or isinstance(value, bool) or name in ("evaluation_time", "main_score"):
@@ -311,7 +311,7 @@ def _canonical(scores: Mapping[str, Any], task: TaskSpec) -> dict[str, float]:
 def _no_main(task: TaskSpec, main: str, flat: Mapping[str, float]) -> _Unusable:
     if main in flat:
         return _Unusable(f"{main} of split {task.split} is {flat[main]}: not a score")
-    other = _STAND_INS.get(task.type)
+    other = STAND_INS.get(task.type)
     if other and math.isfinite(flat.get(other, math.nan)):
         return _Unusable(
             f"has {other}, not {main}: another definition, which the benchmark does not average",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.core.dtypes import DTYPES, dtype_named
-from harness.read.markdown import CodeBlock
+from harness.read.cards.markdown import CodeBlock
 
 EVALUATORS = ("mteb", "C_MTEB")
 """Packages whose import makes a code block an evaluation script."""

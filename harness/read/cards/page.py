@@ -14,13 +14,13 @@ import yaml
 from harness.core.benchmarks import DEFAULT, Benchmark
 from harness.core.dtypes import card_dtype
 from harness.core.errors import InputError
-from harness.core.records import OtherDefinition, RowHeader
+from harness.core.records import OtherDefinition, RowHeader, nested_metrics
 from harness.core.tasks import TASK_TYPES, TaskSpec
 from harness.core.typed import convert, parse
 from harness.core.words import few, named
-from harness.read.entries import NEAR, Match, TaskClaims, entry_label, match_entry, task_claims, usable_score
-from harness.read.headings import Headings, average_tables, without_marks
-from harness.read.markdown import Table, markdown_tables
+from harness.read.cards.entries import NEAR, Match, TaskClaims, entry_label, match_entry, task_claims, usable_score
+from harness.read.cards.headings import Headings, average_tables, without_marks
+from harness.read.cards.markdown import Table, markdown_tables
 
 ROWS = "rows.json"
 HEADER_TITLES = ("Model Name", "GPU", "tensor-type", "Model Size (GB)", "Dimension", "Sequence Length")
@@ -40,7 +40,6 @@ _DECIMAL = r"[0-9]{1,9}(\.[0-9]+)?"
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _NESTED = 200
 _LARGEST = 16 << 20  # bytes; the largest cards of the hub, with the results of hundreds of tasks, have a few
-_SIMILARITIES = ("cos_sim", "dot", "euclidean", "manhattan", "max")  # mteb 1.1.1 nests these, mteb_meta.py joins them with "_"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,16 +170,6 @@ def unit_metrics(claim: Claim, task: TaskSpec) -> dict[str, Any]:
     return {task.language: nested} if task.language else nested
 
 
-def nested_metrics(flat: Mapping[str, float]) -> dict[str, Any]:
-    """Metrics of flat names (`cos_sim_spearman`) as mteb 1.1.1 nests them."""
-    nested: dict[str, Any] = {}
-    for name, value in flat.items():
-        similarity = next((s for s in _SIMILARITIES if name.startswith(f"{s}_")), None)
-        target = nested.setdefault(similarity, {}) if similarity else nested
-        target[name.removeprefix(f"{similarity}_")] = value
-    return nested
-
-
 def column(table: Table, field: str) -> int | None:
     """Where a field of `RowHeader` stands in a table (`max_len` under `Sequence Length`); None where it has no such column.
 
@@ -194,7 +183,7 @@ def column(table: Table, field: str) -> int | None:
 def score_table(text: str, benchmark: Benchmark) -> ScoreTable | None:
     """The averages that a card prints: the first table with a column for each, best one that says how many tasks it averages.
 
-    Columns are known by the words that cards use (`harness.read.headings`), in any order. A field that has no column, or no number, is ""
+    Columns are known by the words that cards use (`cards.headings`), in any order. A field that has no column, or no number, is ""
     or None in the header of a row; a row without all of its scores is refused. None where no table looks like averages.
     """
     tables = average_tables(markdown_tables(text), benchmark.tasks)

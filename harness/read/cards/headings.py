@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.core.tasks import TASK_TYPES, TaskSpec
-from harness.read.markdown import Table
+from harness.read.cards.markdown import Table
 
 _WORDS: Mapping[str, Sequence[str]] = {
     "Average": (

@@ -6,12 +6,12 @@ Nothing here is raised: what is wrong with an entry concerns its task alone.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.core.benchmarks import Benchmark
+from harness.core.mteb2_names import STAND_INS, mteb1_metric
 from harness.core.records import OtherDefinition
 from harness.core.tasks import TaskSpec, known_tasks
 from harness.core.words import bare_name, few
@@ -21,8 +21,6 @@ EXACT, COPY, NEAR = range(3)
 
 _OWNERS = ("c-mteb", "mteb")
 _NOTHING = ("", "~", "null", "None")
-# What mteb 2 means by main_score, where that is not the benchmark's main metric.
-_OTHER_MAIN = {"PairClassification": "max_accuracy", "Reranking": "map_at_1000"}
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ def task_claims(task: TaskSpec, entries: Sequence[tuple[int, Any]]) -> TaskClaim
     elif main not in values and main in wrong:
         problem = f"{main} in {claims} is {wrong[main]}; expected one number from -100 to 100"
     elif main not in values and "main_score" in values:
-        alone = _OTHER_MAIN.get(task.type)
+        alone = STAND_INS.get(task.type)
         if alone is None:
             values[main], from_main_score = values["main_score"], True
         else:
@@ -152,7 +150,7 @@ def _metrics(entries: Any) -> _Metrics:
         written = entry.get("type") if isinstance(entry, dict) else None
         if not isinstance(written, str) or written.endswith("_threshold") or written.startswith("nauc"):
             continue
-        name = re.sub("^cosine_", "cos_sim_", written)  # mteb 1.12 and later; a card that was merged may have both
+        name = mteb1_metric(written)  # a card that was merged may have both names
         value = usable_score(entry.get("value"))
         if value is None:
             wrong.setdefault(name, f"{entry.get('value')!r:.60}")
