@@ -125,13 +125,10 @@ def run(*overrides: str, **settings: Any) -> Run:
         RequestError: an unknown key, choice or value, all of them in one message.
         InputError, MachineError, CanaryError: the model or the data can't be had, or do not behave as they should.
     """
-    from harness.core.config import device_matches
-    from harness.evaluate.encode.device import describe_device
     from harness.evaluate.here import resolve_here
-    from harness.evaluate.plan.planning import make_plan
+    from harness.evaluate.plan.planning import mismatch_lines
     from harness.evaluate.progress import Silent
     from harness.evaluate.runner import execute
-    from harness.show.plan import mismatch_lines
 
     if strange := [word for word in overrides if not isinstance(word, str)]:
         raise RequestError(f"{strange[0]!r:.60} is no KEY=VALUE word: give settings by name, harness.run(model=..., tasks=[...])")
@@ -139,9 +136,8 @@ def run(*overrides: str, **settings: Any) -> Run:
         raise RequestError("tasks=[] names no task: leave it out to run all tasks of the benchmark")
     words = [*overrides, *(override(key, value) for key, value in settings.items())]
     spec, device = resolve_here(words)
-    if not device_matches(spec.gpu, (info := describe_device(device)).label, info.memory_gib):
-        for line in mismatch_lines(make_plan(words).runs, info):
-            warnings.warn(line, stacklevel=2)
+    for line in mismatch_lines(words):
+        warnings.warn(line, stacklevel=2)
     return read_run(execute(spec, device, Silent()).folder, load_benchmark(spec.benchmark))
 
 

@@ -35,18 +35,13 @@ def call(arguments: Namespace) -> int:
 
 
 def _run(overrides: Sequence[str], *, quiet: bool) -> tuple[RunSpec, Outcome]:
-    from harness.core.config import device_matches
-    from harness.evaluate.encode.device import describe_device
     from harness.evaluate.here import resolve_here
+    from harness.evaluate.plan.planning import mismatch_lines
     from harness.evaluate.runner import execute
     from harness.show.live import show_progress
 
     spec, device = resolve_here(overrides)
-    if not device_matches(spec.gpu, (info := describe_device(device)).label, info.memory_gib):
-        from harness.evaluate.plan.planning import make_plan
-        from harness.show.plan import mismatch_lines
-
-        for line in mismatch_lines(make_plan(overrides).runs, info):
-            say(line, file=sys.stderr)
+    for line in mismatch_lines(overrides):
+        say(line, file=sys.stderr)
     with show_progress(quiet=quiet) as progress:
         return spec, execute(spec, device, progress)

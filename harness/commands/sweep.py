@@ -23,19 +23,15 @@ def call(arguments: Namespace) -> int:
 
     check_overrides(arguments.overrides, sweep=True)  # a typo is answered before torch is imported
 
+    from harness.evaluate.plan.planning import mismatch_lines
     from harness.evaluate.sweep import sweep
     from harness.show.console import sweep_document
     from harness.show.form import write_document
     from harness.show.live import show_progress
     from harness.show.terminal import show
 
-    here = not any(text.startswith("hydra/launcher=") for text in arguments.overrides)
-    if here and any(text.startswith("gpu.mismatch=") for text in arguments.overrides):
-        from harness.evaluate.encode.device import describe_device, find_device
-        from harness.evaluate.plan.planning import make_plan
-        from harness.show.plan import mismatch_lines
-
-        for line in mismatch_lines(make_plan(arguments.overrides).runs, describe_device(find_device())):
+    if not any(text.startswith("hydra/launcher=") for text in arguments.overrides):  # which may run the jobs elsewhere
+        for line in mismatch_lines(arguments.overrides):
             say(line, file=sys.stderr)
     jobs = sweep(arguments.overrides, view=lambda title: show_progress(quiet=arguments.quiet, title=title), shards=arguments.shards)
     show(write_document(sweep_document(jobs), arguments.format))

@@ -11,6 +11,7 @@ SHORT_IDENTITIES = {"verified": "ok", "unverified": "?", "self-reported": "self"
 
 
 _COMMAND = re.compile(r"\A\s*::|##\[")  # GitHub's runner takes both forms, the first one at the beginning of a line only
+_UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 _FORMULA = ("=", "+", "-", "@")
 _NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+(e[+-]?[0-9]+)?")
 _CREDENTIALS = re.compile(r'://[^/\s?#"<>]*@')
@@ -62,6 +63,18 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60}:{whole % 60:02d}"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} m"
+
+
+def unit_of(value: float) -> tuple[float, str]:
+    """The largest unit that the value fills, and its letter: `(1e6, "M")`."""
+    return next((unit for unit in _UNITS if value >= unit[0]), _UNITS[-1])
+
+
+def scaled(value: float) -> str:
+    """`1.52 P`, to be followed by what it is of."""
+    unit, letter = unit_of(value)
+    count = value / unit
+    return f"{count:,.0f} {letter}" if count >= 100 else f"{count:.3g} {letter}"
 
 
 def display_width(text: str) -> int:

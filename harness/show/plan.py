@@ -6,13 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from harness.core.config import device_matches
-from harness.core.fingerprint import DeviceInfo
-from harness.core.words import amount, duration
+from harness.core.words import amount, duration, scaled, unit_of
 from harness.evaluate.plan.values import Amount, Plan, RunPlan, TaskPlan
 from harness.show.form import Block, Column, Document, Sentences, grid, number_columns, plain_columns
 
-_UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 _STATES = ("done", "shared", "open", "no data")
 _APPROXIMATE = ("modelled", "characters")
 _LEGEND = (
@@ -62,22 +59,22 @@ def _run_blocks(run: RunPlan) -> list[Block]:
     dim = "all dimensions" if spec.dim is None else f"dim {spec.dim}"
     head = f"{spec.model.name} on {spec.gpu.name}, {spec.dtype}, max_len {spec.max_len}, {dim}: {spec.folder}"
     whole, texts, done = run.left, sum(task.texts for task in run.tasks), sum(task.tokens for task in run.tasks)
-    tokens, flops = _unit(max(done, whole.tokens)), _unit(run.cost.flops)
+    tokens, flops = unit_of(max(done, whole.tokens)), unit_of(run.cost.flops)
     columns = plain_columns("task", "state")
     columns += number_columns("texts", f"{tokens[1]}tokens", "stored", "left", f"{tokens[1]}tokens", f"{flops[1]}FLOP", "time")
     lines = [_task_line(run, task, tokens[0], flops[0]) for task in run.tasks]
     if run.fill_flops:
-        lines.append(["filling", *[""] * 6, _scaled(run.fill_flops, flops[0]), _time(run, run.fill_flops)])
+        lines.append(["filling", *[""] * 6, _in_unit(run.fill_flops, flops[0]), _time(run, run.fill_flops)])
     total = [
-        *(amount(len(run.tasks), "task"), "", _texts(texts, run.tasks), _scaled(done, tokens[0])),
-        *(f"{sum(task.stored for task in run.tasks):,}", _texts(whole.texts, run.tasks), _scaled(whole.tokens, tokens[0])),
+        *(amount(len(run.tasks), "task"), "", _texts(texts, run.tasks), _in_unit(done, tokens[0])),
+        *(f"{sum(task.stored for task in run.tasks):,}", _texts(whole.texts, run.tasks), _in_unit(whole.tokens, tokens[0])),
         *(_flops(run, run.cost.flops, flops[0]), duration(run.seconds)),
     ]
     return [Sentences((head,)), grid(columns, [*lines, total]), _below([run], _summary(run))]
 
 
 def _sweep_blocks(plan: Plan) -> list[Block]:
-    tokens, flops = _unit(max(run.left.tokens for run in plan.runs)), _unit(plan.alone_flops)
+    tokens, flops = unit_of(max(run.left.tokens for run in plan.runs)), unit_of(plan.alone_flops)
     columns = [Column(title="run", short="run", shrinks_to=20), *number_columns(*_STATES, "left")]
     columns += number_columns(f"{tokens[1]}tokens", f"{flops[1]}FLOP", "alone", "time")
     common = set.intersection(*(set(run.overrides) for run in plan.runs))
@@ -85,7 +82,7 @@ def _sweep_blocks(plan: Plan) -> list[Block]:
     def line(name: str, counts: Iterable[str], runs: Sequence[RunPlan]) -> list[str]:
         left, both = sum((run.left for run in runs), Amount()), Plan(runs=tuple(runs))
         texts = _texts(left.texts, [task for run in runs for task in run.tasks])
-        work = (_scaled(left.tokens, tokens[0]), _scaled(both.flops, flops[0]), _scaled(both.alone_flops, flops[0]))
+        work = (_in_unit(left.tokens, tokens[0]), _in_unit(both.flops, flops[0]), _in_unit(both.alone_flops, flops[0]))
         return [name, *counts, texts, *work, duration(_sum_seconds(runs))]
 
     lines = []
@@ -99,11 +96,11 @@ def _sweep_blocks(plan: Plan) -> list[Block]:
 def _task_line(run: RunPlan, task: TaskPlan, tokens: float, flops: float) -> list[str]:
     if task.basis == "unknown":
         return [task.task, task.state, *["unknown" if task.state == "open" else ""] * 7]
-    known = [task.task, task.state, _texts(task.texts, [task]), _scaled(task.tokens, tokens)]
+    known = [task.task, task.state, _texts(task.texts, [task]), _in_unit(task.tokens, tokens)]
     if task.state != "open":
         return [*known, *[""] * 5]
     left = task.left
-    work = (_scaled(left.tokens, tokens), _flops(run, left.flops, flops), _time(run, left.flops))
+    work = (_in_unit(left.tokens, tokens), _flops(run, left.flops, flops), _time(run, left.flops))
     return [*known, f"{task.stored:,}", _texts(left.texts, [task]), *work]
 
 
@@ -113,21 +110,10 @@ def _summary(run: RunPlan) -> list[str]:
     if not run.left.texts and not run.unknown:
         return [f"{counts}: nothing is left to encode" + ("" if "open" in states else ", nor to score")]
     calls = "requests" if run.spec.model.kind == "endpoint" else "forward passes"
-    flops = "FLOP unknown" if _is_unknown(run) else f"{_short(run.cost.flops)}FLOP"
-    work = f"{run.cost.forwards:,} {calls}, {_short(run.cost.tokens)}tokens through the model, {flops}"
+    flops = "FLOP unknown" if _is_unknown(run) else f"{scaled(run.cost.flops)}FLOP"
+    work = f"{run.cost.forwards:,} {calls}, {scaled(run.cost.tokens)}tokens through the model, {flops}"
     left = f"{counts}. Left: {work}, {run.spec.gpu.name} hours: {_hours(run.seconds)}"
     return [left, *_side_by_side([run]), f"Rate: {run.rate.about}", _disk([run])]
-
-
-def mismatch_lines(runs: Iterable[RunPlan], device: DeviceInfo) -> list[str]:
-    """What the batches of another `gpu=` cost on this device, of each run that has something left to encode."""
-    return [
-        f"gpu={run.spec.gpu.name} is not here (this is {device.label}, gpu.mismatch=warn): its batches put "
-        f"{run.cost.tokens / run.left.tokens:.1f} times as many tokens through the model as the texts have "
-        f"({_short(run.cost.tokens).rstrip()} for {_short(run.left.tokens).rstrip()}); gpu=auto takes the batches of this device"
-        for run in runs
-        if run.left.tokens and not device_matches(run.spec.gpu, device.label, device.memory_gib)
-    ]
 
 
 def _side_by_side(runs: Sequence[RunPlan]) -> list[str]:
@@ -143,10 +129,10 @@ def _side_by_side(runs: Sequence[RunPlan]) -> list[str]:
 def _sweep_summary(plan: Plan) -> list[str]:
     if not any(run.left.texts or run.unknown for run in plan.runs):
         return ["nothing is left to encode"]
-    ratio = f"; each run by itself {_short(plan.alone_flops)}FLOP, {plan.alone_flops / plan.flops:.2f} times as much" if plan.flops else ""
+    ratio = f"; each run by itself {scaled(plan.alone_flops)}FLOP, {plan.alone_flops / plan.flops:.2f} times as much" if plan.flops else ""
     rates = dict.fromkeys(f"Rate of {run.spec.gpu.name} {run.spec.dtype}: {run.rate.about}" for run in plan.runs)
     return [
-        f"Together {_short(plan.flops)}FLOP{ratio}. Hours: {_hours(_sum_seconds(plan.runs))}",
+        f"Together {scaled(plan.flops)}FLOP{ratio}. Hours: {_hours(_sum_seconds(plan.runs))}",
         *_side_by_side(plan.runs),
         *rates,
         _disk(plan.runs),
@@ -159,7 +145,7 @@ def _hours(seconds: float | None) -> str:
 
 def _disk(runs: Sequence[RunPlan]) -> str:
     data = max(run.data_bytes for run in runs)
-    return f"Disk: {_short(sum(run.vector_bytes for run in runs))}B of vectors" + (f", {_short(data)}B of data at most" if data else "")
+    return f"Disk: {scaled(sum(run.vector_bytes for run in runs))}B of vectors" + (f", {scaled(data)}B of data at most" if data else "")
 
 
 def _below(runs: Sequence[RunPlan], summary: Sequence[str]) -> Sentences:
@@ -181,7 +167,7 @@ def _is_unknown(run: RunPlan) -> bool:
 
 
 def _flops(run: RunPlan, flops: int, unit: float) -> str:
-    return "?" if _is_unknown(run) else _scaled(flops, unit)
+    return "?" if _is_unknown(run) else _in_unit(flops, unit)
 
 
 def _time(run: RunPlan, flops: int) -> str:
@@ -195,16 +181,5 @@ def _sum_seconds(runs: Iterable[RunPlan]) -> float | None:
     return None if None in seconds else sum(value for value in seconds if value is not None)
 
 
-def _unit(value: float) -> tuple[float, str]:
-    return next((unit for unit in _UNITS if value >= unit[0]), _UNITS[-1])
-
-
-def _scaled(value: float, unit: float) -> str:
+def _in_unit(value: float, unit: float) -> str:
     return f"{value / unit:,.2f}" if unit > 1 else f"{value:,.0f}"
-
-
-def _short(value: float) -> str:
-    """`1.52 P`, to be followed by what it is of."""
-    unit, name = _unit(value)
-    scaled = value / unit
-    return f"{scaled:,.0f} {name}" if scaled >= 100 else f"{scaled:.3g} {name}"

@@ -13,6 +13,7 @@ from harness.core.fingerprint import DeviceInfo
 from harness.core.records import ModelName, TaskRecord
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
+from harness.core.words import scaled
 from harness.data.sources import SOURCES
 from harness.evaluate.agenda import LARGEST_WINDOW, Agenda, ForeseenRun, MadeWith, code_of, named_apart, window_bytes
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, find_device
@@ -40,18 +41,43 @@ def make_plan(overrides: Sequence[str], *, on_step: Callable[[str], None] = lamb
     """
     device = find_device()
     info = describe_device(device)
+    jobs = _resolve_jobs(overrides, info)
+    planner = _Planner(info, Inputs(device, on_step))
+    return Plan(runs=tuple(planner.plan_run(job, spec) for job, spec in jobs))
+
+
+def mismatch_lines(overrides: Sequence[str]) -> list[str]:
+    """What the batches of another `gpu=` cost on this device (`gpu.mismatch=warn`), of each run that has something left to encode.
+
+    Raises:
+        RequestError: as `make_plan` does.
+    """
+    if not any(text.startswith("gpu.mismatch=") for text in overrides):  # a run on another device is refused then
+        return []
+    device = describe_device(find_device())
+    if all(device_matches(spec.gpu, device.label, device.memory_gib) for _, spec in _resolve_jobs(overrides, device)):
+        return []
+    return [
+        f"gpu={run.spec.gpu.name} is not here (this is {device.label}, gpu.mismatch=warn): its batches put "
+        f"{run.cost.tokens / run.left.tokens:.1f} times as many tokens through the model as the texts have "
+        f"({scaled(run.cost.tokens).rstrip()} for {scaled(run.left.tokens).rstrip()}); gpu=auto takes the batches of this device"
+        for run in make_plan(overrides).runs
+        if run.left.tokens and not device_matches(run.spec.gpu, device.label, device.memory_gib)
+    ]
+
+
+def _resolve_jobs(overrides: Sequence[str], device: DeviceInfo) -> list[tuple[list[str], RunSpec]]:
     jobs: list[tuple[list[str], RunSpec]] = []
     problems: list[str] = []
     for job in expand_sweep(overrides):
         try:
-            jobs.append((job, resolve_request(job, device_name=info.label, device_memory_gib=info.memory_gib)))
+            jobs.append((job, resolve_request(job, device_name=device.label, device_memory_gib=device.memory_gib)))
         except RequestError as error:
             problems += str(error).splitlines()
     if problems:
         check_overrides(overrides, sweep=True)  # tells every value of the wrong kind, of whatever job
         raise RequestError("\n".join(dict.fromkeys(problems)))
-    planner = _Planner(info, Inputs(device, on_step))
-    return Plan(runs=tuple(planner.plan_run(job, spec) for job, spec in jobs))
+    return jobs
 
 
 class _Planner:
