@@ -15,7 +15,16 @@ from itertools import chain
 from typing import Any
 
 from harness.core.tasks import TaskSpec
-from harness.data.types import ClassificationData, ClusteringData, LabelledTexts, PairData, RerankingData, RetrievalData, TaskData
+from harness.data.types import (
+    ClassificationData,
+    ClusteringData,
+    LabelledTexts,
+    PairData,
+    RerankingData,
+    RetrievalData,
+    TaskData,
+    passage_text,
+)
 
 Figures = dict[str, Any]
 """Known figures of a table: a number, or column -> figure -> number (`rows`, `chars`, `min`, `max`, `unique`; a count per label)."""
@@ -70,20 +79,16 @@ def _pairs(task: TaskSpec, data: PairData) -> Figures:
 
 
 def _reranking(data: RerankingData) -> Figures:
-    scored = [sample for sample in data.samples if sample.positive and sample.negative]
-    documents = list(_documents(data))
+    documents = _documents(data)
     return {
-        "query": {"rows": len(scored), **_texts([sample.query for sample in scored])},
+        "query": {"rows": len(data.scored), **_texts(sample.query for _, sample in data.scored)},
         "documents": {"rows": len(documents), **_texts(documents)},
-        "positive": {"rows": sum(len(sample.positive) for sample in scored)},
+        "positive": {"rows": sum(len(sample.positive) for _, sample in data.scored)},
     }
 
 
-def _documents(data: RerankingData) -> Iterable[str]:
-    for sample in data.samples:
-        if sample.positive and sample.negative:
-            yield from sample.positive
-            yield from sample.negative
+def _documents(data: RerankingData) -> list[str]:
+    return [text for _, sample in data.scored for text in sample.candidates]
 
 
 def _retrieval(data: RetrievalData) -> dict[str, Figures]:
@@ -98,7 +103,7 @@ def _retrieval(data: RetrievalData) -> dict[str, Figures]:
 def _with_joined_passages(task: TaskSpec, data: RetrievalData | RerankingData, found: Mapping[str, Figures]) -> dict[str, Figures]:
     """The figures with passages counted as title and text, joined and stripped."""
     if isinstance(data, RetrievalData):
-        passages = [f"{data.titles.get(key, '')} {text}".strip() for key, text in data.corpus.items()]
+        passages = [passage_text(passage) for passage in data.passages().values()]
         return {**found, "corpus": {"rows": len(passages), **_texts(passages)}}
     passages = [text.strip() for text in _documents(data)]
     return {task.split: {**found[task.split], "documents": {"rows": len(passages), **_texts(passages)}}}

@@ -68,12 +68,22 @@ class RerankingSample:
     positive: list[str]
     negative: list[str]
 
+    @property
+    def candidates(self) -> list[str]:
+        """All candidates, the relevant ones first."""
+        return [*self.positive, *self.negative]
+
 
 @dataclass(frozen=True)
 class RerankingData:
     """The samples in the order of the file."""
 
     samples: list[RerankingSample]
+
+    @property
+    def scored(self) -> list[tuple[int, RerankingSample]]:
+        """The samples that count, with their numbers: those with a relevant and an irrelevant candidate."""
+        return [(number, sample) for number, sample in enumerate(self.samples) if sample.positive and sample.negative]
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,17 @@ class RetrievalData:
     queries: dict[str, str]
     qrels: dict[str, dict[str, int]]
     titles: dict[str, str] = field(default_factory=dict)
+
+    def passages(self) -> dict[str, dict[str, str]]:
+        """Passages as C_MTEB hands them over: no title where the data has none."""
+        return {
+            key: {"title": self.titles[key], "text": text} if key in self.titles else {"text": text} for key, text in self.corpus.items()
+        }
+
+
+def passage_text(passage: Mapping[str, str]) -> str:
+    """What is encoded for a passage, its prompt apart: title and text joined and stripped, as in the card's script."""
+    return f"{passage.get('title', '')} {passage['text']}".strip()
 
 
 TaskData = ClassificationData | ClusteringData | PairData | RerankingData | RetrievalData

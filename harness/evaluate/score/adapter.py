@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from harness.core.errors import EncodingError, RequestError
 from harness.core.prompts import TaskPrompts
+from harness.data.types import passage_text
 from harness.evaluate.score.seeding import preserved_random_state
 
 ScoringDtype = Literal["float32", "model"]
@@ -113,11 +114,6 @@ class RerankingModel:
     def encode(self, passages: Sequence[str], *, convert_to_tensor: bool = False, **_: Any) -> np.ndarray | torch.Tensor:
         """The vectors of the candidates, [n, dim]; raises as `EmbeddingModel.encode` does."""
         return self._model.encode_after(self._model.prompts.passage, passages, convert_to_tensor=convert_to_tensor)
-
-
-def passage_text(passage: Mapping[str, str]) -> str:
-    """What is encoded for a passage, its prompt apart: title and text joined and stripped, as in the card's script."""
-    return f"{passage.get('title', '')} {passage['text']}".strip()
 
 
 def _refuse_directionless(vectors: torch.Tensor, texts: list[str]) -> None:

@@ -32,7 +32,7 @@ class PairScorer:
     def texts(self, task: TaskSpec, data: TaskData, prompts: TaskPrompts, *, seed: int = SEED) -> list[str]:
         """The distinct pairs, each as one text."""
         del task, seed
-        return list(dict.fromkeys(text for sample in _scored(data) for text in _pairs(sample, prompts)))
+        return list(dict.fromkeys(text for _, sample in _scored(data) for text in _pairs(sample, prompts)))
 
     def score(self, task: TaskSpec, data: TaskData, model: EmbeddingModel, *, search: Search, seed: int = SEED) -> TaskScores:
         """`map` and `mrr` as C_MTEB 1.1.1 computes them from a cross-encoder's scores.
@@ -46,30 +46,28 @@ class PairScorer:
         samples = _scored(data)
         if not samples:
             raise InputError(f"{task.name}: no sample has a relevant and an irrelevant candidate")
-        texts = [text for sample in samples for text in _pairs(sample, model.prompts)]
+        texts = [text for _, sample in samples for text in _pairs(sample, model.prompts)]
         scores = model.raw(texts)[:, 0].double().numpy()
         evaluator = ChineseRerankingEvaluator([])
         precisions, ranks, start = [], [], 0
-        for sample in samples:
+        for _, sample in samples:
             relevant = [True] * len(sample.positive) + [False] * len(sample.negative)
             own = scores[start : start + len(relevant)]
             start += len(relevant)
             precisions.append(float(evaluator.ap_score(relevant, own)))
             ranks.append(float(evaluator.mrr_at_k_score(relevant, np.argsort(-own), evaluator.mrr_at_k)))
-        numbers = [number for number, sample in enumerate(data.samples) if sample.positive and sample.negative]  # type: ignore[union-attr]
-        rows = ([sample.query, *sample.positive, *sample.negative] for sample in samples)
-        examples = make_examples(numbers, rows, {"ap": np.array(precisions), "rr_at_10": np.array(ranks)})
+        rows = ([sample.query, *sample.candidates] for _, sample in samples)
+        examples = make_examples((number for number, _ in samples), rows, {"ap": np.array(precisions), "rr_at_10": np.array(ranks)})
         return TaskScores({"map": float(np.mean(precisions)), "mrr": float(np.mean(ranks))}, examples)
 
 
-def _scored(data: TaskData) -> list[RerankingSample]:
+def _scored(data: TaskData) -> list[tuple[int, RerankingSample]]:
     assert isinstance(data, RerankingData)
-    return [sample for sample in data.samples if sample.positive and sample.negative]
+    return data.scored
 
 
 def _pairs(sample: RerankingSample, prompts: TaskPrompts) -> Sequence[str]:
-    candidates = [*sample.positive, *sample.negative]
-    return [pair_text(f"{prompts.query}{sample.query}", f"{prompts.passage}{candidate}") for candidate in candidates]
+    return [pair_text(f"{prompts.query}{sample.query}", f"{prompts.passage}{candidate}") for candidate in sample.candidates]
 
 
 PAIRS = PairScorer()

@@ -87,11 +87,10 @@ def _examples(task: TaskSpec, data: ClassificationData | ClusteringData | PairDa
         case PairData():
             return _pairs(task, data, calls)
         case RerankingData():
-            scored = [(number, sample) for number, sample in enumerate(data.samples) if sample.positive and sample.negative]
             columns = {"ap": [call.result["ap"] for call in calls], "rr_at_10": [call.result["mrr"] for call in calls]}
             return make_examples(
-                (number for number, _ in scored),
-                ([sample.query, *sample.positive, *sample.negative] for _, sample in scored),
+                (number for number, _ in data.scored),
+                ([sample.query, *sample.candidates] for _, sample in data.scored),
                 {name: _floats(values) for name, values in columns.items()},
             )
 

@@ -32,7 +32,7 @@ def candidate_texts(data: RerankingData, prompts: TaskPrompts) -> list[str]:
     """The texts of the samples that count, in the order of the data; candidates are stripped, as mteb 2 does with passages."""
     return [
         text
-        for sample in _counted(data)
+        for _, sample in data.scored
         for text in (f"{prompts.query}{sample.query}", *(f"{prompts.passage}{each}" for each in _candidates(sample)))
     ]
 
@@ -44,7 +44,7 @@ def judged_queries(data: RetrievalData) -> dict[str, str]:
 
 def rerank(task: TaskSpec, data: RerankingData, model: EmbeddingModel) -> tuple[dict[str, Any], Examples]:
     """The metrics of ranked candidates. Samples without a relevant or without an irrelevant candidate do not count."""
-    samples = _counted(data)
+    samples = [sample for _, sample in data.scored]
     queries = _unit(model.encode_after(model.prompts.query, [sample.query for sample in samples], convert_to_tensor=True))
     ranks = np.zeros((len(samples), max(len(sample.positive) for sample in samples)), dtype=np.int64)
     for row, (sample, query) in enumerate(zip(samples, queries, strict=True)):
@@ -57,14 +57,13 @@ def rerank(task: TaskSpec, data: RerankingData, model: EmbeddingModel) -> tuple[
     judged = [{str(number): 1 for number in range(len(sample.positive))} for sample in samples]
     values = query_values(found, judged, cutoffs=CUTOFFS)
     columns = {"ap": values["ap_at_1000"], "rr_at_10": values["rr_at_10"]}
-    numbers = [number for number, sample in enumerate(data.samples) if sample.positive and sample.negative]
-    return _means(values), make_examples(numbers, ([one.query, *one.positive, *one.negative] for one in samples), columns)
+    return _means(values), make_examples((number for number, _ in data.scored), ([one.query, *one.candidates] for one in samples), columns)
 
 
 def retrieve(task: TaskSpec, data: RetrievalData, model: EmbeddingModel) -> tuple[dict[str, Any], Examples]:
     """The metrics of an exact search. Queries without a judgement are not searched for."""
     queries = judged_queries(data)
-    corpus = {key: {"title": data.titles.get(key, ""), "text": text} for key, text in data.corpus.items()}
+    corpus = data.passages()
     namesakes: Namesakes = "kept" if task.name in _NAMESAKES_COUNT else "last"
     found = rank_judged(list(corpus), corpus, queries, data.qrels, _Wide(model), namesakes=namesakes, device=model.device)
     # equal similarities by id, so the first relevant passage is the first of the ranks
@@ -86,12 +85,8 @@ class _Wide(RetrievalModel):
         return torch.as_tensor(super().encode_corpus(corpus)).float()
 
 
-def _counted(data: RerankingData) -> list[RerankingSample]:
-    return [sample for sample in data.samples if sample.positive and sample.negative]
-
-
 def _candidates(sample: RerankingSample) -> list[str]:
-    return [each.strip() for each in (*sample.positive, *sample.negative)]
+    return [each.strip() for each in sample.candidates]
 
 
 def _unit(vectors: Any) -> torch.Tensor:

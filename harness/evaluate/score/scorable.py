@@ -52,8 +52,7 @@ def _problem(task: TaskSpec, data: TaskData) -> str | None:
         case PairData():
             return None if len(set(data.target)) > 1 else "the gold scores have fewer than two values, so no correlation is defined"
         case RerankingData():
-            scored = any(sample.positive and sample.negative for sample in data.samples)
-            return None if scored else "no sample has both a relevant and an irrelevant candidate"
+            return None if data.scored else "no sample has both a relevant and an irrelevant candidate"
         case RetrievalData():
             return _unsearchable(data)
 

@@ -12,8 +12,8 @@ from harness.core.errors import InputError
 from harness.core.examples import Examples
 from harness.core.prompts import TaskPrompts
 from harness.core.tasks import TaskSpec
-from harness.data.types import ClassificationData, ClusteringData, PairData, RerankingData, RetrievalData, TaskData
-from harness.evaluate.score.adapter import EmbeddingModel, RerankingModel, RetrievalModel, passage_text
+from harness.data.types import ClassificationData, ClusteringData, PairData, RerankingData, RetrievalData, TaskData, passage_text
+from harness.evaluate.score.adapter import EmbeddingModel, RerankingModel, RetrievalModel
 from harness.evaluate.score.observed import evaluate_observed, query_examples
 from harness.evaluate.score.ranking import mean_metrics
 from harness.evaluate.score.reference import check_scoring_packages, fresh_task, quiet_reference, refuse_unknown_tasks
@@ -55,7 +55,7 @@ def score_examples(task: TaskSpec, data: TaskData, model: EmbeddingModel, *, sea
     check_scoring_packages()
     refuse_unscorable(task, data)
     if search == "exact" and isinstance(data, RetrievalData):
-        columns = search_queries(_corpus(data), data.queries, data.qrels, RetrievalModel(model), device=model.device)
+        columns = search_queries(data.passages(), data.queries, data.qrels, RetrievalModel(model), device=model.device)
         return TaskScores(mean_metrics(columns), query_examples(data, columns))
     with preserved_random_state(), quiet_reference(), one_thread():
         metrics, examples = _evaluate(task, data, model, seed=seed)
@@ -77,14 +77,13 @@ def planned_texts(task: TaskSpec, data: TaskData, prompts: TaskPrompts, *, seed:
         case PairData():
             texts = _after(prompts.text, [*data.first, *data.second])
         case RerankingData():
-            scored = [sample for sample in data.samples if sample.positive and sample.negative]
             texts = [
                 text
-                for sample in scored
-                for text in (f"{prompts.query}{sample.query}", *_after(prompts.passage, [*sample.positive, *sample.negative]))
+                for _, sample in data.scored
+                for text in (f"{prompts.query}{sample.query}", *_after(prompts.passage, sample.candidates))
             ]
         case RetrievalData():
-            passages = (passage_text(passage) for passage in _corpus(data).values())
+            passages = (passage_text(passage) for passage in data.passages().values())
             texts = [*_after(prompts.query, data.queries.values()), *_after(prompts.passage, passages)]
     return list(dict.fromkeys(texts))
 
@@ -121,7 +120,9 @@ def _evaluate(task: TaskSpec, data: TaskData, model: EmbeddingModel, *, seed: in
     if isinstance(data, RetrievalData):
         # C_MTEB's own defaultdict: mteb's MRR looks up queries without a judgement and divides by the number of keys afterwards.
         qrels = defaultdict(dict, {query: dict(grades) for query, grades in data.qrels.items()})
-        reference.corpus, reference.queries, reference.relevant_docs = ({task.split: part} for part in (_corpus(data), data.queries, qrels))
+        reference.corpus, reference.queries, reference.relevant_docs = (
+            {task.split: part} for part in (data.passages(), data.queries, qrels)
+        )
     else:
         dataset = _dataset(task, data)
         reference.dataset = {task.language: dataset} if task.language else dataset
@@ -153,11 +154,6 @@ def _dataset(task: TaskSpec, data: TaskData) -> dict[str, Any]:
             return {task.split: samples}
         case RetrievalData():
             raise AssertionError(task.name)
-
-
-def _corpus(data: RetrievalData) -> dict[str, dict[str, str]]:
-    """Passages as C_MTEB hands them over: no title where the data has none."""
-    return {key: {"title": data.titles[key], "text": text} if key in data.titles else {"text": text} for key, text in data.corpus.items()}
 
 
 def _sampled_texts(task: TaskSpec, data: ClassificationData, seed: int) -> list[str]:

@@ -95,7 +95,7 @@ def _texts_of(data: TaskData, move: Move) -> Sequence[str]:
                 return [data.first[move.index], data.second[move.index]]
             case RerankingData():
                 sample = data.samples[move.index]
-                return [sample.query, *sample.positive, *sample.negative]
+                return [sample.query, *sample.candidates]
             case _:
                 return [data.queries[move.key]]
     return ()
