@@ -14,9 +14,10 @@ import numpy.typing as npt
 import torch
 from measuring import NO_DEVICE, say_machine
 
+from harness.evaluate.encode.kernels import Kernels, Reach
 from harness.evaluate.encode.layout import BlockSize, PackLayout, blocks_of, lay_out
 
-TOKENS, HIDDEN, HEADS = 16_384, 1024, 16
+TOKENS, HEADS, HEAD_DIM = 16_384, 16, 64
 
 _CANDIDATES: dict[tuple[int, ...], list[BlockSize]] = {
     (4, 8, 16): [BlockSize(16, 16, True, warps, 1) for warps in (1, 2)],
@@ -39,12 +40,12 @@ def main() -> None:
 
     device, kernels = torch.device("cuda"), FusedKernels()
     torch.manual_seed(0)
-    qkv = torch.randn(TOKENS, 3 * HIDDEN, device=device, dtype=torch.bfloat16)
+    qkv = torch.randn(TOKENS, 3, HEADS, HEAD_DIM, device=device, dtype=torch.bfloat16)
     worst = 0
     for lengths, sizes in _CANDIDATES.items():
         for size in sizes:
             layouts = [_layout(np.full(TOKENS // length, length), size, device) for length in lengths]
-            times = [_milliseconds(lambda layout=layout: kernels.attention(qkv, layout, HEADS)) for layout in layouts]  # type: ignore[misc]
+            times = [_milliseconds(lambda layout=layout: _attend(kernels, qkv, layout)) for layout in layouts]  # type: ignore[misc]
             differing = _differing(kernels, qkv, size, lengths)
             worst += differing
             print(f"{', '.join(map(str, lengths))} tokens, {size}: {sum(times):.3f} ms, {differing} texts with other bits", flush=True)
@@ -59,7 +60,12 @@ def _layout(lengths: npt.NDArray[np.int64], size: BlockSize, device: torch.devic
     return replace(layout, blocks=((size, blocks),))
 
 
-def _differing(kernels: object, qkv: torch.Tensor, size: BlockSize, lengths: tuple[int, ...]) -> int:
+def _attend(kernels: Kernels, qkv: torch.Tensor, layout: PackLayout) -> torch.Tensor:
+    query, key, value = qkv.unbind(1)
+    return kernels.attention(query, key, value, layout, reach=Reach(), scale=HEAD_DIM**-0.5)
+
+
+def _differing(kernels: Kernels, qkv: torch.Tensor, size: BlockSize, lengths: tuple[int, ...]) -> int:
     draw = np.random.default_rng(0)
     every = np.sort(draw.integers(min(lengths), max(lengths) + 1, size=TOKENS // max(lengths)))
     texts = [qkv[start : start + length].clone() for start, length in zip(draw.integers(0, TOKENS - 1024, len(every)), every, strict=True)]
@@ -72,7 +78,7 @@ def _differing(kernels: object, qkv: torch.Tensor, size: BlockSize, lengths: tup
         real = int(every[chosen].sum())
         pack = torch.randn_like(qkv)
         pack[:real] = torch.cat([texts[place] for place in chosen])
-        out = kernels.attention(pack, _layout(every[chosen], size, qkv.device), HEADS)  # type: ignore[attr-defined]
+        out = _attend(kernels, pack, _layout(every[chosen], size, qkv.device))
         for place, rows in zip(chosen.tolist(), torch.split(out[:real], every[chosen].tolist()), strict=True):
             differing += not torch.equal(expected.setdefault(place, rows), rows)
     return differing

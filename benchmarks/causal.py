@@ -9,18 +9,16 @@ above 1: the canonical encoder takes less time.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from measuring import ROOT, measure, report, say_machine, torch_threads
+from measuring import measure, report, say_machine, torch_threads
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Transformer
-from sentence_transformers.sentence_transformer.modules import Pooling
-from transformers import AutoModel, Qwen3Config
+from synthetic import QWEN3, build_model, write_texts
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.config import compose_config
@@ -28,12 +26,6 @@ from harness.core.spec import Dtype, ModelSpec
 from harness.evaluate.encode.canonical import load_encoder
 from harness.evaluate.encode.device import TORCH_DTYPE, find_device
 from harness.evaluate.lengths import fields
-
-sys.path.append(str(ROOT / "tests"))
-from tiny_models import HAN, _tokenizer
-
-HIDDEN = 1024
-POSITIONS = 1024
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -50,20 +42,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     texts = _texts(chosen.texts)
     for layers in chosen.layers:
         with tempfile.TemporaryDirectory() as scratch:
-            folder = _build(Path(scratch), layers)
+            model = build_model(Path(scratch), replace(QWEN3, layers=layers))
             with torch_threads(1):
                 ratios = compare(
-                    folder, texts, dtype=chosen.dtype, max_len=chosen.max_len, batch_size=chosen.batch_size, repeats=chosen.repeats
+                    model, texts, dtype=chosen.dtype, max_len=chosen.max_len, batch_size=chosen.batch_size, repeats=chosen.repeats
                 )
         report(f"{layers} layers, {chosen.dtype}, {len(texts)} texts, max_len={chosen.max_len}: seconds of encode / canonical", ratios)
 
 
-def compare(folder: Path, texts: list[str], *, dtype: Dtype, max_len: int, batch_size: int, repeats: int) -> list[float]:
+def compare(model: ModelSpec, texts: list[str], *, dtype: Dtype, max_len: int, batch_size: int, repeats: int) -> list[float]:
     """User seconds of `SentenceTransformer.encode` by those of the canonical encoder, per repeat; the vectors are compared first."""
     device = find_device()
     encoding = compose_config(["gpu=cpu" if device.type == "cpu" else "gpu=auto"]).gpu.encoding
-    ours = load_encoder(ModelSpec(name="causal", path=str(folder)), dtype=dtype, max_len=max_len, encoding=encoding, device=device)
-    theirs = SentenceTransformer(str(folder), device=str(device), model_kwargs={"dtype": TORCH_DTYPE[dtype]})
+    ours = load_encoder(model, dtype=dtype, max_len=max_len, encoding=encoding, device=device)
+    theirs = SentenceTransformer(str(model.path), device=str(device), model_kwargs={"dtype": TORCH_DTYPE[dtype]})
     theirs.max_seq_length = max_len
 
     def encode() -> torch.Tensor:
@@ -82,22 +74,7 @@ def compare(folder: Path, texts: list[str], *, dtype: Dtype, max_len: int, batch
 def _texts(count: int) -> list[str]:
     draw = np.random.default_rng(0)
     (corpus, _) = fields(load_benchmark().task("T2Retrieval"))
-    lengths = draw.choice(corpus.tokens(draw, share=0.1), size=count)
-    return ["".join(draw.choice(list(HAN), size=length)) for length in lengths.tolist()]
-
-
-def _build(folder: Path, layers: int) -> Path:
-    tokenizer = _tokenizer(pad_id=0, decoder=True, padding_side="left")
-    shape = {"hidden_size": HIDDEN, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128, "intermediate_size": 3072}
-    ends = {"pad_token_id": 0, "bos_token_id": None, "eos_token_id": None}
-    config = Qwen3Config(num_hidden_layers=layers, vocab_size=len(tokenizer), max_position_embeddings=POSITIONS, **shape, **ends)
-    torch.manual_seed(0)
-    parts = folder / "parts"
-    AutoModel.from_config(config).save_pretrained(parts)
-    tokenizer.save_pretrained(parts)
-    chain = SentenceTransformer(modules=[Transformer(str(parts)), Pooling(HIDDEN, "lasttoken")], device="cpu")
-    chain.save(str(folder / "model"), create_model_card=False)
-    return folder / "model"
+    return write_texts(draw.choice(corpus.tokens(draw, share=0.1), size=count), draw)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""A model of acge's shape with random weights on a GPU, against the path of the card's script: python benchmarks/gpu.py [--every 16]
+"""A model of acge's shape, or of Qwen3-Embedding-0.6B's, with random weights on a GPU, against the path of the card's script:
+python benchmarks/gpu.py [--every 16] [--model qwen3]
 
 Texts have the lengths that C-MTEB is modelled to have, at full size: all texts of every 16th token count, so that the batches of a length
 fill up as in a whole run. The other side calls `SentenceTransformer.encode` per field with the batch sizes of mteb and the card.
@@ -22,7 +23,7 @@ import torch
 from measuring import NO_DEVICE, Cost, measure, report, say_machine
 from seed_path import load_seed_model
 from sentence_transformers import SentenceTransformer
-from synthetic import ACGE, TINY, build_model, write_texts
+from synthetic import SHAPES, build_model, write_texts
 from torch.nn.functional import normalize
 
 from harness.core.benchmarks import load_benchmark
@@ -61,13 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu only shows that everything works")
-    parser.add_argument("--tiny", action="store_true", help="a model that only shows that everything works")
+    parser.add_argument("--model", choices=SHAPES, default="acge", help="whose shape; the tiny ones only show that everything works")
     chosen = parser.parse_args(arguments)
     say_machine()
     if chosen.device == "cuda" and not torch.cuda.is_available():
         print(NO_DEVICE)
         return
-    device, shape = torch.device(chosen.device), TINY if chosen.tiny else ACGE
+    device, shape = torch.device(chosen.device), SHAPES[chosen.model]
     texts, counts = _modelled_texts(chosen.every, chosen.share, chosen.max_len)
     print(f"{len(counts):,} texts, {counts.sum() / 1e6:.2f} M tokens, {shape.flops(counts) / 1e12:.1f} TFLOP, {chosen.dtype}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -86,7 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         encoder.encode([text for _, part in texts for text in part[:8]])
         encoder.counters = Counters()
     rounds = [
-        _round(encoders, seed_model, texts, device, TORCH_DTYPE[spec.dtype], 256 if chosen.tiny else 8192) for _ in range(chosen.repeats)
+        _round(encoders, seed_model, texts, device, TORCH_DTYPE[spec.dtype], 256 if "tiny" in chosen.model else 8192)
+        for _ in range(chosen.repeats)
     ]
     for number, encoder in enumerate(encoders):
         label = f"{encoder.fingerprint.ladder}, {chosen.dtype}"

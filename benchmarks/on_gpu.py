@@ -1,8 +1,8 @@
 """Everything that needs a GPU, in one go, as one table: python benchmarks/on_gpu.py
 
-Rows equal to the bit (`purity.py`), speed beside the card's script in each dtype (`gpu.py`), the embedded sample's scores against those
-expected (`python -m harness reproduce`), a whole run of the sample, `probe` with a model of acge's shape. Under ten minutes on an H100, and
-it needs no network.
+Rows equal to the bit (`purity.py`), speed beside the card's script in each dtype and of a decoder (`gpu.py`), the embedded sample's scores
+against those expected (`python -m harness reproduce`), a whole run of the sample, `probe` with a model of acge's shape. Under ten minutes
+on an H100, and it needs no network.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from collections.abc import Sequence
 import torch
 from measuring import NO_DEVICE, ROOT, measure, say_machine
 
-_SPEED = {"bf16": "24", "fp16": "24", "fp32": "192"}
+_SPEED = {"bf16": 24, "fp16": 24, "fp32": 192}
 """Dtype -> `--every` of gpu.py: fp32 is many times slower, so it encodes fewer texts."""
+
+_DECODER_EVERY = 96
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -29,21 +31,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.device == "cuda" and not torch.cuda.is_available():
         print(NO_DEVICE)
         return
-    tiny = ["--tiny", "--share", "0.001"] if chosen.device == "cpu" else []
+    tiny = chosen.device == "cpu"
+    share = ["--share", "0.001"] if tiny else []
     rows: list[str] = []
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         sample = ["run", "model=sample", "data=sample", "gpu=auto", "dtype=bf16", "store=null", f"results_dir={folder}", "--quiet"]
+        speed = ["benchmarks/gpu.py", "--device", chosen.device, "--repeats", "1", *share]
         parts = {
-            "purity": ["benchmarks/purity.py", "--texts", "150", "--device", chosen.device, *tiny[:1]],
+            "purity": ["benchmarks/purity.py", "--texts", "150", "--device", chosen.device, *(["--tiny"] if tiny else [])],
             **{
-                f"speed, {dtype}": [
-                    "benchmarks/gpu.py",
-                    *f"--dtype {dtype} --every {every} --repeats 1 --device {chosen.device}".split(),
-                    *tiny,
-                ]
+                f"speed, {dtype}": [*speed, "--model", "tiny" if tiny else "acge", "--dtype", dtype, "--every", str(every)]
                 for dtype, every in _SPEED.items()
             },
+            "speed, decoder": [*speed, "--model", "tiny-qwen3" if tiny else "qwen3", "--every", str(_DECODER_EVERY)],
             "sample, exact": ["-m", "harness", *sample, "gpu.ladder=exact"],
             "sample, packed": ["-m", "harness", *sample, "gpu.ladder=packed"],
             "probe": ["benchmarks/probe.py", "--model", "tiny" if tiny else "acge", "--max-len", "512", "--repeats", "1"],

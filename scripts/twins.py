@@ -19,12 +19,13 @@ HEAD = """# Twins
 Made by `python scripts/twins.py`; `tests/test_twins.py` checks the same. Each row is a tiny random model (2 layers) of an architecture,
 run by the kind `canonical` on a CPU.
 
-*Differing* counts vectors with other bits when the same texts come in another order and in other calls, under both ladders of batch
-shapes. *Distance* is the length of the difference to `SentenceTransformer.encode` in fp32 (batches of 8, the tokenizer's own padding
-side), of vectors of length 1: the farthest of {texts} texts of up to {longest} tokens, among them empty ones, emoji and texts that are cut.
+*Differing* counts vectors with other bits when the same texts come in another order and in other calls, in batches of one length, in padded
+batches and, where the architecture has them, in packs of all lengths. *Distance* is the length of the difference to
+`SentenceTransformer.encode` in fp32 (batches of 8, the tokenizer's own padding side), of vectors of length 1: the farthest of {texts} texts
+of up to {longest} tokens, among them empty ones, emoji and texts that are cut.
 
-| architecture | type | pooling | padding | attention | differing | distance, fp32 | distance, bf16 |
-|---|---|---|---|---|---:|---:|---:|
+| architecture | type | pooling | padding | attention | packs | differing | distance, fp32 | distance, bf16 |
+|---|---|---|---|---|---|---:|---:|---:|
 """
 
 
@@ -41,6 +42,7 @@ def main() -> None:
 def row(name: str, arguments: dict[str, object], twins: list[Twin]) -> str:
     first = twins[0]
     cells = [name, first.type, arguments["pooling"], arguments.get("padding_side", "right"), first.masking]
+    cells.append("yes" if "packed" in first.ladders else "no")
     cells += [
         f"{sum(twin.differing for twin in twins)} of {sum(twin.compared for twin in twins)}",
         *(f"{twin.distance:.1e}" for twin in twins),

@@ -111,8 +111,10 @@ def test_whole_run_comes_to_the_scores_of_the_script(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_without_a_gpu_the_gpu_benchmark_says_so_and_still_works_in_small() -> None:
     assert "needs a CUDA device" in run("gpu")
-    output = run("gpu", "--tiny", "--device", "cpu", "--share", "0.001", "--every", "16", "--repeats", "1")
-    assert len(ratios(output)) == 6
+    for model in ("tiny", "tiny-qwen3"):
+        output = run("gpu", "--model", model, "--device", "cpu", "--share", "0.001", "--every", "16", "--repeats", "1")
+        assert len(ratios(output)) == 6
+        assert "packed, bf16" in output
     assert "needs a CUDA device" in run("on_gpu")
 
 
@@ -128,7 +130,7 @@ def test_probe_is_measured_beside_loading_alone_and_finds_no_drift() -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_gpu_benchmark_runs_on_a_gpu() -> None:
-    command = [sys.executable, str(FOLDER / "gpu.py"), "--tiny", "--share", "0.01", "--repeats", "1"]
+    command = [sys.executable, str(FOLDER / "gpu.py"), "--model", "tiny", "--share", "0.01", "--repeats", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert len(ratios(done.stdout)) == 6
 

@@ -18,8 +18,9 @@ from tiny_models import HAN, POSITIONS, TWINS, build_model
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.canary import run_canary
 from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.kernels import PlainKernels, Reach
 from harness.evaluate.encode.layout import block_size, lay_out
-from harness.evaluate.encode.packed import PackedEncoder, PlainKernels
+from harness.evaluate.encode.packed import PackedEncoder
 from harness.evaluate.encode.shapes import ShapeLadder
 from harness.evaluate.encode.store import VectorStore
 
@@ -61,7 +62,8 @@ def test_packs_by_hand() -> None:
     plan = ladder.plan(np.array([100, 100, 57, 256, 300, 3]))
     assert (plan.forwards, plan.real_tokens) == (5, 816)
     assert plan.tokens == 256 + 128 + 256 + 320 + 128  # 100 + 100 fill up to 256; 57, and 3 alone, to the smallest pack
-    assert ladder.pack_sizes() == [128, 192, 256, 320]
+    assert ladder.pack_sizes(300) == [128, 192, 256, 320]
+    assert ladder.pack_sizes(20) == [128, 192, 256]
 
 
 # --- the same vectors -------------------------------------------------------------------------------------------------------------------
@@ -75,28 +77,82 @@ def test_a_store_finds_what_was_packed_otherwise_to_the_bit(folder: Path, texts:
     assert torch.equal(load(folder, encoding=EncodingSpec(ladder="packed", batch_tokens=192)).encode(texts), vectors)
 
 
-@pytest.mark.parametrize("name", ["BERT", "XLM-R (bge-m3)"])
-def test_packed_vectors_are_those_of_exact_batches(name: str, tmp_path: Path, texts: list[str]) -> None:
-    twin = build_model(tmp_path / "twin", **TWINS[name])
+PACKING = [name for name in TWINS if name not in ("MPNet", "Gemma 2", "Qwen3.5")]
+OTHERS: dict[str, dict[str, Any]] = {"ELECTRA": {"model_type": "electra"}, "DistilBERT": {"model_type": "distilbert"}}
+
+
+@pytest.mark.parametrize("name", [*PACKING, *OTHERS])
+def test_packed_vectors_are_those_of_exact_batches_and_no_neighbour_moves_a_bit(name: str, tmp_path: Path, texts: list[str]) -> None:
+    twin = build_model(tmp_path / "twin", **(TWINS | OTHERS)[name])
     packed, exact = load(twin), load(twin, encoding=EncodingSpec(ladder="exact", batch_tokens=256))
     assert packed.fingerprint.ladder == "packed"
     assert "rows equal to the bit in packs of 128 to 512 tokens" in packed.fingerprint.packs
-    assert (packed.encode(texts) - exact.encode(texts)).abs().max() < 5e-6
+    vectors = packed.encode(texts)
+    scale = vectors.norm(dim=1, keepdim=True)
+    assert ((vectors - exact.encode(texts)) / scale).abs().max() < 2e-6
     assert packed.fingerprint.digest != exact.fingerprint.digest
+    smaller = load(twin, encoding=EncodingSpec(ladder="packed", batch_tokens=192))
+    assert torch.equal(smaller.encode(texts[::-1]).flip(0), vectors)
+    assert torch.equal(packed.encode(texts[5:9]), vectors[5:9])
 
 
-def test_the_canary_checks_packs(folder: Path) -> None:
-    canary = run_canary(load(folder, dtype="bf16"))
+def test_a_model_that_transformers_runs_shares_its_weights_with_its_packs_and_still_runs_alone(tmp_path: Path, texts: list[str]) -> None:
+    encoder = load(build_model(tmp_path / "twin", **TWINS["Qwen3"]))
+    model = encoder.model
+    alone = model.forward(torch.tensor([[5, 6, 7]]), None)
+    body: Any = model.packed._body
+    assert {id(one) for one in body._model.parameters()} == {id(one) for one in model.transformer.parameters()}
+    assert len(body._short.layers) == 1 < len(body._model.layers)
+    assert model.config._attn_implementation == "sdpa"
+    encoder.encode(texts)
+    assert torch.equal(model.forward(torch.tensor([[5, 6, 7]]), None), alone)
+
+
+@pytest.mark.parametrize("name", ["ModernBERT", "Gemma 3"])
+def test_the_proof_runs_a_layer_of_each_kind(name: str, tmp_path: Path) -> None:
+    kinds = {"num_hidden_layers": 4, "layer_types": ["full_attention", "full_attention", "sliding_attention", "full_attention"]}
+    body: Any = load(build_model(tmp_path / "twin", **TWINS[name] | kinds)).model.packed._body
+    assert (len(body._short.layers), len(body._model.layers)) == (3, 4)
+
+
+@pytest.mark.parametrize("name", ["BERT", "Qwen3", "Gemma 3, two-way (EmbeddingGemma)"])
+def test_the_canary_checks_packs(name: str, tmp_path: Path) -> None:
+    canary = run_canary(load(build_model(tmp_path / "twin", **TWINS[name]), dtype="bf16"))
     assert canary.rows_differing == 0
     assert all("flash_attention" in name for name in canary.attention)
+
+
+@pytest.mark.parametrize("model_type", ["roberta", "xlm-roberta", "camembert"])
+def test_a_padding_token_within_a_text_has_the_position_that_transformers_gives_it(model_type: str, tmp_path: Path) -> None:
+    encoder = load(build_model(tmp_path, model_type=model_type))
+    rows = [np.array([2, 1, 7, 1, 8, 3], dtype=np.int32), np.array([2, 9, 3], dtype=np.int32)]
+    layout = encoder.model.packed.lay_out(rows, 128, CPU)
+    with torch.inference_mode():
+        packed = encoder.model.packed.vectors(encoder.model.packed.states(layout), layout)
+        alone = torch.cat([encoder.model.forward(torch.from_numpy(row[None].astype(np.int64)), None) for row in rows])
+    assert ((packed - alone).norm(dim=1) < 1e-5 * alone.norm(dim=1)).all()
+    assert layout.positions[:9].tolist() == [2, 3, 4, 2, 1, 3, 1, 4, 5]
 
 
 # --- where texts can't be packed --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "why"), [("Qwen3", "its layers are qwen3's"), ("ModernBERT", "its layers are modernbert's")])
-def test_other_architectures_run_in_exact_batches_and_the_fingerprint_says_why(name: str, why: str, tmp_path: Path) -> None:
-    encoder = load(build_model(tmp_path / "twin", **TWINS[name]))
+_DYNAMIC = {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}}
+
+
+@pytest.mark.parametrize(
+    ("twin", "why"),
+    [
+        (TWINS["Gemma 2"], "its layers are gemma2's"),
+        (TWINS["MPNet"], "its layers are mpnet's"),
+        (TWINS["Qwen3.5"], "its linear attention runs from one text into the next"),
+        (TWINS["Qwen3"] | _DYNAMIC, "its dynamic positions depend on the longest text of a batch"),
+        (TWINS["Qwen3"] | {"pooling": "max"}, "its pooling is max"),
+    ],
+    ids=["Gemma 2", "MPNet", "Qwen3.5", "dynamic positions", "max pooling"],
+)
+def test_what_can_not_be_packed_runs_in_exact_batches_and_the_fingerprint_says_why(twin: dict[str, Any], why: str, tmp_path: Path) -> None:
+    encoder = load(build_model(tmp_path / "twin", **twin))
     assert encoder.fingerprint.ladder == encoder.ladder.spec.ladder == "exact"
     assert encoder.fingerprint.packs == f"none, the ladder is exact: {why}"
 
@@ -162,29 +218,80 @@ def test_fused_kernels_compute_what_torch_does(fused: Any, dtype: torch.dtype, n
     lengths = [1, 15, 16, 17, 40, 64, 65, 100, 130, 300]
     assert len({block_size(length) for length in lengths}) == 4
     layout = lay_out([draw.integers(0, 50, size=length, dtype=np.int32) for length in lengths], 768, CPU)
-    qkv = torch.randn(768, 3 * 32, generator=generator).to(dtype)
     plain = PlainKernels()
-    attended = fused.attention(qkv, layout, 2)
-    assert (attended.float() - plain.attention(qkv, layout, 2).float()).abs().max() < noise
+    query, key, value = torch.randn(768, 3, 2, 16, generator=generator).to(dtype).unbind(1)
+    attended = fused.attention(query, key, value, layout, reach=Reach(), scale=0.25)
+    assert (attended.float() - plain.attention(query, key, value, layout, reach=Reach(), scale=0.25).float()).abs().max() < noise
     assert not attended[layout.real :].any()
     norm = torch.nn.LayerNorm(48).to(dtype).requires_grad_(False)
     torch.nn.init.normal_(norm.weight, generator=generator)
     rows, other = (torch.randn(9, 48, generator=generator).to(dtype) for _ in range(2))
     for residual in (None, other):
         assert (fused.add_norm(rows, residual, norm).float() - plain.add_norm(rows, residual, norm).float()).abs().max() < noise
-    states = attended
+    states = attended.view(768, 32)
     assert (fused.mean(states, layout).float() - plain.mean(states, layout).float()).abs().max() < noise
+
+
+@pytest.mark.parametrize("reach", [Reach(None, 0), Reach(20, 0), Reach(20, 20), Reach(7, 7), Reach(500, 0), Reach(None, 3)])
+@pytest.mark.parametrize("shared", [1, 4])
+def test_fused_attention_sees_what_a_token_reaches(fused: Any, reach: Reach, shared: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    lengths = [1, 16, 17, 40, 64, 65, 128, 130, 200]
+    layout = lay_out([np.zeros(length, dtype=np.int32) for length in lengths], 704, CPU)
+    query = torch.randn(4, 704, 16, generator=generator).transpose(0, 1)  # as rotary positions leave them
+    key = torch.randn(4 // shared, 704, 16, generator=generator).transpose(0, 1)
+    value = torch.randn(704, 4 // shared, 16, generator=generator)
+    attended = fused.attention(query, key, value, layout, reach=reach, scale=0.25)
+    plain = PlainKernels().attention(query, key, value, layout, reach=reach, scale=0.25)
+    assert (attended - plain).abs().max() < 2e-6
+    for length, start in zip(layout.lengths.tolist(), layout.starts.tolist(), strict=True):
+        seen = reach.mask(length, CPU)
+        causal = torch.ones(length, length, dtype=torch.bool).tril() if seen is None and reach.after == 0 else seen
+        for head in range(4):
+            rows = slice(start, start + length)
+            scores = query[rows, head] @ key[rows, head // shared].T * 0.25
+            weights = (scores if causal is None else scores.masked_fill(~causal, -torch.inf)).softmax(1)
+            assert (weights @ value[rows, head // shared] - plain[rows, head]).abs().max() < 2e-6
+
+
+def test_a_reach_by_hand() -> None:
+    seen = Reach(1, 0).mask(3, CPU)
+    assert seen is not None
+    assert seen.tolist() == [[True, False, False], [True, True, False], [False, True, True]]
+    assert Reach(2, 0).mask(3, CPU) is None  # all before itself: what a causal kernel does
+    assert Reach().mask(3, CPU) is None
+    both = Reach(1, 1).mask(3, CPU)
+    assert both is not None
+    assert both.tolist() == [[True, True, False], [True, True, True], [False, True, True]]
+
+
+@pytest.mark.parametrize("name", ["Qwen3", "Gemma 3", "ModernBERT"])
+def test_fused_kernels_run_any_model_that_can_be_packed(fused: Any, name: str, tmp_path: Path) -> None:
+    model = load(build_model(tmp_path / "twin", **TWINS[name] | {"num_attention_heads": 2, "head_dim": 16})).model
+    assert model.packable.head_dim == 16
+    draw = np.random.default_rng(1)
+    rows = [draw.integers(5, 60, size=length, dtype=np.int32) for length in (64, 3, 20)]
+
+    def vectors(kernels: Any, rows: list[Any]) -> torch.Tensor:
+        packed = PackedEncoder(model.transformer, model.masking, model.tail, kernels)
+        layout = packed.lay_out(rows, 128, CPU)
+        return packed.vectors(packed.states(layout), layout)
+
+    with torch.inference_mode():
+        ours = vectors(fused, rows)
+        assert (ours - vectors(PlainKernels(), rows)).norm(dim=1).max() < 2e-5 * ours.norm(dim=1).max()
+        assert torch.equal(vectors(fused, rows[::-1]).flip(0), ours)
 
 
 def test_fused_kernels_give_a_text_the_same_bits_beside_any_other(fused: Any, folder: Path) -> None:
     model = load(folder, dtype="fp16").model
-    packed = PackedEncoder(model.transformer, model.tail, fused)
+    packed = PackedEncoder(model.transformer, model.masking, model.tail, fused)
     draw = np.random.default_rng(1)
     rows = [draw.integers(5, 60, size=length, dtype=np.int32) for length in (3, 17, 20)]
 
     def vectors(rows: list[Any], total: int) -> torch.Tensor:
         layout = packed.lay_out(rows, total, CPU)
-        return packed.vectors(packed.states(layout, layers=1), layout)
+        return packed.vectors(packed.states(layout, few_layers=True), layout)
 
     with torch.inference_mode():
         together = vectors(rows, 40)
@@ -196,17 +303,23 @@ _COMPILE = """
 from itertools import product
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
-from harness.evaluate.encode.fused import _attention
+from harness.evaluate.encode.fused import _attention, stages
 from harness.evaluate.encode.layout import block_size
 
-kinds = dict(qkv="*{0}", out="*{0}", starts="*i32", lengths="*i32", blocks="*i32", scale="fp32")
-for capability, dtype, length in product((80, 86, 90), ("bf16", "fp16"), (16, 32, 64, 512)):
+pointers = dict(queries="*{0}", keys="*{0}", values="*{0}", out="*{0}", starts="*i32", lengths="*i32", blocks="*i32")
+numbers = dict(scale="fp32", query_head="i32", key_head="i32", value_head="i32")
+widths = [(64, 1, -1, -1), (128, 2, -1, 0), (256, 4, 511, 0), (64, 1, 64, 64)]  # BERT, Qwen3, Gemma 3, ModernBERT
+kinds = [*product((86, 90), ["bf16"], (16, 64, 512), widths), *product((80, 86, 90), ["fp16"], (32, 512), widths[:1])]
+for capability, dtype, length, (head_dim, shared, before, after) in kinds:
     size = block_size(length)
-    constants = dict(hidden=1024, head_dim=64, rows=size.rows, columns=size.columns, one=size.one)
-    signature = {name: kind.format(dtype) for name, kind in kinds.items()} | dict.fromkeys(constants, "constexpr")
-    source = ASTSource(_attention, signature, constants, {(place,): [["tt.divisibility", 16]] for place in range(5)})
-    compiled = compile(source, target=GPUTarget("cuda", capability, 32), options=dict(num_warps=size.warps, num_stages=size.stages))
-    assert len(compiled.asm["cubin"]) > 1000 and compiled.metadata.shared <= 99 * 1024, (capability, compiled.metadata.shared)
+    constants = dict(query_row=1024, key_row=1024, value_row=1024, heads=16, head_dim=head_dim, shared=shared, before=before, after=after)
+    constants |= dict(rows=size.rows, columns=size.columns, one=size.one)
+    signature = {name: kind.format(dtype) for name, kind in (pointers | numbers).items()} | dict.fromkeys(constants, "constexpr")
+    source = ASTSource(_attention, signature, constants, {(place,): [["tt.divisibility", 16]] for place in (*range(7), 8, 9, 10)})
+    options = dict(num_warps=size.warps, num_stages=stages(size, head_dim))
+    compiled = compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+    found = (capability, head_dim, length, compiled.metadata.shared)
+    assert len(compiled.asm["cubin"]) > 1000 and compiled.metadata.shared <= 99 * 1024, found
 print("compiled")
 """
 

@@ -37,6 +37,7 @@ def test_a_twin_is_pure_to_the_bit_and_near_sentence_transformers(name: str, dty
     twin = measure(build_model(tmp_path, **TWINS[name]), dtype=dtype)
     assert twin.told_apart > 0.8  # else equal vectors would prove nothing
     assert twin.differing == 0
+    assert ("packed" in twin.ladders) == (name not in ("MPNet", "Gemma 2", "Qwen3.5"))
     assert BANDS[dtype][0] <= twin.distance <= WORST * BANDS[dtype][1]
 
 

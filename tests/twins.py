@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import torch
 from sentence_transformers import SentenceTransformer
 from tiny_models import HAN, HOSTILE
 
-from harness.core.spec import Dtype, EncodingSpec, ModelSpec
+from harness.core.spec import Dtype, EncodingSpec, Ladder, ModelSpec
 from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
 
 DTYPES: tuple[Dtype, ...] = ("fp32", "bf16")
@@ -29,7 +30,7 @@ TEXTS = _texts()
 @dataclass(frozen=True, kw_only=True)
 class Twin:
     """`differing`, of `compared`: vectors with other bits in another order, in other calls. `distance`: of the farthest text to fp32.
-    `told_apart`: the share of the texts that have token ids of their own."""
+    `told_apart`: the share of the texts that have token ids of their own. `ladders`: those of batch shapes that it can run in."""
 
     type: str
     masking: str
@@ -37,25 +38,30 @@ class Twin:
     differing: int
     distance: float
     told_apart: float
+    ladders: tuple[str, ...]
 
 
 def measure(folder: Path, *, dtype: Dtype) -> Twin:
-    """The twin in the folder, in one dtype under both ladders."""
+    """The twin in the folder, in one dtype under every ladder that it can run in."""
     expected = _units(_sentence_transformers(folder))
-    differing, distances = 0, []
-    for ladder in ("exact", "padded"):
+    differing, distances, ladders = 0, [], []
+    for ladder in get_args(Ladder):
         spec = ModelSpec(name="twin", path=str(folder))
         encoder = load_encoder(spec, dtype=dtype, max_len=MAX_LEN, encoding=EncodingSpec(ladder=ladder, batch_tokens=512), device=CPU)
+        if encoder.fingerprint.ladder != ladder:
+            continue
+        ladders.append(ladder)
         vectors = encoder.encode(TEXTS)
         differing += int((vectors.view(torch.uint8) != _elsewhere(encoder).view(torch.uint8)).any(dim=1).sum())
         distances.append(float((_units(vectors) - expected).norm(dim=1).max()))
     return Twin(
         type=encoder.model.config.model_type,
         masking=encoder.model.masking,
-        compared=2 * len(TEXTS),
+        compared=len(ladders) * len(TEXTS),
         differing=differing,
         distance=max(distances),
         told_apart=len({ids.tobytes() for ids in encoder.tokenizer.tokenize(TEXTS).rows()}) / len(TEXTS),
+        ladders=tuple(ladders),
     )
 
 

@@ -13,13 +13,17 @@ from harness.core.fingerprint import Fingerprint
 from harness.core.spec import Dtype, EncodingSpec
 from harness.evaluate.encode.device import TORCH_DTYPE, attention_kernel, describe_device, kernel_identity, numeric_flags
 from harness.evaluate.encode.families import attention_of
+from harness.evaluate.encode.kernels import PlainKernels
 from harness.evaluate.encode.linear import linear_kernel
 from harness.evaluate.encode.locate import Weights
 from harness.evaluate.encode.model import LoadedModel
-from harness.evaluate.encode.packed import Packable, PlainKernels
+from harness.evaluate.encode.packed import Packable
 
 _NAMES = "names of vectors, 2"
 """Changes with `names`: a store's vectors under other names would lie there for nothing."""
+
+_PACKS = "packs, 2"
+"""Changes with what packs compute. 1 gave a text that holds RoBERTa's padding token other positions than transformers does."""
 
 
 def take_fingerprint(
@@ -65,6 +69,7 @@ def vectors_digest(
     decides = [
         _NAMES,
         *(sorted(weights.sha256.items()), sorted(module_files.items())),
+        *([_PACKS] if encoding.ladder == "packed" else []),
         *(dtype, _attention(device, dtype, encoding, packable), linear_kernel(device, dtype), _kernel(device)),
     ]
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()

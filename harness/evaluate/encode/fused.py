@@ -10,53 +10,99 @@ import torch
 import triton
 import triton.language as tl
 
-from harness.evaluate.encode.layout import PackLayout
+from harness.evaluate.encode.kernels import Reach
+from harness.evaluate.encode.layout import BlockSize, PackLayout
 
-VERSION = 2
+VERSION = 3
 """Changes with what these kernels compute, so that stored vectors of other bits have other names."""
+
+_LOG2_E = 1.4426950408889634  # exp2 is the hardware's own
+
+
+@triton.jit
+def _step(
+    total, norm, largest, query, keys, values, row, column, done, length, scale,
+    key_row: tl.constexpr, value_row: tl.constexpr, before: tl.constexpr, after: tl.constexpr, masked: tl.constexpr,
+):  # fmt: skip
+    """Takes the queries through the block of keys that begins at `done`: sums of weighted values, sums of weights, largest scores."""
+    if masked:
+        key_place = done + column
+        inside = key_place < length
+        seen = inside[None, :]
+        if after >= 0:
+            seen = seen & (key_place[None, :] <= row[:, None] + after)
+        if before >= 0:
+            seen = seen & (key_place[None, :] >= row[:, None] - before)
+        key = tl.load(keys + done * key_row, mask=inside[None, :], other=0.0)
+        scores = tl.where(seen, tl.dot(query, key) * scale, -float("inf"))
+        larger = tl.maximum(largest, tl.max(scores, 1))
+        base = larger
+        if before >= 0:  # a query may see no key of its first block
+            base = tl.where(larger == -float("inf"), 0.0, larger)
+        weights = tl.exp2(scores - base[:, None])
+        shrink = tl.exp2(largest - base)
+        value = tl.load(values + done * value_row, mask=inside[:, None], other=0.0)
+    else:
+        scores = tl.dot(query, tl.load(keys + done * key_row))
+        larger = tl.maximum(largest, tl.max(scores, 1) * scale)
+        weights = tl.exp2(scores * scale - larger[:, None])
+        shrink = tl.exp2(largest - larger)
+        value = tl.load(values + done * value_row)
+    total = total * shrink[:, None] + tl.dot(weights.to(value.dtype), value)
+    return total, norm * shrink + tl.sum(weights, 1), larger
 
 
 @triton.jit
 def _attention(
-    qkv, out, starts, lengths, blocks, scale,
-    hidden: tl.constexpr, head_dim: tl.constexpr, rows: tl.constexpr, columns: tl.constexpr, one: tl.constexpr,
+    queries, keys, values, out, starts, lengths, blocks, scale, query_head, key_head, value_head,
+    query_row: tl.constexpr, key_row: tl.constexpr, value_row: tl.constexpr, heads: tl.constexpr, head_dim: tl.constexpr,
+    shared: tl.constexpr, before: tl.constexpr, after: tl.constexpr, rows: tl.constexpr, columns: tl.constexpr, one: tl.constexpr,
 ):  # fmt: skip
-    """A program takes `rows` queries of one text and head through all of its keys, `columns` at a time (`one`: in a single step)."""
+    """A program takes `rows` queries of one text and head through the keys that they reach, `columns` at a time (`one`: in a single step).
+
+    `before`, `after`: as in `Reach`, -1 for all. `shared`: heads of queries with the same keys. The strides are of rows and of heads.
+    """
     text = tl.load(blocks + 2 * tl.program_id(0))
     first = tl.load(blocks + 2 * tl.program_id(0) + 1)
     start, length = tl.load(starts + text).to(tl.int64), tl.load(lengths + text)
-    head = tl.program_id(1) * head_dim
+    head = tl.program_id(1).to(tl.int64)
     row, column, place = first + tl.arange(0, rows), tl.arange(0, columns), tl.arange(0, head_dim)
-    base = qkv + start * 3 * hidden + head
-    query = tl.load(base + row[:, None] * 3 * hidden + place[None, :], mask=row[:, None] < length, other=0.0)
-    keys = base + hidden + column[None, :] * 3 * hidden + place[:, None]
-    values = base + 2 * hidden + column[:, None] * 3 * hidden + place[None, :]
+    base = queries + start * query_row + head * query_head
+    query = tl.load(base + row[:, None] * query_row + place[None, :], mask=row[:, None] < length, other=0.0)
+    keys += start * key_row + head // shared * key_head + column[None, :] * key_row + place[:, None]
+    values += start * value_row + head // shared * value_head + column[:, None] * value_row + place[None, :]
     total = tl.zeros((rows, head_dim), dtype=tl.float32)
     norm = tl.zeros((rows,), dtype=tl.float32)
     largest = tl.full((rows,), -float("inf"), dtype=tl.float32)
-    whole = 0
-    if not one:  # whole blocks of keys first, without a mask
+    if one:
+        total, norm, largest = _step(
+            total, norm, largest, query, keys, values, row, column, 0, length, scale, key_row, value_row, before, after, True
+        )  # fmt: skip
+    elif before < 0:  # blocks that all of the queries see first, without a mask
+        high = length
+        if after >= 0:
+            high = tl.minimum(length, first + rows + after)
         whole = length // columns * columns
+        if after >= 0:
+            whole = tl.minimum(length, first + 1 + after) // columns * columns
         for done in range(0, whole, columns):
-            scores = tl.dot(query, tl.load(keys + done * 3 * hidden))
-            larger = tl.maximum(largest, tl.max(scores, 1) * scale)
-            weights = tl.exp2(scores * scale - larger[:, None])
-            shrink = tl.exp2(largest - larger)
-            value = tl.load(values + done * 3 * hidden)
-            total = total * shrink[:, None] + tl.dot(weights.to(value.dtype), value)
-            norm = norm * shrink + tl.sum(weights, 1)
-            largest = larger
-    if one or whole < length:
-        column += whole
-        key = tl.load(keys + whole * 3 * hidden, mask=column[None, :] < length, other=0.0)
-        scores = tl.where(column[None, :] < length, tl.dot(query, key) * scale, -float("inf"))
-        larger = tl.maximum(largest, tl.max(scores, 1))
-        weights = tl.exp2(scores - larger[:, None])
-        shrink = tl.exp2(largest - larger)
-        value = tl.load(values + whole * 3 * hidden, mask=column[:, None] < length, other=0.0)
-        total = total * shrink[:, None] + tl.dot(weights.to(value.dtype), value)
-        norm = norm * shrink + tl.sum(weights, 1)
-    target = out + (start + row[:, None]) * hidden + head + place[None, :]
+            total, norm, largest = _step(
+                total, norm, largest, query, keys, values, row, column, done, length, scale, key_row, value_row, before, after, False
+            )  # fmt: skip
+        for done in range(whole, high, columns):
+            total, norm, largest = _step(
+                total, norm, largest, query, keys, values, row, column, done, length, scale, key_row, value_row, before, after, True
+            )  # fmt: skip
+    else:
+        high = length
+        if after >= 0:
+            high = tl.minimum(length, first + rows + after)
+        low = tl.maximum(first - before, 0) // columns * columns
+        for done in range(low, high, columns):
+            total, norm, largest = _step(
+                total, norm, largest, query, keys, values, row, column, done, length, scale, key_row, value_row, before, after, True
+            )  # fmt: skip
+    target = out + ((start + row[:, None]) * heads + head) * head_dim + place[None, :]
     tl.store(target, (total / norm[:, None]).to(out.dtype.element_ty), mask=row[:, None] < length)
 
 
@@ -94,27 +140,41 @@ def _mean(states, starts, lengths, out, width, rows: tl.constexpr, columns: tl.c
     tl.store(out + tl.program_id(0).to(tl.int64) * width + column, mean, mask=inside)
 
 
+def stages(size: BlockSize, head_dim: int) -> int:
+    """Blocks of keys that are loaded ahead, so few that wide heads fit into the shared memory of an A10 (99 KiB)."""
+    return max(1, min(size.stages, 256 // head_dim))
+
+
 class FusedKernels:
-    """What `packed.Kernels` asks for, for heads of 16, 32, 64 or 128 numbers."""
+    """What `Kernels` asks for, for heads of 16, 32, 64, 128 or 256 numbers."""
 
     name = f"triton {triton.__version__} text attention {VERSION}"
 
-    def attention(self, qkv: torch.Tensor, layout: PackLayout, heads: int) -> torch.Tensor:
-        """[tokens, hidden] of queries, keys and values [tokens, 3 * hidden]; rows that belong to no text are 0."""
-        hidden = qkv.shape[1] // 3
-        out = torch.empty((len(qkv), hidden), dtype=qkv.dtype, device=qkv.device)
+    def attention(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: PackLayout, *, reach: Reach, scale: float
+    ) -> torch.Tensor:
+        """As `Kernels` says."""
+        tokens, heads, head_dim = query.shape
+        query, key, value = (part if part.stride(2) == 1 else part.contiguous() for part in (query, key, value))
+        out = torch.empty((tokens, heads, head_dim), dtype=query.dtype, device=query.device)
         out[layout.real :].zero_()
-        scale = (hidden // heads) ** -0.5 * 1.4426950408889634  # log2(e): exp2 is the hardware's own
         for size, blocks in layout.blocks:
             _attention[(len(blocks), heads)](
-                *(qkv, out, layout.starts, layout.lengths, blocks, scale),
-                hidden=hidden,
-                head_dim=hidden // heads,
+                *(query, key, value, out, layout.starts, layout.lengths, blocks, scale * _LOG2_E),
+                *(query.stride(1), key.stride(1), value.stride(1)),
+                query_row=query.stride(0),
+                key_row=key.stride(0),
+                value_row=value.stride(0),
+                heads=heads,
+                head_dim=head_dim,
+                shared=heads // key.shape[1],
+                before=-1 if reach.before is None else reach.before,
+                after=-1 if reach.after is None else reach.after,
                 rows=size.rows,
                 columns=size.columns,
                 one=size.one,
                 num_warps=size.warps,
-                num_stages=size.stages,
+                num_stages=stages(size, head_dim),
             )
         return out
 

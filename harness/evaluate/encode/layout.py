@@ -56,17 +56,17 @@ class PackLayout:
     real: int
 
 
-def lay_out(rows: Sequence[Ids], total: int, device: torch.device, *, first_position: int = 0) -> PackLayout:
-    """The rows as a pack of `total` tokens; one copy to the device, not waited for. `first_position`: of a text's first token."""
+def lay_out(rows: Sequence[Ids], total: int, device: torch.device, *, padding: int | None = None) -> PackLayout:
+    """The rows as a pack of `total` tokens; one copy to the device, not waited for. `padding`: as `positions_of` takes it."""
     counts = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
     order = np.argsort(counts, kind="stable")
     lengths = counts[order].astype(np.int32)
     starts = np.zeros(len(rows), dtype=np.int32)
     np.cumsum(lengths[:-1], out=starts[1:])
     real = int(lengths.sum())
-    ids, positions = np.zeros(total, dtype=np.int32), np.full(total, first_position, dtype=np.int32)
+    ids, positions = np.zeros(total, dtype=np.int32), np.zeros(total, dtype=np.int32)
     ids[:real] = np.concatenate([rows[place] for place in order.tolist()])
-    positions[:real] += np.arange(real, dtype=np.int32) - np.repeat(starts, lengths)
+    positions[:real] = positions_of(ids[:real], starts, lengths, padding)
     values, numbers = np.unique(lengths, return_counts=True)
     blocks = _blocks(lengths)
     parts = [ids, positions, starts, lengths, order.astype(np.int32), *(block.reshape(-1) for _, block in blocks)]
@@ -81,6 +81,16 @@ def lay_out(rows: Sequence[Ids], total: int, device: torch.device, *, first_posi
         order=pieces[4],
         real=real,
     )
+
+
+def positions_of(ids: Ids, starts: Ids, lengths: Ids, padding: int | None) -> Ids:
+    """The position of each token in its text, from 0; in RoBERTa from `padding` + 1, and a token of this id, which a text may hold, has the
+    position `padding` and is not counted (transformers 5.23, `create_position_ids_from_input_ids`)."""
+    counted = np.ones(len(ids), dtype=np.int32) if padding is None else (ids != padding).astype(np.int32)
+    so_far = np.cumsum(counted, dtype=np.int32)
+    places = so_far - np.repeat(so_far[starts] - counted[starts], lengths)
+    positions: Ids = places - 1 if padding is None else places * counted + np.int32(padding)
+    return positions
 
 
 def _to_device(parts: Sequence[Ids], device: torch.device) -> list[torch.Tensor]:

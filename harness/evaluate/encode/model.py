@@ -26,7 +26,7 @@ from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.families import KNOWN, Masking, attention_mask, attention_of, masking_of
 from harness.evaluate.encode.linear import linear_kernel, pack_linear_layers
 from harness.evaluate.encode.locate import LocatedModel, Weights, hash_weights, read_json, stored_tensors, transformer_path
-from harness.evaluate.encode.packed import Packable, PackedEncoder, first_position, packable
+from harness.evaluate.encode.packed import Packable, PackedEncoder, packable, position_padding
 from harness.evaluate.encode.work import Architecture, architecture_of
 
 TAIL = ("Pooling", "Dense", "Normalize")
@@ -70,7 +70,7 @@ class LoadedModel:
     def packed(self) -> PackedEncoder:
         """The model for packs of texts; made when it is first needed. Its weights are this model's."""
         weight = next(self.transformer.parameters())
-        return PackedEncoder(self.transformer, self.tail, self.packable.kernels(weight.device, weight.dtype))
+        return PackedEncoder(self.transformer, self.masking, self.tail, self.packable.kernels(weight.device, weight.dtype))
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """Vectors [rows, embedding_dim] of token ids [rows, length], as the module chain gives them."""
@@ -328,7 +328,8 @@ def check_pinned(spec: ModelSpec, field: str, found: object) -> None:
 
 def max_positions_of(config: Any) -> int:
     """The rows of the position table that a text can use; RoBERTa's start after the padding index."""
-    return int(config.max_position_embeddings) - first_position(config)
+    padding = position_padding(config)
+    return int(config.max_position_embeddings) - (0 if padding is None else padding + 1)
 
 
 def hash_module_files(folder: Path) -> dict[str, str]:

@@ -1,165 +1,59 @@
 """Texts of many lengths in one batch: linear layers over all of their tokens, attention within each text; no padding, no mask.
 
-For encoders built of BERT's layers. What makes a text's vector independent of its companions is not assumed: `proof` compares, on the
-device at hand, the rows of every size of pack that will be run.
+What makes a text's vector independent of its companions is not assumed: `proof` compares, on the device at hand, the rows of every size
+of pack that will be run.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from harness.evaluate.encode.bodies import body_of
+from harness.evaluate.encode.families import KNOWN, Masking, attention_of
+from harness.evaluate.encode.kernels import Kernels, PlainKernels, WatchedKernels
 from harness.evaluate.encode.layout import Ids, PackLayout, lay_out
-from harness.evaluate.encode.watching import watched_attention
 
-KNOWN = ("bert", "camembert", "ernie", "roberta", "xlm-roberta")
-"""Types of models, as transformers calls them, whose layers are BERT's."""
-
-_FUSED_HEADS = (16, 32, 64, 128)
+_FUSED_HEADS = (16, 32, 64, 128, 256)
 
 _TAIL_ROWS = 128
 """Texts that go through the modules behind the pooling at a time: always as many, so that their kernels are the same."""
 
 
-class Kernels(Protocol):
-    """The operations that look at more than one token or row. `name`: goes into the names of the vectors."""
-
-    name: str
-
-    def attention(self, qkv: torch.Tensor, layout: PackLayout, heads: int) -> torch.Tensor:
-        """[tokens, hidden] of queries, keys and values [tokens, 3 * hidden], each token over the tokens of its text."""
-        ...
-
-    def add_norm(self, inputs: torch.Tensor, residual: torch.Tensor | None, norm: nn.LayerNorm) -> torch.Tensor:
-        """LayerNorm of inputs [tokens, hidden] plus residual."""
-        ...
-
-    def mean(self, states: torch.Tensor, layout: PackLayout) -> torch.Tensor:
-        """[texts, hidden]."""
-        ...
-
-
-class PlainKernels:
-    """By torch: attention over the texts of one length at a time."""
-
-    name = "sdpa"  # which of its kernels: the encoder's choice
-
-    def attention(self, qkv: torch.Tensor, layout: PackLayout, heads: int) -> torch.Tensor:
-        """As `Kernels` says."""
-        hidden = qkv.shape[1] // 3
-        parts = [
-            functional.scaled_dot_product_attention(*piece.view(number, length, 3, heads, hidden // heads).permute(2, 0, 3, 1, 4))
-            .transpose(1, 2)
-            .reshape(number * length, hidden)
-            for (length, number), piece in zip(layout.groups, _by_group(qkv, layout), strict=True)
-        ]
-        return torch.cat([*parts, qkv.new_zeros(len(qkv) - layout.real, hidden)])
-
-    def add_norm(self, inputs: torch.Tensor, residual: torch.Tensor | None, norm: nn.LayerNorm) -> torch.Tensor:
-        """As `Kernels` says."""
-        found: torch.Tensor = norm(inputs if residual is None else inputs + residual)
-        return found
-
-    def mean(self, states: torch.Tensor, layout: PackLayout) -> torch.Tensor:
-        """As `Kernels` says; in fp32, a text's tokens one after the other."""
-        numbers = states[: layout.real].float()
-        sums = torch.segment_reduce(numbers, "sum", lengths=layout.lengths, axis=0, unsafe=True)
-        return (sums / layout.lengths[:, None]).to(states.dtype)
-
-
-class _Watched:
-    """Kernels whose attention is noted."""
-
-    def __init__(self, kernels: Kernels, names: set[str]) -> None:
-        self._names = names
-        self.name, self.add_norm, self.mean, self._kernels = kernels.name, kernels.add_norm, kernels.mean, kernels
-
-    def attention(self, qkv: torch.Tensor, layout: PackLayout, heads: int) -> torch.Tensor:
-        """As `Kernels` says."""
-        with watched_attention() as names:
-            out = self._kernels.attention(qkv, layout, heads)
-        self._names |= names or {self.name}
-        return out
-
-
-def _by_group(tokens: torch.Tensor, layout: PackLayout) -> Sequence[torch.Tensor]:
-    return torch.split(tokens[: layout.real], [length * number for length, number in layout.groups])
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """A layer of BERT; `qkv` are the three layers as one."""
-
-    qkv: nn.Module
-    attended: nn.Module
-    attention_norm: nn.LayerNorm
-    up: nn.Module
-    activation: Any
-    down: nn.Module
-    norm: nn.LayerNorm
-
-
-class _Joined(nn.Module):
-    """Layers of the same inputs, one beside the other: one product where they are plain, each by its own kernel where they are not."""
-
-    def __init__(self, layers: Sequence[Any]) -> None:
-        super().__init__()
-        self._layers = list(layers)
-        self._weight: torch.Tensor | None = None
-        if all(type(layer) is nn.Linear for layer in layers):
-            self._weight = torch.cat([layer.weight.detach() for layer in layers])
-            self._bias = torch.cat([layer.bias.detach() for layer in layers])
-            for layer, weight, bias in zip(layers, self._weight.chunk(len(layers)), self._bias.chunk(len(layers)), strict=True):
-                layer.weight.data, layer.bias.data = weight, bias  # so that the numbers lie in memory once
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """[rows, outputs of all layers]."""
-        if self._weight is not None:
-            return functional.linear(inputs, self._weight, self._bias)
-        return torch.cat([layer(inputs) for layer in self._layers], dim=1)
-
-
 class PackedEncoder:
     """Runs packs of texts through the modules of a loaded model, whose weights it shares."""
 
-    def __init__(self, transformer: Any, tail: Sequence[nn.Module], kernels: Kernels) -> None:
-        self._embeddings = transformer.embeddings
-        self._layers = [_layer_of(layer) for layer in transformer.encoder.layer]
-        self._heads: int = transformer.config.num_attention_heads
-        self._first_position = first_position(transformer.config)
+    def __init__(self, transformer: Any, masking: Masking, tail: Sequence[nn.Module], kernels: Kernels) -> None:
+        self._body = body_of(transformer, masking)
+        self._padding = position_padding(transformer.config)
         self._pooling: Any = tail[0]
         self._tail = tail[1:]
         self.kernels = kernels
 
     def lay_out(self, rows: Sequence[Ids], total: int, device: torch.device) -> PackLayout:
         """The rows as a pack."""
-        return lay_out(rows, total, device, first_position=self._first_position)
+        return lay_out(rows, total, device, padding=self._padding)
 
     @contextmanager
     def watched(self) -> Iterator[set[str]]:
         """Within this, the names of the kernels that attention ran on are noted in the set."""
         names: set[str] = set()
-        kernels, self.kernels = self.kernels, _Watched(self.kernels, names)
+        kernels, self.kernels = self.kernels, WatchedKernels(self.kernels, names)
         try:
             yield names
         finally:
             self.kernels = kernels
 
-    def states(self, layout: PackLayout, *, layers: int | None = None) -> torch.Tensor:
-        """Hidden states [total, hidden] of the pack's tokens behind so many layers, behind all of them unless told."""
-        states = self._embed(layout)
-        for layer in self._layers[:layers]:
-            attended = layer.attended(self.kernels.attention(layer.qkv(states), layout, self._heads))
-            states = self.kernels.add_norm(attended, states, layer.attention_norm)
-            states = self.kernels.add_norm(layer.down(layer.activation(layer.up(states))), states, layer.norm)
-        return states
+    def states(self, layout: PackLayout, *, few_layers: bool = False) -> torch.Tensor:
+        """Hidden states [total, hidden] of the pack's tokens; `few_layers`: behind so many that each kind of them has run once."""
+        return self._body.states(layout, self.kernels, few_layers=few_layers)
 
     def vectors(self, states: torch.Tensor, layout: PackLayout) -> torch.Tensor:
         """Vectors [texts, embedding_dim] in the order of the rows that the pack was made of."""
@@ -168,11 +62,6 @@ class PackedEncoder:
         in_order = torch.empty_like(found)
         in_order[layout.order] = found
         return in_order
-
-    def _embed(self, layout: PackLayout) -> torch.Tensor:
-        parts = self._embeddings
-        words = parts.word_embeddings(layout.ids) + parts.token_type_embeddings.weight[0]
-        return self.kernels.add_norm(words, parts.position_embeddings(layout.positions), parts.LayerNorm)
 
     def _pool(self, states: torch.Tensor, layout: PackLayout) -> torch.Tensor:
         if self._pooling.pooling_mode == "cls":
@@ -188,9 +77,9 @@ class PackedEncoder:
         return features["sentence_embedding"][: len(pooled)]
 
 
-def first_position(config: Any) -> int:
-    """The position of a text's first token: RoBERTa's start after the padding index."""
-    return config.pad_token_id + 1 if config.model_type in ("camembert", "mpnet", "roberta", "xlm-roberta") else 0
+def position_padding(config: Any) -> int | None:
+    """The padding index after which RoBERTa's positions start; None where they start at 0."""
+    return config.pad_token_id if config.model_type in ("camembert", "mpnet", "roberta", "xlm-roberta") else None
 
 
 @dataclass(frozen=True)
@@ -213,21 +102,20 @@ class Packable:
 def packable(config: Any, tail: Sequence[str], pooling: object) -> Packable:
     """By a transformers configuration, the names of the modules behind the transformer, and the pooling's mode."""
     obstacle = None
-    if config.model_type not in KNOWN or getattr(config, "is_decoder", False) or getattr(config, "use_task_id", False):
+    if config.model_type not in KNOWN or attention_of(config.model_type) == "eager" or getattr(config, "use_task_id", False):
         obstacle = f"its layers are {config.model_type}'s"
+    elif "linear_attention" in (getattr(config, "layer_types", None) or ()):
+        obstacle = "its linear attention runs from one text into the next"
+    elif moving := [kind for kind in _rope_types(config) if kind in ("dynamic", "longrope")]:
+        obstacle = f"its {moving[0]} positions depend on the longest text of a batch"
     elif tail[0] != "Pooling" or pooling not in ("cls", "lasttoken", "mean"):
         obstacle = f"its pooling is {pooling}" if tail[0] == "Pooling" else f"{tail[0]} stands before its pooling"
-    return Packable(config.hidden_size // config.num_attention_heads, obstacle)
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return Packable(head_dim, obstacle)
 
 
-def _layer_of(layer: Any) -> _Layer:
-    attention = layer.attention
-    return _Layer(
-        qkv=_Joined([attention.self.query, attention.self.key, attention.self.value]),
-        attended=attention.output.dense,
-        attention_norm=attention.output.LayerNorm,
-        up=layer.intermediate.dense,
-        activation=layer.intermediate.intermediate_act_fn,
-        down=layer.output.dense,
-        norm=layer.output.LayerNorm,
-    )
+def _rope_types(config: Any) -> list[object]:
+    """How a model's rotary positions are scaled; some have another way for each kind of layer."""
+    found = getattr(config, "rope_parameters", None) or {}
+    each = [found, *(value for value in found.values() if isinstance(value, Mapping))]
+    return [one.get("rope_type") for one in each]

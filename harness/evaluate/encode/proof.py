@@ -1,7 +1,7 @@
 """Is a token's row the same to the bit in every size of pack, whatever texts are beside it? Compared on the device at hand, not assumed.
 
 The texts of the largest pack are run again in packs of every other size, in other orders and with some of them left out, through the
-embeddings, one layer (all have the same shapes), the pooling and the modules behind it.
+embeddings, a layer of each kind (those of a kind have the same shapes), the pooling and the modules behind it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ _LARGEST_MINIMUM = 1024
 """A pack smaller than this may differ, and is filled up to the smallest that does not; if larger ones differ, texts are not packed."""
 
 
-def find_ladder(model: LoadedModel, encoding: EncodingSpec, device: torch.device) -> tuple[ShapeLadder, str]:
-    """The ladder of a setting for a loaded model, and in words what was found about packs: nothing where none were asked for.
+def find_ladder(model: LoadedModel, encoding: EncodingSpec, device: torch.device, *, max_len: int) -> tuple[ShapeLadder, str]:
+    """The ladder of a setting for a loaded model and texts of up to `max_len` tokens, and in words what was found about packs: nothing
+    where none were asked for.
 
     Where texts can't be packed, or a row would not be the same in every pack, the ladder is `exact`.
     """
@@ -38,9 +39,11 @@ def find_ladder(model: LoadedModel, encoding: EncodingSpec, device: torch.device
         return ladder, ""
     if not ladder.packs:
         return ladder, f"none, the ladder is exact: {model.packable.obstacle}"
-    sizes = ladder.pack_sizes()
+    sizes = ladder.pack_sizes(max_len)
     with sdpa_kernel(attention_kernel(device, model.dtype, encoding.ladder)):
-        smallest = smallest_equal(model.packed, sizes, device, vocabulary=len(model.tokenizer), longest=model.max_positions)
+        smallest = smallest_equal(
+            model.packed, sizes, device, vocabulary=min(len(model.tokenizer), model.config.vocab_size), longest=max_len
+        )
     if smallest is None:
         log.warning("gpu.ladder=packed: on %s a row of a pack is not the same in packs of every size, so the ladder is exact", device)
         return ShapeLadder(replace(encoding, ladder="exact"), model.max_positions), "none, the ladder is exact: rows differ between packs"
@@ -105,7 +108,7 @@ class _Expected:
 
     def _run(self, layout: PackLayout) -> tuple[torch.Tensor, torch.Tensor]:
         """States and vectors as whole numbers, so that bits are compared."""
-        states = self._packed.states(layout, layers=1)
+        states = self._packed.states(layout, few_layers=True)
         return _bits(states), _bits(self._packed.vectors(states, layout))
 
 

@@ -78,9 +78,9 @@ class ShapeLadder:
         """Whether texts of all lengths share batches."""
         return self.spec.ladder == "packed"
 
-    def pack_sizes(self) -> list[int]:
-        """The tokens of every pack there can be, ascending."""
-        largest = -(-max(self.spec.batch_tokens, self.positions, self._smallest_pack) // _PACK_STEP) * _PACK_STEP
+    def pack_sizes(self, max_len: int) -> list[int]:
+        """The tokens of every pack there can be of texts of up to `max_len` tokens, ascending."""
+        largest = -(-max(self.spec.batch_tokens, max_len, self._smallest_pack) // _PACK_STEP) * _PACK_STEP
         return list(range(self._smallest_pack, largest + 1, _PACK_STEP))
 
     def fits(self, tokens: int, more: int) -> bool:
