@@ -41,7 +41,7 @@ from harness.core.resources import SAMPLE_DIR, resource_dir
 from harness.core.run_files import read_run
 from harness.core.spec import DataSpec, ModelSpec
 from harness.data.hub import HubSettings, resolve_commit
-from harness.data.local import read_manifest
+from harness.data.local import read_mirror
 from harness.data.sources import load_task
 from harness.evaluate.encode.locate import LocatedModel, hash_weights, read_json, stored_tensors
 from harness.evaluate.encode.outline import empty_transformer
@@ -253,7 +253,7 @@ READERS: dict[str, Reader] = {
     "calibration": Reader("calibration.json", make_calibration, lambda folder: read_calibration(folder / "calibration.json", BENCHMARK)),
     "log of baselines": Reader(LOG, make_log, list_baselines),
     "printed rows": Reader("rows.json", KINDS["printed rows"].make, lambda folder: read_rows(folder / "rows.json")),
-    "mirror": Reader("mirror.json", make_mirror, read_manifest),
+    "mirror": Reader("mirror.json", make_mirror, read_mirror),
     "jsonl": data_file("validation.jsonl", ROWS),
     "jsonl.gz": data_file("validation.jsonl.gz", gzipped(ROWS)),
     "jsonl.zst": data_file("validation.jsonl.zst", zstd(ROWS)),

@@ -26,7 +26,7 @@ from harness.core.run_files import MANIFEST, read_record, read_run, write_failur
 from harness.core.spec import DataSpec
 from harness.core.words import csv_cell, one_line, printable, without_passwords
 from harness.data.hub import hub_status
-from harness.data.local import MIRROR, read_manifest
+from harness.data.local import MIRROR, read_mirror
 from harness.data.sources import load_task
 from harness.read.drift.baselines import accept_baseline
 
@@ -164,7 +164,7 @@ def test_a_mirror_reads_no_file_outside_of_its_folder(tmp_path: Path, name: str)
         )
     )
     with pytest.raises(InputError, match="outside of its folder"):
-        read_manifest(tmp_path)
+        read_mirror(tmp_path)
 
 
 @pytest.mark.parametrize(

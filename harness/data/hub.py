@@ -29,6 +29,7 @@ from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils.tqdm import tqdm
 
 from harness.core.errors import InputError, MachineError
+from harness.core.records import Provenance
 from harness.core.tasks import Repository, TaskSpec
 from harness.core.words import without_passwords
 from harness.data.layout import Part, find_parts, find_ranked
@@ -181,13 +182,15 @@ def _locate(task: TaskSpec, settings: HubSettings) -> TaskFiles:
     if task.qrels is not None:
         qrels_commit, tables["qrels"] = _locate_qrels(task, task.qrels, settings)
     return TaskFiles(
-        source="hub",
         tables=tables,
-        repository=read.hub,
-        revision=commit,
-        qrels_revision=qrels_commit,
-        substituted=read is not pinned,
-        notes=notes,
+        provenance=Provenance(
+            source="hub",
+            repository=read.hub,
+            revision=commit,
+            qrels_revision=qrels_commit,
+            substituted=read is not pinned,
+            notes=notes,
+        ),
         remedy=f"If the file is damaged, delete {cache_folder(read.hub, settings)} and run again",
         again=None if settings.offline else lambda path: _fetch_again(task, path, settings),
     )

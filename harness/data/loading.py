@@ -27,19 +27,14 @@ _SAMPLE = "embedded sample: made up for this package, not the benchmark's data"
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFiles:
-    """The files of a task on this disk and where they came from; the fields are those of `Provenance`.
+    """The files of a task on this disk. `provenance`: where they came from, as far as their source tells.
 
     `remedy`: the command or setting that mends a damaged file of this source. `keeps_checksums`: the task's folder, where the checksums of
     these files are to be kept once the data is accepted. `again`: gets a file whose checksum is wrong anew, and gives all files.
     """
 
-    source: str
     tables: Mapping[str, tuple[DataFile, ...]]
-    repository: str | None = None
-    revision: str | None = None
-    qrels_revision: str | None = None
-    substituted: bool = False
-    notes: tuple[str, ...] = ()
+    provenance: Provenance
     remedy: str
     keeps_checksums: Path | None = None
     again: Callable[[Path], TaskFiles] | None = None
@@ -58,19 +53,15 @@ def assemble_task(task: TaskSpec, files: TaskFiles, *, verify: Verify) -> Loaded
         parsed = parse_task(task, tables)
     except InputError as error:
         raise InputError(f"{task.name}: {error}. {files.remedy}") from error
-    provenance = Provenance(
-        source=files.source,
-        repository=files.repository,
-        revision=files.revision,
+    provenance = replace(
+        files.provenance,
         pinned_revision=task.revision,
-        qrels_revision=files.qrels_revision,
-        substituted=files.substituted,
         sha256=hashes,
-        notes=(*files.notes, *(f"as in the pinned data: {doubt}" for doubt in parsed.doubts)),
+        notes=(*files.provenance.notes, *(f"as in the pinned data: {doubt}" for doubt in parsed.doubts)),
     )
     loaded = label_task(task, parsed.data, provenance, verify=verify)
     pinned = {task.revision, task.substitute.revision if task.substitute else task.revision}
-    if parsed.doubts and loaded.provenance.verdict != "verified" and files.revision not in pinned:
+    if parsed.doubts and loaded.provenance.verdict != "verified" and provenance.revision not in pinned:
         doubts = "; ".join(parsed.doubts)
         raise InputError(
             f"{task.name}: {doubts}. The original packages pass over this in silence, and score something else. {files.remedy}"

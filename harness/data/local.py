@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.core.errors import InputError
 from harness.core.files import is_inside
+from harness.core.records import Provenance
 from harness.core.tasks import TaskSpec
 from harness.core.typed import read_typed
 from harness.core.words import few, shell_command
@@ -33,7 +34,7 @@ class MirrorFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manifest:
+class Mirror:
     """Where the files of a mirrored task came from, as `Provenance` has it; `files` by name."""
 
     task: str
@@ -61,15 +62,15 @@ def locate_local(task: TaskSpec, root: Path, *, source: str = "local", keep_chec
     """
     folder = find_folder(task, root)
     fetch = _fetch(task, root)
-    manifest = read_manifest(folder)
-    first_used = read_checksums(folder) if manifest is None else {}
+    mirror = read_mirror(folder)
+    first_used = read_checksums(folder) if mirror is None else {}
     changed = f" (if it was changed on purpose, delete {folder / CHECKSUMS})" if first_used else ""
-    remedy = f"Mend the file{changed}, or fetch the pinned data: {fetch}" if manifest is None else f"Fetch it again: {fetch}"
-    if manifest is not None and manifest.pinned_revision != task.revision:
-        raise InputError(f"{folder} mirrors {manifest.repository}@{manifest.pinned_revision}, the benchmark pins {task.revision}. {remedy}")
-    names = _names(folder) if manifest is None else list(manifest.files)
+    remedy = f"Mend the file{changed}, or fetch the pinned data: {fetch}" if mirror is None else f"Fetch it again: {fetch}"
+    if mirror is not None and mirror.pinned_revision != task.revision:
+        raise InputError(f"{folder} mirrors {mirror.repository}@{mirror.pinned_revision}, the benchmark pins {task.revision}. {remedy}")
+    names = _names(folder) if mirror is None else list(mirror.files)
     ranked = find_ranked(task, names, place=str(folder), formats=LOCAL_FORMATS)
-    tables = {table: _files(folder, parts, manifest, first_used) for table, parts in (ranked or {}).items()}
+    tables = {table: _files(folder, parts, mirror, first_used) for table, parts in (ranked or {}).items()}
     for table in () if ranked else task.tables:
         place, parts = folder, find_parts(task, table, names, place=str(folder), formats=LOCAL_FORMATS)
         sibling = folder.with_name(f"{folder.name}-qrels")
@@ -82,23 +83,23 @@ def locate_local(task: TaskSpec, root: Path, *, source: str = "local", keep_chec
                 f"{task.name}: no file of table {table!r} in {folder} (found {few(_files_below(folder)) or 'no file'}), expected one of "
                 f"{', '.join(table + suffix for suffix in LOCAL_FORMATS)} there or in data/{_also(task, table, folder)}. {remedy}"
             )
-        tables[table] = _files(place, parts, manifest, first_used)
-    if manifest is None:
-        return TaskFiles(source=source, tables=tables, remedy=remedy, keeps_checksums=folder if keep_checksums else None)
-    return TaskFiles(
+        tables[table] = _files(place, parts, mirror, first_used)
+    if mirror is None:
+        kept = folder if keep_checksums else None
+        return TaskFiles(tables=tables, provenance=Provenance(source=source), remedy=remedy, keeps_checksums=kept)
+    provenance = Provenance(
         source=source,
-        tables=tables,
-        repository=manifest.repository,
-        revision=manifest.revision,
-        qrels_revision=manifest.qrels_revision,
-        substituted=manifest.substituted,
-        notes=manifest.notes,
-        remedy=remedy,
+        repository=mirror.repository,
+        revision=mirror.revision,
+        qrels_revision=mirror.qrels_revision,
+        substituted=mirror.substituted,
+        notes=mirror.notes,
     )
+    return TaskFiles(tables=tables, provenance=provenance, remedy=remedy)
 
 
-def _files(place: Path, parts: Sequence[Part], manifest: Manifest | None, first_used: Mapping[str, str]) -> tuple[DataFile, ...]:
-    known = {name: file.sha256 for name, file in manifest.files.items()} if manifest else _below(place, first_used)
+def _files(place: Path, parts: Sequence[Part], mirror: Mirror | None, first_used: Mapping[str, str]) -> tuple[DataFile, ...]:
+    known = {name: file.sha256 for name, file in mirror.files.items()} if mirror else _below(place, first_used)
     return tuple(DataFile(part, place / part.name, str(place / part.name), known.get(part.name)) for part in parts)
 
 
@@ -137,7 +138,7 @@ def find_folder(task: TaskSpec, root: Path) -> Path:
     return folders[0]
 
 
-def read_manifest(folder: Path) -> Manifest | None:
+def read_mirror(folder: Path) -> Mirror | None:
     """What `fetch` wrote into the folder; None where it did not make the folder.
 
     Raises:
@@ -147,7 +148,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     if not path.exists():
         return None
     remedy = f"delete the folder {folder} and fetch the task again"
-    found = read_typed(path, Manifest, what="mirror manifest", remedy=remedy, schema=_SCHEMA)
+    found = read_typed(path, Mirror, what="mirror manifest", remedy=remedy, schema=_SCHEMA)
     if outside := [name for name in found.files if not is_inside(name)]:
         raise InputError(f"{path} names files outside of its folder ({few(outside)}): {remedy}")
     return found

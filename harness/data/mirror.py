@@ -23,7 +23,7 @@ from harness.core.tasks import TaskSpec
 from harness.data.hub import hub_status, locate_hub
 from harness.data.layout import mirror_name
 from harness.data.loading import TaskFiles, assemble_task
-from harness.data.local import MIRROR, Manifest, MirrorFile, find_folder, locate_local, read_manifest
+from harness.data.local import MIRROR, Mirror, MirrorFile, find_folder, locate_local, read_mirror
 from harness.data.tables import DataFile
 
 
@@ -93,7 +93,7 @@ def _fetch_task(task: TaskSpec, root: Path) -> FetchResult:
 def _verified(task: TaskSpec, root: Path) -> Provenance | None:
     """The provenance of the task's mirror, read and hashed; None when there is none, or a damaged or outdated one."""
     try:
-        if read_manifest(find_folder(task, root)) is None:
+        if read_mirror(find_folder(task, root)) is None:
             return None
         return assemble_task(task, locate_local(task, root), verify="label").provenance
     except (InputError, OSError):
@@ -110,7 +110,7 @@ def _publish(task: TaskSpec, files: TaskFiles, hashes: Mapping[str, str], root: 
                 for file in parts:
                     name = mirror_name(table, file.part)
                     copied[name] = _copy(file, staging / name, hashes[file.part.name])
-            write_json(staging / MIRROR, _manifest(task, files, copied).as_json())
+            write_json(staging / MIRROR, _mirror(task, files.provenance, copied).as_json())
             staging.chmod(0o755)
             if folder.exists():  # a damaged or outdated mirror: a folder that is not empty can't be renamed over
                 folder.rename(Path(tempfile.mkdtemp(prefix=_prefix(task), dir=root)) / "old")
@@ -130,18 +130,18 @@ def _copy(file: DataFile, target: Path, sha256: str) -> MirrorFile:
     return MirrorFile(sha256=sha256, size=target.stat().st_size, origin=file.origin)
 
 
-def _manifest(task: TaskSpec, files: TaskFiles, copied: dict[str, MirrorFile]) -> Manifest:
-    if files.repository is None or files.revision is None:
+def _mirror(task: TaskSpec, origin: Provenance, copied: dict[str, MirrorFile]) -> Mirror:
+    if origin.repository is None or origin.revision is None:
         raise InputError(f"{task.name}: a mirror is made of files whose repository and commit are known")
-    return Manifest(
+    return Mirror(
         task=task.name,
-        repository=files.repository,
-        revision=files.revision,
+        repository=origin.repository,
+        revision=origin.revision,
         pinned_revision=task.revision,
         qrels_repository=task.qrels.hub if task.qrels else None,
-        qrels_revision=files.qrels_revision,
-        substituted=files.substituted,
-        notes=files.notes,
+        qrels_revision=origin.qrels_revision,
+        substituted=origin.substituted,
+        notes=origin.notes,
         files=copied,
     )
 
