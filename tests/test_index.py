@@ -13,8 +13,7 @@ from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, write_run
 from harness.commands import main
 from harness.core.files import write_json
 from harness.core.run_files import read_run
-from harness.read.index import IndexRow, index_rows, write_index
-from harness.read.runs import load_runs
+from harness.read.index import IndexRow
 from harness.show.export.model_index import index_entries, index_yaml
 from harness.show.export.selection import select_scores
 
@@ -51,7 +50,8 @@ def test_pandas_reads_every_column_with_its_type(tmp_path: Path) -> None:
 
 def test_every_score_is_that_of_its_record_to_the_last_bit(tmp_path: Path) -> None:
     path = tmp_path / "index.csv"
-    write_index(path, index_rows([run := read_run(PUBLISHED, BENCHMARK)], BENCHMARK, beside=tmp_path))
+    run = read_run(PUBLISHED, BENCHMARK)
+    assert main(["index", str(PUBLISHED), "-o", str(path)]) == 0
     found = frame(path).set_index("task")["score"].to_dict()
     assert found == {task.name: 100 * run.records[task.name].main_score(task) for task in BENCHMARK.tasks}
     assert [line.split(",")[6] for line in path.read_text(encoding="utf-8").splitlines()[1:]] == [task.name for task in BENCHMARK.tasks]
@@ -72,7 +72,7 @@ def test_what_has_no_score_has_a_row_that_says_why(tmp_path: Path) -> None:
     write_json(tmp_path / "run" / "errors" / "TNews.json", {"message": 'no memory,\n free some "now"'})
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "manifest.json").write_text("[]", encoding="utf-8")
-    write_index(tmp_path / "i.csv", index_rows(load_runs([tmp_path], BENCHMARK), BENCHMARK, beside=tmp_path))
+    assert main(["index", str(tmp_path), "-o", str(tmp_path / "i.csv")]) == 0
     table = frame(tmp_path / "i.csv")
     states = table[table["run"] == "run"].set_index("task")
     assert states["state"].value_counts().to_dict() == {"missing": 32, "scored": 1, "broken": 1, "failed": 1}
@@ -98,7 +98,7 @@ def test_the_same_runs_in_any_order_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_names_can_not_break_the_table(tmp_path: Path) -> None:
     write_run(tmp_path / "run", {"STSB": 0.5}, header=replace(HEADER, model='a,"b"\n<script>', gpu="汉字"))
-    write_index(tmp_path / "i.csv", index_rows(load_runs([tmp_path], BENCHMARK), BENCHMARK, beside=tmp_path))
+    assert main(["index", str(tmp_path), "-o", str(tmp_path / "i.csv")]) == 0
     table = frame(tmp_path / "i.csv")
     assert (len(table), set(table["model"]), set(table["gpu"])) == (35, {'a,"b" <script>'}, {"汉字"})
     assert (tmp_path / "i.csv").read_text(encoding="utf-8").count("\n") == 36
@@ -108,7 +108,7 @@ def test_a_card_and_a_run_stand_in_one_index(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", BY_HAND)
     card = tmp_path / "README.md"
     card.write_text(f"---\n{index_yaml('m', index_entries(select_scores(run, BENCHMARK, other_data=False)))}---\n", encoding="utf-8")
-    write_index(tmp_path / "i.csv", index_rows(load_runs([tmp_path, card], BENCHMARK), BENCHMARK, beside=tmp_path))
+    assert main(["index", str(tmp_path), str(card), "-o", str(tmp_path / "i.csv")]) == 0
     wide = frame(tmp_path / "i.csv").pivot(index="task", columns="trust", values="score")
     assert (wide["ours"] == wide["self-reported"]).all()
     assert len(wide) == 35

@@ -17,11 +17,14 @@ from harness.core.words import amount
 )
 def call(arguments: Namespace) -> int:
     """Write every score of every run as one CSV."""
-    from harness.read.index import index_rows, write_index
+    from harness.core.files import atomic_write
+    from harness.read.index import index_rows
     from harness.read.runs import load_runs
+    from harness.show.index import index_csv
 
     benchmark = benchmark_for(arguments, *arguments.paths)
     rows = index_rows(load_runs(arguments.paths, benchmark), benchmark, beside=arguments.output.parent)
-    write_index(arguments.output, rows)
+    with atomic_write(arguments.output) as stream:
+        stream.write(f"{index_csv(rows)}\n".encode())
     say(f"{arguments.output}: {amount(len(rows), 'row')} of {amount(len({row.run for row in rows}), 'run')}")
     return 0

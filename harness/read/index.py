@@ -1,24 +1,20 @@
-"""Every score of every run as one CSV: a row per run and task, for pandas or a spreadsheet."""
+"""Every score of every run: a row per run and task."""
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.benchmarks import Benchmark
-from harness.core.files import atomic_write
 from harness.core.records import Run
-from harness.core.words import csv_cell
 from harness.read.leaderboard import leaderboard_row
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexRow:
-    """One task of one run; the fields are the columns. None is an empty cell.
+    """One task of one run; the fields are the columns of the index.
 
     `run`: the folder (or the card), seen from the folder of the index. `score`: 0 to 100, unrounded, under `metric`; None unless `state`
     is `scored`. `identity`: whether the data was the benchmark's; `substituted`: another revision was read than the pinned one, the one
@@ -51,20 +47,6 @@ class IndexRow:
 def index_rows(runs: Iterable[Run], benchmark: Benchmark, *, beside: Path) -> list[IndexRow]:
     """The rows, by the run's path and in the benchmark's order. `beside`: the folder from which paths are seen."""
     return [row for run in sorted(runs, key=lambda run: _seen_from(beside, run.path)) for row in _rows(run, benchmark, beside)]
-
-
-def write_index(path: Path, rows: Iterable[IndexRow]) -> None:
-    """Write the rows as CSV (UTF-8, one line each), whole or not at all.
-
-    Raises:
-        MachineError: the file can't be written.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in fields(IndexRow))
-    writer.writerows([csv_cell(cell) if isinstance(cell, str) else cell for cell in astuple(row)] for row in rows)
-    with atomic_write(path) as stream:
-        stream.write(text.getvalue().encode())
 
 
 def _rows(run: Run, benchmark: Benchmark, beside: Path) -> Iterator[IndexRow]:
