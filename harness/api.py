@@ -198,7 +198,7 @@ def render(value: DriftReport | Explanation | Runs, format: str = "text") -> str
         case Explanation():
             return write_document(explain.explanation_document(value), format)
         case Runs():
-            return leaderboard.table(list(value), value.benchmark, format=format, tasks=False, against=None)
+            return write_document(leaderboard.leaderboard(list(value), value.benchmark), format)
     raise RequestError(f"render takes what check, explain and load_runs give, found {type(value).__name__}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from harness.core.records import Made, Manifest, RowHeader, Run, TaskRecord
 from harness.core.run_files import read_run, write_manifest, write_record
 from harness.core.tasks import TaskSpec
 from harness.core.typed import convert, plain
+from harness.show.form import write_document
+from harness.show.leaderboard import leaderboard
 
 BENCHMARK = load_benchmark()
 ROOT = Path(__file__).resolve().parent.parent
@@ -80,6 +82,11 @@ def metrics_of(task: TaskSpec, score: float) -> dict[str, Any]:
     else:
         found = {task.main: score}
     return {task.language: found} if task.language else found
+
+
+def table(runs: Sequence[Run], benchmark: Benchmark, *, format: str = "text", **options: Any) -> str:  # noqa: A002  the option's name
+    """The leaderboard as the command prints it."""
+    return write_document(leaderboard(runs, benchmark, **options), format)
 
 
 def manifest_of(header: RowHeader = HEADER, content: Mapping[str, Any] | None = None) -> Manifest:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import tiny_models
 import torch
-from runs import BENCHMARK, ROOT
+from runs import BENCHMARK, ROOT, table
 from safetensors.torch import load_file, save_file
 from tiny_models import build_model
 from tokenizers import normalizers
@@ -39,7 +39,6 @@ from harness.evaluate.encode.stored import StoredVectors
 from harness.evaluate.encode.tokens import TextTokenizer
 from harness.evaluate.progress import Silent
 from harness.evaluate.runner import execute
-from harness.show.leaderboard import table
 
 CPU = torch.device("cpu")
 ENCODING = EncodingSpec(ladder="padded", batch_tokens=512)

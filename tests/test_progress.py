@@ -19,7 +19,7 @@ from harness.evaluate.here import resolve_here
 from harness.evaluate.progress import Estimate, Silent, WindowPart
 from harness.evaluate.runner import execute
 from harness.show.live import Live, show_progress
-from harness.show.terminal import show
+from harness.show.terminal import highlighted
 
 BENCHMARK = load_benchmark()
 STSB, AFQMC, TNEWS = (BENCHMARK.task(name) for name in ("STSB", "AFQMC", "TNews"))
@@ -154,17 +154,12 @@ def test_nothing_is_shown_where_stderr_is_no_terminal_or_quiet_is_asked_for(
 
 def test_a_summary_has_colour_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "Task   Score\nSTSB   37.80\nAFQMC  FAILED: no [data]"
-    plain = Console(file=io.StringIO())
-    show(text, plain)
-    assert written(plain) == text + "\n"
-    coloured = terminal()
-    show(text, coloured)
-    assert "\x1b[31m" in written(coloured)
-    assert re.sub(r"\x1b\[[0-9;]*m", "", written(coloured)) == text + "\n"
+    assert highlighted(text, Console(file=io.StringIO())) == text
+    coloured = highlighted(text, terminal())
+    assert "\x1b[31m" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == text
     monkeypatch.setenv("NO_COLOR", "1")
-    without = terminal()
-    show(text, without)
-    assert "\x1b[3" not in written(without)
+    assert "\x1b[3" not in highlighted(text, terminal())
 
 
 def test_a_real_run_is_shown_to_its_end(tmp_path: Path) -> None:

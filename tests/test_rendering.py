@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, write_run
+from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, table, write_run
 
 from harness.core.errors import RequestError
 from harness.core.records import Run
@@ -24,7 +24,7 @@ from harness.core.words import display_width
 from harness.read.leaderboard import leaderboard_row, printed_rows
 from harness.read.runs import load_runs
 from harness.show.form import write_document
-from harness.show.leaderboard import board, table
+from harness.show.leaderboard import board
 
 GOLDEN = Path(__file__).parent / "golden"
 SUFFIX = {"text": "txt", "md": "md", "csv": "csv", "json": "json"}

@@ -14,14 +14,13 @@ from hypothesis import strategies as st
 from harness.core.errors import RequestError
 from harness.core.run_files import read_run, write_failure
 from harness.read.runs import load_runs
-from harness.show.leaderboard import table
 from harness.show.report import build
 from harness.show.report.build import build_report
 from harness.show.report.charts import HEAT, write_charts
 from harness.show.report.heat import LABELS, STEPS, step
 from tests.cards import card_text, rows_table, write_card
 from tests.reports import SAMPLE, calibration, heat_cells, ours, page_of, page_text
-from tests.runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, write_run
+from tests.runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, table, write_run
 
 
 def test_published_results_and_printed_rows_stand_beside_our_runs(tmp_path: Path) -> None:

@@ -110,20 +110,19 @@ def benchmark_for(arguments: Namespace, *paths: Path) -> Benchmark:
     return benchmark_of(paths, arguments.benchmark)
 
 
-def print_document(document: Document, format: str = "text") -> None:  # noqa: A002  the option's name
-    """Print the document in that format."""
-    print(write_document(document, format))
-
-
-def print_outcome(benchmark: str, outcome: Outcome, arguments: Namespace) -> int:
-    """Print what a run came to, and the errors of failed tasks on stderr; the exit code."""
+def show_outcome(benchmark: str, outcome: Outcome, arguments: Namespace) -> int:
+    """Show what a run came to, and the errors of failed tasks on stderr; the exit code."""
     from harness.show.outcome import outcome_document
-    from harness.show.terminal import show
 
-    show(write_document(outcome_document(benchmark, outcome, baselines=arguments.baselines), arguments.format))
+    show(outcome_document(benchmark, outcome, baselines=arguments.baselines), arguments.format)
     for name, message in outcome.failed.items():
         say(f"error: {of_task(name, message)}", file=sys.stderr)
     return 1 if outcome.failed else 0
+
+
+def show(document: Document, format: str = "text") -> None:  # noqa: A002  the option's name
+    """Print the document in that format."""
+    print(write_document(document, format))
 
 
 def say(text: str, *, file: TextIO | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, Group, benchmark_for, command, names, option, output_format, print_document, say
+from harness.commands.arguments import BENCHMARK, Group, benchmark_for, command, names, option, output_format, say, show
 
 _TO = option("--to", type=Path, default=Path("results/baselines"), metavar="DIR")
 
@@ -42,7 +42,7 @@ def _accept(arguments: Namespace) -> int:
         uncalibrated=arguments.uncalibrated,
     )
     if accepted.changes:
-        print_document(drift_document(accepted.changes))
+        show(drift_document(accepted.changes))
         say("")
     say("\n".join(accepted_lines(accepted)))
     return 0
@@ -54,7 +54,7 @@ def _list(arguments: Namespace) -> int:
     from harness.show.baselines import listed_document
 
     listed = list_baselines(arguments.to, arguments.benchmark)
-    print_document(listed_document(listed), arguments.format)
+    show(listed_document(listed), arguments.format)
     return 1 if any(each.problem for each in listed) else 0
 
 

@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import command, names, option, overrides, print_document, say
+from harness.commands.arguments import command, names, option, overrides, say, show
 from harness.core.words import amount
 
 
@@ -36,6 +36,6 @@ def call(arguments: Namespace) -> int:
         on_task=lambda task, noise: say(f"calibrated {task.name} ({amount(len(noise), 'metric')})", file=sys.stderr),
     )
     write_calibration(output, calibrated.calibration)
-    print_document(calibration_document(calibrated))
+    show(calibration_document(calibrated))
     say(f"written to {output}")
     return 0

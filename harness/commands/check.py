@@ -7,7 +7,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, MERGE, benchmark_for, command, names, option, print_document
+from harness.commands.arguments import BENCHMARK, MERGE, benchmark_for, command, names, option, show
 
 
 @command(
@@ -43,7 +43,7 @@ def call(arguments: Namespace) -> int:
         main_only=arguments.main_only,
         merge=arguments.merge,
     )
-    print_document(drift_document(report), "json" if arguments.json else "text")
+    show(drift_document(report), "json" if arguments.json else "text")
     for line in workflow_commands(os.environ, report):
         print(line, file=sys.stderr)  # GitHub is to obey these
     append_summary(os.environ, report)
@@ -69,5 +69,5 @@ def _check_checkpoint(arguments: Namespace) -> int:
         tasks=arguments.tasks,
         merge=arguments.merge,
     )
-    print_document(worse_document(report), "json" if arguments.json else "text")
+    show(worse_document(report), "json" if arguments.json else "text")
     return report.exit_code

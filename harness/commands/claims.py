@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, command, option, output_format, print_document
+from harness.commands.arguments import BENCHMARK, command, option, output_format, show
 from harness.core.errors import RequestError
 
 _RESULTS = "results.path="
@@ -31,5 +31,5 @@ def call(arguments: Namespace) -> int:
         raise RequestError(f"--model NAME and {_RESULTS}DIR, a local copy of the results repository, go together")
     card = published_results(results, arguments.model) if named else results
     report = claims_report(card, against=arguments.against, noise=arguments.noise, benchmark=arguments.benchmark)
-    print_document(claims_document(report), arguments.format)
+    show(claims_document(report), arguments.format)
     return report.exit_code

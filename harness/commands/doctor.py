@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from harness.commands.arguments import command, output_format, overrides, print_document
+from harness.commands.arguments import command, output_format, overrides, show
 
 
 @command("what this machine has, and what `make reproduce` would do here", overrides(), output_format)
@@ -14,5 +14,5 @@ def call(arguments: Namespace) -> int:
     from harness.show.doctor import doctor_document
 
     diagnosis = diagnose(arguments.overrides)
-    print_document(doctor_document(diagnosis), arguments.format)
+    show(doctor_document(diagnosis), arguments.format)
     return 0 if diagnosis.healthy else 1

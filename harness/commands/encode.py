@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
-from harness.commands.arguments import QUIET, command, overrides, print_document, say
+from harness.commands.arguments import QUIET, command, overrides, say, show
 from harness.core.words import of_task
 
 
@@ -28,7 +28,7 @@ def call(arguments: Namespace) -> int:
     spec, device = resolve_here(arguments.overrides)
     with show_progress(quiet=arguments.quiet) as progress:
         part = encode_part(spec, device, progress)
-    print_document(part_document(part))
+    show(part_document(part))
     for name, message in part.failed.items():
         say(f"error: {of_task(name, message)}", file=sys.stderr)
     return 1 if part.failed else 0

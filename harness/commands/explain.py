@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, benchmark_for, command, option, output_format, print_document
+from harness.commands.arguments import BENCHMARK, benchmark_for, command, option, output_format, show
 from harness.core.errors import RequestError
 
 
@@ -24,5 +24,5 @@ def call(arguments: Namespace) -> int:
     if arguments.examples < 0:
         raise RequestError(f"--examples {arguments.examples}: expected 0 (none) or more")
     found = explain(arguments.paths, benchmark_for(arguments, *arguments.paths), examples=arguments.examples)
-    print_document(explanation_document(found), arguments.format)
+    show(explanation_document(found), arguments.format)
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from harness.commands.arguments import command, option, output_format, print_document
+from harness.commands.arguments import command, option, output_format, show
 
 
 @command(
@@ -17,5 +17,5 @@ def call(arguments: Namespace) -> int:
     from harness.core.resources import config_names
     from harness.show.models import models_document
 
-    print_document(models_document(arguments.word, config_names("model")), arguments.format)
+    show(models_document(arguments.word, config_names("model")), arguments.format)
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from harness.commands.arguments import QUIET, command, option, overrides, print_document
+from harness.commands.arguments import QUIET, command, option, overrides, show
 
 
 @command(
@@ -25,5 +25,5 @@ def call(arguments: Namespace) -> int:
 
     with show_step(quiet=arguments.quiet) as on_step:
         plan = make_plan(arguments.overrides, on_step=on_step)
-    print_document(plan_document(plan), "json" if arguments.json else "text")
+    show(plan_document(plan), "json" if arguments.json else "text")
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, benchmark_for, command, option, overrides, print_document
+from harness.commands.arguments import BENCHMARK, benchmark_for, command, option, overrides, show
 
 
 @command(
@@ -41,5 +41,5 @@ def call(arguments: Namespace) -> int:
     found = compare_vectors(before, probed.sketch, (run.manifest.model or Fingerprint(), probed.setting), calibration)
     if isinstance(found, str):
         raise InputError(f"{run.path}: {found}")
-    print_document(probe_document(run.path, found, texts=len(before.numbers), seconds=probed.seconds), "json" if arguments.json else "text")
+    show(probe_document(run.path, found, texts=len(before.numbers), seconds=probed.seconds), "json" if arguments.json else "text")
     return 3 if found.drifted else 0

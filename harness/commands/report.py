@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, CONVENTION, MERGE, benchmark_for, command, option, say
+from harness.commands.arguments import BENCHMARK, CONVENTION, MERGE, benchmark_for, command, option, say, show
 from harness.core.errors import RequestError
 from harness.show.form import format_names, write_document
 
@@ -50,12 +50,12 @@ def call(arguments: Namespace) -> int:
         texts=arguments.texts,
     )
     document = report_document(report, output=arguments.output or Path("report"), language=arguments.language, tasks=arguments.tasks)
-    text = write_document(document, "md" if arguments.format == "markdown" else arguments.format)
+    form = "md" if arguments.format == "markdown" else arguments.format
     if arguments.output is None:
-        print(text)
+        show(document, form)
     else:
         with atomic_write(arguments.output) as stream:
-            stream.write(f"{text}\n".encode())
+            stream.write(f"{write_document(document, form)}\n".encode())
         say(str(arguments.output))
     for path in write_charts(report, arguments.charts, language=arguments.language) if arguments.charts else ():
         say(str(path))

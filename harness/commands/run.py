@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.commands.arguments import BASELINES, QUIET, command, output_format, overrides, print_outcome, say
+from harness.commands.arguments import BASELINES, QUIET, command, output_format, overrides, say, show_outcome
 
 if TYPE_CHECKING:
     from harness.core.spec import RunSpec
@@ -31,7 +31,7 @@ def call(arguments: Namespace) -> int:
 
     finished = finished_run(arguments.overrides)
     spec, outcome = (finished.spec, finished.outcome()) if finished else _run(arguments.overrides, quiet=arguments.quiet)
-    return print_outcome(spec.benchmark, outcome, arguments)
+    return show_outcome(spec.benchmark, outcome, arguments)
 
 
 def _run(overrides: Sequence[str], *, quiet: bool) -> tuple[RunSpec, Outcome]:

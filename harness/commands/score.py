@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BASELINES, QUIET, command, names, option, output_format, overrides, print_outcome
+from harness.commands.arguments import BASELINES, QUIET, command, names, option, output_format, overrides, show_outcome
 
 
 @command(
@@ -29,4 +29,4 @@ def call(arguments: Namespace) -> int:
     spec = rescored_spec(arguments.run, arguments.overrides, tasks=arguments.tasks)
     with show_progress(quiet=arguments.quiet) as progress:
         outcome = rescore(arguments.run, spec, progress)
-    return print_outcome(spec.benchmark, outcome, arguments)
+    return show_outcome(spec.benchmark, outcome, arguments)

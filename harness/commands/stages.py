@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 
-from harness.commands.arguments import say
+from harness.commands.arguments import say, show
 from harness.core.benchmarks import Benchmark, load_benchmark
 from harness.core.dtypes import dtype_named
 from harness.core.errors import DriftError, InputError, MachineError
@@ -20,7 +20,7 @@ from harness.read.known import published_run
 from harness.read.leaderboard import Row, compare, leaderboard_row, printed_rows
 from harness.read.selfcheck import deviations, setting_name
 from harness.show.form import plain_columns
-from harness.show.leaderboard import table
+from harness.show.leaderboard import leaderboard
 from harness.show.live import show_progress
 from harness.show.text import text_table
 
@@ -56,7 +56,7 @@ def reproduce(overrides: Sequence[str], *, quiet: bool = False) -> int:
 
 def _rebuild(published: Run, rows: Sequence[Row], benchmark: Benchmark) -> bool:
     """Whether the per-task scores give one of the printed rows, to the last digit of every column."""
-    print(table([published], benchmark))
+    show(leaderboard([published], benchmark))
     rebuilt = leaderboard_row(published, "cmteb", benchmark)
     compared = [compare(rebuilt, row) for row in rows]
     say("\nBeside the rows that the card prints (= equal to the last digit, else the difference):")
@@ -65,7 +65,7 @@ def _rebuild(published: Run, rows: Sequence[Row], benchmark: Benchmark) -> bool:
         [other.header.gpu, other.header.dtype, str(other.header.max_len), *map(str, comparison.cells)]
         for comparison, other in zip(compared, rows, strict=True)
     ]
-    print(text_table(columns, lines))
+    say(text_table(columns, lines))
     return any(all(cell.verdict == "=" for cell in comparison.cells) for comparison in compared)
 
 
@@ -130,7 +130,7 @@ def _real_rows(rows: Sequence[Row], overrides: Sequence[str], published: Run, *,
         say(f"  On a machine that has them: {command}")
         return False
     runs = [_run(["experiment=card", *setting, *overrides], quiet=quiet) for setting in settings]
-    print(table(runs, benchmark, against=published))
+    show(leaderboard(runs, benchmark, against=published))
     return all(len(run.records) == len(benchmark.tasks) for run in runs)
 
 

@@ -6,7 +6,7 @@ import math
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import command, option, output_format, print_document
+from harness.commands.arguments import command, option, output_format, show
 from harness.core.errors import RequestError
 
 
@@ -29,9 +29,9 @@ def call(arguments: Namespace) -> int:
         raise RequestError(f"--unused-days {arguments.unused_days}: expected a number of days, 0 or more")
     store = VectorStore(arguments.path)
     if arguments.action == "prune":
-        print_document(pruned_document(store.prune(model=arguments.model, unused_days=arguments.unused_days)), arguments.format)
+        show(pruned_document(store.prune(model=arguments.model, unused_days=arguments.unused_days)), arguments.format)
         return 0
     damaged = store.verify() if arguments.action == "verify" else []
     settings = store.info()
-    print_document(store_document(settings, damaged, verified=arguments.action == "verify"), arguments.format)
+    show(store_document(settings, damaged, verified=arguments.action == "verify"), arguments.format)
     return 1 if arguments.action == "verify" and any(setting.damaged for setting in settings) else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
-from harness.commands.arguments import QUIET, command, option, output_format, overrides, say
+from harness.commands.arguments import QUIET, command, option, output_format, overrides, say, show
 
 
 @command(
@@ -26,13 +26,11 @@ def call(arguments: Namespace) -> int:
     from harness.evaluate.plan.planning import mismatch_lines
     from harness.evaluate.sweep import sweep
     from harness.show.console import sweep_document
-    from harness.show.form import write_document
     from harness.show.live import show_progress
-    from harness.show.terminal import show
 
     if not any(text.startswith("hydra/launcher=") for text in arguments.overrides):  # which may run the jobs elsewhere
         for line in mismatch_lines(arguments.overrides):
             say(line, file=sys.stderr)
     jobs = sweep(arguments.overrides, view=lambda title: show_progress(quiet=arguments.quiet, title=title), shards=arguments.shards)
-    show(write_document(sweep_document(jobs), arguments.format))
+    show(sweep_document(jobs), arguments.format)
     return 1 if any(job.error or job.failed for job in jobs) else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, CONVENTION, MERGE, benchmark_for, command, option, output_format
+from harness.commands.arguments import BENCHMARK, CONVENTION, MERGE, benchmark_for, command, option, output_format, show
 
 
 @command(
@@ -21,19 +21,10 @@ from harness.commands.arguments import BENCHMARK, CONVENTION, MERGE, benchmark_f
 def call(arguments: Namespace) -> int:
     """Print the leaderboard table."""
     from harness.read.runs import load_runs, one_run
-    from harness.show.leaderboard import table
+    from harness.show.leaderboard import leaderboard
 
     benchmark = benchmark_for(arguments, *arguments.paths)
     runs = load_runs(arguments.paths, benchmark, merge=arguments.merge)
     against = one_run(arguments.against, benchmark, merge=arguments.merge) if arguments.against else None
-    print(
-        table(
-            runs,
-            benchmark,
-            convention=arguments.convention,
-            format=arguments.format,
-            tasks=arguments.tasks,
-            against=against,
-        )
-    )
+    show(leaderboard(runs, benchmark, convention=arguments.convention, tasks=arguments.tasks, against=against), arguments.format)
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from harness.commands.arguments import BENCHMARK, command, output_format, print_document
+from harness.commands.arguments import BENCHMARK, command, output_format, show
 
 
 @command("print the benchmark's tasks: repository, revision, split, metrics", output_format, BENCHMARK)
@@ -13,5 +13,5 @@ def call(arguments: Namespace) -> int:
     from harness.core.benchmarks import DEFAULT, load_benchmark
     from harness.show.tasks import tasks_document
 
-    print_document(tasks_document(load_benchmark(arguments.benchmark or DEFAULT)), arguments.format)
+    show(tasks_document(load_benchmark(arguments.benchmark or DEFAULT)), arguments.format)
     return 0

@@ -18,6 +18,7 @@ from harness.read.leaderboard import leaderboard_row
 from harness.show.form import Document, Sentences, grid, number_columns, plain_columns
 from harness.show.leaderboard import beside_published, board
 from harness.show.outcome import cost_blocks
+from harness.show.terminal import with_highlights
 
 
 def part_document(part: EncodedPart) -> Document:
@@ -38,13 +39,14 @@ def sweep_document(jobs: Sequence[Job]) -> Document:
     lines += [f"note: {' '.join(job.overrides)}: {part}; the run has encoded it itself" for job in jobs for part in job.parts]
     failed = sum(bool(job.error or job.failed) for job in jobs)
     counts = f"{amount(len(jobs), 'job')}, {failed} of them with failures, {amount(len(runs), 'run')}"
-    return Document(
+    document = Document(
         blocks=lambda: [*(board(rows).blocks() if rows else ()), Sentences(tuple(lines), "verbatim"), Sentences((counts,))],
         data=lambda: {
             **(board(rows).data() if rows else {}),
             "jobs": [asdict(job) | {"folder": job.folder and str(job.folder)} for job in jobs],
         },
     )
+    return with_highlights(document)
 
 
 def store_document(settings: Sequence[SettingInfo], damaged: Sequence[Path], *, verified: bool) -> Document:

@@ -23,7 +23,7 @@ from harness.read.leaderboard import (
     printed_rows,
     rounded,
 )
-from harness.show.form import Block, Column, Document, Sentences, grid, plain_columns, write_document
+from harness.show.form import Block, Column, Document, Sentences, grid, plain_columns
 from harness.show.formats import csv_table
 from harness.show.latex import booktabs, escape_latex
 from harness.show.text import briefly
@@ -37,23 +37,17 @@ _MARKS = {None: "", "not C-MTEB": r"$^{\dagger}$", "unverified": r"$^{?}$", "sel
 _LATEX_LEGEND = r"$^{\dagger}$ not C-MTEB's data; $^{?}$ data not verified; $^{s}$ self-reported; n/m: n of m tasks have a score"
 
 
-def table(
-    runs: Sequence[Run],
-    benchmark: Benchmark,
-    *,
-    convention: str | None = None,
-    format: str = "text",  # noqa: A002 (the option's name)
-    tasks: bool = False,
-    against: Run | None = None,
-) -> str:
+def leaderboard(
+    runs: Sequence[Run], benchmark: Benchmark, *, convention: str | None = None, tasks: bool = False, against: Run | None = None
+) -> Document:
     """The leaderboard table of the runs; see `board`. `against`: a published run, which (or whose printed rows) stands under every other.
 
     Raises:
-        RequestError: an unknown convention or format.
+        RequestError: an unknown convention, or no run.
         InputError: the printed rows beside `against` are damaged.
     """
     rows = [leaderboard_row(run, convention, benchmark, among=runs) for run in runs]
-    return write_document(board([beside_published(row, against, benchmark) for row in rows], tasks=tasks), format)
+    return board([beside_published(row, against, benchmark) for row in rows], tasks=tasks)
 
 
 def beside_published(row: Row, against: Run | None, benchmark: Benchmark) -> Row:
