@@ -18,9 +18,9 @@ from harness.core.spec import DataSpec
 from harness.data.sources import load_task
 from harness.data.types import PairData
 from harness.show.form import write_document
-from harness.show.report.build import Report
 from harness.show.report.heat import HeatCell
 from harness.show.report.html import report_document
+from harness.show.report.report import Report
 from tests.runs import BENCHMARK, BY_HAND, HEADER, VERIFIED, manifest_of, write_run
 
 NAMES = [task.name for task in BENCHMARK.tasks]

@@ -18,7 +18,7 @@ from harness.core.run_files import read_run, write_failure, write_manifest
 from harness.core.tasks import TASK_TYPES
 from harness.read.leaderboard import Row, beside, compare, leaderboard_row, printed, printed_rows
 from harness.read.runs import load_runs, one_run
-from harness.show.report.build import build_report
+from harness.show.report.report import build_report
 
 
 @pytest.fixture(scope="module")

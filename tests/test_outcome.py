@@ -14,7 +14,7 @@ from harness.core.run_files import MANIFEST, write_failure
 from harness.evaluate.prepared import Outcome
 from harness.show.form import write_document
 from harness.show.outcome import outcome_document
-from harness.show.report.build import build_report
+from harness.show.report.report import build_report
 from tests.reports import SAMPLE, heat_cells, ours
 from tests.runs import BENCHMARK, BY_HAND, VERIFIED
 

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from harness.core.errors import RequestError
 from harness.core.run_files import read_run, write_failure
 from harness.read.runs import load_runs
-from harness.show.report import build
-from harness.show.report.build import build_report
 from harness.show.report.charts import HEAT, write_charts
 from harness.show.report.heat import LABELS, STEPS, step
+from harness.show.report.report import build_report
 from tests.cards import card_text, rows_table, write_card
 from tests.reports import SAMPLE, calibration, heat_cells, ours, page_of, page_text
 from tests.runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, table, write_run
@@ -307,7 +306,7 @@ def test_a_card_without_a_run_of_its_model_is_checked_by_itself(tmp_path: Path) 
 
 
 def test_of_very_many_rows_the_reference_and_the_best_are_shown_task_by_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "DETAILED", 2)
+    monkeypatch.setattr("harness.show.report.report.DETAILED", 2)
     for number, score in enumerate((0.1, 0.9, 0.5, 0.7)):
         write_run(tmp_path / str(number), dict.fromkeys(BY_HAND, score))
     report = build_report([tmp_path], BENCHMARK, reference=tmp_path / "0")

@@ -19,7 +19,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select
 
 from harness.core.run_files import write_failure
-from harness.show.report.build import build_report
+from harness.show.report.report import build_report
 from tests.reports import HOSTILE, SAMPLE, calibration, ours, page_text, with_examples
 from tests.runs import BENCHMARK, BY_HAND, PUBLISHED
 

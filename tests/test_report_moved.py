@@ -12,8 +12,8 @@ from harness.core.examples import Examples, read_examples, write_examples
 from harness.core.spec import DataSpec
 from harness.data.sources import load_task
 from harness.data.types import PairData
-from harness.show.report.build import build_report
 from harness.show.report.charts import signed_points
+from harness.show.report.report import build_report
 from tests.reports import heat_cells, page_of, page_text, with_examples
 from tests.runs import BENCHMARK
 

@@ -22,9 +22,9 @@ from harness.core.run_files import MANIFEST, read_run, write_failure
 from harness.show.form import write_document
 from harness.show.latex import escape_latex
 from harness.show.leaderboard import board
-from harness.show.report.build import Report, build_report
 from harness.show.report.charts import write_charts
 from harness.show.report.html import report_document
+from harness.show.report.report import Report, build_report
 from harness.show.report.words import LANGUAGES, PAGE, words
 from tests.reports import HOSTILE, NAMES, SAMPLE, Page, calibration, ours, page_of, page_text
 from tests.runs import BENCHMARK, BY_HAND, PUBLISHED, ROOT
@@ -314,7 +314,7 @@ def test_a_calibration_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_report_needs_neither_torch_nor_mteb() -> None:
-    code = "import sys, harness.show.report.build, harness.show.report.html\n"
+    code = "import sys, harness.show.report.report, harness.show.report.html\n"
     code += "print(sorted({'torch', 'mteb', 'transformers'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -15,7 +15,7 @@ from harness.core.benchmarks import load_benchmark
 from harness.core.errors import DriftError, InputError, MachineError
 from harness.core.records import Manifest, RowHeader, Run, TaskRecord
 from harness.read import selfcheck
-from harness.read.known import published_run
+from harness.read.earlier_scores import published_run
 
 BENCHMARK = load_benchmark()
 

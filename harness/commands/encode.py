@@ -22,8 +22,8 @@ def call(arguments: Namespace) -> int:
 
     from harness.evaluate.here import resolve_here
     from harness.evaluate.parts import encode_part
-    from harness.show.console import part_document
     from harness.show.live import show_progress
+    from harness.show.summaries import part_document
 
     spec, device = resolve_here(arguments.overrides)
     with show_progress(quiet=arguments.quiet) as progress:

@@ -15,7 +15,7 @@ def call(arguments: Namespace) -> int:
     from harness.core.benchmarks import load_benchmark
     from harness.core.config import compose_config
     from harness.data.mirror import fetch
-    from harness.show.console import fetch_line
+    from harness.show.summaries import fetch_line
 
     config = compose_config(arguments.overrides)
     if not config.data.root:

@@ -33,9 +33,9 @@ def _format(parser: ArgumentParser) -> None:
 def call(arguments: Namespace) -> int:
     """Write one page on many runs."""
     from harness.core.files import atomic_write
-    from harness.show.report.build import build_report
     from harness.show.report.charts import write_charts
     from harness.show.report.html import report_document
+    from harness.show.report.report import build_report
 
     if arguments.format == "html" and arguments.output is None:
         raise RequestError("the page needs a file: report PATH... -o report.html (its links are relative to it)")

@@ -16,7 +16,7 @@ from harness.evaluate.doctor import missing_inputs
 from harness.evaluate.encode.device import describe_device, find_device
 from harness.evaluate.here import resolve_here
 from harness.evaluate.runner import execute
-from harness.read.known import published_run
+from harness.read.earlier_scores import published_run
 from harness.read.leaderboard import Row, compare, leaderboard_row, printed_rows
 from harness.read.selfcheck import deviations, setting_name
 from harness.show.form import plain_columns

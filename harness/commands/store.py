@@ -21,7 +21,7 @@ from harness.core.errors import RequestError
 def call(arguments: Namespace) -> int:
     """Look at the stored vectors, verify them, delete them."""
     from harness.evaluate.encode.store import VectorStore
-    from harness.show.console import pruned_document, store_document
+    from harness.show.summaries import pruned_document, store_document
 
     if not arguments.path.is_dir():
         raise RequestError(f"no vector store at {arguments.path}: runs make one where store= says; name it with --path DIR")

@@ -25,8 +25,8 @@ def call(arguments: Namespace) -> int:
 
     from harness.evaluate.plan.planning import mismatch_lines
     from harness.evaluate.sweep import sweep
-    from harness.show.console import sweep_document
     from harness.show.live import show_progress
+    from harness.show.summaries import sweep_document
 
     if not any(text.startswith("hydra/launcher=") for text in arguments.overrides):  # which may run the jobs elsewhere
         for line in mismatch_lines(arguments.overrides):

@@ -70,7 +70,7 @@ class Row:
     """A row of the table. `path`: where it was read; `about`: its convention in words; `unreadable`: why its folder is no run.
 
     `manifest`: what a run of ours was. `unlike`: the settings that tell it from other rows of its name and columns, `place`: what of its
-    path does, where no setting does (`read.apart`).
+    path does, where no setting does (`read.row_labels`).
 
     `tasks` is empty for a row of a printed table. `beside`: the published rows that stand under it;
     `reference`: the one whose tasks stand beside its own.

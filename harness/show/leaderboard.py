@@ -11,7 +11,6 @@ from harness.core.errors import RequestError
 from harness.core.records import RowHeader, Run
 from harness.core.tasks import SHORT_TYPES
 from harness.core.words import named, of_task
-from harness.read.apart import told_apart
 from harness.read.cards.page import HEADER_TITLES
 from harness.read.leaderboard import (
     Cell,
@@ -23,6 +22,7 @@ from harness.read.leaderboard import (
     printed_rows,
     rounded,
 )
+from harness.read.row_labels import told_apart
 from harness.show.form import Block, Column, Document, Sentences, grid, plain_columns
 from harness.show.formats import csv_table
 from harness.show.latex import booktabs, escape_latex

@@ -12,7 +12,7 @@ from harness.core.costs import Cost, Counters
 from harness.core.run_files import read_run
 from harness.core.words import few, shell_command
 from harness.evaluate.prepared import Outcome
-from harness.read.known import Known, known_scores, published_run
+from harness.read.earlier_scores import Known, known_scores, published_run
 from harness.read.leaderboard import Row, leaderboard_row, printed
 from harness.show.form import Block, Column, Document, Grid, Heading, Sentences, grid, number_columns
 from harness.show.leaderboard import beside_published, board, setting_of, task_values

@@ -11,8 +11,8 @@ from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError
 from harness.core.records import RowHeader, Run
 from harness.core.run_files import MANIFEST
-from harness.read.apart import told_apart
 from harness.read.leaderboard import Row, TaskScore, leaderboard_row, printed_rows
+from harness.read.row_labels import told_apart
 from harness.read.runs import load_runs
 
 Kind = Literal["ours", "published", "printed"]

@@ -23,10 +23,10 @@ from harness.read.claims.grading import GRADES, Graded
 from harness.read.leaderboard import printed, rounded
 from harness.show.form import Document
 from harness.show.leaderboard import board
-from harness.show.report.build import Report
 from harness.show.report.charts import STAGES, cost_bars, curve_panel, quality_chart, quality_sets, signed_points
 from harness.show.report.entries import Entry, best_first
 from harness.show.report.heat import LABELS, STEPS, step
+from harness.show.report.report import Report
 from harness.show.report.words import LANGUAGES, PAGE, Words, words
 
 _TAGS = {"en": "en", "zh": "zh-Hans"}

@@ -13,7 +13,7 @@ from harness.data.mirror import FetchResult
 from harness.evaluate.encode.store import Pruned, SettingInfo
 from harness.evaluate.parts import EncodedPart
 from harness.evaluate.sweep import Job
-from harness.read.known import published_run
+from harness.read.earlier_scores import published_run
 from harness.read.leaderboard import leaderboard_row
 from harness.show.form import Document, Sentences, grid, number_columns, plain_columns
 from harness.show.leaderboard import beside_published, board
