@@ -22,8 +22,7 @@ from harness.core.costs import COSTS, Cost, CostLine, append_cost, read_costs
 from harness.core.errors import InputError
 from harness.core.files import write_json
 from harness.core.run_files import read_run
-from harness.data.local import Manifest as Mirror
-from harness.data.local import MirrorFile, read_manifest
+from harness.data.local import Mirror, MirrorFile, read_mirror
 from harness.read import selfcheck
 from harness.read.cards.page import PrintedRow, read_rows
 from harness.read.drift.baselines import LOG, LogEntry, list_baselines
@@ -147,7 +146,7 @@ KINDS = {
     ),
     "results of others": Kind("STSB.json", make_import, broken_import, ("scores", "test", 0, "cosine_spearman"), ("scores", "test", 0)),
     "mirror": Kind(
-        "mirror.json", make_mirror, lambda folder: raised(lambda: read_manifest(folder)), ("files", "test.jsonl", "size"), ("files",)
+        "mirror.json", make_mirror, lambda folder: raised(lambda: read_mirror(folder)), ("files", "test.jsonl", "size"), ("files",)
     ),
 }
 CASES = [
