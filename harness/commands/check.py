@@ -54,8 +54,8 @@ def call(arguments: Namespace) -> int:
 
 def _check_checkpoint(arguments: Namespace) -> int:
     from harness.core.errors import RequestError
-    from harness.read.worse import judge_checkpoint
-    from harness.show.worse import worse_document
+    from harness.read.drift.checkpoint import judge_checkpoint
+    from harness.show.checkpoint import checkpoint_document
 
     others = ("calibration", "main_only", "allow_unlike", "junit")
     if wrong := [f"--{name.replace('_', '-')}" for name in others if getattr(arguments, name)]:
@@ -69,5 +69,5 @@ def _check_checkpoint(arguments: Namespace) -> int:
         tasks=arguments.tasks,
         merge=arguments.merge,
     )
-    show(worse_document(report), "json" if arguments.json else "text")
+    show(checkpoint_document(report), "json" if arguments.json else "text")
     return report.exit_code

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from harness.core.benchmarks import Benchmark
 from harness.core.calibration import CALIBRATION, Calibration, KernelLevel, points, read_calibration
-from harness.core.errors import InputError, RequestError
+from harness.core.errors import InputError
 from harness.core.fingerprint import Fingerprint
 from harness.core.records import Run, TaskRecord
 from harness.core.run_files import CANARY
@@ -20,9 +20,9 @@ from harness.core.tasks import TaskSpec
 from harness.core.words import shell_command
 from harness.read.differences import SettingDifference, same_vectors
 from harness.read.drift.likeness import environment, unlike_data, unlike_settings
+from harness.read.drift.sides import damaged_records, read_sides, wanted_tasks
 from harness.read.drift.vectors import VectorDrift, compare_vectors, kernel_level
 from harness.read.leaderboard import Cell, leaderboard_row
-from harness.read.runs import one_run
 
 DriftVerdict = Literal["identical", "within noise", "drifted", "missing", "not comparable"]
 VERDICTS: tuple[DriftVerdict, ...] = get_args(DriftVerdict)
@@ -146,9 +146,7 @@ def check_folders(
         RequestError: a path holds no run or several, both are the same folder, the calibration is another run's, or a task is unknown.
         InputError: a manifest, a record or the calibration is damaged, or the baseline is not complete.
     """
-    if baseline.resolve() == candidate.resolve():
-        raise RequestError(f"baseline and candidate are the same folder ({baseline}): name the run that is to be checked")
-    before, after = (one_run(path, benchmark, merge=merge) for path in (baseline, candidate))
+    before, after = read_sides(baseline, candidate, benchmark, merge=merge)
     own = before.path / CALIBRATION
     file = calibration or (own if own.is_file() else None)
     return check_runs(
@@ -180,10 +178,14 @@ def check_runs(
         RequestError: the calibration belongs to another run, or `tasks` names what the baseline does not have.
         InputError: a record of one side is damaged, or the baseline has failed tasks or none.
     """
-    wanted = _wanted(baseline, benchmark, tasks)
-    damaged = [run.broken[task.name] for run in (baseline, candidate) for task in wanted if task.name in run.broken]
-    damaged += [message for run in (baseline, candidate) for message in foreign_records(run, wanted)]
-    if damaged:
+    if baseline.failed and not tasks:
+        failed = ", ".join(baseline.failed)
+        raise InputError(
+            f"{baseline.path} is no baseline: {failed} failed in it. Run these tasks again, or check the others by name with --tasks"
+        )
+    wanted = wanted_tasks(baseline, benchmark, tasks)
+    foreign = [message for run in (baseline, candidate) for message in foreign_records(run, wanted)]
+    if damaged := [*damaged_records(wanted, baseline, candidate), *foreign]:
         raise InputError("\n".join(damaged))
     if calibration is not None:
         calibration.check_belongs(baseline, benchmark)
@@ -223,23 +225,6 @@ def _vectors(baseline: Run, candidate: Run, calibration: Calibration | None) -> 
 
 def _models(baseline: Run, candidate: Run) -> tuple[Fingerprint, Fingerprint]:
     return baseline.manifest.model or Fingerprint(), candidate.manifest.model or Fingerprint()
-
-
-def _wanted(baseline: Run, benchmark: Benchmark, tasks: Sequence[str]) -> list[TaskSpec]:
-    selected = benchmark.select(tasks)
-    if not tasks:
-        if baseline.failed:
-            raise InputError(
-                f"{baseline.path} is no baseline: {', '.join(baseline.failed)} failed in it. Run these tasks again, or check the others "
-                "by name with --tasks"
-            )
-        selected = tuple(task for task in selected if task.name in {**baseline.records, **baseline.broken})
-    absent = [task.name for task in selected if task.name not in {**baseline.records, **baseline.broken}]
-    if absent:
-        raise RequestError(f"{baseline.path} has no score for {', '.join(absent)}: name tasks that it has with --tasks")
-    if not selected:
-        raise InputError(f"{baseline.path} has no record, so no candidate can be compared with it: name a finished run")
-    return list(selected)
 
 
 def foreign_records(run: Run, tasks: Sequence[TaskSpec]) -> list[str]:

@@ -1,6 +1,6 @@
 """The gate for checkpoints: new weights are meant to give other scores, so what counts is whether a task became worse.
 
-The gate for code is `drift`: there the weights are the same, and any difference beyond rounding is a fault.
+The gate for code is `check`: there the weights are the same, and any difference beyond rounding is a fault.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError, RequestError
 from harness.core.records import Run
 from harness.read.differences import SettingDifference, differences
+from harness.read.drift.sides import damaged_records, read_sides, wanted_tasks
 from harness.read.explain.build import compare_runs
 from harness.read.explain.effects import Effect
-from harness.read.runs import one_run
 
 LossVerdict = Literal["worse", "not worse", "better", "no interval"]
 
@@ -80,22 +80,17 @@ def judge_checkpoint(
         RequestError: a path holds no run or several, both are one folder, the limit is no size, or `tasks` names what the baseline lacks.
         InputError: a record is damaged.
     """
-    if baseline.resolve() == candidate.resolve():
-        raise RequestError(f"baseline and candidate are the same folder ({baseline}): name the run that is to be checked")
     if limit is not None and not 0 <= limit < math.inf:
         raise RequestError(f"--worse-than {limit}: give the points that a task may lose, 0 or more")
-    before, after = (one_run(path, benchmark, merge=merge) for path in (baseline, candidate))
-    wanted = [task.name for task in benchmark.select(tasks) if tasks or task.name in {**before.records, **before.broken}]
-    if damaged := [run.broken[name] for run in (before, after) for name in wanted if name in run.broken]:
+    before, after = read_sides(baseline, candidate, benchmark, merge=merge)
+    wanted = wanted_tasks(before, benchmark, tasks)
+    if damaged := damaged_records(wanted, before, after):
         raise InputError("\n".join(damaged))
-    if absent := [name for name in wanted if name not in before.records]:
-        raise RequestError(f"{baseline} has no score for {', '.join(absent)}: name tasks that it has with --tasks")
-    if not wanted:
-        raise InputError(f"{baseline} has no record, so nothing can be compared with it: name a finished run")
     unlike = tuple(each for each in differences(before, after) if each.kind == "protocol")
-    sides = [Run(run.path, run.manifest, {name: run.records[name] for name in wanted if name in run.records}) for run in (before, after)]
+    names = [task.name for task in wanted]
+    sides = [Run(run.path, run.manifest, {name: run.records[name] for name in names if name in run.records}) for run in (before, after)]
     compared = None if unlike else compare_runs(sides[0], sides[1], benchmark)
-    missing = tuple(name for name in wanted if name not in after.records)
+    missing = tuple(name for name in names if name not in after.records)
     return LossReport(
         baseline=before,
         candidate=after,

@@ -14,7 +14,7 @@ from test_explain import PAIRS, QUERIES, queries, some_pairs, write_run
 
 from harness.commands import main
 from harness.core.examples import Examples
-from harness.read.worse import LossReport, judge_checkpoint
+from harness.read.drift.checkpoint import LossReport, judge_checkpoint
 
 
 @pytest.fixture(scope="module")

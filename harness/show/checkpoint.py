@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from harness.core.words import amount
+from harness.read.drift.checkpoint import Loss, LossReport
 from harness.read.leaderboard import printed
-from harness.read.worse import Loss, LossReport
 from harness.show.drift import signed
 from harness.show.form import Block, Document, Sentences, grid, number_columns, plain_columns
 
@@ -19,7 +19,7 @@ _COLUMNS = (
 )
 
 
-def worse_document(report: LossReport) -> Document:
+def checkpoint_document(report: LossReport) -> Document:
     """The report; the verdict stands in its last line."""
     return Document(blocks=lambda: _blocks(report), data=lambda: _values(report))
 
