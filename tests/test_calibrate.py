@@ -34,7 +34,7 @@ from harness.evaluate.here import resolve_here
 from harness.evaluate.progress import Silent
 from harness.evaluate.runner import execute
 from harness.evaluate.score.adapter import EmbeddingModel
-from harness.evaluate.score.tasks import planned_texts, score_examples
+from harness.evaluate.score.tasks import MTEB1, planned_texts
 from harness.show.calibration import calibration_document
 from harness.show.text import render_text
 
@@ -249,7 +249,7 @@ def test_42_is_the_protocol_and_another_seed_is_not(name: str) -> None:
     data = load_task(task, DataSpec(source="sample", verify="label")).data
     encoder = sample_encoder("fp32")
     model = EmbeddingModel(encoder.encode, dim=None, dtype="float32")
-    scores = [score_examples(task, data, model, search="exact", **seed).metrics for seed in ({}, {"seed": 42}, {"seed": 43}, {"seed": 43})]
+    scores = [MTEB1.score(task, data, model, **seed).metrics for seed in ({}, {"seed": 42}, {"seed": 43}, {"seed": 43})]
     assert scores[0] == scores[1]
     assert scores[2] == scores[3]
     assert scores[0] != scores[2]

@@ -23,7 +23,7 @@ from harness.core.examples import Examples, examples_path, read_examples, same_e
 from harness.core.folds import fold, folds
 from harness.core.records import TaskRecord
 from harness.core.run_files import read_run
-from harness.core.spec import DataSpec
+from harness.core.spec import DataSpec, Search
 from harness.core.tasks import TaskSpec
 from harness.data.sources import load_task
 from harness.data.types import RetrievalData, TaskData
@@ -33,15 +33,15 @@ from harness.evaluate.progress import Silent
 from harness.evaluate.runner import execute
 from harness.evaluate.score.adapter import EmbeddingModel
 from harness.evaluate.score.observed import _OVERHEARD
-from harness.evaluate.score.tasks import TaskScores, score_examples
+from harness.evaluate.score.tasks import MTEB1, TaskScores
 
 BENCHMARK = load_benchmark()
 ONE_OF_EACH = ["Waimai", "CLSClusteringS2S", "Ocnli", "CMedQAv1", "T2Retrieval", "STSB"]
 
 
-def scores_of(task: TaskSpec, data: TaskData | None = None, *, search: str = "exact", dtype: torch.dtype = torch.float32) -> TaskScores:
-    model = EmbeddingModel(hashed_encoder(dtype), dim=None, dtype="model")
-    return score_examples(task, data or make_data(task), model, search=search)
+def scores_of(task: TaskSpec, data: TaskData | None = None, *, search: Search = "exact", dtype: torch.dtype = torch.float32) -> TaskScores:
+    model = EmbeddingModel(hashed_encoder(dtype), dim=None, dtype="model", search=search)
+    return MTEB1.score(task, data or make_data(task), model)
 
 
 def examples_of(name: str) -> tuple[TaskSpec, Examples]:

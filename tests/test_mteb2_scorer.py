@@ -39,7 +39,7 @@ def score(task: TaskSpec, data: Any = None, *, dtype: torch.dtype = torch.float3
         return hashed_encoder(dtype)(texts)
 
     prompts = TaskPrompts(query="问：", passage="文：", text="句：") if data is None and dtype == torch.bfloat16 else TaskPrompts()
-    scores = MTEB2.score(task, found, EmbeddingModel(encode, dim=None, dtype="model", prompts=prompts), search="exact")
+    scores = MTEB2.score(task, found, EmbeddingModel(encode, dim=None, dtype="model", prompts=prompts))
     assert set(asked) == set(MTEB2.texts(task, found, prompts))
     return scores
 
@@ -89,7 +89,7 @@ def test_equal_similarities_are_never_parted() -> None:
     task = BENCHMARK.task("Ocnli")
     model = table_model({"a": [1.0, 0.0], "b": [1.0, 0.0], "c": [0.0, 1.0]})
     data = PairData(["a"] * 4, ["b", "b", "b", "c"], [1.0, 1.0, 0.0, 0.0])
-    metrics = MTEB2.score(task, data, model, search="exact").metrics
+    metrics = MTEB2.score(task, data, model).metrics
     assert metrics["max"]["accuracy"] == 0.75
     assert metrics["cos_sim"] == {"accuracy": 0.75, "f1": 0.8, "precision": pytest.approx(2 / 3), "recall": 1.0, "ap": pytest.approx(2 / 3)}
 
@@ -98,7 +98,7 @@ def test_of_equal_candidates_irrelevant_ones_stand_first_and_spaces_are_cut() ->
     task = BENCHMARK.task("CMedQAv1")
     model = table_model({"q": [1.0, 0.0], "p": [1.0, 0.0], "n": [1.0, 0.0], "far": [0.0, 1.0]})
     data = RerankingData([RerankingSample("q", [" p "], ["n", "far"]), RerankingSample("q", ["p"], [])])
-    scores = MTEB2.score(task, data, model, search="exact")
+    scores = MTEB2.score(task, data, model)
     assert scores.metrics["map_at_1000"] == 0.5
     assert scores.examples["index"].tolist() == [0]
     assert MTEB2.texts(task, data, TaskPrompts()) == ["q", "p", "n", "far"]
@@ -108,7 +108,7 @@ def test_a_thousand_candidates_are_kept() -> None:
     task = BENCHMARK.task("CMedQAv1")
     vectors = {f"n{number}": [1.0, number / 1000] for number in range(1000)} | {"q": [1.0, 0.0], "p": [1.0, 1.0], "first": [1.0, 0.0]}
     data = RerankingData([RerankingSample("q", ["p", "first"], [f"n{number}" for number in range(1, 1000)])])
-    metrics = MTEB2.score(task, data, table_model(vectors), search="exact").metrics
+    metrics = MTEB2.score(task, data, table_model(vectors)).metrics
     assert (metrics["map_at_1000"], metrics["recall_at_1000"], metrics["mrr_at_10"]) == (0.5, 0.5, 1.0)
 
 
@@ -117,7 +117,7 @@ def test_a_passage_called_as_the_query_is_dropped_by_five_tasks(name: str, expec
     task = BENCHMARK.task(name)
     model = table_model({"one": [1.0, 0.0], "right": [1.0, 0.1], "two": [0.0, 1.0]})
     data = RetrievalData({"q1": "one", "p": "right", "r": "two"}, {"q1": "one", "q2": "two", "q3": "one"}, {"q1": {"p": 1}, "q2": {"r": 1}})
-    scores = MTEB2.score(task, data, model, search="exact")
+    scores = MTEB2.score(task, data, model)
     assert scores.examples["ndcg_at_10"].round(5).tolist() == [expected, 1.0]  # q3 has no judgement, and is not searched for
     assert scores.metrics["accuracy"] == scores.metrics["recall_at_1"]
 

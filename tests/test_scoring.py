@@ -24,7 +24,7 @@ from harness.core.prompts import PromptTable, TaskPrompts, instructed_queries
 from harness.data.types import ClassificationData, ClusteringData, LabelledTexts, PairData, RerankingData, RerankingSample, RetrievalData
 from harness.evaluate.score.adapter import EmbeddingModel, RetrievalModel
 from harness.evaluate.score.reference import check_scoring_packages, fresh_task, load_reference
-from harness.evaluate.score.tasks import planned_texts, score_task
+from harness.evaluate.score.tasks import MTEB1, planned_texts
 
 BENCHMARK = load_benchmark()
 ONE_OF_EACH = ["Waimai", "MassiveIntentClassification", "CLSClusteringS2S", "Ocnli", "T2Reranking", "EcomRetrieval", "STS22"]
@@ -32,12 +32,13 @@ TEXTS = ["一", "二二", "三三三", "四", "五五五五五五"]
 
 
 def embedding_model(dtype: torch.dtype = torch.float32, *, encode=None, dim=None, scoring="float32", instruction=None) -> EmbeddingModel:
-    return EmbeddingModel(encode or hashed_encoder(dtype), dim=dim, dtype=scoring, prompts=TaskPrompts(query=instruction or ""))
+    prompts = TaskPrompts(query=instruction or "")
+    return EmbeddingModel(encode or hashed_encoder(dtype), dim=dim, dtype=scoring, prompts=prompts, search="reference")
 
 
-def score(name: str, data=None, model=None, search="reference") -> dict:
+def score(name: str, data=None, model=None) -> dict:
     task = BENCHMARK.task(name)
-    return score_task(task, data or make_data(task), model or embedding_model(), search=search)
+    return MTEB1.score(task, data or make_data(task), model or embedding_model()).metrics
 
 
 def generator_states() -> tuple:
@@ -115,9 +116,9 @@ class TestAdapter:
             asked.extend(texts)
             return hashed_encoder(torch.float32)(texts)
 
-        model = EmbeddingModel(encode, dim=None, dtype="float32", prompts=prompts)
         for search in ("reference", "exact"):
-            assert score(name, data, model, search) != score(name, data)
+            model = EmbeddingModel(encode, dim=None, dtype="float32", prompts=prompts, search=search)
+            assert score(name, data, model) != score(name, data)
         assert set(asked) == set(planned_texts(task, data, prompts))
         assert 0 < sum(text.startswith("前:") for text in set(asked)) <= len(set(asked))
 
@@ -170,7 +171,7 @@ class TestPurity:
         for name in ONE_OF_EACH:
             task = BENCHMARK.task(name)
             data = make_data(task)
-            score_task(task, data, embedding_model(), search="reference")
+            MTEB1.score(task, data, embedding_model())
             assert data == make_data(task)
 
     def test_nothing_is_said_and_no_handler_stays(self, capfd, recwarn) -> None:
@@ -213,7 +214,7 @@ class TestTraps:
 
         monkeypatch.setattr(importlib.metadata, "version", version)
         with pytest.raises(MachineError, match=rf"{package}: found {found or 'none'}, expected {SCORING_PINS[package]}.*pip install"):
-            score("STS22", search="exact")
+            score("STS22")
 
     @pytest.mark.parametrize("scoring", ["float32", "model"])
     @pytest.mark.parametrize("name", ONE_OF_EACH)
@@ -324,7 +325,7 @@ def test_data_without_a_score_is_refused_by_name_before_encoding(name, data, mes
         raise AssertionError(texts)
 
     with pytest.raises(InputError, match=f"{name}: .*{message}"):
-        score(name, data, embedding_model(encode=encode), search)
+        score(name, data, EmbeddingModel(encode, dim=None, dtype="float32", search=search))
 
 
 def test_a_model_that_sees_no_difference_gives_an_error_not_nan() -> None:

@@ -24,7 +24,7 @@ from harness.evaluate.progress import Silent
 from harness.evaluate.runner import execute
 from harness.evaluate.score.adapter import EmbeddingModel
 from harness.evaluate.score.scorer import SCORERS
-from harness.evaluate.score.tasks import Search, TaskScores
+from harness.evaluate.score.tasks import TaskScores
 
 
 class Weather(Source):
@@ -48,7 +48,7 @@ class SignedAgreement:
         assert isinstance(data, PairData)
         return list(dict.fromkeys([*data.first, *data.second]))
 
-    def score(self, task: TaskSpec, data: TaskData, model: EmbeddingModel, *, search: Search, seed: int = 42) -> TaskScores:
+    def score(self, task: TaskSpec, data: TaskData, model: EmbeddingModel, *, seed: int = 42) -> TaskScores:
         assert isinstance(data, PairData)
         first, second = (model.encode(texts).astype("float64") for texts in (data.first, data.second))
         similar = (first * second).sum(axis=1)

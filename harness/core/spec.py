@@ -16,6 +16,7 @@ from harness.core.prompts import Prompts, prompts_from
 
 Dtype = Literal["fp32", "fp16", "bf16"]
 Ladder = Literal["exact", "padded", "packed"]
+Search = Literal["reference", "exact"]
 
 INLINE = {"inline": True}
 """Marks a field whose own fields stand beside it in YAML (`gpu.ladder`, not `gpu.encoding.ladder`)."""
@@ -134,7 +135,7 @@ class ScoringSpec:
     """
 
     dtype: Literal["float32", "model"] = "float32"
-    search: Literal["reference", "exact"] = "reference"
+    search: Search = "exact"
 
 
 @dataclass(frozen=True, kw_only=True)

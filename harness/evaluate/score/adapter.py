@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from harness.core.errors import EncodingError, RequestError
 from harness.core.prompts import TaskPrompts
+from harness.core.spec import ScoringSpec, Search
 from harness.data.types import passage_text
 from harness.evaluate.score.seeding import preserved_random_state
 
@@ -26,7 +27,8 @@ class EmbeddingModel:
     `dim` slices first; then `F.normalize(p=2, dim=1)` in the model's dtype, as sentence-transformers 6.2 does with `truncate_dim` and
     `normalize_embeddings`. `dtype="float32"` widens the result; `dtype="model"` gives what sentence-transformers hands to mteb on a CPU:
     half-precision arrays for fp16, float32 arrays for bf16 (numpy has no bfloat16), tensors in the model's dtype. `prompts` go before the
-    texts. `device`: where large searches are counted (`search`); None for the CPU. No score depends on it.
+    texts. `search`: which search Retrieval takes where the scorer has several; `device`: where large ones are counted, None for the CPU.
+    No score depends on it.
 
     Raises:
         RequestError: `dim` is no positive number, or (when encoding) larger than the model's.
@@ -39,11 +41,13 @@ class EmbeddingModel:
         dim: int | None,
         dtype: ScoringDtype,
         prompts: TaskPrompts = _NONE,
+        search: Search = ScoringSpec.search,
         device: torch.device | None = None,
     ) -> None:
         if dim is not None and dim < 1:
             raise RequestError(f"dim={dim}: expected a positive number, or dim=null for all dimensions of the model")
         self.prompts = prompts
+        self.search = search
         self.device = device
         self._encode_raw = encode_raw
         self._dim = dim

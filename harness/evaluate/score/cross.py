@@ -14,7 +14,7 @@ from harness.data.types import RerankingData, RerankingSample, TaskData
 from harness.evaluate.encode.pairs import pair_text
 from harness.evaluate.score.adapter import EmbeddingModel
 from harness.evaluate.score.seeding import SEED
-from harness.evaluate.score.tasks import Search, TaskScores
+from harness.evaluate.score.tasks import TaskScores
 
 
 class PairScorer:
@@ -34,13 +34,13 @@ class PairScorer:
         del task, seed
         return list(dict.fromkeys(text for _, sample in _scored(data) for text in _pairs(sample, prompts)))
 
-    def score(self, task: TaskSpec, data: TaskData, model: EmbeddingModel, *, search: Search, seed: int = SEED) -> TaskScores:
+    def score(self, task: TaskSpec, data: TaskData, model: EmbeddingModel, *, seed: int = SEED) -> TaskScores:
         """`map` and `mrr` as C_MTEB 1.1.1 computes them from a cross-encoder's scores.
 
         Raises:
             InputError: there is nothing to rank.
         """
-        del search, seed
+        del seed
         from C_MTEB.tasks.Reranking import ChineseRerankingEvaluator
 
         samples = _scored(data)

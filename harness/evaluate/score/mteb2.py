@@ -27,7 +27,7 @@ from harness.evaluate.score.ranked import candidate_texts, judged_queries, reran
 from harness.evaluate.score.reference import quiet_reference
 from harness.evaluate.score.scorable import refuse_unscorable
 from harness.evaluate.score.seeding import SEED, preserved_random_state
-from harness.evaluate.score.tasks import Search, TaskScores, planned_texts, refuse_undefined
+from harness.evaluate.score.tasks import TaskScores, planned_texts, refuse_undefined
 from harness.evaluate.score.threads import one_thread
 
 Scores = tuple[dict[str, Any], Examples]
@@ -65,8 +65,8 @@ class Mteb2:
                 return planned_texts(task, data, prompts, seed=seed)
         return list(dict.fromkeys(texts))
 
-    def score(self, task: TaskSpec, data: TaskData, model: EmbeddingModel, *, search: Search, seed: int = SEED) -> TaskScores:
-        """All metrics of the task and its examples. `search` changes nothing: there is one search, whose memory is bounded.
+    def score(self, task: TaskSpec, data: TaskData, model: EmbeddingModel, *, seed: int = SEED) -> TaskScores:
+        """All metrics of the task and its examples. `model.search` changes nothing: there is one search, whose memory is bounded.
 
         Raises:
             InputError: no score is defined on this data.

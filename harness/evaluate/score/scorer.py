@@ -19,7 +19,7 @@ from harness.evaluate.score.seeding import SEED
 
 if TYPE_CHECKING:  # a finished run is answered without torch
     from harness.evaluate.score.adapter import EmbeddingModel
-    from harness.evaluate.score.tasks import Search, TaskScores
+    from harness.evaluate.score.tasks import TaskScores
 
 
 class Scorer(Protocol):
@@ -36,7 +36,7 @@ class Scorer(Protocol):
         """The distinct texts that `score` will ask the model for, with the prompts before them."""
         ...
 
-    def score(self, task: TaskSpec, data: TaskData, model: EmbeddingModel, *, search: Search, seed: int = SEED) -> TaskScores:
+    def score(self, task: TaskSpec, data: TaskData, model: EmbeddingModel, *, seed: int = SEED) -> TaskScores:
         """All metrics that the task's spec names, and the examples behind them: their fold must come to the main metric.
 
         Raises:

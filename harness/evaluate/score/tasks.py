@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from harness.core.errors import InputError
 from harness.core.examples import Examples
@@ -22,9 +22,7 @@ from harness.evaluate.score.search import search_queries
 from harness.evaluate.score.seeding import SEED, preserved_random_state, seed_generators
 from harness.evaluate.score.threads import one_thread
 
-__all__ = ["MTEB1", "SEED", "Search", "TaskScores", "planned_texts", "score_examples", "score_task"]
-
-Search = Literal["reference", "exact"]
+__all__ = ["MTEB1", "SEED", "TaskScores", "planned_texts"]
 
 
 @dataclass(frozen=True)
@@ -35,37 +33,8 @@ class TaskScores:
     examples: Examples
 
 
-def score_task(task: TaskSpec, data: TaskData, model: EmbeddingModel, *, search: Search) -> dict[str, Any]:
-    """The metrics of `score_examples`; raises as it does."""
-    return score_examples(task, data, model, search=search).metrics
-
-
-def score_examples(task: TaskSpec, data: TaskData, model: EmbeddingModel, *, search: Search, seed: int = SEED) -> TaskScores:
-    """All metrics of the task's split, and what every example contributed to them.
-
-    The result is a function of the arguments alone: every task starts from a fresh task object and from generators at 42, as in the card's
-    script, and the caller finds its generators as it left them. Any other `seed` is another protocol: it tells how much hangs on 42.
-
-    Raises:
-        InputError: no score is defined on this data (labels of one class, constant scores, nothing to rank).
-        RequestError: `dim` is larger than the model's.
-        EncodingError: a vector has no direction.
-        MachineError: the scoring packages are not the pinned ones.
-    """
-    check_scoring_packages()
-    refuse_unscorable(task, data)
-    if search == "exact" and isinstance(data, RetrievalData):
-        columns = search_queries(data.passages(), data.queries, data.qrels, RetrievalModel(model), device=model.device)
-        return TaskScores(mean_metrics(columns), query_examples(data, columns))
-    with preserved_random_state(), quiet_reference(), one_thread():
-        metrics, examples = _evaluate(task, data, model, seed=seed)
-    plain: dict[str, Any] = _plain(metrics)
-    refuse_undefined(task, plain)
-    return TaskScores(plain, examples)
-
-
 def planned_texts(task: TaskSpec, data: TaskData, prompts: TaskPrompts, *, seed: int = SEED) -> list[str]:
-    """The distinct texts that `score_task` (`score_examples` with that seed) will ask the model for, in the order of the data.
+    """The distinct texts that `Mteb1.score` will ask the model for, in the order of the data.
 
     Of the training texts of a Classification task these are only the rows that its experiments sample.
     """
@@ -93,7 +62,7 @@ def _after(prompt: str, texts: Iterable[str]) -> list[str]:
 
 
 class Mteb1:
-    """The scorer of mteb 1.1.1 and C_MTEB 1.1.1: `planned_texts` and `score_examples` behind the seam."""
+    """The scorer of mteb 1.1.1 and C_MTEB 1.1.1 behind the seam."""
 
     imports = ("harness.evaluate.score.imported",)
     """What a scoring process imports before its first job."""
@@ -107,9 +76,29 @@ class Mteb1:
         refuse_unscorable(task, data)
         return planned_texts(task, data, prompts, seed=seed)
 
-    def score(self, task: TaskSpec, data: TaskData, model: EmbeddingModel, *, search: Search, seed: int = SEED) -> TaskScores:
-        """The scores; raises as `score_examples` does."""
-        return score_examples(task, data, model, search=search, seed=seed)
+    def score(self, task: TaskSpec, data: TaskData, model: EmbeddingModel, *, seed: int = SEED) -> TaskScores:
+        """All metrics of the task's split, and what every example contributed to them.
+
+        The result is a function of the arguments alone: every task starts from a fresh task object and from generators at 42, as in the
+        card's script, and the caller finds its generators as it left them. Any other `seed` is another protocol: it tells how much hangs
+        on 42.
+
+        Raises:
+            InputError: no score is defined on this data (labels of one class, constant scores, nothing to rank).
+            RequestError: `dim` is larger than the model's.
+            EncodingError: a vector has no direction.
+            MachineError: the scoring packages are not the pinned ones.
+        """
+        check_scoring_packages()
+        refuse_unscorable(task, data)
+        if model.search == "exact" and isinstance(data, RetrievalData):
+            columns = search_queries(data.passages(), data.queries, data.qrels, RetrievalModel(model), device=model.device)
+            return TaskScores(mean_metrics(columns), query_examples(data, columns))
+        with preserved_random_state(), quiet_reference(), one_thread():
+            metrics, examples = _evaluate(task, data, model, seed=seed)
+        plain: dict[str, Any] = _plain(metrics)
+        refuse_undefined(task, plain)
+        return TaskScores(plain, examples)
 
 
 MTEB1 = Mteb1()

@@ -199,9 +199,10 @@ def score_job(job: ScoringJob, device: torch.device | None = None) -> Scored:
         dim=job.dim,
         dtype=job.scoring.dtype,
         prompts=job.prompts,
+        search=job.scoring.search,
         device=device,
     )
-    scores = job.scorer.score(job.task, job.data, model, search=job.scoring.search, seed=job.seed)
+    scores = job.scorer.score(job.task, job.data, model, seed=job.seed)
     return Scored(scores.metrics, scores.examples, vectors_sha256(job.vectors), time.perf_counter() - started)
 
 
