@@ -6,7 +6,8 @@ random texts in other orders, with texts left out, how many texts had other bits
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -30,8 +31,9 @@ _CANDIDATES: dict[tuple[int, ...], list[BlockSize]] = {
 """Lengths -> sizes that are tried for them."""
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print a line for each group of lengths and size; exits with an error where a text's bits depend on its pack."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(arguments)
     say_machine()
     if not torch.cuda.is_available():
         print(NO_DEVICE)

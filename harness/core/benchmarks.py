@@ -14,6 +14,7 @@ from harness.core.errors import InputError, RequestError, unknown
 from harness.core.files import FOLDER_NAME
 from harness.core.resources import config_names, resource_dir
 from harness.core.tasks import TASK_TYPES, TaskSpec, known_tasks, parsed_facts, read_facts, task_spec, tasks_file
+from harness.core.words import shortened
 
 DEFAULT = "cmteb35"
 """The benchmark of a run that names none, and of model cards and result files of others, which never do."""
@@ -137,7 +138,7 @@ def load_benchmark(benchmark: str = DEFAULT) -> Benchmark:
             raise ValueError(f"{found.name} comes with the package, with other tasks or facts: give your benchmark another name")
         return found
     except (KeyError, TypeError, ValueError) as error:
-        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        what = f"{error} is missing" if isinstance(error, KeyError) else shortened(str(error), 1000)
         raise InputError(f"{path} is no benchmark ({what}): docs/extending.md shows what it must have") from error
 
 

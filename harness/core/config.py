@@ -317,7 +317,7 @@ def _value_problems(config: RunSpec) -> list[str]:
     model = config.model
     placed = model.path or model.package or model.hub or model.url
     if not placed:
-        problems.append("the model has no source: give model.path=DIR, or one of model=" + "|".join(config_names("model")))
+        problems.append("model.path: the model has no source; give model.path=DIR, or one of model=" + "|".join(config_names("model")))
     if (model.name or placed) and not FOLDER_NAME.fullmatch(model.name):
         problems.append(f"model.name={model.name!r}: it names a results folder, so only letters, digits and . _ + - are possible")
     return problems

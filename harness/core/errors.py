@@ -57,6 +57,7 @@ def described(error: BaseException) -> str:
 
 
 _FEW = 12  # names that are listed beside the close ones
+_LONGEST = 200  # characters of an unknown name
 
 
 def unknown(kind: str, found: str, known: Iterable[str], *, listed_by: str = "") -> str:
@@ -69,4 +70,4 @@ def unknown(kind: str, found: str, known: Iterable[str], *, listed_by: str = "")
     hint = f"did you mean {' or '.join(close)}?" if close else ""
     listing = f"Known: {', '.join(choices)}" if not close or len(choices) <= _FEW else ""
     listing = f"`{listed_by}` lists what is known" if listed_by and not close else listing
-    return f"unknown {kind} {found!r}: {' '.join(filter(None, (hint, listing)))}"
+    return f"unknown {kind} {found[:_LONGEST]!r}: {' '.join(filter(None, (hint, listing)))}"

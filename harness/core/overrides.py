@@ -21,6 +21,7 @@ from harness.core.errors import RequestError, unknown
 from harness.core.registry import RegistryModel, registry
 from harness.core.resources import config_names, resource_dir
 from harness.core.spec import ModelSpec
+from harness.core.words import few
 
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_/.+-]*")
 _KEYWORDS = {"null", "true", "false", "nan", "inf", "yes", "no", "on", "off"}
@@ -100,7 +101,10 @@ def _model_words(name: str) -> Iterator[str]:
             yield "prompts=model"
     elif name.endswith((".yaml", ".yml")) and Path(name).expanduser().is_file():
         path = Path(name).expanduser()
-        yield from ("model=folder", *(override(f"model.{key}", value) for key, value in _check_keys(path).items()))
+        try:
+            yield from ("model=folder", *[override(f"model.{key}", value) for key, value in _check_keys(path).items()])
+        except RecursionError as error:
+            raise RequestError(f"{path}: a value is nested too deep: docs/models.md has its keys") from error
     elif _is_place(name):
         yield from ("model=folder", override("model.path", name))
     else:
@@ -121,6 +125,8 @@ def _check_keys(path: Path) -> dict[str, Any]:
     known = [item.name for item in fields(ModelSpec)]
     if not isinstance(values, dict):
         raise RequestError(f"{path} holds no keys and values: docs/models.md has its keys")
+    if tables := [str(key) for key, value in values.items() if isinstance(value, dict) and key != "defaults"]:
+        raise RequestError(f"{path}: the value of {few(tables)} is a table, expected text, a number, true or false, or a list")
     if wrong := [str(key) for key in values if key not in known and key != "defaults"]:
         raise RequestError("\n".join(f"{path}: {unknown('key', key, known)}" for key in wrong))
     return values

@@ -24,6 +24,7 @@ import yaml
 from harness.core.errors import RequestError, unknown
 from harness.core.tasks import TASK_TYPES, TaskSpec, known_tasks
 from harness.core.typed import convert
+from harness.core.words import shortened
 
 PromptSource = Literal["none", "model", "file"]
 
@@ -159,7 +160,7 @@ def _read_table(path: Path) -> PromptTable:
     except OSError as error:
         raise RequestError(f"prompts={path}: {error.strerror}. Say prompts=none, prompts=model, or name a YAML file") from error
     except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise RequestError(f"prompts={path} is no table of prompts ({error}): docs/prompts.md has its form") from error
+        raise RequestError(f"prompts={path} is no table of prompts ({shortened(str(error))}): docs/prompts.md has its form") from error
     return table
 
 

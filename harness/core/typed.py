@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from harness.core.errors import InputError
+from harness.core.words import shortened
 
 T = TypeVar("T")
 _LONG_NUMBER, _DIGITS_AS_0 = b"0" * 300, bytes.maketrans(b"123456789", b"000000000")
@@ -48,7 +49,7 @@ def convert(raw: Any, kind: type[T]) -> T:
     try:
         made = msgspec.convert(raw, kind)
     except (msgspec.MsgspecError, RecursionError, OverflowError) as error:
-        raise ValueError(_short(str(error))) from error
+        raise ValueError(shortened(str(error))) from error
     if not is_dataclass(kind) or "extra" not in kind.__dataclass_fields__:
         return made
     beyond = _beyond(raw, msgspec.to_builtins(made))
@@ -60,11 +61,6 @@ def _beyond(raw: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
     unlike = (key for key, value in raw.items() if isinstance(value, dict) and isinstance(known.get(key), dict) and value != known[key])
     inner = {key: _beyond(raw[key], known[key]) for key in unlike}
     return {key: inner.get(key, value) for key, value in raw.items() if key not in known or inner.get(key)}
-
-
-def _short(message: str) -> str:
-    """The message without the middle of a long value that it quotes: the place in the file stands at its end."""
-    return message if len(message) <= 300 else f"{message[:150]} ... {message[-150:]}"
 
 
 def plain(value: Any) -> dict[str, Any]:

@@ -38,6 +38,11 @@ def shell_command(*words: object) -> str:
     return f"python -m harness {shlex.join(map(str, words))}"
 
 
+def shortened(message: str, most: int = 300) -> str:
+    """The message without the middle of a long value that it quotes: what it is about stands at its ends."""
+    return message if len(message) <= most else f"{message[: most // 2]} ... {message[-most // 2 :]}"
+
+
 def bare_name(model: str) -> str:
     """A model's name without its owner, case and punctuation, to compare names with: `acgetextembedding`."""
     return "".join(c for c in model.rpartition("/")[2].lower() if c in "0123456789abcdefghijklmnopqrstuvwxyz")

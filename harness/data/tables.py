@@ -190,9 +190,9 @@ def _read_parquet(file: DataFile, schema: Schema) -> _Rows:
             present = _present(file, schema, parquet.schema_arrow.names, "")
             only = file.part.only if file.part.only and file.part.only[0] in parquet.schema_arrow.names else None
             table = parquet.read(columns=list(dict.fromkeys([*present.values(), *([only[0]] if only else [])])))
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: names of columns
         raise InputError(f"{file.origin}: truncated or damaged Parquet ({error})") from error
-    return _arrow_rows(table, present, only)
+    return _arrow_rows(file, table, present, only)
 
 
 def _read_arrow(file: DataFile, schema: Schema) -> _Rows:
@@ -201,17 +201,21 @@ def _read_arrow(file: DataFile, schema: Schema) -> _Rows:
         with pyarrow.memory_map(str(file.path)) as stream:
             table = pyarrow.ipc.open_stream(stream).read_all()
             table.validate(full=True)  # offsets beyond the buffers would end the process
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file.origin}: truncated or damaged Arrow ({error})") from error
     only = file.part.only if file.part.only and file.part.only[0] in table.column_names else None
-    return _arrow_rows(table, _present(file, schema, table.column_names, ""), only)
+    return _arrow_rows(file, table, _present(file, schema, table.column_names, ""), only)
 
 
-def _arrow_rows(table: Any, present: Mapping[str, str], only: tuple[str, str] | None) -> _Rows:
+def _arrow_rows(file: DataFile, table: Any, present: Mapping[str, str], only: tuple[str, str] | None) -> _Rows:
     numbers: Sequence[int] = range(1, table.num_rows + 1)
-    columns = {ours: table.column(theirs).to_pylist() for ours, theirs in present.items()}
+    try:
+        columns = {ours: table.column(theirs).to_pylist() for ours, theirs in present.items()}
+        values = table.column(only[0]).to_pylist() if only else []
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file.origin}: a text is not in UTF-8 ({error})") from error
     if only:
-        keep = [index for index, value in enumerate(table.column(only[0]).to_pylist()) if value == only[1]]
+        keep = [index for index, value in enumerate(values) if value == only[1]]
         columns = {name: [cells[index] for index in keep] for name, cells in columns.items()}
         numbers = [index + 1 for index in keep]
     return _Rows(columns, numbers, "row")
@@ -294,8 +298,8 @@ def _check_cells(file: DataFile, rows: _Rows, name: str, cells: list[Any], kind:
     else:
         found = set(map(type, cells))
         ok = any(found <= types for types in allowed)
-        if ok and kind == "number" and float in found:
-            ok = all(map(math.isfinite, cells))
+        if ok and kind == "number":
+            ok = all(map(_finite, cells))
     if ok:
         return
     first = next(chain.from_iterable(cell for cell in cells if type(cell) is list) if kind in _LISTS else iter(cells), None)
@@ -308,7 +312,14 @@ def _check_cells(file: DataFile, rows: _Rows, name: str, cells: list[Any], kind:
 def _fits(cell: Any, kind: Kind, types: frozenset[type]) -> bool:
     if kind in _LISTS:
         return type(cell) is list and all(type(item) in types for item in cell)
-    return type(cell) in types and (kind != "number" or math.isfinite(cell))
+    return type(cell) in types and (kind != "number" or _finite(cell))
+
+
+def _finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number that no float holds
+        return False
 
 
 def _wrong_item(cell: Any, kind: Kind, types: frozenset[type]) -> str:
