@@ -210,6 +210,7 @@ def test_other_environments_are_compared_and_listed(baseline: Run, tmp_path: Pat
         ({"TNews": {"sha256": {"part-0.parquet": "1" * 64}}}, True),  # another form of the file, verified on both sides
         ({"TNews": {"sha256": {"test.jsonl": "1" * 64}, "verdict": "unverified"}}, False),
         ({"TNews": {"sha256": {"renamed": "e" * 64}, "verdict": "unverified"}}, True),  # the same bytes
+        ({"TNews": {"verdict": "not C-MTEB"}}, False),  # the same bytes, read otherwise
         ({"TNews": {"sha256": {"part-0.parquet": "1" * 64}}, "revision": {"TNews": "2" * 40}}, False),
         ({"TNews": {"sha256": {}, "verdict": "unverified"}}, True),  # no hashes on one side, the same revision on both
         ({"TNews": {"sha256": {}, "verdict": "unverified"}, "revision": {"TNews": None}}, False),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from gates import calibration_of, gate_run
-from runs import BENCHMARK
+from runs import BENCHMARK, HEADER
 from tiny_models import build_model
 
 from harness.core import code
@@ -229,6 +229,17 @@ class TestBits:
         candidate = with_bits(gate_run(tmp_path / "candidate", {"STSB": 0.1}, manifest=other), Bits(tokens="t", vectors="w"))
         (task,) = check_runs(baseline, candidate, BENCHMARK, calibration=calibration_of(baseline), tasks=["STSB"]).tasks
         assert (task.layer, task.verdict) == (None, "within noise")
+
+    def test_no_kernel_changes_a_token_id(self, tmp_path: Path) -> None:
+        baseline = with_bits(gate_run(tmp_path / "baseline"), Bits(tokens="t", vectors="v"))
+        other = {"model.digest": "9" * 64, "model.kernel": "another"}
+        candidate = with_bits(gate_run(tmp_path / "candidate", manifest=other), Bits(tokens="u", vectors="w"))
+        report = check_runs(baseline, candidate, BENCHMARK, calibration=calibration_of(baseline), tasks=["STSB"])
+        assert (report.tasks[0].layer, report.tasks[0].verdict, report.exit_code) == ("token ids", "drifted", 3)
+        longer = gate_run(tmp_path / "longer", header=replace(HEADER, max_len=1024), manifest=other)
+        longer = with_bits(longer, Bits(tokens="u", vectors="w"))
+        (task,) = check_runs(baseline, longer, BENCHMARK, calibration=calibration_of(baseline), tasks=["STSB"], allow_unlike=True).tasks
+        assert (task.layer, task.verdict) == (None, "identical")  # another length has other token ids
 
     def test_a_record_states_the_digests_of_what_it_was_made_of(self, go: Callable[..., Outcome]) -> None:
         first = read_run(go().folder, BENCHMARK).records["STSB"].made

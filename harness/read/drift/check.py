@@ -19,7 +19,7 @@ from harness.core.sketch import read_sketch
 from harness.core.tasks import TaskSpec
 from harness.core.words import shell_command
 from harness.read.differences import SettingDifference, same_vectors
-from harness.read.drift.likeness import environment, unlike_data, unlike_settings
+from harness.read.drift.likeness import environment, same_files, unlike_data, unlike_settings
 from harness.read.drift.sides import damaged_records, read_sides, wanted_tasks
 from harness.read.drift.vectors import VectorDrift, compare_vectors, kernel_level
 from harness.read.leaderboard import Cell, leaderboard_row
@@ -190,10 +190,10 @@ def check_runs(
     if calibration is not None:
         calibration.check_belongs(baseline, benchmark)
     unlike = unlike_settings(baseline, candidate)
-    why = "" if allow_unlike or not unlike else "the two runs are unlike"
     vectors = "" if unlike else _vectors(baseline, candidate, calibration)
     found = [
-        _task_drift(task, baseline, candidate, benchmark, calibration=calibration, why=why, allow_unlike=allow_unlike) for task in wanted
+        _task_drift(task, baseline, candidate, benchmark, calibration=calibration, unlike=bool(unlike), allow_unlike=allow_unlike)
+        for task in wanted
     ]
     return DriftReport(
         baseline=baseline,
@@ -239,16 +239,24 @@ def foreign_records(run: Run, tasks: Sequence[TaskSpec]) -> list[str]:
 
 
 def _task_drift(
-    task: TaskSpec, baseline: Run, candidate: Run, benchmark: Benchmark, *, calibration: Calibration | None, why: str, allow_unlike: bool
+    task: TaskSpec,
+    baseline: Run,
+    candidate: Run,
+    benchmark: Benchmark,
+    *,
+    calibration: Calibration | None,
+    unlike: bool,
+    allow_unlike: bool,
 ) -> TaskDrift:
     before, after = baseline.records[task.name], candidate.records.get(task.name)
     mine = {name: value for name, value in points(before, benchmark).items() if math.isfinite(value)}
     theirs = points(after, benchmark) if after else {}
     absent = f"it failed: {candidate.failed[task.name]}" if task.name in candidate.failed else "the candidate has no record"
+    why = "the two runs are unlike" if unlike and not allow_unlike else ""
     if after and not why and not allow_unlike:
         why = unlike_data(task, before, after)
     main = task.flat_main
-    layer = _layer(before, after, same_setting=same_vectors(baseline, candidate)) if after and not why else None
+    layer = _layer(before, after, same_setting=same_vectors(baseline, candidate), same_texts=not unlike) if after and not why else None
     exact = after is not None and _same_bits(before, after, "vectors")
     kernels = kernel_level(*_models(baseline, candidate))
     cells = []
@@ -279,9 +287,17 @@ def _task_drift(
     return TaskDrift(task=task.name, type=task.type, main=cells[0], others=tuple(cells[1:]), layer=layer)
 
 
-def _layer(before: TaskRecord, after: TaskRecord, *, same_setting: bool) -> Layer | None:
-    """The first layer in which two records differ that were made under one setting of the encoder, so that no bit may differ."""
-    if not same_setting or None in (before.made.bits, after.made.bits) or _same_bits(before, after, "vectors"):
+def _layer(before: TaskRecord, after: TaskRecord, *, same_setting: bool, same_texts: bool) -> Layer | None:
+    """The first layer in which two records differ and may not.
+
+    `same_setting`: of the encoder, so that every bit is the same. `same_texts`: the same model, length and prompts, so that data files of
+    the same bytes give the same token ids, whatever the kernels are.
+    """
+    if None in (before.made.bits, after.made.bits):
+        return None
+    if same_texts and same_files(before, after) and _other_bits(before, after, "tokens"):
+        return "token ids"
+    if not same_setting or _same_bits(before, after, "vectors"):
         return None
     return "vectors" if _same_bits(before, after, "tokens") else "token ids"
 
@@ -290,6 +306,12 @@ def _same_bits(before: TaskRecord, after: TaskRecord, name: str) -> bool:
     """Whether both records state the digest, and the same one."""
     own, other = (getattr(record.made.bits, name, "") for record in (before, after))
     return bool(own) and own == other
+
+
+def _other_bits(before: TaskRecord, after: TaskRecord, name: str) -> bool:
+    """Whether both records state the digest, and another one."""
+    own, other = (getattr(record.made.bits, name, "") for record in (before, after))
+    return bool(own and other) and own != other
 
 
 def _verdict(baseline: float, candidate: float, tolerance: float | None) -> DriftVerdict:

@@ -39,16 +39,23 @@ def unlike_data(task: TaskSpec, baseline: TaskRecord, candidate: TaskRecord) -> 
         return f"split {baseline.split} against {candidate.split}"
     if baseline.mteb_version != candidate.mteb_version:
         return f"mteb {baseline.mteb_version or 'not stated'} against {candidate.mteb_version or 'not stated'}"
+    verdicts = [record.made.data.verdict if record.made.data else None for record in (baseline, candidate)]
+    if same_files(baseline, candidate):
+        read = "the same data files are {} in one run and {} in the other: look for a change of the code that reads them"
+        return read.format(*verdicts) if set(verdicts) == {"verified", "not C-MTEB"} else ""
     hashes = [_hashes(record) for record in (baseline, candidate)]
-    if hashes[0] and hashes[0] == hashes[1]:
-        return ""
     revisions = [record.dataset_revision for record in (baseline, candidate)]
     if None not in revisions and revisions[0] != revisions[1]:
         return f"data revision {str(revisions[0])[:8]} against {str(revisions[1])[:8]}"
-    verified = [record.made.data is not None and record.made.data.verdict == "verified" for record in (baseline, candidate)]
-    if all(verified) or (None not in revisions and not all(hashes)):
+    if verdicts == ["verified", "verified"] or (None not in revisions and not all(hashes)):
         return ""
     return "other data files" if all(hashes) else f"nothing shows that both had the same data of {task.name}"
+
+
+def same_files(baseline: TaskRecord, candidate: TaskRecord) -> bool:
+    """Whether both state the bytes of their data files, and the same ones."""
+    own, other = (_hashes(record) for record in (baseline, candidate))
+    return bool(own) and own == other
 
 
 def _hashes(record: TaskRecord) -> list[str]:
