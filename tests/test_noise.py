@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from runs import BENCHMARK
 
-from harness.core.calibration import Calibration, MetricNoise, Rounding, Spread, read_calibration, write_calibration
+from harness.core.calibration import (
+    Calibration,
+    CanaryDistances,
+    Distance,
+    KernelLevel,
+    MetricNoise,
+    Rounding,
+    Spread,
+    read_calibration,
+    write_calibration,
+)
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.fingerprint import Fingerprint
 from harness.core.records import Manifest, RowHeader, Run, TaskRecord
 
 ROUNDING = Rounding(tolerance=0.25, draws=20, moved=3, mean=-0.01, sd=0.04, largest=0.1, wide=0.5)
 SPREAD = Spread(draws=30, sd=0.5, low=49.0, high=51.0)
+SEEN = CanaryDistances(double=Distance(rms=8e-3, farthest=2e-2), batch_shapes={"ladder=exact": Distance(rms=1e-3, farthest=4e-3)})
 NOISE = {
     "TNews": {"accuracy": MetricNoise(score=50.0, rounding=ROUNDING, seeds=SPREAD), "f1": MetricNoise(score=48.0, sampling=SPREAD)},
     "AFQMC": {"cos_sim_spearman": MetricNoise(score=30.0, rounding=ROUNDING)},
@@ -42,9 +54,98 @@ def run_of(score: float, *, run: str = "a" * 64, weights: str = "b" * 64) -> Run
     return Run(Path("results/m/a"), Manifest(header=header, run=run, model=Fingerprint(weights_digest=weights)), {"TNews": record})
 
 
-def test_what_was_written_is_read(tmp_path: Path) -> None:
-    write_calibration(tmp_path / "calibration.json", CALIBRATION)
-    assert read_calibration(tmp_path / "calibration.json", BENCHMARK) == CALIBRATION
+@pytest.mark.parametrize("seen", [None, SEEN])
+def test_what_was_written_is_read(tmp_path: Path, seen: CanaryDistances | None) -> None:
+    measured = replace(CALIBRATION, vectors=seen, provenance={"draws": {"rounding": 20}, "device": "CPU (é)"})
+    write_calibration(tmp_path / "calibration.json", measured)
+    assert read_calibration(tmp_path / "calibration.json", BENCHMARK) == measured
+
+
+FILE = """{
+"schema": 1,
+"run": "r",
+"benchmark": "b",
+"weights": "w",
+"provenance": {
+ "draws": 20
+},
+"vectors": {
+ "double": {
+  "rms": 0.5,
+  "farthest": 1.0
+ },
+ "batch_shapes": {}
+},
+"tasks": {
+ "TNews": {
+  "accuracy": {"score": 50.0},
+  "f1": {"score": 48.0, "sampling": {"draws": 30, "sd": 0.5, "low": 49.0, "high": 51.0}}
+ },
+ "STSB": {
+  "cos_sim_spearman": {"score": 30.0}
+ }
+}
+}
+"""
+
+
+def test_the_file_has_a_line_per_metric_without_what_was_not_measured(tmp_path: Path) -> None:
+    tasks = {
+        "TNews": {"accuracy": MetricNoise(score=50.0), "f1": MetricNoise(score=48.0, sampling=SPREAD)},
+        "STSB": {"cos_sim_spearman": MetricNoise(score=30.0)},
+    }
+    vectors = CanaryDistances(double=Distance(rms=0.5, farthest=1.0), batch_shapes={})
+    small = Calibration(run="r", benchmark="b", weights="w", tasks=tasks, provenance={"draws": 20}, vectors=vectors)
+    write_calibration(tmp_path / "calibration.json", small)
+    assert (tmp_path / "calibration.json").read_text(encoding="utf-8") == FILE
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"provenance": {"scale": float("nan")}},
+        {"vectors": CanaryDistances(double=Distance(rms=float("nan"), farthest=0.0), batch_shapes={})},
+        {"tasks": {"TNews": {"accuracy": MetricNoise(score=float("nan"))}}},
+    ],
+)
+def test_a_number_that_is_none_is_never_written(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_calibration(tmp_path / "calibration.json", replace(CALIBRATION, **changes))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interval_that_ends_before_it_begins_is_refused(tmp_path: Path) -> None:
+    place = ("tasks", "TNews", "f1", "sampling")
+    file = written(tmp_path, *place, "low", value=51.5)
+    message = r"calibration\.json is no calibration \(TNews f1: its interval ends \(51\.0\) before it begins \(51\.5\)\): make it again"
+    with pytest.raises(InputError, match=message):
+        read_calibration(file, BENCHMARK)
+    file = written(tmp_path, *place, "low", value=51.0)
+    assert read_calibration(file, BENCHMARK).tasks["TNews"]["f1"].sampling == replace(SPREAD, low=51.0)
+
+
+def test_vectors_that_were_compared_with_nothing_are_refused(tmp_path: Path) -> None:
+    write_calibration(tmp_path / "calibration.json", replace(CALIBRATION, vectors=replace(SEEN, batch_shapes={})))
+    with pytest.raises(InputError, match=r"calibration\.json is no calibration \(.*in no other batch shape\): make it again"):
+        read_calibration(tmp_path / "calibration.json", BENCHMARK)
+
+
+@pytest.mark.parametrize(
+    ("rounding", "shapes", "tolerances"),
+    [
+        (0.25, 0.1, {"other kernels": 0.25, "same kernels, other batch shapes": 0.1, "same kernels and batch shapes": 0.1}),
+        (0.25, None, {"other kernels": 0.25, "same kernels, other batch shapes": 0.25, "same kernels and batch shapes": 0.25}),
+        (None, 0.1, {"other kernels": None, "same kernels, other batch shapes": 0.1, "same kernels and batch shapes": 0.1}),
+        (None, None, {"other kernels": None, "same kernels, other batch shapes": None, "same kernels and batch shapes": None}),
+    ],
+)
+def test_the_floor_follows_what_two_runs_have_in_common(
+    rounding: float | None, shapes: float | None, tolerances: dict[KernelLevel, float | None]
+) -> None:
+    floors = [None if each is None else replace(ROUNDING, tolerance=each) for each in (rounding, shapes)]
+    found = replace(CALIBRATION, tasks={"TNews": {"accuracy": MetricNoise(score=50.0, rounding=floors[0], shapes=floors[1])}})
+    assert {level: found.tolerance("TNews", "accuracy", kernels=level) for level in tolerances} == tolerances
+    assert found.tolerance("TNews", "accuracy") == tolerances["other kernels"]
 
 
 def test_lookups_take_both_spellings_and_know_what_was_not_measured() -> None:
@@ -98,9 +199,11 @@ def test_no_file_is_an_input_error(tmp_path: Path) -> None:
 
 def test_unknown_tasks_and_metrics_are_reported_at_once(tmp_path: Path) -> None:
     file = written(tmp_path, "tasks", value={"TNewz": {}, "TNews": {"accuracy": {"score": 1.0}, "acuracy": {"score": 1.0}}})
-    with pytest.raises(RequestError, match="did you mean TNews") as error:
+    with pytest.raises(RequestError) as error:
         read_calibration(file, BENCHMARK)
-    assert "did you mean accuracy" in str(error.value)
+    task, metric = str(error.value).splitlines()
+    assert task == f"{file}: unknown task 'TNewz': did you mean TNews?"
+    assert metric.startswith(f"{file}: TNews: unknown metric 'acuracy': did you mean accuracy?")
 
 
 def test_the_old_form_of_tolerances_is_refused(tmp_path: Path) -> None:
@@ -111,13 +214,24 @@ def test_the_old_form_of_tolerances_is_refused(tmp_path: Path) -> None:
 
 
 def test_it_belongs_to_one_run() -> None:
+    again = r"\. Calibrate it: python -m harness calibrate results/m/a, or name its own file with --calibration FILE$"
     CALIBRATION.check_belongs(run_of(0.5), BENCHMARK)
-    with pytest.raises(RequestError, match="another run"):
+    with pytest.raises(RequestError, match=rf"another run \(aaaaaaaa\) than results/m/a \(cccccccc\){again}"):
         CALIBRATION.check_belongs(run_of(0.5, run="c" * 64), BENCHMARK)
-    with pytest.raises(RequestError, match="another weights"):
+    with pytest.raises(RequestError, match=rf"another weights \(bbbbbbbb\) than results/m/a \(cccccccc\){again}"):
         CALIBRATION.check_belongs(run_of(0.5, weights="c" * 64), BENCHMARK)
-    with pytest.raises(RequestError, match="made again since"):
+    with pytest.raises(RequestError, match=rf"another benchmark table \(dddddddd\) than results/m/a \({BENCHMARK.digest[:8]}\){again}"):
+        replace(CALIBRATION, benchmark="d" * 64).check_belongs(run_of(0.5), BENCHMARK)
+    with pytest.raises(RequestError, match=rf"has 50\.0 for TNews accuracy, and results/m/a has 60\.0: its records were made .*{again}"):
         CALIBRATION.check_belongs(run_of(0.6), BENCHMARK)
+
+
+def test_what_a_run_has_no_more_or_more_of_is_no_other_score() -> None:
+    more = {"IFlyTek": {"accuracy": MetricNoise(score=1.0)}, "TNews": {"ap": MetricNoise(score=2.0), **NOISE["TNews"]}}
+    replace(CALIBRATION, tasks=more).check_belongs(run_of(0.5), BENCHMARK)
+    moved = {**more, "TNews": {"ap": MetricNoise(score=2.0), "accuracy": MetricNoise(score=51.0)}}
+    with pytest.raises(RequestError, match=r"has 51\.0 for TNews accuracy"):
+        replace(CALIBRATION, tasks=moved).check_belongs(run_of(0.5), BENCHMARK)
 
 
 def test_a_folder_that_can_not_be_written_is_reported(tmp_path: Path) -> None:
