@@ -513,6 +513,20 @@ def test_a_dtype_is_the_same_however_the_card_spells_it(tmp_path: Path, spelling
     assert [(each.other.header.max_len, each.remark) for each in alike] == [(1024, None)]
 
 
+def test_the_run_is_averaged_under_the_convention_of_the_card(tmp_path: Path) -> None:
+    card = write_card(tmp_path / "card", card_text(rows_table(6).replace("| 87.84 |", "| 87.83 |")))
+    comparison = claims_report(card, against=run_like_the_card(tmp_path / "run")).comparison
+    assert comparison is not None
+    assert (comparison.convention, comparison.about) == ("unrounded", BENCHMARK.convention("unrounded").about)
+    pairs = next(each for each in comparison.averages if each.metric == "Pair Classification (2)")
+    assert (pairs.claimed, pairs.found, pairs.grade) == (87.83, 87.83, "reproduced")
+
+
+def test_of_a_number_that_was_not_found_no_setting_differs(tmp_path: Path) -> None:
+    report = against(tmp_path, run_like_the_card(tmp_path / "run", header=replace(HEADER, max_len=1024), without=("TNews",)))
+    assert (cell(report, "TNews", "accuracy").differs, cell(report, "IFlyTek", "accuracy").differs) == ((), ("max_len",))
+
+
 def noise_file(path: Path, tolerances: Mapping[str, Mapping[str, float]], run: Path) -> Path:
     """A calibration of the run, which gets the digests by which it is known to be its own."""
     write_manifest(run, replace(read_manifest(run), run="a" * 64, model=Fingerprint(weights_digest="b" * 64)))

@@ -140,7 +140,7 @@ def _task_cells(
         yield _absent(task, claim, run, score, main)
         return
     found = {name: 100 * value for name, value in flat_metrics(record.metrics, task).items()}
-    blocked = _other_data(task, claim, record, score)
+    blocked = _other_data(claim, record, score)
     for name in (main, *sorted((claim.metrics.keys() & found.keys()) - {main, *_NOT_METRICS})):
         ours, theirs = found.get(name), claim.metrics.get(name)
         floor = noise.tolerance(task.name, name) if noise else None
@@ -174,7 +174,7 @@ def _absent(task: TaskSpec, claim: Claim, run: Run, score: TaskScore, main: str)
     )
 
 
-def _other_data(task: TaskSpec, claim: Claim, record: TaskRecord, score: TaskScore) -> str:
+def _other_data(claim: Claim, record: TaskRecord, score: TaskScore) -> str:
     """Why the run's data is not that of the claim; empty where nothing says so. Data that was verified is the same under any revision."""
     if score.identity == "not C-MTEB":
         return "the run's data is not C-MTEB's"
