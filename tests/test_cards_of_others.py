@@ -179,6 +179,27 @@ def test_cards_that_hold_main_score_alone_are_read_where_it_is_the_same_metric(t
     assert {task for task, grade in grades.items() if grade == "definition differs"} == set(run.broken)
 
 
+def test_a_main_metric_that_one_side_lacks_can_not_be_compared(tmp_path: Path) -> None:
+    def without_accuracy(results: list[Any]) -> None:
+        entry_of(results, "TNews")["metrics"] = [{"type": "f1", "value": 51.5}]
+
+    whole = write_card(tmp_path / "whole", changed(card_text(brief=True), add_metric("TNews", "f1", 51.5)))
+    part = write_card(tmp_path / "part", changed(card_text(brief=True), without_accuracy))
+
+    def graded(card: Path, run: Path) -> list[tuple[str, str, str]]:
+        report = claims_report(card, against=run)
+        assert report.comparison is not None
+        assert report.comparison.self_reported
+        return [(cell.metric, cell.grade, cell.why) for cell in report.comparison.cells if cell.of == "TNews"]
+
+    assert graded(part, whole) == [("accuracy", "not comparable", "the card has no number"), ("f1", "reproduced", "")]
+    [(metric, grade, why)] = graded(whole, part)
+    assert (metric, grade) == ("accuracy", "not comparable")
+    assert "(TNews) has no accuracy (there are: f1)" in why
+    plain = write_card(tmp_path / "plain", card_text(brief=True))
+    assert graded(plain, whole) == graded(whole, plain) == [("accuracy", "reproduced", "")], "other metrics where both have them"
+
+
 @pytest.mark.parametrize("before", ["\n", "\n \n", "\r\n", "\ufeff\n"])
 def test_blank_lines_before_the_front_matter(tmp_path: Path, before: str) -> None:
     report = claims_report(write_card(tmp_path, before + card_text(table(list(OURS), list(OURS.values())), brief=True)))
