@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Router
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tiny_models import HIDDEN, POSITIONS, _tokenizer, build_model
 
@@ -131,6 +132,26 @@ def test_foreign_code_is_named_before_it_could_run(tmp_path: Path) -> None:
     (folder / "config.json").write_text(json.dumps(values | {"auto_map": {"AutoModel": "evil.Evil"}}))
     with pytest.raises(RequestError, match=r"names code of its own.*model.trust_remote_code=true"):
         REFERENCE.load(spec_of(folder), dtype="fp32", device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize("kind", ["canonical", "reference"])
+@pytest.mark.parametrize("module", ["Router", "Asym"])
+def test_modules_by_role_are_refused_by_a_run_and_its_plan(tmp_path: Path, kind: str, module: str) -> None:
+    queries, passages = (SentenceTransformer(str(build_model(tmp_path / str(seed), seed=seed)), device="cpu") for seed in (1, 2))
+    router = Router.for_query_document(query_modules=list(queries.children()), document_modules=list(passages.children()))
+    folder = tmp_path / "routed"
+    SentenceTransformer(modules=[router], device="cpu").save(str(folder), create_model_card=False)
+    modules = folder / "modules.json"
+    modules.write_text(modules.read_text().replace(".Router", f".{module}"))
+    places = [f"results_dir={tmp_path / 'results'}", f"store={tmp_path / 'store'}", "gpu=cpu", "data=sample", "tasks=[EcomRetrieval]"]
+    request = [f"model={folder}", f"model.kind={kind}", "max_len=48", *places]
+    spec, device = resolve_here(request, "cpu")
+    refused = rf"model 'routed' has a {module}, which chooses the modules of a text by whether it is a query or a passage.*no model\.kind"
+    with pytest.raises(RequestError, match=refused) as error:
+        execute(spec, device, Silent())
+    (plan,) = make_plan(request).runs
+    assert str(error.value) in plan.obstacles
+    assert "model.kind=reference" not in str(error.value)
 
 
 @pytest.mark.parametrize("kind", [REFERENCE, RERANKER], ids=["reference", "reranker"])

@@ -31,7 +31,7 @@ from harness.evaluate.encode.locate import (
 )
 from harness.evaluate.encode.model import TAIL, does_not_load
 from harness.evaluate.encode.outline import empty_transformer, read_tail
-from harness.evaluate.encode.own import OwnSettings, read_own_settings
+from harness.evaluate.encode.own import OwnSettings, read_own_settings, refuse_roles
 from harness.evaluate.encode.sizes import read_sizes
 from harness.evaluate.encode.store import VectorStore
 from harness.evaluate.encode.whole import (
@@ -111,8 +111,9 @@ class Reference(EncoderKind):
         return _files(find_model(model), model)
 
     def load(self, model: ModelSpec, *, dtype: Dtype, device: torch.device) -> WholeModel:
-        """The chain on the device; raises as `load_whole` does."""
+        """The chain on the device; raises as `refuse_roles` and `load_whole` do."""
         located = find_model(model)
+        refuse_roles(located)
         loaded = load_whole(SentenceTransformer, located, model, dtype=dtype, device=device, files=_files(located, model))
         for parameter in loaded.model.parameters():
             parameter.data = parameter.data.to(TORCH_DTYPE[dtype]) if parameter.is_floating_point() else parameter.data
@@ -145,8 +146,9 @@ class Reference(EncoderKind):
         return read_own_settings(find_model(model))
 
     def outline(self, model: ModelSpec) -> WholeOutline:
-        """The folder's outline; raises as `find_present_model`, `refuse_code` and `empty_transformer` do."""
+        """The folder's outline; raises as `find_present_model`, `refuse_roles`, `refuse_code` and `empty_transformer` do."""
         located = find_present_model(model)
+        refuse_roles(located)
         refuse_code(located.folder, model)
         weights = hash_weights(located.folder, allow_pickle=model.allow_pickle)
         tokenizer, positions, dim = _first_module(located, model)

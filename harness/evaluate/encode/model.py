@@ -26,6 +26,7 @@ from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.families import KNOWN, Masking, attention_mask, attention_of, masking_of
 from harness.evaluate.encode.linear import linear_kernel, pack_linear_layers
 from harness.evaluate.encode.locate import LocatedModel, Weights, hash_weights, read_json, stored_tensors, transformer_path
+from harness.evaluate.encode.own import refuse_roles
 from harness.evaluate.encode.packed import Packable, PackedEncoder, packable, position_padding
 from harness.evaluate.encode.work import Architecture, architecture_of
 
@@ -90,6 +91,7 @@ def load_model(located: LocatedModel, spec: ModelSpec, *, dtype: Dtype, device: 
         InputError: weights are missing, damaged, not those that the spec pins, or leave a parameter unset.
         MachineError: a parameter has another dtype than the one asked for, or the device has not the memory.
     """
+    refuse_roles(located)
     weights = hash_weights(located.folder, allow_pickle=spec.allow_pickle)
     check_pinned(spec, "weights_sha256", weights.digest)
     check_pinned(spec, "parameters", weights.stored_parameters)

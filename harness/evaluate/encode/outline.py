@@ -27,7 +27,7 @@ from harness.evaluate.encode.model import (
     tokenizer_options,
 )
 from harness.evaluate.encode.names import Namer, ids_digest, keys_of
-from harness.evaluate.encode.own import OwnSettings, read_own_settings
+from harness.evaluate.encode.own import OwnSettings, read_own_settings, refuse_roles
 from harness.evaluate.encode.packed import Packable, packable
 from harness.evaluate.encode.planned import Counted
 from harness.evaluate.encode.shapes import ShapeLadder, packing
@@ -117,6 +117,7 @@ def read_outline(located: LocatedModel, spec: ModelSpec) -> ChainOutline:
         RequestError: it can't be run as a pure function.
         InputError: files are missing, damaged, or not those that the spec pins.
     """
+    refuse_roles(located)
     weights = hash_weights(located.folder, allow_pickle=spec.allow_pickle)
     first = empty_transformer(located, spec, transformer_path(located))
     try:

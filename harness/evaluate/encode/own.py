@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.core.errors import InputError
+from harness.core.errors import InputError, RequestError
 from harness.core.prompts import PromptTable, named_prompts
 from harness.evaluate.encode.locate import LocatedModel, read_json, transformer_path
 
 _LENGTHS = "sentence_*_config.json"  # sentence_bert_config.json and its kin for other architectures
+_BY_ROLE = ("Router", "Asym")
+"""Modules of sentence-transformers that choose others by what a text is for; Asym is their name before version 5."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,29 @@ def read_own_settings(located: LocatedModel) -> OwnSettings:
         max_seq_length=_max_seq_length(located),
         include_prompt=_include_prompt(located.folder),
     )
+
+
+def refuse_roles(located: LocatedModel) -> None:
+    """Pass a SentenceTransformer folder in which the vector of a text is the same for a query and for a passage.
+
+    Raises:
+        RequestError: it is not.
+        InputError: modules.json is damaged.
+    """
+    for module in _modules(located.folder):
+        if (kind := str(module.get("type")).rpartition(".")[2]) in _BY_ROLE:
+            raise RequestError(
+                f"model {located.name!r} has a {kind}, which chooses the modules of a text by whether it is a query or a passage, and here "
+                "a text has one vector, whatever it is for: no model.kind runs it. Save the modules of one route as a SentenceTransformer "
+                "of their own, and name that folder"
+            )
+
+
+def _modules(folder: Path) -> list[Mapping[str, Any]]:
+    """The entries of modules.json; none where the folder has no such file."""
+    path = folder / "modules.json"
+    values = read_json(path) if path.is_file() else []
+    return [module for module in values if isinstance(module, dict)] if isinstance(values, list) else []
 
 
 def _max_seq_length(located: LocatedModel) -> int | None:
