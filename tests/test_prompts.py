@@ -160,9 +160,14 @@ def test_a_task_that_a_file_misspells_is_named(tmp_path: Path) -> None:
     assert str(caught.value).count("unknown task") == 1
 
 
+@pytest.mark.parametrize("place", ["1_Pooling", "pooling"])
 @pytest.mark.parametrize("kind", ["canonical", "reference"])
-def test_a_pooling_that_leaves_prompts_out_runs_without_prompts_alone(kind: str, tmp_path: Path, model: Path) -> None:
-    path = next(model.glob("*_Pooling/config.json"))
+def test_a_pooling_that_leaves_prompts_out_runs_without_prompts_alone(kind: str, place: str, tmp_path: Path, model: Path) -> None:
+    modules = json.loads((model / "modules.json").read_text())
+    (pooling,) = (module for module in modules if module["type"].endswith("Pooling"))
+    path = (model / pooling["path"]).rename(model / place) / "config.json"
+    pooling["path"] = place
+    (model / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
     path.write_text(json.dumps({**json.loads(path.read_text()), "include_prompt": False}), encoding="utf-8")
     with pytest.raises(RequestError, match=r"leaves the tokens of a prompt out.*prompts=none"):
         run(request(tmp_path, model, "prompts=model", f"model.kind={kind}"))

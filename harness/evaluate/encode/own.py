@@ -85,7 +85,8 @@ def _max_seq_length(located: LocatedModel) -> int | None:
 
 
 def _include_prompt(folder: Path) -> bool:
-    return all(_object(path).get("include_prompt", True) is not False for path in sorted(folder.glob("*_Pooling/config.json")))
+    configs = [folder / str(module.get("path", "")) / "config.json" for module in _modules(folder)[1:]]
+    return all(_object(path).get("include_prompt", True) is not False for path in configs if path.is_file())
 
 
 def _object(path: Path) -> Mapping[str, Any]:
