@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from cards import METRICS, SCRIPT, card_text, fenced, rows_table, write_card
-from runs import BENCHMARK, write_run
+from runs import BENCHMARK, BY_HAND, HEADER, write_run
 
 from harness.commands import main
 from harness.core.records import RowHeader
@@ -542,6 +543,40 @@ def test_sizes_that_differ_within_a_width_are_no_size_of_the_file(tmp_path: Path
     text = "0.65 GB in rows of 2 and of 4 bytes per parameter: the size of the file, not of the weights as they ran"
     assert said(*both[::2]) == [("noted", "table", text)]
     assert said(*both[::2], ("int8", "0.2")) == [("noted", "table", text)]
+
+
+@pytest.mark.parametrize(
+    ("printed", "grade"), [(76.49, "reproduced"), (76.5, "reproduced"), (76.48, "not reproduced"), (76.51, "not reproduced")]
+)
+def test_a_run_whose_average_lies_on_a_tie_reproduces_either_rounding(tmp_path: Path, printed: float, grade: str) -> None:
+    titles = ["tensor-type", "Sequence Length", *OURS]
+    rows = [["fp16", "512", *row_like()], ["fp16", "1024", *(OURS | {"PairClassification": printed}).values()]]
+    run = write_run(tmp_path / "run", BY_HAND | {"Ocnli": 0.7648, "Cmnli": 0.7651}, header=replace(HEADER, max_len=1024)).path
+    comparison = claims_report(write_card(tmp_path / "card", card_text(table(titles, *rows), brief=True)), against=run).comparison
+    assert comparison is not None
+    second = [each for each in comparison.averages if each.of.startswith("row 2")]
+    assert [each.metric for each in second][:2] == ["Average (35)", "Classification (9)"]
+    pairs = next(each for each in second if each.metric == "Pair Classification (2)")
+    assert (pairs.claimed, pairs.grade, pairs.why) == (printed, grade, "")
+
+
+@pytest.mark.parametrize(
+    ("card", "run", "same"),
+    [
+        ("NVIDIA TESLA A100", "NVIDIA A100-SXM4-80GB", True),
+        ("A100 40G", "NVIDIA A10", False),
+        ("rtx 4090", "NVIDIA GeForce RTX 4090", True),
+        ("V100", "Tesla V100S", False),
+        ("Ascend", "ascend", True),
+        ("Ascend", "other", False),
+    ],
+)
+def test_devices_are_the_same_where_they_name_one_chip(tmp_path: Path, card: str, run: str, same: bool) -> None:
+    text = card_text(table(["GPU", *OURS], [card, *OURS.values()]), brief=True)
+    folder = write_run(tmp_path / "run", header=replace(HEADER, gpu=run)).path
+    comparison = claims_report(write_card(tmp_path / "card", text), against=folder).comparison
+    assert comparison is not None
+    assert [(each.claimed, each.found) for each in comparison.recipe if each.name == "gpu"] == ([] if same else [(card, run)])
 
 
 # Whose fault

@@ -524,7 +524,16 @@ def test_the_run_is_averaged_under_the_convention_of_the_card(tmp_path: Path) ->
 
 def test_of_a_number_that_was_not_found_no_setting_differs(tmp_path: Path) -> None:
     report = against(tmp_path, run_like_the_card(tmp_path / "run", header=replace(HEADER, max_len=1024), without=("TNews",)))
-    assert (cell(report, "TNews", "accuracy").differs, cell(report, "IFlyTek", "accuracy").differs) == ((), ("max_len",))
+    found = cell(report, "TNews", "accuracy")
+    assert (found.claimed, found.found, found.points, found.differs) == (METRICS["TNews"]["accuracy"], None, None, ())
+    assert cell(report, "IFlyTek", "accuracy").differs == ("max_len",)
+    average = cell(report, "front matter", "Classification (9)")
+    assert (average.claimed, average.found, average.grade, average.why) == (
+        72.75,
+        None,
+        "not comparable",
+        "1 of its tasks are not comparable",
+    )
 
 
 def noise_file(path: Path, tolerances: Mapping[str, Mapping[str, float]], run: Path) -> Path:
@@ -556,6 +565,15 @@ def test_a_move_within_the_floor_is_noise_and_no_other(tmp_path: Path) -> None:
     assert "No noise floor" not in write_document(claims_document(report), "text")
     assert "No noise floor is known" in write_document(claims_document(against(tmp_path, run)), "text")
     assert cell(against(tmp_path, run), "TNews", "accuracy").grade == "not reproduced"
+
+
+def test_a_move_of_the_floor_itself_is_within_it(tmp_path: Path) -> None:
+    run = run_like_the_card(tmp_path / "run", {"TNews": {"accuracy": METRICS["TNews"]["accuracy"] + 0.1}})
+    size = abs(cell(against(tmp_path, run), "TNews", "accuracy").points)
+    for tolerance, grade in ((size, "within noise"), (size * (1 - 1e-12), "not reproduced")):
+        noise = noise_file(tmp_path / "noise.json", {"TNews": {"accuracy": tolerance}}, run)
+        found = cell(against(tmp_path, run, noise), "TNews", "accuracy")
+        assert (found.grade, found.why, found.tolerance) == (grade, "", tolerance)
 
 
 def test_an_average_may_move_as_its_tasks_may(tmp_path: Path) -> None:
@@ -658,11 +676,23 @@ def test_unrounded_mrr_of_a_later_mteb_1_is_another_definition(tmp_path: Path) -
     )
 
 
-@pytest.mark.parametrize(("version", "grade"), [("1.8.0", "not reproduced"), ("1.9.1", "definition differs")])
+@pytest.mark.parametrize(
+    ("version", "grade"),
+    [
+        ("0.24.2", "not reproduced"),
+        ("1.8.0", "not reproduced"),
+        ("1.9.0", "definition differs"),
+        ("1.10.1", "definition differs"),
+        ("2.0.0", "definition differs"),
+        ("unknown", "not reproduced"),
+    ],
+)
 def test_k_means_of_another_scikit_learn_is_another_definition(tmp_path: Path, version: str, grade: str) -> None:
     fields = {"CLSClusteringP2P": {"harness": {**VERIFIED, "versions": {"scikit-learn": version}}}}
     run = run_like_the_card(tmp_path / "run", {"CLSClusteringP2P": {"v_measure": 46.0}}, only=fields)
-    assert cell(against(tmp_path, run), "CLSClusteringP2P", "v_measure").grade == grade
+    found = cell(against(tmp_path, run), "CLSClusteringP2P", "v_measure")
+    definition = f"claimed: as in mteb 1.1; found: k-means of scikit-learn {version}, which starts otherwise than those up to 1.8"
+    assert (found.grade, found.why) == (grade, definition if grade == "definition differs" else "")
 
 
 def test_tasks_that_the_card_does_not_claim_are_named(tmp_path: Path) -> None:
