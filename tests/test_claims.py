@@ -455,7 +455,7 @@ def test_the_same_numbers_are_reproduced(tmp_path: Path) -> None:
     report = against(tmp_path, run_like_the_card(tmp_path / "run"))
     assert report.exit_code == 0
     assert report.comparison is not None
-    assert {each.grade for each in (*report.comparison.cells, *report.comparison.averages)} == {"reproduced"}
+    assert {(each.grade, each.why) for each in (*report.comparison.cells, *report.comparison.averages)} == {("reproduced", "")}
     assert (len(report.comparison.cells), len(report.comparison.averages)) == (367, 7)
     assert not report.comparison.self_reported
     assert [field.name for field in report.comparison.recipe if field.differs] == []
