@@ -1,38 +1,45 @@
-"""Run by an environment with mteb 2.26.24: `python oracle_mteb2.py DTYPE TASK...` prints what its own `evaluate` gives on `make_data`."""
+"""Run by an environment with mteb 2.26.24: `python oracle_mteb2.py BENCHMARK DTYPE SIMILARITY DIM TASK...` prints what its own `evaluate`
+gives on `make_data` for a SentenceTransformer without a Normalize module. With the folder of a model in the place of DTYPE, for that one on
+the data of the sample.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import sys
+from pathlib import Path
 from typing import Any
 
 import mteb
-import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
 from mteb.abstasks.retrieval_dataset_loaders import RetrievalSplitData
 from mteb.abstasks.text.reranking import OLD_FORMAT_RERANKING_TASKS, AbsTaskReranking
-from mteb.models.abs_encoder import AbsEncoder
+from mteb.models import SentenceTransformerEncoderWrapper
 from scoring_cases import hashed_encoder, make_data
+from sentence_transformers import SentenceTransformer
 
 from harness.core.benchmarks import load_benchmark
+from harness.core.spec import DataSpec
 from harness.core.tasks import TaskSpec
+from harness.data.sources import load_task
 from harness.data.types import ClassificationData, ClusteringData, PairData, RerankingData, RetrievalData, TaskData
 from harness.evaluate.score.threads import one_thread
 
 
-class Model(AbsEncoder):
-    """Unit vectors of the texts that mteb hands over, in the dtype."""
-
-    mteb_model_meta = None
+class Hashed(torch.nn.Module):
+    """The only module of a chain: raw vectors of texts, in the dtype."""
 
     def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
         self.raw = hashed_encoder(dtype)
 
-    def encode(self, inputs: Any, **_: Any) -> np.ndarray:
-        texts = [text for batch in inputs for text in batch["text"]]
-        return torch.nn.functional.normalize(self.raw(texts), p=2, dim=1).numpy()
+    def preprocess(self, texts: list[str], prompt: str | None = None, **_: Any) -> dict[str, Any]:
+        return {"sentence_embedding": self.raw([f"{prompt or ''}{text}" for text in texts])}
+
+    def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return features
 
 
 def dataset(task: TaskSpec, data: TaskData) -> Any:
@@ -61,8 +68,8 @@ def dataset(task: TaskSpec, data: TaskData) -> Any:
             return {"default": {task.split: split}}
 
 
-def evaluate(task: TaskSpec, dtype: torch.dtype) -> dict[str, Any]:
-    own, data = mteb.get_task(task.mteb2_name), make_data(task)
+def evaluate(task: TaskSpec, data: TaskData, chain: SentenceTransformer) -> dict[str, Any]:
+    own = mteb.get_task(task.mteb2_name)
     if isinstance(data, RerankingData):
         rows = [{"query": one.query, "positive": one.positive, "negative": one.negative} for one in data.samples]
         OLD_FORMAT_RERANKING_TASKS.append(task.mteb2_name)
@@ -72,7 +79,8 @@ def evaluate(task: TaskSpec, dtype: torch.dtype) -> dict[str, Any]:
         own.dataset = dataset(task, data)
     own.data_loaded = True
     found = {
-        split: own.evaluate(Model(dtype), split, encode_kwargs={"batch_size": 32, "show_progress_bar": False}) for split in task.splits
+        split: own.evaluate(SentenceTransformerEncoderWrapper(chain), split, encode_kwargs={"batch_size": 32, "show_progress_bar": False})
+        for split in task.splits
     }
     scores = {split: next(iter(subsets.values())) for split, subsets in found.items()}
     assert all(own.metadata.main_score in each for each in scores.values())
@@ -83,7 +91,15 @@ def evaluate(task: TaskSpec, dtype: torch.dtype) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    tasks = load_benchmark(sys.argv[1])
+    benchmark, what, similarity, dim, *names = sys.argv[1:]
+    folder, dim = Path(what), int(dim) or None
+    if folder.is_dir():
+        model = SentenceTransformer(str(folder), device="cpu", truncate_dim=dim)
+        model.max_seq_length = 512
+    else:
+        model = SentenceTransformer(modules=[Hashed(getattr(torch, what))], device="cpu", truncate_dim=dim, similarity_fn_name=similarity)
     with one_thread():
-        for name in sys.argv[3:]:
-            print(json.dumps({name: evaluate(tasks.task(name), getattr(torch, sys.argv[2]))}), flush=True)
+        for name in names:
+            spec = load_benchmark(benchmark).task(name)
+            found = load_task(spec, DataSpec(source="sample")).data if folder.is_dir() else make_data(spec)
+            print(json.dumps({name: evaluate(spec, found, model)}), flush=True)

@@ -356,3 +356,16 @@ def test_find_imports_names_the_folder_that_was_written(tmp_path: Path) -> None:
     assert find_results(tmp_path / "out") == [tmp_path / "out" / "results" / "no_organization_available__acge" / "no_revision_available"]
     with pytest.raises(InputError, match="holds no result file"):
         read_results(tmp_path / "out", BENCHMARK)
+
+
+@pytest.mark.parametrize(
+    ("own", "written"),
+    [({"similarity": "dot"}, "dot"), ({"similarity": "cosine"}, "cosine"), ({"similarity": "euclidean"}, None), ({}, None), (None, None)],
+)
+def test_the_similarity_of_the_model_is_the_one_that_the_run_states(
+    tmp_path: Path, own: dict[str, Any] | None, written: str | None
+) -> None:
+    one_record(tmp_path / "run", "TNews", {"accuracy": 0.5})
+    write_manifest(tmp_path / "run", replace(manifest_of(HEADER), own_settings=own))
+    assert export(tmp_path / "run", tmp_path) == 0
+    assert meta(tmp_path)["similarity_fn_name"] == written

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,23 +16,34 @@ import pytest
 import torch
 from mteb2 import mteb2  # noqa: F401 a fixture
 from scoring_cases import hashed_encoder, make_data
+from sentence_transformers import SentenceTransformer
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import InputError, RequestError
 from harness.core.folds import example_values, fold
 from harness.core.prompts import TaskPrompts
 from harness.core.records import TaskRecord, flat_metrics
+from harness.core.resources import SAMPLE_DIR
+from harness.core.run_files import read_run
 from harness.core.tasks import TaskSpec
-from harness.data.types import ClassificationData, LabelledTexts, PairData, RerankingData, RerankingSample, RetrievalData
+from harness.data.types import ClassificationData, ClusteringData, LabelledTexts, PairData, RerankingData, RerankingSample, RetrievalData
+from harness.evaluate.encode.locate import LocatedModel
+from harness.evaluate.encode.own import read_own_settings
+from harness.evaluate.here import resolve_here
+from harness.evaluate.plan.planning import make_plan
+from harness.evaluate.progress import Silent
+from harness.evaluate.runner import execute
 from harness.evaluate.score.adapter import EmbeddingModel
 from harness.evaluate.score.mteb2 import MTEB2
 from harness.evaluate.score.tasks import TaskScores
 
-BENCHMARK = load_benchmark("cmn_v1")
+BENCHMARK, CMTEB = load_benchmark("cmn_v1"), load_benchmark()
 TESTS = Path(__file__).parent
 
 
-def score(task: TaskSpec, data: Any = None, *, dtype: torch.dtype = torch.float32) -> TaskScores:
+def score(
+    task: TaskSpec, data: Any = None, *, dtype: torch.dtype = torch.float32, similarity: str = "cosine", dim: int | None = None
+) -> TaskScores:
     found = data if data is not None else make_data(task)
     asked: list[str] = []
 
@@ -39,31 +52,165 @@ def score(task: TaskSpec, data: Any = None, *, dtype: torch.dtype = torch.float3
         return hashed_encoder(dtype)(texts)
 
     prompts = TaskPrompts(query="问：", passage="文：", text="句：") if data is None and dtype == torch.bfloat16 else TaskPrompts()
-    scores = MTEB2.score(task, found, EmbeddingModel(encode, dim=None, dtype="model", prompts=prompts))
+    model = EmbeddingModel(encode, dim=dim, dtype="model", prompts=prompts, similarity=similarity)
+    scores = MTEB2.score(task, found, model)
     assert set(asked) == set(MTEB2.texts(task, found, prompts))
     return scores
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_metrics_are_those_of_mteb_2(mteb2: tuple[Path, float], dtype: str) -> None:  # noqa: F811
-    names = [task.name for task in BENCHMARK.tasks]
+def asked(python: Path, what: str, similarity: str, dim: int | None, names: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """What `oracle_mteb2.py` gives for the tasks."""
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": f"{TESTS}:{TESTS.parent}"}
-    command = [str(mteb2[0]), "-W", "ignore", str(TESTS / "oracle_mteb2.py"), "cmn_v1", dtype, *names]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    command = [str(python), "-W", "ignore", str(TESTS / "oracle_mteb2.py"), "cmn_v1", what, similarity, str(dim or 0), *names]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def answered(done: subprocess.CompletedProcess[str], names: Sequence[str]) -> dict[str, Any]:
+    """Task -> split -> metrics."""
     assert done.returncode == 0, done.stderr[-3000:]
     theirs = {name: found for line in done.stdout.splitlines() if line.startswith("{") for name, found in json.loads(line).items()}
-    assert list(theirs) == names
+    assert list(theirs) == list(names)
+    return theirs
+
+
+def compare(task: TaskSpec, metrics: dict[str, Any], theirs: dict[str, Any], *, close: float = 0.0) -> None:
+    """Every metric but nAUC is mteb 2's, as near as `close`."""
+    parts = {split: metrics[split] for split in task.splits} if len(task.splits) > 1 else {task.split: metrics}
+    for split, part in parts.items():
+        ours = {name.replace("cos_sim_", "cosine_"): value for name, value in flat_metrics(part, task).items()}
+        expected = {name: value for name, value in theirs[split].items() if "nauc" not in name and name != "main_score"}
+        assert set(ours) == set(expected), task.name
+        for name, value in expected.items():
+            rounding = 1e-12 if name.endswith("pearson") else 0  # gold scores are mapped to 0 to 1 there
+            assert ours[name] == pytest.approx(value, abs=max(close, rounding), rel=0), (task.name, split, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("dtype", "similarity", "dim"),
+    [("float32", "cosine", None), ("float16", "cosine", 16), ("float32", "dot", 16), ("bfloat16", "dot", None)],
+)
+def test_metrics_are_those_of_mteb_2(mteb2: tuple[Path, float], dtype: str, similarity: str, dim: int | None) -> None:  # noqa: F811
+    names = [task.name for task in BENCHMARK.tasks]
+    theirs = answered(asked(mteb2[0], dtype, similarity, dim, names), names)
     for task in BENCHMARK.tasks:
-        metrics = score(task, dtype=getattr(torch, dtype)).metrics
-        parts = {split: metrics[split] for split in task.splits} if len(task.splits) > 1 else {task.split: metrics}
-        for split, part in parts.items():
-            ours = {name.replace("cos_sim_", "cosine_"): value for name, value in flat_metrics(part, task).items()}
-            expected = {name: value for name, value in theirs[task.name][split].items() if "nauc" not in name and name != "main_score"}
-            assert set(ours) == set(expected), task.name
-            for name, value in expected.items():
-                close = 1e-12 if name.endswith("pearson") else 0  # gold scores are mapped to 0 to 1 there
-                assert ours[name] == pytest.approx(value, abs=close, rel=0), (task.name, split, name)
+        compare(task, score(task, make_data(task), dtype=getattr(torch, dtype), similarity=similarity, dim=dim).metrics, theirs[task.name])
+
+
+@pytest.mark.slow
+def test_a_run_of_the_sample_has_the_scores_that_mteb_2_gives_its_model(mteb2: tuple[Path, float], tmp_path: Path) -> None:  # noqa: F811
+    names = ["TNews", "CLSClusteringS2S", "Ocnli", "CMedQAv1", "EcomRetrieval", "BQ"]
+    theirs = answered(asked(mteb2[0], str(SAMPLE_DIR / "model"), "cosine", None, names), names)
+    spec, device = resolve_here(
+        [
+            "model=sample",
+            "data=sample",
+            "gpu=cpu",
+            "benchmark=cmn_v1",
+            "store=null",
+            f"results_dir={tmp_path}",
+            f"tasks=[{','.join(names)}]",
+        ],
+        "cpu",
+    )
+    found = read_run(execute(spec, device, Silent()).folder, BENCHMARK)
+    for name in names:
+        compare(BENCHMARK.task(name), dict(found.records[name].metrics), theirs[name], close=1e-5)
+
+
+@pytest.mark.slow
+def test_mteb_2_has_no_score_of_pairs_by_other_similarities(mteb2: tuple[Path, float]) -> None:  # noqa: F811
+    for similarity in ("euclidean", "manhattan"):
+        assert "Similarity function not specified" in asked(mteb2[0], "float32", similarity, None, ["Ocnli"]).stderr
+
+
+def test_lengths_of_vectors_count_for_classifiers_and_clusters() -> None:
+    """Two classes in one direction, of lengths 1 and 3: apart as the model made them, one point once normalised. The second dimension is
+    another model's view of it, and is cut."""
+    names = [f"{kind}{number}" for kind in "sl" for number in range(20)]
+    vectors = {name: [1.0 if name[0] == "s" else 3.0, float(number % 2) * 9] for number, name in enumerate(names)}
+    labels: list[int | str] = [int(name[0] == "l") for name in names]
+    model = EmbeddingModel(lambda texts: torch.tensor([vectors[text] for text in texts]), dim=1, dtype="float32")
+    part = LabelledTexts(names, labels)
+    assert MTEB2.score(BENCHMARK.task("TNews"), ClassificationData(part, part), model).metrics["accuracy"] == 1.0
+    assert MTEB2.score(BENCHMARK.task("CLSClusteringS2S"), ClusteringData([part]), model).metrics["v_measure"] == 1.0
+
+
+@pytest.mark.parametrize(("similarity", "first"), [("cosine", "near"), ("dot", "long")])
+def test_candidates_and_pairs_are_compared_by_the_models_own_similarity(similarity: str, first: str) -> None:
+    vectors = {"q": [2.0, 0.0], "near": [1.0, 0.0], "long": [3.0, 4.0], "r": [0.0, 1.0], "up": [0.0, 5.0], "far": [0.0, -1.0]}
+    model = EmbeddingModel(
+        lambda texts: torch.tensor([vectors[text] for text in texts]),
+        dim=None,
+        dtype="float32",
+        similarity=similarity,
+        device=torch.device("cpu"),
+    )
+    ranked = RerankingData([RerankingSample("q", ["near"], ["long"])])
+    expected = 1.0 if first == "near" else 0.5
+    assert MTEB2.score(BENCHMARK.task("CMedQAv1"), ranked, model).metrics["map_at_1000"] == expected
+    searched = RetrievalData({"n": "near", "l": "long", "u": "up"}, {"1": "q", "2": "r"}, {"1": {"n": 1}, "2": {"u": 1}})
+    assert MTEB2.score(BENCHMARK.task("DuRetrieval"), searched, model).metrics["mrr_at_10"] == (expected + 1) / 2
+    pairs = PairData(["q", "q", "r"], ["near", "long", "far"], [1.0, 0.0, 0.0])
+    metrics = MTEB2.score(BENCHMARK.task("Ocnli"), pairs, model).metrics
+    assert (metrics["similarity"]["ap"], metrics["cos_sim"]["ap"], metrics["dot"]["ap"]) == (expected, 1.0, 0.5)
+    graded = PairData(["q", "q", "r"], ["near", "long", "far"], [2.0, 1.0, 0.0])
+    correlations = MTEB2.score(BENCHMARK.task("BQ"), graded, model).metrics
+    assert correlations["cos_sim"]["spearman"] == pytest.approx(1.0)
+    assert correlations["spearman"] == pytest.approx(expected)  # of three, one swap of neighbours: 1 - 6 * 2 / 24
+
+
+def own_model(folder: Path, **says: str) -> Path:
+    """The sample model with a line more in what it says of itself."""
+    if not folder.is_dir():
+        shutil.copytree(SAMPLE_DIR / "model", folder)
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(says), encoding="utf-8")
+    return folder
+
+
+def run_with(folder: Path, tmp_path: Path, *words: str) -> list[str]:
+    places = [f"model.path={folder}", f"results_dir={tmp_path / 'results'}", f"store={tmp_path / 'store'}"]
+    return ["model=folder", "data=sample", "gpu=cpu", "canary=off", "benchmark=cmn_v1", *places, *words]
+
+
+def test_a_run_takes_the_similarity_that_the_folder_names_and_scores_again_when_it_names_another(tmp_path: Path) -> None:
+    found = []
+    for similarity in ("cosine", "dot"):
+        folder = own_model(tmp_path / "m", similarity_fn_name=similarity)
+        spec, device = resolve_here(run_with(folder, tmp_path, "tasks=[Ocnli]"), "cpu")
+        outcome = execute(spec, device, Silent())
+        assert outcome.computed == ("Ocnli",)
+        run = read_run(outcome.folder, BENCHMARK)
+        assert run.manifest.own_settings is not None
+        assert run.manifest.own_settings["similarity"] == similarity
+        found.append(run.records["Ocnli"].metrics)
+    assert [each["similarity"]["ap"] == pytest.approx(each["cos_sim"]["ap"], abs=1e-6) for each in found] == [True, False]
+    assert found[1]["similarity"]["ap"] == pytest.approx(found[1]["dot"]["ap"], abs=1e-6)
+    assert found[0]["cos_sim"] == found[1]["cos_sim"]
+
+
+def test_a_similarity_without_a_score_of_pairs_is_refused_before_anything_is_encoded(tmp_path: Path) -> None:
+    folder = own_model(tmp_path / "m", similarity_fn_name="euclidean")
+    words = run_with(folder, tmp_path, "tasks=[Ocnli,TNews]")
+    with pytest.raises(RequestError, match=r"compares vectors by euclidean .* knows cosine and dot.*tasks=\[Classification,Clustering\]"):
+        execute(*resolve_here(words, "cpu"), Silent())
+    (plan,) = make_plan(words).runs
+    assert any("compares vectors by euclidean" in text for text in plan.obstacles)
+    spec, device = resolve_here(run_with(folder, tmp_path, "tasks=[TNews]"), "cpu")
+    assert execute(spec, device, Silent()).computed == ("TNews",)
+    spec, device = resolve_here(run_with(folder, tmp_path, "tasks=[AFQMC]", "benchmark=cmteb35"), "cpu")
+    outcome = execute(spec, device, Silent())
+    assert outcome.computed == ("AFQMC",)
+    assert any(
+        "own similarity is euclidean; scorer mteb1 ranks by the cosine" in note for note in read_run(outcome.folder, CMTEB).header.notes
+    )
+
+
+def test_a_name_that_sentence_transformers_does_not_know_is_the_cosine(tmp_path: Path) -> None:
+    for says in ("maxsim", "", "Dot"):
+        folder = own_model(tmp_path / "m", similarity_fn_name=says)
+        located = LocatedModel(name="m", folder=folder, source="path", repository=None, commit=None)
+        assert read_own_settings(located).similarity == SentenceTransformer(str(folder), device="cpu").similarity_fn_name == "cosine"
 
 
 @pytest.mark.parametrize(

@@ -232,7 +232,7 @@ def nested_metrics(flat: Mapping[str, float]) -> dict[str, Any]:
 class Manifest:
     """What a run is and ran with. Of published and imported runs only `header` is known, and what their file states.
 
-    `own_settings`: what the model's own files say of prompts and lengths, used or not.
+    `own_settings`: what the model's own files say of prompts, lengths and similarity, used or not.
     """
 
     header: RowHeader

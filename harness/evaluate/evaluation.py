@@ -88,11 +88,22 @@ class _Scoring:
 
 
 class Evaluation:
-    """Evaluates tasks with one encoder; each ends in the `sink`, as scores or as an error."""
+    """Evaluates tasks with one encoder, whose model compares vectors by `similarity`; each ends in the `sink`, as scores or as an error."""
 
-    def __init__(self, spec: RunSpec, prompts: PromptTable, encoder: Encoder, pool: ScoringPool, sink: Sink, progress: Progress) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        prompts: PromptTable,
+        encoder: Encoder,
+        pool: ScoringPool,
+        sink: Sink,
+        progress: Progress,
+        *,
+        similarity: str,
+    ) -> None:
         self._spec = spec
         self._prompts = prompts
+        self._similarity = similarity
         self._scorer = run_scorer(spec)
         self._encoder = encoder
         self._pool = pool
@@ -181,6 +192,7 @@ class Evaluation:
             scoring=self._spec.scoring,
             prompts=self._prompts.of(prepared.task),
             scorer=self._scorer,
+            similarity=self._similarity,
         )
         tokens, cut = encoded.tokens[rows], encoded.cut[rows]
         share = seconds * int(tokens.sum()) / max(1, int(encoded.tokens.sum()))

@@ -9,6 +9,7 @@ from harness.core.prompts import PromptTable, instructed_queries
 from harness.core.spec import Settings
 from harness.core.words import few, one_line
 from harness.evaluate.encode.own import OwnSettings
+from harness.evaluate.score.scorer import scorer_name
 
 _SHOWN = 40  # characters of a prompt
 
@@ -54,6 +55,8 @@ def unused_settings(spec: Settings, own: OwnSettings) -> tuple[str, ...]:
         said.append(f"the model brings prompts that are not used{instead}: {some}. prompts=model uses them")
     if own.max_seq_length is not None and own.max_seq_length < spec.max_len:
         said.append(f"the model's own max_seq_length is {own.max_seq_length}, this run takes max_len={spec.max_len}")
+    if own.similarity != "cosine" and (scorer := scorer_name(spec)) == "mteb1":
+        said.append(f"the model's own similarity is {own.similarity}; scorer {scorer} ranks by the cosine")
     return tuple(said)
 
 

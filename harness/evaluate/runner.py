@@ -39,7 +39,7 @@ from harness.evaluate.evaluation import Evaluated, Evaluation
 from harness.evaluate.prepared import Outcome, prepare
 from harness.evaluate.progress import Progress
 from harness.evaluate.prompting import prompt_notes, unused_settings
-from harness.evaluate.score.scorer import run_scorer
+from harness.evaluate.score.scorer import refuse_similarity, run_scorer
 from harness.evaluate.score.seeding import SEED
 from harness.evaluate.score.workers import ScoringPool
 
@@ -65,6 +65,7 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
         return prepared.outcome()
     scorer = run_scorer(spec)
     scorer.refuse_unknown(todo)
+    refuse_similarity(spec, todo, prepared.own.similarity)
     with _exclusive(spec.folder), ScoringPool(_workers(spec, device), None if device.type == "cpu" else device) as pool:
         pool.start(scorer)
         encoders = encoders or EncoderPool()
@@ -90,7 +91,7 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
         write_sketch(spec.folder, checked.sketch if checked else None)
         sink = _Records(agenda, prepared.benchmark, encoder, progress)
         sink.checked(checked)
-        evaluation = Evaluation(spec, prepared.prompts, encoder, pool, sink, progress)
+        evaluation = Evaluation(spec, prepared.prompts, encoder, pool, sink, progress, similarity=prepared.own.similarity)
         evaluation.run(todo)
         return prepared.outcome(sink.errors, sink.finish(evaluation.waited, peak_memory(device)))
 

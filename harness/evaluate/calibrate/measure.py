@@ -82,6 +82,7 @@ class _Setup:
     benchmark: Benchmark
     spec: RunSpec
     prompts: PromptTable
+    similarity: str
     encoder: CanonicalEncoder
     pool: ScoringPool
     parts: Sequence[FloorName]
@@ -117,7 +118,8 @@ def calibrate(
     if not isinstance(encoder, CanonicalEncoder):
         raise RequestError(f"{folder} was run with model.kind={spec.model.kind}: only runs of canonical encoders can be calibrated")
     check_setting(encoder, folder, run.manifest)
-    prompts = run_prompts(spec, ENCODERS.get(spec.model.kind).own_settings(spec.model))
+    own = ENCODERS.get(spec.model.kind).own_settings(spec.model)
+    prompts = run_prompts(spec, own)
     scale, vectors, measuring = None, None, 0
     if "rounding" in parts:
         scale, measuring = measure_scale(encoder, own_texts(spec, prompts, chosen))
@@ -126,7 +128,16 @@ def calibrate(
     found: dict[str, dict[str, MetricNoise]] = {}
     with ScoringPool(spec.workers or 0) as pool:
         setup = _Setup(
-            run=run, benchmark=benchmark, spec=spec, prompts=prompts, encoder=encoder, pool=pool, parts=parts, draws=draws, scale=scale
+            run=run,
+            benchmark=benchmark,
+            spec=spec,
+            prompts=prompts,
+            similarity=own.similarity,
+            encoder=encoder,
+            pool=pool,
+            parts=parts,
+            draws=draws,
+            scale=scale,
         )
         for task in chosen:
             found[task.name] = _calibrate_task(setup, task)
@@ -240,6 +251,7 @@ def _calibrate_task(setup: _Setup, task: TaskSpec) -> dict[str, MetricNoise]:
         scoring=setup.spec.scoring,
         prompts=prompts,
         scorer=scorer,
+        similarity=setup.similarity,
     )
     scored = setup.pool.submit(job).result()
     scores = points(setup.run.records[task.name], setup.benchmark)

@@ -1,4 +1,4 @@
-"""What a model's own files say of how its makers run it, beside how it computes: its prompts, and where it cuts texts."""
+"""What a model's own files say of how its makers run it, beside how it computes: its prompts, where it cuts texts, how vectors compare."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from harness.core.errors import InputError, RequestError
 from harness.core.prompts import PromptTable, named_prompts
 from harness.evaluate.encode.locate import LocatedModel, read_json, transformer_path
 
+_SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")  # that sentence-transformers 6.2 knows; it takes any other for the first
 _LENGTHS = "sentence_*_config.json"  # sentence_bert_config.json and its kin for other architectures
 _BY_ROLE = ("Router", "Asym")
 """Modules of sentence-transformers that choose others by what a text is for; Asym is their name before version 5."""
@@ -20,12 +21,13 @@ _BY_ROLE = ("Router", "Asym")
 class OwnSettings:
     """`prompts`: by name, those that are not empty; `default_prompt`: the name of the one that sentence-transformers puts before every
     text. `max_seq_length`: tokens that it cuts texts to; None where the folder does not say. `include_prompt`: whether its Pooling takes
-    the tokens of a prompt, too."""
+    the tokens of a prompt, too. `similarity`: its `similarity_fn_name`."""
 
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt: str | None = None
     max_seq_length: int | None = None
     include_prompt: bool = True
+    similarity: str = "cosine"
 
     @property
     def table(self) -> PromptTable:
@@ -50,6 +52,7 @@ def read_own_settings(located: LocatedModel) -> OwnSettings:
         default_prompt=default if default in kept else None,
         max_seq_length=_max_seq_length(located),
         include_prompt=_include_prompt(located.folder),
+        similarity=said if (said := values.get("similarity_fn_name")) in _SIMILARITIES else _SIMILARITIES[0],
     )
 
 

@@ -17,6 +17,7 @@ from harness.evaluate.plan.counting import Shelf
 from harness.evaluate.plan.inputs import Inputs, Model
 from harness.evaluate.plan.values import RunPlan
 from harness.evaluate.prompting import prompt_notes, unused_settings
+from harness.evaluate.score.scorer import refuse_similarity
 
 _FEW = 3
 _ENDPOINT = "endpoint"  # the kind of which nothing but the request is known
@@ -26,7 +27,7 @@ _SPARE = 1.05  # free disk for every byte that is planned
 def obstacles_of(run: RunPlan, agenda: Agenda, model: Model, inputs: Inputs, device: DeviceInfo | None) -> tuple[str, ...]:
     """Why the run can't be made here, a sentence each; `device`: None where it is planned for another one than this machine's."""
     spec = run.spec
-    problems = [_model_obstacle(run, model, inputs), model.prompt_problem]
+    problems = [_model_obstacle(run, model, inputs), model.prompt_problem, _similarity_obstacle(run, model)]
     if spec.max_len > model.positions:
         carries = f"{spec.model.name} carries {model.positions} tokens"
         problems.append(f"max_len={spec.max_len}: {carries}; the figures are for max_len={model.positions}")
@@ -96,6 +97,16 @@ def _model_obstacle(run: RunPlan, model: Model, inputs: Inputs) -> str | None:
     if spec.hub is None or spec.path or spec.package:
         return model.problem
     return None if inputs.hub.reachable else f"{model.problem}, and the hub is out of reach ({inputs.hub.detail})"
+
+
+def _similarity_obstacle(run: RunPlan, model: Model) -> str | None:
+    if model.outline is None:
+        return None
+    try:
+        refuse_similarity(run.spec, load_benchmark(run.spec.benchmark).select(run.spec.tasks), model.outline.own.similarity)
+    except RequestError as error:
+        return str(error)
+    return None
 
 
 def _data_obstacles(run: RunPlan) -> list[str]:

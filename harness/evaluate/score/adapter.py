@@ -1,7 +1,8 @@
-"""The encoder as mteb 1.1.1 and BEIR want to see it: sliced, normalised, in the dtype that is scored."""
+"""The encoder as scorers want to see it: sliced, normalised unless they take vectors as they are, in the dtype that is scored."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -25,10 +26,10 @@ class EmbeddingModel:
 
     `encode_raw` maps n texts to their raw vectors: a CPU tensor [n, full dimension] in the model's own dtype, a pure function of each text.
     `dim` slices first; then `F.normalize(p=2, dim=1)` in the model's dtype, as sentence-transformers 6.2 does with `truncate_dim` and
-    `normalize_embeddings`. `dtype="float32"` widens the result; `dtype="model"` gives what sentence-transformers hands to mteb on a CPU:
-    half-precision arrays for fp16, float32 arrays for bf16 (numpy has no bfloat16), tensors in the model's dtype. `prompts` go before the
-    texts. `search`: which search Retrieval takes where the scorer has several; `device`: where large ones are counted, None for the CPU.
-    No score depends on it.
+    `normalize_embeddings` (`sliced` leaves it out). `dtype="float32"` widens the result; `dtype="model"` gives what sentence-transformers
+    hands to mteb on a CPU: half-precision arrays for fp16, float32 arrays for bf16 (numpy has no bfloat16), tensors in the model's dtype.
+    `prompts` go before the texts. `search`: which search Retrieval takes where the scorer has several; `device`: where large ones are
+    counted, None for the CPU. No score depends on it. `similarity`: the model's own, of which mteb 1.1.1 does not ask.
 
     Raises:
         RequestError: `dim` is no positive number, or (when encoding) larger than the model's.
@@ -43,15 +44,24 @@ class EmbeddingModel:
         prompts: TaskPrompts = _NONE,
         search: Search = ScoringSpec.search,
         device: torch.device | None = None,
+        similarity: str = "cosine",
     ) -> None:
         if dim is not None and dim < 1:
             raise RequestError(f"dim={dim}: expected a positive number, or dim=null for all dimensions of the model")
         self.prompts = prompts
         self.search = search
         self.device = device
+        self.similarity = similarity
         self._encode_raw = encode_raw
         self._dim = dim
         self._dtype = dtype
+        self._normalised = True
+
+    def sliced(self) -> EmbeddingModel:
+        """This model with vectors that are cut to `dim` and not normalised."""
+        found = copy.copy(self)
+        found._normalised = False
+        return found
 
     def encode(self, sentences: Sequence[str], *, convert_to_tensor: bool = False, **_: Any) -> np.ndarray | torch.Tensor:
         """The vectors of `sentences`, [n, dim]: a numpy array, or a tensor where mteb asks for one (Reranking).
@@ -60,7 +70,7 @@ class EmbeddingModel:
 
         Raises:
             RequestError: `dim` is larger than the model's.
-            EncodingError: a vector has no direction (NaN, infinity, length zero) once it is normalised.
+            EncodingError: a vector has no direction (NaN, infinity, length zero) as it is scored.
         """
         return self.encode_after(self.prompts.text, sentences, convert_to_tensor=convert_to_tensor)
 
@@ -81,8 +91,9 @@ class EmbeddingModel:
             raw = self._encode_raw(texts)
             if self._dim is not None and self._dim > raw.shape[1]:
                 raise RequestError(f"dim={self._dim}: the model has {raw.shape[1]} dimensions; set dim to at most that, or dim=null")
-            vectors = functional.normalize(raw[:, : self._dim], p=2, dim=1)
-            _refuse_directionless(vectors, texts)
+            vectors = raw[:, : self._dim]
+            vectors = functional.normalize(vectors, p=2, dim=1) if self._normalised else vectors.contiguous()
+            _refuse_directionless(vectors, texts, " once normalised" if self._normalised else "")
             return vectors.float() if self._dtype == "float32" else vectors
 
 
@@ -120,13 +131,13 @@ class RerankingModel:
         return self._model.encode_after(self._model.prompts.passage, passages, convert_to_tensor=convert_to_tensor)
 
 
-def _refuse_directionless(vectors: torch.Tensor, texts: list[str]) -> None:
+def _refuse_directionless(vectors: torch.Tensor, texts: list[str], when: str) -> None:
     """In fp16 a length above 65,504 is infinite, and the vector normalises to zeros without a NaN to be seen."""
     good = torch.isfinite(vectors).all(dim=1) & (vectors != 0).any(dim=1)
     if not bool(good.all()):
         index = int((~good).nonzero()[0])
         raise EncodingError(
-            f"the vector of text {index} of {len(texts)} ({texts[index][:40]!r}) has no direction in {vectors.dtype} once normalised: "
+            f"the vector of text {index} of {len(texts)} ({texts[index][:40]!r}) has no direction in {vectors.dtype}{when}: "
             "expected finite numbers, not all zero"
             + (". Choose dtype=bf16 or dtype=fp32, whose range is wider." if vectors.dtype == torch.float16 else "")
         )

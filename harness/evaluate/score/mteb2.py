@@ -2,7 +2,8 @@
 
 That package can't be installed beside mteb 1.1.1, so what it does is written down here, type by type, with the same calls to scikit-learn
 and scipy; `tests/test_mteb2_scorer.py` compares with the package itself. Metrics have mteb 1.1.1's nesting (`cos_sim.ap`, `max.accuracy`).
-Where it differs from mteb 1.1.1: `max` counts the model's own similarity too, thresholds never part equal similarities, candidates are
+Where it differs from mteb 1.1.1: vectors are cut to `dim` and not normalised, candidates and passages are ranked by the model's own
+similarity (cosine or dot), `max` counts the model's own similarity too, thresholds never part equal similarities, candidates are
 stripped and ranked as a search, searches go through the corpus in its order, and a task may have several splits, whose scores are averaged.
 Not computed: nAUC (abstention), and the lists of single experiments.
 """
@@ -41,6 +42,9 @@ _BATCH = 500
 class Mteb2:
     """The scorer of mteb 2.26.24 behind the seam."""
 
+    similarities = ("cosine", "dot")
+    """Of a model's own; for the others of sentence-transformers (euclidean, manhattan) mteb 2 has no similarity of pairs."""
+
     def refuse_unknown(self, tasks: Iterable[TaskSpec]) -> None:
         """Pass tasks that mteb 2 has as one language and one mean.
 
@@ -74,7 +78,7 @@ class Mteb2:
         """
         refuse_unscorable(task, data)
         with preserved_random_state(), quiet_reference(), one_thread():
-            metrics, examples = _score(task, data, model, seed)
+            metrics, examples = _score(task, data, model.sliced(), seed)
         refuse_undefined(task, metrics)
         return TaskScores(metrics, examples)
 
@@ -169,7 +173,7 @@ def _cluster(data: ClusteringData, model: EmbeddingModel, seed: int) -> Scores:
 
 
 def _compare(task: TaskSpec, data: PairData, model: EmbeddingModel) -> Scores:
-    similarities = pair_similarities(*(model.encode(texts) for texts in (data.first, data.second)))
+    similarities = pair_similarities(model.encode(data.first), model.encode(data.second), model.similarity)
     texts = list(zip(data.first, data.second, strict=True))
     metrics: dict[str, Any]
     columns: dict[str, Any]

@@ -13,14 +13,14 @@ from torch.nn import functional
 Floats = NDArray[np.float64]
 
 
-def pair_similarities(first: Any, second: Any) -> dict[str, Floats]:
+def pair_similarities(first: Any, second: Any, own: str = "cosine") -> dict[str, Floats]:
     """How alike the vectors [n, dim] of each pair are, [n], the more the larger.
 
-    `similarity`: the cosine as torch computes it in float32, which is the similarity of the model in mteb 2.
+    `similarity`: the model's `own`, cosine or dot, as torch computes it in float32.
     """
     from sklearn.metrics.pairwise import paired_cosine_distances, paired_euclidean_distances, paired_manhattan_distances
 
-    one, other = (functional.normalize(torch.as_tensor(each).float(), p=2, dim=1) for each in (first, second))
+    one, other = (compared_vectors(each, own) for each in (first, second))
     found = {
         "cos_sim": 1 - paired_cosine_distances(first, second),
         "manhattan": -paired_manhattan_distances(first, second),
@@ -29,6 +29,12 @@ def pair_similarities(first: Any, second: Any) -> dict[str, Floats]:
         "similarity": (one * other).sum(dim=-1).numpy(),
     }
     return {name: np.asarray(values, dtype=np.float64) for name, values in found.items()}
+
+
+def compared_vectors(vectors: Any, similarity: str) -> torch.Tensor:
+    """The vectors [n, dim] in float32, as mteb 2 widens them, whose dot products are the `similarity`: cosine or dot."""
+    wide = torch.as_tensor(vectors).float()
+    return wide if similarity == "dot" else functional.normalize(wide, p=2, dim=1)
 
 
 def correlations(gold: Sequence[float], similarities: Mapping[str, Floats]) -> dict[str, Any]:

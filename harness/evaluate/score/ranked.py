@@ -1,7 +1,8 @@
 """Retrieval and Reranking as mteb 2.26.24 scores them: `search_wrappers.py`, `retrieval_metrics.py`, `text/reranking.py`.
 
-Both are searches there: candidates are passages of a corpus of their own, ranked by cosine in float32, at most 1,000 a query; equal
-similarities by the passage's id, descending; means over the queries, rounded to 5 digits but for the reciprocal ranks.
+Both are searches there: candidates are passages of a corpus of their own, ranked by the model's similarity (cosine or dot) in float32, at
+most 1,000 a query; equal similarities by the passage's id, descending; means over the queries, rounded to 5 digits but for the reciprocal
+ranks.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from harness.core.examples import Examples, make_examples
 from harness.core.prompts import TaskPrompts
 from harness.core.tasks import TaskSpec
 from harness.data.types import RerankingData, RerankingSample, RetrievalData
 from harness.evaluate.score.adapter import EmbeddingModel, RetrievalModel
+from harness.evaluate.score.pairs import compared_vectors
 from harness.evaluate.score.ranking import Ranks, query_values
 from harness.evaluate.score.search import KEPT, Namesakes, rank_judged
 
@@ -45,10 +46,12 @@ def judged_queries(data: RetrievalData) -> dict[str, str]:
 def rerank(task: TaskSpec, data: RerankingData, model: EmbeddingModel) -> tuple[dict[str, Any], Examples]:
     """The metrics of ranked candidates. Samples without a relevant or without an irrelevant candidate do not count."""
     samples = [sample for _, sample in data.scored]
-    queries = _unit(model.encode_after(model.prompts.query, [sample.query for sample in samples], convert_to_tensor=True))
+    asked = model.encode_after(model.prompts.query, [sample.query for sample in samples], convert_to_tensor=True)
+    queries = compared_vectors(asked, model.similarity)
     ranks = np.zeros((len(samples), max(len(sample.positive) for sample in samples)), dtype=np.int64)
     for row, (sample, query) in enumerate(zip(samples, queries, strict=True)):
-        vectors = _unit(model.encode_after(model.prompts.passage, _candidates(sample), convert_to_tensor=True))
+        candidates = model.encode_after(model.prompts.passage, _candidates(sample), convert_to_tensor=True)
+        vectors = compared_vectors(candidates, model.similarity)
         ranks[row, : len(sample.positive)] = _ranks_of_first(query[None] @ vectors.T, len(sample.positive))
     ranks = np.where(ranks > 0, ranks, KEPT + 1)
     ranks.sort(axis=1)
@@ -65,7 +68,10 @@ def retrieve(task: TaskSpec, data: RetrievalData, model: EmbeddingModel) -> tupl
     queries = judged_queries(data)
     corpus = data.passages()
     namesakes: Namesakes = "kept" if task.name in _NAMESAKES_COUNT else "last"
-    found = rank_judged(list(corpus), corpus, queries, data.qrels, _Wide(model), namesakes=namesakes, device=model.device)
+    dot = model.similarity == "dot"
+    device = None if dot else model.device  # what rounds to what is known of unit vectors
+    wide = _Wide(model)
+    found = rank_judged(list(corpus), corpus, queries, data.qrels, wide, namesakes=namesakes, device=device, normalised=not dot)
     # equal similarities by id, so the first relevant passage is the first of the ranks
     first = found.ranks[:, 0] if found.ranks.shape[1] else np.zeros(len(queries), dtype=np.int64)
     values = query_values(Ranks(found.ranks, found.grades, first), [data.qrels[key] for key in queries], cutoffs=CUTOFFS)
@@ -87,10 +93,6 @@ class _Wide(RetrievalModel):
 
 def _candidates(sample: RerankingSample) -> list[str]:
     return [each.strip() for each in sample.candidates]
-
-
-def _unit(vectors: Any) -> torch.Tensor:
-    return functional.normalize(torch.as_tensor(vectors).float(), p=2, dim=1)
 
 
 def _ranks_of_first(similarities: torch.Tensor, count: int) -> NDArray[np.int64]:

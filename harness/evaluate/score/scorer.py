@@ -23,7 +23,8 @@ if TYPE_CHECKING:  # a finished run is answered without torch
 
 
 class Scorer(Protocol):
-    """Scores tasks. It goes to scoring processes with `pickle`, so its class must be importable there."""
+    """Scores tasks. It goes to scoring processes with `pickle`, so its class must be importable there. One that compares vectors by the
+    model's own similarity (`model.similarity`) names those that it can, as `similarities`."""
 
     def refuse_unknown(self, tasks: Iterable[TaskSpec]) -> None:
         """Pass tasks that it can score, before anything is encoded.
@@ -59,6 +60,22 @@ SCORERS: Seam[Scorer] = Seam(
 def run_scorer(spec: Settings) -> Scorer:
     """The scorer of a run; raises as `scorer_name` does, and RequestError for a scorer that is not known."""
     return SCORERS.get(scorer_name(spec))
+
+
+def refuse_similarity(spec: Settings, tasks: Iterable[TaskSpec], similarity: str) -> None:
+    """Pass a model whose own similarity the run's scorer knows, or has no task to ask for.
+
+    Raises:
+        RequestError: it does not know it.
+    """
+    known = getattr(run_scorer(spec), "similarities", None)
+    compared = [task.name for task in tasks if task.type not in ("Classification", "Clustering")]
+    if known is not None and similarity not in known and compared:
+        raise RequestError(
+            f"{spec.model.name} compares vectors by {similarity} (similarity_fn_name in its config_sentence_transformers.json), and scorer "
+            f"{scorer_name(spec)} knows {' and '.join(known)}, as mteb 2.26.24 does of pairs: add tasks=[Classification,Clustering], which "
+            "compare none, or score with benchmark=cmteb35, by cosine"
+        )
 
 
 def scorer_name(spec: Settings) -> str:

@@ -19,10 +19,10 @@ import heapq
 import itertools
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -82,11 +82,13 @@ def rank_judged(
     chunk: int = CHUNK,
     namesakes: Namesakes = "first",
     device: torch.device | None = None,
+    normalised: bool = True,
 ) -> Ranks:
     """Where the judged passages of every query came to stand. `ids`: the passages in the order in which they are searched, in chunks.
 
     `namesakes`: what becomes of the passage that is called as the query: dropped before the best are kept, after, or kept like any other.
-    `device`: what a large search in float32 is counted on, None for this CPU.
+    `device`: what a large search in float32 is counted on, None for this CPU; only where vectors are `normalised`, so that products are
+    cosines.
 
     Raises:
         MachineError: the device's products are wrong.
@@ -94,9 +96,10 @@ def rank_judged(
     position = {key: index for index, key in enumerate(ids)}
     by_id = np.empty(len(ids), dtype=np.int64)
     by_id[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
-    passages = _corpus_matrix([corpus[key] for key in ids], model)
+    ready = _normalised if normalised else torch.as_tensor
+    passages = _corpus_matrix([corpus[key] for key in ids], model, ready)
     names = list(queries)
-    vectors = _normalised(model.encode_queries([queries[name] for name in names]))
+    vectors = ready(model.encode_queries([queries[name] for name in names]))
     judged = _judged(names, position, qrels)
     own = np.array([-1 if namesakes == "kept" else position.get(name, -1) for name in names])
 
@@ -180,8 +183,8 @@ def _filled(vectors: torch.Tensor, rows: int) -> torch.Tensor:
     return vectors if len(vectors) == rows else functional.pad(vectors, (0, 0, 0, rows - len(vectors)))
 
 
-def _corpus_matrix(passages: Sequence[Mapping[str, str]], model: RetrievalModel) -> torch.Tensor:
-    parts = (_normalised(model.encode_corpus(passages[start : start + ENCODED])) for start in range(0, len(passages), ENCODED))
+def _corpus_matrix(passages: Sequence[Mapping[str, str]], model: RetrievalModel, ready: Callable[[Any], torch.Tensor]) -> torch.Tensor:
+    parts = (ready(model.encode_corpus(passages[start : start + ENCODED])) for start in range(0, len(passages), ENCODED))
     first = next(parts)
     matrix = torch.empty((len(passages), first.shape[1]), dtype=first.dtype)
     matrix[: len(first)] = first

@@ -44,7 +44,8 @@ _FORKED = "harness.evaluate.score.forked"
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringJob:
-    """A task and all it needs: `vectors` [len(texts), full dimension] are the raw ones of the texts that the `scorer` asks for."""
+    """A task and all it needs: `vectors` [len(texts), full dimension] are the raw ones of the texts that the `scorer` asks for;
+    `similarity` is the model's own."""
 
     task: TaskSpec
     data: TaskData
@@ -54,6 +55,7 @@ class ScoringJob:
     scoring: ScoringSpec
     prompts: TaskPrompts
     scorer: Scorer
+    similarity: str = "cosine"
     seed: int = SEED
 
 
@@ -201,6 +203,7 @@ def score_job(job: ScoringJob, device: torch.device | None = None) -> Scored:
         prompts=job.prompts,
         search=job.scoring.search,
         device=device,
+        similarity=job.similarity,
     )
     scores = job.scorer.score(job.task, job.data, model, seed=job.seed)
     return Scored(scores.metrics, scores.examples, vectors_sha256(job.vectors), time.perf_counter() - started)

@@ -43,6 +43,8 @@ _UNKNOWN = (
     *("public_training_code", "public_training_data", "training_datasets"),
 )
 """Fields of mteb 2's ModelMeta that no run tells."""
+_READ_SIMILARITIES = ("cosine", "dot")
+"""The names of similarities that its ModelMeta takes from a file."""
 
 
 @dataclass(frozen=True)
@@ -177,9 +179,15 @@ def _meta(selection: Selection, name: str | None) -> dict[str, Any]:
         "max_tokens": model.max_positions or None,
         "embed_dim": run.header.dim,
         "framework": ["Sentence Transformers", "PyTorch"] if ours else [],
-        "similarity_fn_name": "cosine" if ours else None,
+        "similarity_fn_name": _similarity(run.manifest.own_settings),
         "use_instructions": spec.model.query_instruction is not None or spec.prompts.identity() is not None if spec else None,
     }
+
+
+def _similarity(own: Mapping[str, Any] | None) -> str | None:
+    """The model's own, where the run states it and mteb 2 reads it."""
+    found = (own or {}).get("similarity")
+    return found if found in _READ_SIMILARITIES else None
 
 
 def _revision(selection: Selection) -> str:
