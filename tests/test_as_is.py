@@ -105,6 +105,17 @@ def test_a_length_that_the_model_does_not_carry_is_refused_and_planned_as_an_obs
     assert (outline.max_positions, outline.embedding_dim) == (POSITIONS, HIDDEN)
 
 
+def test_a_lone_surrogate_is_named_by_a_run_and_its_plan(tmp_path: Path) -> None:
+    folder = build_model(tmp_path)
+    message = r"lone surrogate at character 1: .x\\ud800.\. Mend the encoding of the data file"
+    with pytest.raises(InputError, match=message):
+        encoder_of(folder).encode_counted(["你好", "x\ud800"])
+    with pytest.raises(InputError, match=message):
+        REFERENCE.outline(spec_of(folder)).count(
+            ["x\ud800"], max_len=48, encoding=EncodingSpec(ladder="padded", batch_tokens=512), digest="d"
+        )
+
+
 def as_planned(counters: Counters) -> dict[str, int]:
     return {key: value for key, value in asdict(counters).items() if not key.endswith("_seconds")}
 

@@ -29,6 +29,7 @@ from harness.evaluate.encode.encoder import Checked, Encoded, EncodingStep, OnSt
 from harness.evaluate.encode.names import keys_of
 from harness.evaluate.encode.store import VectorStore
 from harness.evaluate.encode.stored import StoredVectors
+from harness.evaluate.encode.tokens import refuse_lone_surrogates
 from harness.evaluate.encode.work import Architecture
 
 IntArray = npt.NDArray[np.int64]
@@ -101,12 +102,13 @@ class TextEncoder:
 
         Raises:
             EncodingError: a vector holds NaN or infinity; the message has the text.
-            InputError: an item is no text, or another model has begun to answer since the check.
+            InputError: an item is no text or holds a lone surrogate, or another model has begun to answer since the check.
         """
         started = time.perf_counter()
         if strange := [text for text in texts if not isinstance(text, str)]:
             raise InputError(f"{strange[0]!r:.60} is {type(strange[0]).__name__}, expected str. Mend the data file.")
         distinct = list(dict.fromkeys(texts))
+        refuse_lone_surrogates(distinct)
         lengths, cut = self.backend.lengths(distinct)
         vectors = torch.empty(len(distinct), self.embedding_dim, dtype=TORCH_DTYPE[self.backend.dtype])
         keys = keys_of([self.key(text, cut=bool(one)) for text, one in zip(distinct, cut, strict=True)]) if distinct else None

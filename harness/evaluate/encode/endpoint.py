@@ -37,6 +37,7 @@ from harness.evaluate.encode.names import keys_of
 from harness.evaluate.encode.own import OwnSettings
 from harness.evaluate.encode.planned import Counted
 from harness.evaluate.encode.store import VectorStore
+from harness.evaluate.encode.tokens import refuse_lone_surrogates
 from harness.evaluate.encode.work import Architecture
 from harness.evaluate.lengths import estimated_counts
 
@@ -166,8 +167,9 @@ class ServedOutline:
         return _digest(self.weights_digest, self.embedding_dim)
 
     def count(self, texts: Sequence[str], *, max_len: int, encoding: EncodingSpec, digest: str) -> Counted:
-        """Estimated from characters; what the server cuts is not known."""
+        """Estimated from characters; what the server cuts is not known. Raises as `refuse_lone_surrogates` does."""
         del max_len, encoding
+        refuse_lone_surrogates(texts)
         names = keys_of([text_key(digest, text, None) for text in texts])
         return Counted(basis="characters", names=names, counts=estimated_counts(texts), cut=np.zeros(len(texts), dtype=bool))
 

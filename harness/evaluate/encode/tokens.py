@@ -87,7 +87,8 @@ class TextTokenizer:
         try:
             encodings = self._backend.encode_batch_fast(list(texts))
         except (TypeError, UnicodeEncodeError) as error:
-            raise InputError(_lone_surrogate(texts)) from error
+            refuse_lone_surrogates(texts)
+            raise InputError("the tokenizer refused a text") from error
         ids = [encoding.ids for encoding in encodings]
         offsets = np.zeros(len(ids) + 1, dtype=np.int64)
         np.cumsum([len(row) for row in ids], out=offsets[1:])
@@ -116,10 +117,15 @@ class TextTokenizer:
                 yield waiting.popleft().result()
 
 
-def _lone_surrogate(texts: Sequence[str]) -> str:
+def refuse_lone_surrogates(texts: Sequence[str]) -> None:
+    """Pass texts that have a UTF-8.
+
+    Raises:
+        InputError: one holds a lone surrogate.
+    """
     for text in texts:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            return f"a text has a lone surrogate at character {error.start}: {json.dumps(text[:80])}. Mend the encoding of the data file."
-    return "the tokenizer refused a text"
+            where = f"at character {error.start}: {json.dumps(text[:80])}"
+            raise InputError(f"a text has a lone surrogate {where}. Mend the encoding of the data file.") from error

@@ -27,6 +27,7 @@ from harness.evaluate.encode.names import keys_of
 from harness.evaluate.encode.own import OwnSettings
 from harness.evaluate.encode.planned import Counted
 from harness.evaluate.encode.sizes import Sizes, read_sizes
+from harness.evaluate.encode.tokens import refuse_lone_surrogates
 from harness.evaluate.encode.work import Architecture
 from harness.evaluate.lengths import estimated_counts
 
@@ -181,8 +182,9 @@ class WholeOutline:
         return whole_digest(self.kind, self.weights, self.files_digest, dtype=dtype, encoding=encoding, device=device)
 
     def count(self, texts: Sequence[str], *, max_len: int, encoding: EncodingSpec, digest: str) -> Counted:
-        """Counted as `by_text` counts and names them."""
+        """Counted as `by_text` counts and names them; raises as `refuse_lone_surrogates` does."""
         del encoding
+        refuse_lone_surrogates(texts)
         counts = self.lengths(texts) if self.lengths else estimated_counts(texts)
         cut = counts > max_len
         names = [text_key(digest, text, max_len if one else None) for text, one in zip(texts, cut.tolist(), strict=True)]
