@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from harness.core.errors import CanaryError, InputError, RequestError
 from harness.core.run_files import read_run
 from harness.core.spec import EncodingSpec, ModelSpec
 from harness.evaluate.encode.as_is import REFERENCE
-from harness.evaluate.encode.encoder import EncoderKind
+from harness.evaluate.encode.encoder import ENCODERS, EncoderKind
 from harness.evaluate.encode.reranker import RERANKER
 from harness.evaluate.here import resolve_here
 from harness.evaluate.plan.planning import make_plan
@@ -163,6 +164,20 @@ def test_modules_by_role_are_refused_by_a_run_and_its_plan(tmp_path: Path, kind:
     (plan,) = make_plan(request).runs
     assert str(error.value) in plan.obstacles
     assert "model.kind=reference" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["canonical", "reference"])
+@pytest.mark.parametrize("values", [{"query_length": 16, "document_length": 20}, {"query_expansion": {"strategy": "fixed", "length": 32}}])
+def test_lengths_by_role_are_refused(tmp_path: Path, kind: str, values: dict[str, object]) -> None:
+    folder = build_model(tmp_path)
+    path = folder / "sentence_bert_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+    spec = replace(spec_of(folder), kind=kind)
+    for make in (ENCODERS.get(kind).outline, partial(ENCODERS.get(kind).load, dtype="fp32", device=torch.device("cpu"))):
+        with pytest.raises(RequestError, match=rf"queries of another length than passages \({', '.join(values)} in .*no model\.kind"):
+            make(spec)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **dict.fromkeys(values)}))
+    ENCODERS.get(kind).outline(spec)
 
 
 @pytest.mark.parametrize("kind", [REFERENCE, RERANKER], ids=["reference", "reranker"])

@@ -9,12 +9,14 @@ from typing import Any
 
 from harness.core.errors import InputError, RequestError
 from harness.core.prompts import PromptTable, named_prompts
-from harness.evaluate.encode.locate import LocatedModel, read_json, transformer_path
+from harness.evaluate.encode.locate import LocatedModel, read_json, transformer_folder
 
 _SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")  # that sentence-transformers 6.2 knows; it takes any other for the first
 _LENGTHS = "sentence_*_config.json"  # sentence_bert_config.json and its kin for other architectures
 _BY_ROLE = ("Router", "Asym")
 """Modules of sentence-transformers that choose others by what a text is for; Asym is their name before version 5."""
+_ROLE_LENGTHS = ("query_length", "document_length", "query_expansion")
+"""Keys of sentence-transformers 6 for the first module, whose values it applies in `encode_query` and `encode_document` alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,7 @@ def refuse_roles(located: LocatedModel) -> None:
 
     Raises:
         RequestError: it is not.
-        InputError: modules.json is damaged.
+        InputError: modules.json or the first module's settings are damaged.
     """
     for module in _modules(located.folder):
         if (kind := str(module.get("type")).rpartition(".")[2]) in _BY_ROLE:
@@ -69,6 +71,12 @@ def refuse_roles(located: LocatedModel) -> None:
                 f"model {located.name!r} has a {kind}, which chooses the modules of a text by whether it is a query or a passage, and here "
                 "a text has one vector, whatever it is for: no model.kind runs it. Save the modules of one route as a SentenceTransformer "
                 "of their own, and name that folder"
+            )
+    for path in _length_files(located.folder):
+        if named := [key for key in _ROLE_LENGTHS if _object(path).get(key) is not None]:
+            raise RequestError(
+                f"model {located.name!r} makes queries of another length than passages ({', '.join(named)} in {path}), and here a text has "
+                "one vector, whatever it is for: no model.kind runs it. Set them to null in a copy, and all texts are cut at max_len"
             )
 
 
@@ -79,8 +87,12 @@ def _modules(folder: Path) -> list[Mapping[str, Any]]:
     return [module for module in values if isinstance(module, dict)] if isinstance(values, list) else []
 
 
+def _length_files(folder: Path) -> list[Path]:
+    return sorted(transformer_folder(folder).glob(_LENGTHS))
+
+
 def _max_seq_length(located: LocatedModel) -> int | None:
-    for path in sorted((located.folder / transformer_path(located)).glob(_LENGTHS)):
+    for path in _length_files(located.folder):
         length = _object(path).get("max_seq_length")
         if isinstance(length, int) and not isinstance(length, bool):
             return length
