@@ -160,6 +160,21 @@ def test_a_task_that_a_file_misspells_is_named(tmp_path: Path) -> None:
     assert str(caught.value).count("unknown task") == 1
 
 
+@pytest.mark.parametrize("kind", ["canonical", "reference"])
+def test_a_models_own_dimensions_are_said_and_dim_takes_them(kind: str, tmp_path: Path, model: Path) -> None:
+    words = ["prompts=none", f"model.kind={kind}", "tasks=[STSB]"]
+    plain, _ = run(request(tmp_path, model, "dim=16", "model.name=plain", *words))
+    path = model / "config_sentence_transformers.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "truncate_dim": 16}), encoding="utf-8")
+    whole, _ = run(request(tmp_path, model, *words))
+    assert whole.manifest.own_settings["truncate_dim"] == 16
+    assert "the model's own truncate_dim is 16, this run takes all dimensions: dim=16 cuts" in whole.header.notes
+    assert whole.header.dim > 16
+    cut, _ = run(request(tmp_path, model, "dim=16", *words))
+    assert not any("truncate_dim" in note for note in cut.header.notes)
+    assert cut.records["STSB"].metrics == plain.records["STSB"].metrics != whole.records["STSB"].metrics
+
+
 @pytest.mark.parametrize("place", ["1_Pooling", "pooling"])
 @pytest.mark.parametrize("kind", ["canonical", "reference"])
 def test_a_pooling_that_leaves_prompts_out_runs_without_prompts_alone(kind: str, place: str, tmp_path: Path, model: Path) -> None:

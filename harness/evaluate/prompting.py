@@ -57,6 +57,9 @@ def unused_settings(spec: Settings, own: OwnSettings) -> tuple[str, ...]:
         said.append(f"the model's own max_seq_length is {own.max_seq_length}, this run takes max_len={spec.max_len}")
     if own.similarity != "cosine" and (scorer := scorer_name(spec)) == "mteb1":
         said.append(f"the model's own similarity is {own.similarity}; scorer {scorer} ranks by the cosine")
+    if own.truncate_dim is not None and (spec.dim is None or spec.dim > own.truncate_dim):
+        taken = spec.dim or "all"
+        said.append(f"the model's own truncate_dim is {own.truncate_dim}, this run takes {taken} dimensions: dim={own.truncate_dim} cuts")
     return tuple(said)
 
 

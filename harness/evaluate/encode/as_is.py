@@ -118,6 +118,7 @@ class Reference(EncoderKind):
         for parameter in loaded.model.parameters():
             parameter.data = parameter.data.to(TORCH_DTYPE[dtype]) if parameter.is_floating_point() else parameter.data
         loaded.model.default_prompt_name = None  # prompts are in the texts
+        loaded.model.truncate_dim = None  # vectors are whole, and `dim=` cuts them
         return loaded
 
     def encoder(

@@ -194,6 +194,7 @@ def load_chain(located: LocatedModel, spec: ModelSpec, dtype: Dtype) -> Sentence
             )
         except Exception as error:  # tokenizers raises it bare
             raise does_not_load(located.folder, error) from error
+    chain.truncate_dim = None  # vectors are whole, and `dim=` cuts them
     for parameter in chain.parameters():  # not the buffers: rotary frequencies stay in fp32 in every dtype, as transformers has them
         parameter.data = parameter.data.to(TORCH_DTYPE[dtype])
     return chain

@@ -22,12 +22,13 @@ _ROLE_LENGTHS = ("query_length", "document_length", "query_expansion")
 @dataclass(frozen=True, kw_only=True)
 class OwnSettings:
     """`prompts`: by name, those that are not empty; `default_prompt`: the name of the one that sentence-transformers puts before every
-    text. `max_seq_length`: tokens that it cuts texts to; None where the folder does not say. `include_prompt`: whether its Pooling takes
-    the tokens of a prompt, too. `similarity`: its `similarity_fn_name`."""
+    text. `max_seq_length`: tokens that it cuts texts to; `truncate_dim`: numbers that it cuts vectors to; None where the folder does not
+    say. `include_prompt`: whether its Pooling takes the tokens of a prompt, too. `similarity`: its `similarity_fn_name`."""
 
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt: str | None = None
     max_seq_length: int | None = None
+    truncate_dim: int | None = None
     include_prompt: bool = True
     similarity: str = "cosine"
 
@@ -53,6 +54,7 @@ def read_own_settings(located: LocatedModel) -> OwnSettings:
         prompts=kept,
         default_prompt=default if default in kept else None,
         max_seq_length=_max_seq_length(located),
+        truncate_dim=_whole_number(values.get("truncate_dim")),
         include_prompt=_include_prompt(located.folder),
         similarity=said if (said := values.get("similarity_fn_name")) in _SIMILARITIES else _SIMILARITIES[0],
     )
@@ -93,10 +95,13 @@ def _length_files(folder: Path) -> list[Path]:
 
 def _max_seq_length(located: LocatedModel) -> int | None:
     for path in _length_files(located.folder):
-        length = _object(path).get("max_seq_length")
-        if isinstance(length, int) and not isinstance(length, bool):
+        if (length := _whole_number(_object(path).get("max_seq_length"))) is not None:
             return length
     return None
+
+
+def _whole_number(found: object) -> int | None:
+    return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
 def _include_prompt(folder: Path) -> bool:

@@ -52,7 +52,8 @@ def reference_vectors(
         for parameter in chain.parameters():  # not the buffers: rotary frequencies are never rounded
             parameter.data = parameter.data.to(weights)
         chain = chain.to(arithmetic).eval()
-        chain.max_seq_length, chain.default_prompt_name = max_len, None  # prompts are in the texts
+        chain.max_seq_length, chain.truncate_dim = max_len, None  # vectors are whole
+        chain.default_prompt_name = None  # prompts are in the texts
         try:
             vectors: torch.Tensor = chain.to(device).encode(
                 list(texts), batch_size=_BATCH, convert_to_tensor=True, show_progress_bar=False, normalize_embeddings=False
