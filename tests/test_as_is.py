@@ -10,16 +10,18 @@ from pathlib import Path
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Router
-from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from sentence_transformers.base.modules import Dense, Router, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
 from tiny_models import HIDDEN, POSITIONS, _tokenizer, build_model
+from transformers import T5Config, T5EncoderModel
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.costs import Counters
 from harness.core.errors import CanaryError, InputError, RequestError
 from harness.core.run_files import read_run
-from harness.core.spec import EncodingSpec, ModelSpec
+from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.as_is import REFERENCE
+from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.encoder import ENCODERS, EncoderKind
 from harness.evaluate.encode.reranker import RERANKER
 from harness.evaluate.here import resolve_here
@@ -50,6 +52,33 @@ def test_its_vectors_are_those_of_sentence_transformers(tmp_path: Path) -> None:
     assert torch.equal(found.vectors[0], found.vectors[-1])
     assert found.cut.tolist() == [False, False, False, True, False, False]
     assert found.tokens.max() == 48
+
+
+@pytest.mark.parametrize(("dtype", "kept"), [("fp16", "4,096 of "), ("bf16", ""), ("fp32", "")])
+def test_what_transformers_keeps_in_fp32_stays_there_and_is_stated(tmp_path: Path, dtype: Dtype, kept: str) -> None:
+    folder = t5(tmp_path)
+    chain = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": TORCH_DTYPE[dtype]})
+    weights = REFERENCE.load(spec_of(folder), dtype=dtype, device=torch.device("cpu"))
+    assert [one.dtype for one in weights.model.parameters()] == [one.dtype for one in chain.parameters()]
+    setting = EncodingSpec(ladder="padded", batch_tokens=512)
+    encoder = REFERENCE.encoder(weights, max_len=48, encoding=setting, device=torch.device("cpu"), store=None)
+    for text in TEXTS[:3]:
+        assert torch.equal(encoder.encode_counted([text]).vectors[0], chain.encode(text, convert_to_tensor=True))
+    stated = (*encoder.fingerprint.modules, *REFERENCE.check(encoder).notes)
+    assert sum(kept in words for words in stated if "numbers are in" in words) == 2 * bool(kept)
+
+
+def t5(tmp_path: Path) -> Path:
+    """A tiny random T5 encoder, of whose layers transformers keeps the last products in fp32 where fp16 is asked for."""
+    tokenizer = _tokenizer(pad_id=0)
+    tokenizer.save_pretrained(tmp_path / "parts")
+    sizes = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        T5EncoderModel(T5Config(vocab_size=len(tokenizer), pad_token_id=0, **sizes)).save_pretrained(tmp_path / "parts")
+    modules = [Transformer(str(tmp_path / "parts")), Pooling(32, "mean"), Dense(32, 16)]
+    SentenceTransformer(modules=modules, device="cpu").save(str(tmp_path / "t5"), create_model_card=False)
+    return tmp_path / "t5"
 
 
 def test_a_run_states_that_purity_was_measured(tmp_path: Path) -> None:

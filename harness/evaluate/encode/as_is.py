@@ -6,6 +6,7 @@ Nothing is known of what the modules do, so purity is measured before the run, a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -38,6 +39,7 @@ from harness.evaluate.encode.whole import (
     EqualLengthsWork,
     WholeModel,
     WholeOutline,
+    cast,
     in_equal_lengths,
     load_whole,
     positions_of,
@@ -55,6 +57,7 @@ class ChainBackend:
 
     def __init__(self, loaded: WholeModel, *, max_len: int, batch_tokens: int) -> None:
         self.dtype = loaded.dtype
+        self.otherwise = loaded.otherwise
         self.embedding_dim = int(loaded.model.get_embedding_dimension() or 0)
         self._chain = loaded.model
         self._max_len = max_len
@@ -115,8 +118,7 @@ class Reference(EncoderKind):
         located = find_model(model)
         refuse_roles(located)
         loaded = load_whole(SentenceTransformer, located, model, dtype=dtype, device=device, files=_files(located, model))
-        for parameter in loaded.model.parameters():
-            parameter.data = parameter.data.to(TORCH_DTYPE[dtype]) if parameter.is_floating_point() else parameter.data
+        cast(loaded.model, TORCH_DTYPE[dtype])
         loaded.model.default_prompt_name = None  # prompts are in the texts
         loaded.model.truncate_dim = None  # vectors are whole, and `dim=` cuts them
         return loaded
@@ -139,8 +141,11 @@ class Reference(EncoderKind):
         return TextEncoder(backend, fingerprint=fingerprint, max_len=max_len, architecture=weights.sizes.architecture, store=store)
 
     def check(self, encoder: TextEncoder) -> Checked:
-        """How repeatable the vectors are; raises as `measure_repeatability` does."""
-        return measure_repeatability(encoder, what=f"{encoder.fingerprint.model} as sentence-transformers runs it")
+        """How repeatable the vectors are, and what is not in the run's dtype; raises as `measure_repeatability` does."""
+        what = f"{encoder.fingerprint.model} as sentence-transformers runs it"
+        found = measure_repeatability(encoder, what=what)
+        otherwise = getattr(encoder.backend, "otherwise", "")
+        return replace(found, notes=(*found.notes, f"{what}: {otherwise}")) if otherwise else found
 
     def own_settings(self, model: ModelSpec) -> OwnSettings:
         """Those of the folder; raises as `find_model` and `read_own_settings` do."""

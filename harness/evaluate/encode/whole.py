@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from harness.core.costs import Counters
 from harness.core.errors import RequestError
@@ -30,6 +31,9 @@ from harness.evaluate.encode.sizes import Sizes, read_sizes
 from harness.evaluate.encode.tokens import refuse_lone_surrogates
 from harness.evaluate.encode.work import Architecture
 from harness.evaluate.lengths import estimated_counts
+
+_MADE = "made, 2"
+"""Changes with what these kinds make of a model. 1 cast what transformers keeps in fp32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,17 @@ class WholeModel:
     def parameters(self) -> int:
         """Numbers in it, as loaded."""
         return sum(parameter.numel() for parameter in self.model.parameters())
+
+    @property
+    def otherwise(self) -> str:
+        """How many of them are in another dtype than `dtype`, because transformers keeps them there; empty where none is."""
+        floating = [parameter for parameter in self.model.parameters() if parameter.is_floating_point()]
+        others = [parameter for parameter in floating if parameter.dtype != TORCH_DTYPE[self.dtype]]
+        if not others:
+            return ""
+        dtypes = ", ".join(sorted({str(parameter.dtype).removeprefix("torch.") for parameter in others}))
+        kept, numbers = (sum(parameter.numel() for parameter in some) for some in (others, floating))
+        return f"{kept:,} of {numbers:,} numbers are in {dtypes}, as transformers keeps them"
 
 
 def load_whole(make: Any, located: LocatedModel, spec: ModelSpec, *, dtype: Dtype, device: torch.device, files: str) -> WholeModel:
@@ -78,6 +93,15 @@ def load_whole(make: Any, located: LocatedModel, spec: ModelSpec, *, dtype: Dtyp
     return WholeModel(located=located, spec=spec, dtype=dtype, model=model.eval(), weights=weights, sizes=sizes, files=files)
 
 
+def cast(model: Any, dtype: torch.dtype) -> None:
+    """Give the numbers of a chain the dtype, but for those that transformers has loaded in it and keeps in another (T5's `wo` in fp32)."""
+    loaded = [part for part in model.modules() if isinstance(part, PreTrainedModel) and part.dtype == dtype]
+    done = {id(parameter) for part in loaded for parameter in part.parameters()}
+    for parameter in model.parameters():
+        if parameter.is_floating_point() and id(parameter) not in done:
+            parameter.data = parameter.data.to(dtype)
+
+
 def whole_fingerprint(
     kind: str, loaded: WholeModel, *, max_len: int, encoding: EncodingSpec, device: torch.device, dim: int, modules: tuple[str, ...]
 ) -> Fingerprint:
@@ -89,7 +113,7 @@ def whole_fingerprint(
         commit=loaded.located.commit,
         weights_digest=loaded.weights.digest,
         weights_sha256=dict(loaded.weights.sha256),
-        modules=modules,
+        modules=(*modules, loaded.otherwise) if loaded.otherwise else modules,
         parameters=loaded.parameters,
         stored_parameters=loaded.weights.stored_parameters,
         dtype=loaded.dtype,
@@ -107,7 +131,7 @@ def whole_fingerprint(
 
 def whole_digest(kind: str, weights: Weights, files: str, *, dtype: Dtype, encoding: EncodingSpec, device: torch.device) -> str:
     """`Fingerprint.digest` from what it is made of; no weight needs to be loaded for it."""
-    decides = [kind, weights.digest, files, dtype, encoding.batch_tokens, kernel_identity(device)]
+    decides = [_MADE, kind, weights.digest, files, dtype, encoding.batch_tokens, kernel_identity(device)]
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
 
