@@ -35,7 +35,12 @@ CODES = {6: 29, 14: 20, 30: 4}
 MARKED = (
     *("Café crème à Zürich, naïve façade, coöperate", "el niño del señor Ångström: über-große Straße", "Đặng Phạm học tiếng Việt ở Huế"),
     *("résumé RÉSUMÉ resume Resume", "e\u0301 n\u0303 u\u0308 decomposed, é ñ ü composed", "İstanbul ılık ŠŽČ ôûî"),
-    *("New York TIMES and iPhone 15 Pro MAX", "HTTP GET /Index.HTML by McDonald", "<pad> [PAD] <s> </s> [CLS] [SEP] <unk> 字", "Beijing BEIJING beijing 北京"),
+    *(
+        "New York TIMES and iPhone 15 Pro MAX",
+        "HTTP GET /Index.HTML by McDonald",
+        "<pad> [PAD] <s> </s> [CLS] [SEP] <unk> 字",
+        "Beijing BEIJING beijing 北京",
+    ),
     *("ＡＢＣ ａｂｃ １２３ ４５６ ！？", "ｆｕｌｌ－ｗｉｄｔｈ： ￥５００ （括号）", "㈱ ㍿ ① Ⅳ ㎏ ℃"),
     *("😀🎉👍 好评", "👩\u200d👩\u200d👧 🏳️\u200d🌈 一家人", "❤️ 5⭐ 推荐👏🏽"),
     *("㐀㐁 𠀀𠀁𪚥 生僻字", "龘靐齉爩 麤鱻 犇骉", "淼焱垚 彧翀 堃喆"),

@@ -28,8 +28,8 @@ from harness.core.config import compose_config, resolve_run
 from harness.core.errors import CanaryError, RequestError
 from harness.core.run_files import read_run
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec, RunSpec
+from harness.evaluate.encode import layout, reference
 from harness.evaluate.encode import model as loading
-from harness.evaluate.encode import reference
 from harness.evaluate.encode.canary import BANDS, Canary, canary_texts, run_canary
 from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
 from harness.evaluate.encode.model import LoadedModel
@@ -337,6 +337,16 @@ def test_a_tokenizer_that_makes_other_tokens_stops_the_run(tiny: ModelSpec, faul
     encoder = load(tiny)
     encoder.tokenizer = _Changed(encoder.model.tokenizer, encoder.max_len, TOKEN_FAULTS[fault])
     assert "distance to fp32" in refused(encoder)
+
+
+def test_positions_that_count_a_padding_token_within_a_text_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = ModelSpec(name="twin", path=str(build_model(tmp_path, **tiny_models.TWINS["XLM-R (bge-m3)"])))
+    packs = EncodingSpec(ladder="packed", batch_tokens=512)
+    run_canary(load(spec, encoding=packs))
+    sound = layout.positions_of
+    monkeypatch.setattr(layout, "positions_of", lambda ids, starts, lengths, padding: sound(ids, starts, lengths, None) + padding + 1)
+    with pytest.raises(CanaryError, match=r"for the farthest \('<pad> \[PAD\]"):
+        run_canary(load(spec, encoding=packs))
 
 
 def test_an_ignored_mask_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

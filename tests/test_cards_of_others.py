@@ -13,8 +13,11 @@ from cards import METRICS, SCRIPT, card_text, fenced, rows_table, write_card
 from runs import BENCHMARK, BY_HAND, HEADER, write_run
 
 from harness.commands import main
+from harness.core.benchmarks import load_benchmark
 from harness.core.records import RowHeader
+from harness.core.tasks import TaskSpec
 from harness.read.cards.claimed import read_card_run
+from harness.read.cards.entries import task_claims
 from harness.read.cards.page import PrintedRow, card_claims, score_table
 from harness.read.claims.averages import Fit, half_digit
 from harness.read.claims.findings import Check
@@ -199,6 +202,12 @@ def test_a_main_metric_that_one_side_lacks_can_not_be_compared(tmp_path: Path) -
     assert "(TNews) has no accuracy (there are: f1)" in why
     plain = write_card(tmp_path / "plain", card_text(brief=True))
     assert graded(plain, whole) == graded(whole, plain) == [("accuracy", "reproduced", "")], "other metrics where both have them"
+
+
+@pytest.mark.parametrize("task", load_benchmark("cmn_v1").tasks, ids=lambda task: task.name)
+def test_main_score_is_the_main_metric_where_the_benchmark_is_one_of_mteb_2(task: TaskSpec) -> None:
+    claims = task_claims(task, [(1, {"dataset": {}, "metrics": [{"type": "main_score", "value": "71.5"}]})])  # as YAML has it
+    assert (claims.metrics, claims.problem, claims.other) == ({"main_score": 71.5, task.flat_main: 71.5}, "", None)
 
 
 @pytest.mark.parametrize("before", ["\n", "\n \n", "\r\n", "\ufeff\n"])

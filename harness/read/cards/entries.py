@@ -113,7 +113,7 @@ def task_claims(task: TaskSpec, entries: Sequence[tuple[int, Any]]) -> TaskClaim
         problem = f"{main} in {claims} is {wrong[main]}; expected one number from -100 to 100"
     elif main not in values and "main_score" in values:
         alone = STAND_INS.get(task.type)
-        if alone is None:
+        if alone in (None, main):
             values[main], from_main_score = values["main_score"], True
         else:
             other = OtherDefinition(metric=alone, value=values["main_score"] / 100)
