@@ -43,7 +43,7 @@ from harness.show.text import TERMINAL_WIDTH, render_text
 BENCHMARK = load_benchmark()
 WORDS = ["今天天气", "明日火星", "中文句子", "你好模型", "山水小大", "上下左右", "东西南北", "木金土水"]
 TASKS = ["JDReview", "Ocnli", "STSB"]
-ACGE = Architecture(layers=24, hidden=1024, intermediate=4096, dense=((1024, 1792),))
+ACGE = Architecture.of_bert(24, 1024, 4096, dense=((1024, 1792),))
 
 
 @pytest.fixture(scope="module")
@@ -324,14 +324,14 @@ def test_an_outline_says_what_loading_the_model_says(kind: str, tmp_path: Path) 
 def test_flop_by_hand() -> None:
     per_token = ACGE.text_flops(np.array([1000]))[0] / 1000
     assert per_token == pytest.approx(604e6 + 98.3e3 * 1000, rel=1e-3)  # the Dense layer adds 3.7 M a text
-    small = Architecture(layers=2, hidden=4, intermediate=8, dense=((4, 6),))
+    small = Architecture.of_bert(2, 4, 8, dense=((4, 6),))
     # 2 layers x (4 x 4 x 4 + 2 x 4 x 8) weights x 2, for 3 tokens; 4 x 2 x 4 for 9 pairs; 2 x 4 x 6
     assert small.text_flops(np.array([3])).tolist() == [3 * 512 + 9 * 32 + 48]
     assert small.batch_flops(BatchShape(rows=5, length=3, masked=False)) == 5 * (3 * 512 + 9 * 32 + 48)
 
 
 def test_a_forecast_is_exact_for_what_was_read_and_a_proportion_of_the_rest() -> None:
-    flat = Architecture(layers=1, hidden=1, intermediate=0)  # 8 a token, 4 a pair
+    flat = Architecture(weights=4, attended=1)  # 8 a token, 4 a pair
     shape = BatchShape(rows=2, length=2, masked=False)
     forecast = Forecast(flat, np.array([0, 0, 0, 0]), max_len=10)  # every text is guessed to have 2 tokens: 32 FLOP
     forecast.read(2)

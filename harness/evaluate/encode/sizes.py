@@ -38,9 +38,7 @@ def read_sizes(folder: Path, weights: Weights) -> Sizes:
     config = _config(transformer_folder(folder) / "config.json")
     vocabulary = config.get("vocab_size")
     matrices = {name: shape for name, shape in shapes.items() if len(shape) > 1 and shape[0] != vocabulary and _UNCOUNTED not in name}
-    architecture = Architecture(
-        layers=1, hidden=0, intermediate=0, layer_weights=sum(map(math.prod, matrices.values())), attended=_attended(config)
-    )
+    architecture = Architecture(weights=sum(map(math.prod, matrices.values())), attended=_attended(config))
     return Sizes(parameters=sum(map(math.prod, shapes.values())), architecture=architecture)
 
 

@@ -22,26 +22,25 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """The sizes that decide what a forward pass costs. `dense`: inputs and outputs of the Dense layers behind the pooling.
+    """What decides the cost of a forward pass, summed over all layers: `weights` of the linear ones, `attended`: widths of the queries.
 
-    `packs`: whether its texts can share batches, whatever their lengths.
-    `layer_weights`, `attended`: weights of a layer and the width of its queries, where they are not those of a BERT.
+    `dense`: inputs and outputs of the Dense layers behind the pooling. `packs`: whether texts of all lengths can share batches.
     """
 
-    layers: int
-    hidden: int
-    intermediate: int
+    weights: int = 0
+    attended: int = 0
     dense: tuple[tuple[int, int], ...] = ()
-    layer_weights: int | None = None
-    attended: int | None = None
     packs: bool = True
+
+    @classmethod
+    def of_bert(cls, layers: int, hidden: int, intermediate: int, dense: tuple[tuple[int, int], ...] = ()) -> Architecture:
+        """That of a BERT of these sizes."""
+        return cls(weights=layers * (4 * hidden**2 + 2 * hidden * intermediate), attended=layers * hidden, dense=dense)
 
     def text_flops(self, lengths: IntArray) -> IntArray:
         """FLOP of one text of each length in tokens."""
-        per_layer = self.layer_weights or 4 * self.hidden**2 + 2 * self.hidden * self.intermediate
-        per_token = 2 * self.layers * per_layer
-        per_pair = 4 * self.layers * (self.attended or self.hidden)
-        flops: IntArray = lengths * (per_token + per_pair * lengths) + sum(2 * inputs * outputs for inputs, outputs in self.dense)
+        per_text = sum(2 * inputs * outputs for inputs, outputs in self.dense)
+        flops: IntArray = lengths * (2 * self.weights + 4 * self.attended * lengths) + per_text
         return flops
 
     def batch_flops(self, shape: BatchShape) -> int:
@@ -62,14 +61,7 @@ def architecture_of(transformer: Any, dense: Sequence[tuple[int, int]]) -> Archi
     linear = [layer for name, layer in transformer.named_modules() if isinstance(layer, nn.Linear) and not name.startswith("pooler.")]
     attending = config.num_hidden_layers - list(getattr(config, "layer_types", None) or ()).count("linear_attention")
     width = config.num_attention_heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
-    return Architecture(
-        layers=1,
-        hidden=0,
-        intermediate=0,
-        dense=tuple(dense),
-        layer_weights=sum(layer.weight.numel() for layer in linear),
-        attended=attending * width,
-    )
+    return Architecture(weights=sum(layer.weight.numel() for layer in linear), attended=attending * width, dense=tuple(dense))
 
 
 class Forecast:

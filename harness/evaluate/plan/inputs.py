@@ -196,15 +196,14 @@ def _configured_architecture(model: ModelSpec) -> Architecture | None:
         return None
     wide = model.embedding_dim not in (None, model.hidden_size)
     dense = ((model.hidden_size, model.embedding_dim or 0),) if wide else ()
-    return Architecture(layers=model.layers, hidden=model.hidden_size, intermediate=model.intermediate_size, dense=dense)
+    return Architecture.of_bert(model.layers, model.hidden_size, model.intermediate_size, dense)
 
 
 def _listed_architecture(model: RegistryModel) -> Architecture | None:
     """What the registry's counts of parameters let expect, attention's two products apart."""
     if model.parameters is None:
         return None
-    weights = model.parameters - (model.embedding_parameters or 0)
-    return Architecture(layers=1, hidden=0, intermediate=0, layer_weights=weights)
+    return Architecture(weights=model.parameters - (model.embedding_parameters or 0))
 
 
 def _digest_elsewhere(spec: RunSpec, outline: Outline) -> tuple[str, str] | None:

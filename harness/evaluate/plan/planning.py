@@ -28,8 +28,6 @@ from harness.evaluate.plan.texts import TaskTexts
 from harness.evaluate.plan.values import Plan, RunPlan, State, TaskPlan
 from harness.evaluate.score.scorer import RERANKER_KIND, run_scorer
 
-_UNKNOWN = Architecture(layers=0, hidden=0, intermediate=0)
-
 
 def make_plan(overrides: Sequence[str], *, on_step: Callable[[str], None] = lambda _: None) -> Plan:
     """The plan of the run, or of the runs of the sweep, that the overrides ask for; `on_step` gets what is being looked at.
@@ -102,7 +100,9 @@ class _Planner:
         made_with = MadeWith(model=own, code=code_of(spec))
         spec = named_apart(spec, lambda: made_with)
         agenda = Agenda(spec, selected, made_with=lambda: made_with, foreseen=tuple(self._foreseen))
-        work = ENCODERS.get(spec.model.kind).work(model.architecture or _UNKNOWN, encoding=spec.gpu.encoding, positions=model.positions)
+        work = ENCODERS.get(spec.model.kind).work(
+            model.architecture or Architecture(), encoding=spec.gpu.encoding, positions=model.positions
+        )
         looked = {task.name: self._look(agenda, task, model) for task in selected}
         plans = {name: plan for name, (plan, _) in looked.items()}
         texts = {name: found for name, (_, found) in looked.items() if found is not None}
