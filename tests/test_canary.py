@@ -28,7 +28,7 @@ from harness.core.config import compose_config, resolve_run
 from harness.core.errors import CanaryError, RequestError
 from harness.core.run_files import read_run
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec, RunSpec
-from harness.evaluate.encode import layout, reference
+from harness.evaluate.encode import layout, second_chain
 from harness.evaluate.encode import model as loading
 from harness.evaluate.encode.canary import BANDS, Canary, canary_texts, run_canary
 from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
@@ -259,8 +259,8 @@ def test_the_fp32_copy_is_gone_when_the_run_begins(tiny: ModelSpec, monkeypatch:
         copies.extend(weakref.ref(parameter) for parameter in chain.parameters())
         return chain
 
-    original = reference.SentenceTransformer
-    monkeypatch.setattr(reference, "SentenceTransformer", loaded)
+    original = second_chain.SentenceTransformer
+    monkeypatch.setattr(second_chain, "SentenceTransformer", loaded)
     encoder = load(tiny, "fp16")
     gc.disable()  # nothing may be left for a later collection
     try:
@@ -272,7 +272,7 @@ def test_the_fp32_copy_is_gone_when_the_run_begins(tiny: ModelSpec, monkeypatch:
 
 
 def test_the_second_chain_imports_nothing_of_the_package() -> None:
-    tree = ast.parse(Path(reference.__file__).read_text(encoding="utf-8"))
+    tree = ast.parse(Path(second_chain.__file__).read_text(encoding="utf-8"))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module or "." for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert "sentence_transformers" in imported

@@ -2,7 +2,7 @@
 
 256 fixed texts (`harness/sample/canary.json`) are encoded twice, in two orders and beside other neighbours, and once more by
 sentence-transformers itself from the same files in fp32. So what is compared is the chain as a whole, from text to vector, with a second
-one that shares none of its code (`reference`): loading, tokens, pooling, every module, the arithmetic of the dtype. No stored vector is
+one that shares none of its code (`second_chain`): loading, tokens, pooling, every module, the arithmetic of the dtype. No stored vector is
 read and none is kept.
 """
 
@@ -28,7 +28,7 @@ from harness.core.spec import Dtype
 from harness.evaluate.encode.batches import run_batch
 from harness.evaluate.encode.canonical import CanonicalEncoder
 from harness.evaluate.encode.device import TORCH_DTYPE
-from harness.evaluate.encode.reference import reference_vectors
+from harness.evaluate.encode.second_chain import reference_vectors
 from harness.evaluate.encode.sketched import rows_of, sketch_texts
 from harness.evaluate.encode.watching import watched_attention
 
