@@ -499,6 +499,20 @@ def test_the_row_of_the_front_matter_is_told_with_what_it_is_not(tmp_path: Path)
     assert found_in(report, "rows") == [("noted", place, which[2]), ("noted", place, other[2]), lacks]
 
 
+@pytest.mark.parametrize(("printed", "verdict"), [("87.84", "noted"), ("87.74", "contradicts")])
+def test_a_convention_of_which_the_card_has_no_average_says_nothing(tmp_path: Path, printed: str, verdict: str) -> None:
+    def without_maxima(results: list[Any]) -> None:
+        for each in results:
+            each["metrics"] = [metric for metric in each["metrics"] if metric["type"] != "max_ap"]
+
+    pairs_only = tuple(task.name for task in BENCHMARK.tasks if task.type != "PairClassification")
+    text = card_text(rows_table(6).replace("| 87.84 |", f"| {printed} |"), brief=True, without=pairs_only)
+    report = claims_report(write_card(tmp_path, changed(text, without_maxima)))
+    assert report.averages.matches[0].fits["max_ap"] == Fit(0, "", 0.0)
+    assert verdicts(report)["rows"] == verdict
+    assert not any("max_ap" in text for _, _, text in found_in(report, "rows"))
+
+
 def test_of_a_row_that_fits_one_convention_no_choice_is_said(tmp_path: Path) -> None:
     values = OURS | {"PairClassification": 86.5, "Average": 68.99}
     report = rows_of(tmp_path, list(values.values()), changes=PAIRS)

@@ -128,7 +128,7 @@ def _front_matter(found: Averages) -> Iterator[Finding]:
     if len(equal) > 1:
         yield Finding("noted", match.place, f"{match.label} is the front matter under {' and '.join(equal)}: the card does not say which")
     for name, fit in match.fits.items():
-        if not fit.equal:
+        if fit.compared and not fit.equal:
             other = printed(found.computed[name][fit.column])
             yield Finding("noted", match.place, f"not under {name}: that would print {other} for {fit.column}")
     if any(fit.compared < len(match.row.scores) for fit in match.fits.values()):
@@ -141,8 +141,8 @@ def _no_front(found: Averages) -> Finding:
     equal = [match.label for match in found.own if any(fit.equal for fit in match.fits.values())]
     if equal:
         return Finding("can't tell", "table", f"{', '.join(equal)} are all equal to the front matter")
-    fits = [(match, name, fit) for match in found.own for name, fit in match.fits.items()]
-    if not any(fit.compared for _, _, fit in fits):
+    fits = [(match, name, fit) for match in found.own for name, fit in match.fits.items() if fit.compared]
+    if not fits:
         return Finding("can't tell", "table", "the front matter has no complete type of tasks to average")
     match, name, fit = min(fits, key=lambda each: abs(each[2].points))
     text = f"no printed row is the average of the front matter; nearest is {match.label}, {fit.points:+.2f} in {fit.column} under {name}"
