@@ -23,7 +23,7 @@ BUILD = ROOT / "build" / "mutation"
 
 TESTS: dict[str, tuple[str, ...]] = {
     "core/folds.py": ("test_examples", "test_noise"),
-    "core/calibration.py": ("test_drift", "test_typed", "test_calibrate", "test_baselines"),
+    "core/calibration.py": ("test_noise", "test_drift", "test_typed", "test_calibrate", "test_baselines"),
     "evaluate/calibrate/floors.py": ("test_noise",),
     "read/claims/averages.py": ("test_claims", "test_cards_of_others"),
     "read/claims/grading.py": ("test_claims",),
