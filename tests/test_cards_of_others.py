@@ -16,6 +16,7 @@ from harness.commands import main
 from harness.core.benchmarks import load_benchmark
 from harness.core.records import RowHeader
 from harness.core.tasks import TaskSpec
+from harness.core.words import bare_name
 from harness.read.cards.claimed import read_card_run
 from harness.read.cards.entries import task_claims
 from harness.read.cards.page import PrintedRow, card_claims, score_table
@@ -646,3 +647,11 @@ def test_the_claims_of_a_card_without_any_usable_task_are_still_named() -> None:
     )
     assert found.claims == ()
     assert list(found.broken) == [BENCHMARK.tasks[0].name]
+
+
+@pytest.mark.parametrize(
+    ("name", "bare"),
+    [("aspire/acge_text_embedding", "acgetextembedding"), ("文本向量-v2", "文本向量v2"), ("team/句子 模型", "句子模型"), ("___", "")],
+)
+def test_names_are_compared_without_owner_case_and_punctuation_in_any_script(name: str, bare: str) -> None:
+    assert bare_name(name) == bare

@@ -44,8 +44,8 @@ def shortened(message: str, most: int = 300) -> str:
 
 
 def bare_name(model: str) -> str:
-    """A model's name without its owner, case and punctuation, to compare names with: `acgetextembedding`."""
-    return "".join(c for c in model.rpartition("/")[2].lower() if c in "0123456789abcdefghijklmnopqrstuvwxyz")
+    """A model's name without its owner, case and punctuation, to compare names with: `acgetextembedding`, `文本向量v2`."""
+    return "".join(filter(str.isalnum, model.rpartition("/")[2].lower()))
 
 
 def stated(value: object) -> str | None:
