@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from harness.commands import main
 from harness.core.examples import Examples, read_examples, write_examples
+from harness.core.records import TaskRecord
+from harness.core.run_files import write_record
 from harness.core.spec import DataSpec
 from harness.data.sources import load_task
 from harness.data.types import PairData
 from harness.show.report.charts import signed_points
 from harness.show.report.report import build_report
 from tests.reports import heat_cells, page_of, page_text, with_examples
-from tests.runs import BENCHMARK
+from tests.runs import BENCHMARK, metrics_of
 
 
 def test_a_cell_leads_to_its_examples_that_moved_most_and_to_the_command(tmp_path: Path) -> None:
@@ -47,3 +50,18 @@ def test_texts_of_examples_are_shown_on_request_where_the_data_is_what_was_score
         other = read_examples(run, BENCHMARK.task("STSB"))
         write_examples(run, BENCHMARK.task("STSB"), Examples({**other.columns, "digest": np.array(["0" * 16] * len(other))}))
     assert build_report(runs, BENCHMARK, texts=True).moved[0].texts == {}
+
+
+def test_a_task_that_the_convention_leaves_out_has_no_examples(tmp_path: Path) -> None:
+    both = [with_examples(tmp_path / name, dim=dim, moved=moved) for name, dim, moved in (("a", 1792, None), ("b", 64, 7))]
+    conventions = {**BENCHMARK.conventions, "without": replace(BENCHMARK.convention("cmteb"), without=frozenset({"STSB"}))}
+    leaving_out_stsb = replace(BENCHMARK, conventions=conventions)
+    page = page_of(build_report(both, leaving_out_stsb, convention="without"), tmp_path / "report.html")
+    assert page.all("section", id="board")  # though no row has a task
+    for run in both:
+        task = BENCHMARK.task("BQ")
+        metrics = metrics_of(task, 0.5)
+        write_record(run, TaskRecord(task="BQ", split=task.split, metrics=metrics, dataset_revision=None, evaluation_time=None))
+    report = build_report(both, leaving_out_stsb, convention="without")
+    assert report.moved == ()
+    assert page_of(report, tmp_path / "report.html").all("section", id="heat")

@@ -92,7 +92,7 @@ def heat_map(entries: Sequence[Entry], reference: Entry, *, noise: Mapping[int, 
         tolerance = _band(noise, reference, task)
         cells = tuple(_cell(entry, reference, task.task, tolerance) for entry in columns)
         rows.append(HeatRow(task=task.task, type=task.type, metric=task.metric, tolerance=tolerance, cells=cells))
-    return HeatMap(reference=reference, entries=columns, rows=tuple(rows), noise=noise)
+    return HeatMap(reference=reference, entries=columns, rows=tuple(rows), noise=noise) if rows else None
 
 
 def comparable(entry: Entry, reference: Entry) -> bool:

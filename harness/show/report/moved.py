@@ -61,7 +61,7 @@ def _moved(base: Entry, entry: Entry, benchmark: Benchmark, known: KnownExamples
     tasks: dict[str, tuple[Move, ...]] = {}
     told: dict[tuple[str, int], tuple[str, ...]] = {}
     for task in benchmark.tasks:
-        if task.name not in before.records or task.name not in after.records:
+        if entry.score(task.name) is None or task.name not in before.records or task.name not in after.records:
             continue
         if (both := shared_examples(before, after, task, known)) and (moves := most_moved(task, *both, count=_SHOWN)):
             tasks[task.name] = moves
