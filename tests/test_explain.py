@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from runs import BENCHMARK, HEADER, PUBLISHED, manifest_of
 from scipy import stats
 
 from harness.commands import main
-from harness.core.errors import RequestError
+from harness.core.errors import InputError, RequestError
 from harness.core.examples import Examples, write_examples
 from harness.core.folds import fold
 from harness.core.records import RowHeader, TaskRecord
@@ -361,6 +362,21 @@ def test_one_run_is_nothing_to_compare(tmp_path: Path) -> None:
     write_run(tmp_path, {"STSB": some_pairs(np.random.default_rng(0), 20)[0]})
     with pytest.raises(RequestError, match="name two run folders or more"):
         explain([tmp_path], BENCHMARK, examples=3)
+
+
+def test_a_damaged_run_is_named_and_compared_with_none(tmp_path: Path) -> None:
+    pairs = {"STSB": some_pairs(np.random.default_rng(0), 20)[0]}
+    sound = [write_run(tmp_path / name, pairs, header=replace(HEADER, dim=dim)) for name, dim in (("one", 64), ("two", 128))]
+    damaged = write_run(tmp_path / "damaged", pairs) / "manifest.json"
+    damaged.write_text(damaged.read_text()[:40])
+    with pytest.raises(InputError, match=re.escape(str(damaged))):
+        explain([damaged.parent, sound[0]], BENCHMARK, examples=3)
+    found = explain([damaged.parent, *sound], BENCHMARK, examples=3)
+    assert [subject.run.path for subject in found.subjects if subject.run] == sound
+    assert (len(found.comparisons), found.unattributed) == (1, ())
+    assert str(damaged) in " ".join(found.unreadable)
+    assert f"left out: {found.unreadable[0]}"[:60] in write_document(explanation_document(found), "md")
+    assert json.loads(write_document(explanation_document(found), "json"))["unreadable"] == list(found.unreadable)
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,8 @@ def _blocks(explanation: Explanation) -> Iterator[Block]:
     yield Heading("What is compared")
     places = ((each, f"in {each.run.path}" if each.run else "as printed") for each in explanation.subjects)
     yield Sentences(tuple(f"[{each.number}] {each.setting}, {where}" for each, where in places), "list")
+    if explanation.unreadable:
+        yield Sentences(tuple(f"left out: {message}" for message in explanation.unreadable), "list")
     if len(explanation.comparisons) > 1:
         yield Heading("Summary: a line each; what is identical in every task has no table below")
         yield grid(_SUMMARY_COLUMNS, map(_summary, explanation.comparisons))
@@ -290,6 +292,7 @@ def _values(explanation: Explanation) -> dict[str, Any]:
         "correction": "holm",
         "families": dict(zip(("tasks", "averages"), explanation.families, strict=True)),
         "bootstrap": {"resamples": RESAMPLES, "seed": SEED},
+        "unreadable": list(explanation.unreadable),
         "subjects": [_plain_subject(subject) for subject in explanation.subjects],
         "comparisons": [_plain_comparison(comparison) for comparison in explanation.comparisons],
         "printed": [{**_pair(effect.pair), "differences": effect.differences, "shares": effect.shares} for effect in explanation.printed],

@@ -11,6 +11,7 @@ from harness.core.errors import InputError, RequestError
 from harness.core.examples import Examples, read_examples, same_examples
 from harness.core.folds import refuse_foreign
 from harness.core.records import Run
+from harness.core.run_files import MANIFEST
 from harness.core.tasks import TASK_TYPES, TaskSpec
 from harness.read.explain.definitions import Defined, definitions
 from harness.read.explain.effects import Effect, average_effect, judge, task_effect
@@ -41,7 +42,10 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """All that can be said. `unattributed`: pairs that differ in several settings; `families`: how many tasks and averages were tested."""
+    """All that can be said. `unattributed`: pairs that differ in several settings; `families`: how many tasks and averages were tested.
+
+    `unreadable`: runs that were named and are damaged, a message each.
+    """
 
     benchmark: Benchmark
     subjects: tuple[Subject, ...]
@@ -50,6 +54,7 @@ class Explanation:
     unattributed: tuple[Pair, ...]
     definitions: tuple[Defined, ...]
     families: tuple[int, int]
+    unreadable: tuple[str, ...]
 
     @property
     def printed_subjects(self) -> tuple[Subject, ...]:
@@ -62,16 +67,20 @@ def explain(paths: Iterable[Path], benchmark: Benchmark, *, examples: int) -> Ex
 
     Raises:
         RequestError: a path without a run, or fewer than two runs or printed rows in all.
-        InputError: nothing can be read, or printed rows are damaged.
+        InputError: nothing can be read, or all but one; or printed rows are damaged.
     """
-    subjects = _subjects(list(paths), benchmark)
+    runs = load_runs(paths, benchmark)
+    unreadable = tuple(run.broken[MANIFEST] for run in runs if MANIFEST in run.broken)
+    subjects = _subjects([run for run in runs if MANIFEST not in run.broken], benchmark)
     pairs = pairs_of(subjects)
+    if not pairs and unreadable:
+        raise InputError("\n".join(unreadable))
     if not pairs:
         raise RequestError("explain compares runs: name two run folders or more, a folder that holds some, or a card that prints rows")
     known: KnownExamples = {}
     attributed = [pair for pair in pairs if pair.attributed]
-    runs = [(pair, pair.before.run, pair.after.run) for pair in attributed]
-    compared = [_compare(pair, (before, after), benchmark, known, examples) for pair, before, after in runs if before and after]
+    both = [(pair, pair.before.run, pair.after.run) for pair in attributed]
+    compared = [_compare(pair, (before, after), benchmark, known, examples) for pair, before, after in both if before and after]
     return Explanation(
         benchmark=benchmark,
         subjects=subjects,
@@ -83,6 +92,7 @@ def explain(paths: Iterable[Path], benchmark: Benchmark, *, examples: int) -> Ex
             sum(bool(effect.error) for each in compared for effect in each.tasks),
             sum(bool(effect.error) for each in compared for effect in each.averages),
         ),
+        unreadable=unreadable,
     )
 
 
@@ -100,8 +110,7 @@ def shared_examples(before: Run, after: Run, task: TaskSpec, known: KnownExample
     return one, other
 
 
-def _subjects(paths: Sequence[Path], benchmark: Benchmark) -> tuple[Subject, ...]:
-    runs = load_runs(paths, benchmark)
+def _subjects(runs: Sequence[Run], benchmark: Benchmark) -> tuple[Subject, ...]:
     rows = [row for run in runs for row in printed_rows(run.path, benchmark)]
     numbered = [Subject(number=number, header=run.header, run=run) for number, run in enumerate(runs, start=1)]
     return (*numbered, *(Subject(number=number, header=row.header, row=row) for number, row in enumerate(rows, start=len(runs) + 1)))
