@@ -114,6 +114,26 @@ def test_ties_leave_their_trace(tmp_path: Path) -> None:
     assert checked(tmp_path, card_text(changes=untied), "ties").verdict == "holds"
 
 
+@pytest.mark.parametrize(("verdict", "expected"), [("not C-MTEB", "can't tell"), ("unverified", "contradicts")])
+def test_texts_of_other_data_are_not_counted_by_the_benchmark_s(tmp_path: Path, verdict: str, expected: str) -> None:
+    task = BENCHMARK.task("TNews")
+    write_manifest(tmp_path, manifest_of())
+    write_record(
+        tmp_path,
+        TaskRecord(
+            task=task.name,
+            split=task.split,
+            metrics={"accuracy": 1 / 7, "f1": 0.5},
+            dataset_revision=None,
+            evaluation_time=None,
+            made=convert({"data": {"verdict": verdict}}, Made),
+        ),
+    )
+    found = next(check for check in claims_report(tmp_path).checks if check.name == "counts")
+    assert (found.verdict, found.held) == (expected, 0)
+    assert ("how many texts there were is not known: TNews" in texts(found)) == (verdict == "not C-MTEB")
+
+
 # The card against itself: printed rows
 
 

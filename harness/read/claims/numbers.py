@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.core.benchmarks import Benchmark
 from harness.core.tasks import TaskSpec, TaskType
+from harness.core.words import few
 from harness.read.cards.page import Claim
 from harness.read.claims.findings import Check, Finding, check, judged
 from harness.read.claims.sheet import Sheet
@@ -65,9 +66,13 @@ def _decimals(value: float) -> int:
 
 
 def _whole_counts(sheet: Sheet, benchmark: Benchmark) -> Iterator[Finding]:
-    unclear = []
+    unclear, foreign = [], []
     for task, claim in sheet.by_task(benchmark):
-        for each in _counts(task, claim):
+        counts = list(_counts(task, claim))
+        if counts and _other_data(sheet, task):
+            foreign.append(task.name)
+            continue
+        for each in counts:
             value, step = claim.metrics[each.metric], 100 / each.count
             unit = resolution(claim.metrics, each.metric)
             chance = min(1, 2 * unit / step)
@@ -80,6 +85,15 @@ def _whole_counts(sheet: Sheet, benchmark: Benchmark) -> Iterator[Finding]:
     if unclear:
         text = f"whole, but with so few digits many a wrong number would be, too (chance): {', '.join(unclear)}"
         yield Finding("can't tell", "card", text)
+    if foreign:
+        text = f"the data is not C-MTEB's, so how many texts there were is not known: {few(foreign)}"
+        yield Finding("can't tell", "records", text, about=len(foreign))
+
+
+def _other_data(sheet: Sheet, task: TaskSpec) -> bool:
+    """Whether the record says that it was made on data which is not the benchmark's, whose numbers of texts are in its table."""
+    data = sheet.run.records[task.name].made.data if task.name in sheet.run.records else None
+    return data is not None and data.verdict == "not C-MTEB"
 
 
 def _counts(task: TaskSpec, claim: Claim) -> Iterator[_Count]:
@@ -187,9 +201,10 @@ def _ties(sheet: Sheet, benchmark: Benchmark) -> Iterator[Finding]:
         if abs(ndcg - mrr) <= resolution(claim.metrics, "ndcg_at_1") + resolution(claim.metrics, "mrr_at_1") + _EPSILON:
             yield Finding("holds", task.name, "")
             continue
-        queries = task.statistics.get("queries", {}).get("rows")
+        known = {} if _other_data(sheet, task) else task.statistics
+        queries = known.get("queries", {}).get("rows")
         hits = f" ({ndcg * queries / 100:.0f} and {mrr * queries / 100:.0f} of {queries} queries)" if queries else ""
         text = f"ndcg_at_1 {ndcg:g} and mrr_at_1 {mrr:g} differ{hits}: beir under mteb 1.1.x sorts tied scores in two ways, mteb 2 in one"
-        corpus = task.statistics.get("corpus", {})
+        corpus = known.get("corpus", {})
         copies = corpus.get("rows", 0) - corpus.get("unique", 0) if "unique" in corpus else 0
         yield Finding("noted", task.name, text + (f". {copies} of its passages are copies of others" if copies else ""))
