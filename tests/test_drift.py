@@ -15,7 +15,7 @@ from runs import BENCHMARK, BY_HAND, HEADER, ROOT, manifest_of
 from harness.commands import main
 from harness.core.calibration import points, write_calibration
 from harness.core.errors import InputError, RequestError
-from harness.core.records import Made, Run
+from harness.core.records import Bits, Made, Run, TaskRecord
 from harness.core.run_files import read_run, write_failure, write_manifest, write_record
 from harness.core.tasks import TASK_TYPES
 from harness.read.drift.check import DriftReport, check_folders, check_runs
@@ -239,6 +239,31 @@ def test_equal_vectors_leave_rounding_no_part(baseline: Run, tmp_path: Path) -> 
     assert output not in shown(check(baseline, gate_run(tmp_path / "b")))
     other = gate_run(tmp_path / "c", {"TNews": 0.1}, manifest={"model.digest": "f" * 64})
     assert output not in shown(check(baseline, other))
+
+
+@pytest.mark.parametrize(
+    ("changes", "candidate", "layer", "tolerance"),
+    [
+        ({}, {}, "scoring", 0.0),
+        ({"header": replace(HEADER, dim=64)}, {}, None, 0.25),
+        ({}, {"sha256": {"test.jsonl": "0" * 64}, "verdict": "unverified"}, None, 0.25),
+    ],
+)
+def test_equal_vectors_blame_the_scoring_only_where_setting_and_data_are_equal(
+    tmp_path: Path, changes: dict[str, Any], candidate: dict[str, Any], layer: str | None, tolerance: float
+) -> None:
+    sides = [
+        gate_run(tmp_path / "baseline"),
+        gate_run(tmp_path / "candidate", {"TNews": 0.2}, data={"TNews": candidate} if candidate else None, **changes),
+    ]
+    sides = [replace(run, records={name: _of_vectors(record) for name, record in run.records.items()}) for run in sides]
+    for allow_unlike in (False, True):
+        found = next(task for task in check(*sides, allow_unlike=allow_unlike).tasks if task.task == "TNews")
+        assert (found.layer, found.main.tolerance) == (layer, tolerance)
+
+
+def _of_vectors(record: TaskRecord) -> TaskRecord:
+    return replace(record, made=replace(record.made, bits=Bits(tokens="1" * 64, vectors="2" * 64)))
 
 
 # Hostile inputs

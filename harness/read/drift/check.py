@@ -252,12 +252,11 @@ def _task_drift(
     mine = {name: value for name, value in points(before, benchmark).items() if math.isfinite(value)}
     theirs = points(after, benchmark) if after else {}
     absent = f"it failed: {candidate.failed[task.name]}" if task.name in candidate.failed else "the candidate has no record"
-    why = "the two runs are unlike" if unlike and not allow_unlike else ""
-    if after and not why and not allow_unlike:
-        why = unlike_data(task, before, after)
+    other_data = unlike_data(task, before, after) if after else ""
+    why = "" if allow_unlike else "the two runs are unlike" if unlike else other_data
     main = task.flat_main
     layer = _layer(before, after, same_setting=same_vectors(baseline, candidate), same_texts=not unlike) if after and not why else None
-    exact = after is not None and _same_bits(before, after, "vectors")
+    exact = after is not None and not unlike and not other_data and _same_bits(before, after, "vectors")
     kernels = kernel_level(*_models(baseline, candidate))
     cells = []
     for metric in [main, *(name for name in mine if name != main)]:
