@@ -65,6 +65,15 @@ def test_a_replaced_baseline_shows_what_changed(baseline: Run, tmp_path: Path) -
     assert "has no calibration.json" in "\n".join(accepted_lines(done))
 
 
+def test_the_calibration_of_the_replaced_baseline_is_named(baseline: Run, tmp_path: Path) -> None:
+    write_calibration(baseline.path / "calibration.json", calibration_of(baseline))
+    first = accept(baseline, tmp_path / "to", uncalibrated=False)
+    done = accept(gate_run(tmp_path / "moved", {"TNews": 0.1}), tmp_path / "to", name="baseline", why="again")
+    assert done.changes is not None
+    assert verdict(done.changes, "TNews") == "within noise"
+    assert done.changes.calibration == first.folder / "calibration.json"
+
+
 @pytest.mark.parametrize("broken", ["failed", "missing", "damaged"])
 def test_half_a_run_is_no_baseline(baseline: Run, tmp_path: Path, broken: str) -> None:
     path = baseline.path / "TNews.json"

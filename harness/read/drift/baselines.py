@@ -116,7 +116,15 @@ def accept_baseline(
     changes = None
     if before is not None and before.records:
         common = [task.name for task in benchmark.tasks if task.name in before.records]
-        changes = check_runs(before, run, benchmark, calibration=_own_calibration(before, benchmark), tasks=common, allow_unlike=True)
+        changes = check_runs(
+            before,
+            run,
+            benchmark,
+            calibration=_own_calibration(before, benchmark),
+            calibration_file=before.path / CALIBRATION,
+            tasks=common,
+            allow_unlike=True,
+        )
     entry = LogEntry(
         date=when.isoformat(timespec="seconds"),
         who=who,
