@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +85,9 @@ def test_a_bad_request_is_one_error_on_stderr_with_the_way_out(
 def test_a_wrong_name_is_a_bad_request_and_another_device_a_failure() -> None:
     assert main(["run", "model=acg"]) == 2
     assert main(["run", "gpu=a100"]) == 1
+    assert [main([name, "nowhere", *rest]) for name, *rest in (["table"], ["score", "benchmark=cmn_v1"], ["calibrate"], ["probe"])] == [
+        2
+    ] * 4
 
 
 def test_the_command_works_from_any_directory(tmp_path: Path) -> None:
@@ -95,6 +100,33 @@ def test_a_reader_that_closes_the_pipe_is_no_error() -> None:
     done = subprocess.run(pipe, shell=True, capture_output=True, text=True, check=True)
     assert done.stdout == "{\n"
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["tasks", "--format", "json"], ["models"], ["table", str(PUBLISHED), "--format", "csv"], ["--version"]]
+)
+def test_a_full_disk_behind_stdout_is_one_error(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "harness", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.stderr == "error: can't write to stdout (No space left on device): write it to another place, or make room there\n"
+    assert done.returncode == 1
+
+
+def test_where_stderr_is_full_too_the_exit_code_says_it() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = [
+            subprocess.run([sys.executable, "-m", "harness", name], stdout=full, stderr=full, check=False) for name in ("tasks", "lock")
+        ]
+    assert [each.returncode for each in done] == [1, 2]
+
+
+def test_a_character_that_stdout_can_not_take_is_one_error(tmp_path: Path) -> None:
+    shutil.copytree(PUBLISHED, tmp_path / "结果")
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    command = [sys.executable, "-m", "harness", "table", str(tmp_path / "结果"), "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: stdout can't take '\\u7ed3': its encoding is latin-1. Set PYTHONIOENCODING=utf-8, or a locale of UTF-8\n"
 
 
 def test_the_help_of_a_run_has_every_key_and_choice(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

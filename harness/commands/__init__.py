@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from harness.commands.arguments import Parser, say
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, MachineError
+from harness.show.streams import forget
 
 COMMANDS = (
     *("run", "sweep", "encode", "score", "calibrate", "plan", "fetch", "store", "lock", "doctor", "reproduce"),
@@ -31,7 +32,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     SIGTERM ends a command as Ctrl-C does, so that a job of a cluster loses nothing; then the process dies of it.
     """
     gc.set_threshold(_COLLECT_AFTER)
-    arguments = _parse(argv)
+    try:
+        arguments = _parse(argv)
+    except MachineError as error:  # what `--version` says can't be written
+        _tell(f"error: {error}")
+        return error.exit_code
     command: Callable[[argparse.Namespace], int] = arguments.command
     with contextlib.suppress(ValueError):  # not in the main thread
         if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
@@ -39,17 +44,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return command(arguments)
     except HarnessError as error:
-        say(f"error: {error}", file=sys.stderr)
+        _tell(f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt as ended:
-        say(_interrupted(arguments), file=sys.stderr)
+        _tell(_interrupted(arguments))
         if isinstance(ended, _Terminated):
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.raise_signal(signal.SIGTERM)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()
+        forget(sys.stdout)
+        forget(sys.stderr)
         return 0
+
+
+def _tell(last: str) -> None:
+    """The last words on stderr; where it can't be written, too, the exit code has to say it."""
+    with contextlib.suppress(MachineError, BrokenPipeError):
+        say(last, file=sys.stderr)
 
 
 class _Terminated(KeyboardInterrupt):

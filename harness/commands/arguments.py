@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from harness.commands.settings import complete_setting, settings_help
 from harness.core.words import of_task, printable
 from harness.show.form import Document, format_names, write_document
+from harness.show.streams import writing
 
 if TYPE_CHECKING:
     from harness.core.benchmarks import Benchmark
@@ -122,9 +123,12 @@ def show_outcome(benchmark: str, outcome: Outcome, arguments: Namespace) -> int:
 
 def show(document: Document, format: str = "text") -> None:  # noqa: A002  the option's name
     """Print the document in that format."""
-    print(write_document(document, format))
+    text = write_document(document, format)
+    with writing() as stdout:
+        print(text, file=stdout)
 
 
 def say(text: str, *, file: TextIO | None = None) -> None:
     """Print lines (on stdout) in which nothing that a file or a server wrote can act on a terminal or a CI system."""
-    print(printable(text), file=file, flush=True)
+    with writing(file) as stream:
+        print(printable(text), file=stream)

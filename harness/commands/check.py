@@ -30,6 +30,7 @@ def call(arguments: Namespace) -> int:
     from harness.read.drift.check import check_folders
     from harness.show.ci import append_summary, workflow_commands, write_junit
     from harness.show.drift import drift_document
+    from harness.show.streams import writing
 
     if arguments.significant or arguments.worse_than is not None:
         return _check_checkpoint(arguments)
@@ -44,8 +45,9 @@ def call(arguments: Namespace) -> int:
         merge=arguments.merge,
     )
     show(drift_document(report), "json" if arguments.json else "text")
-    for line in workflow_commands(os.environ, report):
-        print(line, file=sys.stderr)  # GitHub is to obey these
+    with writing(sys.stderr) as stderr:
+        for line in workflow_commands(os.environ, report):
+            print(line, file=stderr)  # GitHub is to obey these
     append_summary(os.environ, report)
     if arguments.junit:
         write_junit(arguments.junit, report)

@@ -27,6 +27,7 @@ def _model_index(arguments: Namespace) -> int:
     from harness.show.export.front_matter import merge_into, merge_summary
     from harness.show.export.model_index import card_model_name, index_entries, index_yaml
     from harness.show.export.selection import select_scores
+    from harness.show.streams import writing
 
     benchmark = benchmark_for(arguments, arguments.run)
     run = one_run(arguments.run, benchmark)
@@ -35,7 +36,8 @@ def _model_index(arguments: Namespace) -> int:
     if arguments.into:
         say(merge_summary(arguments.into, merge_into(arguments.into, name, entries)))
     else:
-        print(f"---\n{index_yaml(name, entries)}---")
+        with writing() as stdout:
+            print(f"---\n{index_yaml(name, entries)}---", file=stdout)
     _tell(selection.notes)
     return 0
 

@@ -1,0 +1,45 @@
+"""Writing to stdout and stderr, and what to do where that fails."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import TextIO
+
+from harness.core.errors import MachineError
+
+
+@contextlib.contextmanager
+def writing(stream: TextIO | None = None) -> Iterator[TextIO]:
+    """The stream (stdout, unless told), to be written in the block; it is flushed at its end.
+
+    Raises:
+        MachineError: the stream can't take what was written, for want of space or of the characters. A reader that has gone is left a
+            BrokenPipeError.
+    """
+    stream = stream or sys.stdout
+    name = "stderr" if stream is sys.stderr else "stdout"
+    try:
+        yield stream
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except UnicodeEncodeError as error:
+        character = error.object[error.start]
+        raise MachineError(
+            f"{name} can't take {character!r}: its encoding is {error.encoding}. Set PYTHONIOENCODING=utf-8, or a locale of UTF-8"
+        ) from error
+    except OSError as error:
+        forget(stream)
+        raise MachineError(f"can't write to {name} ({error.strerror or error}): write it to another place, or make room there") from error
+
+
+def forget(stream: TextIO) -> None:
+    """Let what a stream still holds go nowhere, so that Python does not try to write it once more when it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        number = stream.fileno()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
