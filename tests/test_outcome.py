@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,6 +61,15 @@ def test_the_next_command_fits_what_differs(tmp_path: Path, settings: dict[str, 
     baseline = ours(tmp_path / "baselines" / "acge" / "a", scores={"STSB": 0.5}, **settings)
     run = ours(tmp_path / "results" / "now", scores={"STSB": 0.6}, **settings)
     assert f"Next: python -m harness {command} {baseline} {run}    (" in shown(run, "STSB")
+
+
+@pytest.mark.parametrize("other", [{"benchmark": {"name": "cmn_v1"}}, {"harness": SAMPLE}], ids=["benchmark", "data"])
+def test_nothing_is_to_be_explained_beside_a_run_that_can_not_be_compared(tmp_path: Path, other: dict[str, Any]) -> None:
+    ours(tmp_path / "baselines" / "acge" / "a", scores={"STSB": 0.5}, **other)
+    run = ours(tmp_path / "results" / "now", scores={"STSB": 0.6})
+    assert [line.split()[4] for line in shown(run, "STSB").splitlines() if line.startswith("Next: ")] == ["table"]
+    earlier = ours(tmp_path / "results" / "earlier", scores={"STSB": 0.6})
+    assert f"Next: python -m harness explain {earlier} {run}    (" in shown(run, "STSB")
 
 
 def test_scores_of_other_data_are_compared_with_the_very_same_files_alone(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from runs import PUBLISHED, ROOT, manifest_of
 
 from harness.core.benchmarks import load_benchmark
-from harness.core.errors import InputError, MachineError
+from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.files import atomic_write, scratch_folder, write_json
 from harness.core.records import Made, RowHeader, TaskRecord
 from harness.core.run_files import MANIFEST, find_runs, read_manifest, read_record, read_run, write_failure, write_manifest, write_record
@@ -140,10 +140,12 @@ def test_a_success_forgets_the_failure_before_it(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_manifest_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="overwrite=true"):
+    with pytest.raises(RequestError, match=r"^there is no \S+nowhere: name a run folder$"):
+        read_run(tmp_path / "nowhere", BENCHMARK)
+    with pytest.raises(InputError, match="is no run folder: name one"):
         read_run(tmp_path, BENCHMARK)
     (tmp_path / "manifest.json").write_text('{"header": {"model": "m"}}', encoding="utf-8")
-    with pytest.raises(InputError, match="no manifest"):
+    with pytest.raises(InputError, match=r"no manifest.*the command of the run, given again, writes it anew and computes no task for it"):
         read_run(tmp_path, BENCHMARK)
 
 

@@ -128,11 +128,14 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of a run folder.
 
     Raises:
-        InputError: there is none, or it is damaged.
+        RequestError: there is no such folder.
+        InputError: it has no manifest, or a damaged one.
     """
-    remedy = "name a run folder, or run again with overwrite=true"
+    remedy = "the command of the run, given again, writes it anew and computes no task for it"
+    if not folder.exists():
+        raise RequestError(f"there is no {folder}: name a run folder")
     if not (folder / MANIFEST).exists():
-        raise InputError(f"{folder} has no {MANIFEST}, so it is no run folder: {remedy}")
+        raise InputError(f"{folder} has no {MANIFEST}, so it is no run folder: name one. Where a run has lost it, {remedy}")
     return read_typed(folder / MANIFEST, Manifest, what="manifest of a run", remedy=remedy, schema=SCHEMA)
 
 
@@ -140,6 +143,7 @@ def read_run(folder: Path, benchmark: Benchmark) -> Run:
     """All records of a run folder; a damaged one is named under `broken`, never counted.
 
     Raises:
+        RequestError: there is no such folder.
         InputError: the folder has no usable manifest.
     """
     manifest = read_manifest(folder)
@@ -189,13 +193,17 @@ def benchmark_of(paths: Iterable[Path], named: str | None = None) -> Benchmark:
     for path in paths:
         for folder in find_runs(path) or ([path] if path.exists() else []):  # what is nowhere is for the reader to say
             with contextlib.suppress(InputError):
-                own = read_manifest(folder).benchmark if folder.is_dir() else None
-                own = own or BenchmarkName(name=DEFAULT)
-                found.setdefault(BenchmarkName(name=own.name) if own.name in config_names("benchmarks") else own, folder)
+                found.setdefault(benchmark_in(read_manifest(folder)) if folder.is_dir() else BenchmarkName(name=DEFAULT), folder)
     if len(found) > 1:
         runs = ", ".join(f"{own.name} ({folder}{f', digest {own.digest[:8]}' if own.digest else ''})" for own, folder in found.items())
         raise RequestError(f"the runs are of several benchmarks: {runs}. Name the runs of one of them, or say --benchmark NAME")
     return next((load_benchmark(benchmark_word(own.name, folder)) for own, folder in found.items()), load_benchmark())
+
+
+def benchmark_in(manifest: Manifest) -> BenchmarkName:
+    """The benchmark that a run was scored by, equal for two runs of the same: one that comes with the package goes by its name alone."""
+    own = manifest.benchmark or BenchmarkName(name=DEFAULT)
+    return BenchmarkName(name=own.name) if own.name in config_names("benchmarks") else own
 
 
 def benchmark_word(name: str, folder: Path) -> str:

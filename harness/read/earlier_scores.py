@@ -13,7 +13,7 @@ from harness.core.errors import InputError
 from harness.core.files import FOLDER_NAME
 from harness.core.records import Run
 from harness.core.resources import resource_dir
-from harness.core.run_files import MANIFEST, read_run
+from harness.core.run_files import MANIFEST, benchmark_in, read_run
 from harness.read.leaderboard import Comparison, Row, compare, leaderboard_row
 
 KnownKind = Literal["published", "baseline", "earlier"]
@@ -21,10 +21,11 @@ KnownKind = Literal["published", "baseline", "earlier"]
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """Another run, and the run compared with it. `same_settings`, `same_weights`: whether it was made with the run's own."""
+    """Another run, and the run compared with it. `same_benchmark`, `same_settings`, `same_weights`: whether they are the run's own."""
 
     kind: KnownKind
     comparison: Comparison
+    same_benchmark: bool
     same_settings: bool
     same_weights: bool
 
@@ -32,6 +33,11 @@ class Known:
     def row(self) -> Row:
         """The row of the other run."""
         return self.comparison.other
+
+    @property
+    def comparable(self) -> bool:
+        """Whether it is of the run's benchmark, and a task of both was made of the same data."""
+        return self.same_benchmark and any(task.points is not None or task.verdict == "=" for task in self.comparison.tasks.values())
 
 
 def known_scores(run: Run, benchmark: Benchmark, *, tasks: Sequence[str], baselines: Path) -> tuple[Known, ...]:
@@ -74,7 +80,8 @@ def _first(others: Iterator[Run], same: Run | None, tasks: Sequence[str]) -> Run
 def _beside(kind: KnownKind, other: Run, run: Run, row: Row, benchmark: Benchmark) -> Known:
     settings, weights = ((mine is not None and mine == its) for mine, its in zip(_made_of(run), _made_of(other), strict=True))
     comparison = compare(row, leaderboard_row(other, None, benchmark))
-    return Known(kind=kind, comparison=comparison, same_settings=settings, same_weights=weights)
+    ours, theirs = benchmark_in(run.manifest), benchmark_in(other.manifest)
+    return Known(kind=kind, comparison=comparison, same_benchmark=ours == theirs, same_settings=settings, same_weights=weights)
 
 
 def _made_of(run: Run) -> tuple[str | None, str | None]:

@@ -135,7 +135,8 @@ def _next_commands(shown: _Shown) -> Iterator[str]:
     folder = shown.outcome.folder
     if shown.outcome.failed:
         yield "the same command again computes only what failed"
-    baseline, earlier = (next((each for each in shown.known if each.kind == kind), None) for kind in ("baseline", "earlier"))
+    comparable = {each.kind: each for each in shown.known if each.comparable}
+    baseline, earlier = comparable.get("baseline"), comparable.get("earlier")
     if baseline and not baseline.same_weights:
         yield f"{shell_command('check', baseline.row.path, folder, '--significant')}    (is this checkpoint worse?)"
     elif baseline and baseline.same_settings:
