@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import pickle
 import shutil
 import subprocess
@@ -142,6 +143,21 @@ def test_a_launcher_that_is_not_here_is_one_clear_error(basics: list[str], monke
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(MachineError, match="no sbatch and no srun and no squeue here"):
         sweep([*basics, "hydra/launcher=slurm"])
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_what_sbatch_says_when_it_refuses_a_job_is_the_one_error(
+    basics: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], shards: int
+) -> None:
+    pytest.importorskip("submitit")
+    for name in ("sbatch", "srun", "squeue"):
+        (tmp_path / name).write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified: gpu' >&2\nexit 1\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    asked = [*basics, *places(tmp_path), "hydra/launcher=slurm", "hydra.launcher.timeout_min=9", "max_len=8"]
+    with pytest.raises(MachineError, match=r"^sbatch refuses a job: sbatch: error: invalid partition specified: gpu\. Jobs that"):
+        sweep(asked, shards=shards)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_classes_of_the_configuration_are_pickled_by_name() -> None:

@@ -6,7 +6,9 @@ submitit here, with the settings of the same file.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import shutil
 import subprocess
 import time
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import MachineError, RequestError
+from harness.core.words import shortened
 
 _POLL_SECONDS = 2.0
 _NFS_TRIES = 5
@@ -64,13 +67,38 @@ class SlurmQueue:
         self, encode: Callable[[list[str]], Any], score: Callable[[list[str]], Any], overrides: list[str], shards: int
     ) -> tuple[list[Any], Any]:
         """An array of jobs that encode one part each, and the job that scores when all of them have ended, in whatever way: it encodes
-        what is missing. Does not wait."""
-        self._executor.update_parameters(slurm_additional_parameters=self._additional)
-        with self._executor.batch():
-            parts = [self._executor.submit(ClusterJob(encode, [*overrides, f"shard={number}/{shards}"])) for number in range(1, shards + 1)]
-        array = parts[0].job_id.partition("_")[0]
-        self._executor.update_parameters(slurm_additional_parameters={**self._additional, "dependency": f"afterany:{array}"})
-        return parts, self._executor.submit(ClusterJob(score, overrides))
+        what is missing. Does not wait.
+
+        Raises:
+            MachineError: SLURM refuses a job.
+        """
+        encoding = [ClusterJob(encode, [*overrides, f"shard={number}/{shards}"]) for number in range(1, shards + 1)]
+        try:
+            with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what sbatch says, and raises it
+                self._executor.update_parameters(slurm_additional_parameters=self._additional)
+                with self._executor.batch():
+                    parts = [self._executor.submit(job) for job in encoding]
+                array = parts[0].job_id.partition("_")[0]
+                self._executor.update_parameters(slurm_additional_parameters={**self._additional, "dependency": f"afterany:{array}"})
+                return parts, self._executor.submit(ClusterJob(score, overrides))
+        except Exception as error:
+            if refused := refusal(error):
+                raise refused from error
+            raise
+
+
+def refusal(error: BaseException) -> MachineError | None:
+    """The error to raise where a job was refused by `sbatch`, with its own words; None where it was something else that went wrong."""
+    cause: BaseException | None = error
+    while cause is not None and not (isinstance(cause, subprocess.CalledProcessError) and "sbatch" in str(cause.cmd)):
+        cause = cause.__cause__ or cause.__context__
+    if not isinstance(cause, subprocess.CalledProcessError):
+        return None
+    words = " ".join((cause.stderr or cause.output or f"exit code {cause.returncode}").split())
+    return MachineError(
+        f"sbatch refuses a job: {shortened(words)}. Jobs that it took before go on (squeue shows them); what a job asks for is set with "
+        "hydra.launcher.KEY=VALUE (docs/cluster.md)"
+    )
 
 
 def ended(job: Any) -> Ended:

@@ -30,7 +30,7 @@ from harness.evaluate.parts import encode_part
 from harness.evaluate.plan.needs import needs_resolver
 from harness.evaluate.progress import Progress, Silent
 from harness.evaluate.runner import execute
-from harness.evaluate.slurm import Ended, SlurmQueue, check_slurm, ended
+from harness.evaluate.slurm import Ended, SlurmQueue, check_slurm, ended, refusal
 
 _JOBS = ".jobs"  # below results_dir
 _OUTCOME = "outcome.json"
@@ -149,7 +149,9 @@ def _multirun(overrides: Sequence[str], view: View, place: Path) -> list[Job]:
             state.hydra.multirun("config", _Jobs(view), [*plain, *overrides], with_log_configuration=False)
         except (HydraException, OmegaConfBaseException, HarnessError):
             raise
-        except Exception as error:  # noqa: BLE001  a launcher raises what it likes when one of its jobs is killed
+        except Exception as error:  # a launcher raises what it likes when one of its jobs is killed
+            if refused := refusal(error):
+                raise refused from error
             lost = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
     return [_read_job(place / str(number) / _OUTCOME, point, lost) for number, point in enumerate(expand_sweep(overrides))]
 
