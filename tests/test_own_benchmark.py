@@ -142,6 +142,8 @@ def test_a_task_that_mteb_does_not_know_is_refused_before_anything_is_encoded(tm
         ("name: mine\ntasks: [STSX]\n", "unknown task 'STSX': did you mean STS"),
         ("name: other\ntasks: [STSB]\n", "call the file other.yaml"),
         ("name: mine\n", "'tasks' is missing"),
+        ("name: mine\ntasks: []\n", "tasks is empty"),
+        ("name: mine\ntasks: [STSB, Ocnli, STSB]\n", "tasks has STSB more than once"),
         ("name: mine\ntasks: [STSB]\ntaks: 1\n", "unknown keys: taks"),
         ("name: mine\ntasks: [STSB]\nfacts: {STSB: {type: STS, hub: x, spilt: y}}\n", "unknown facts: spilt"),
         ("name: mine\ntasks: [A]\nfacts: {A: {type: Star, hub: x}}\n", "unknown task type 'Star'"),

@@ -168,6 +168,11 @@ def _benchmark(table: Mapping[str, Any], known: Mapping[str, Any], path: Path | 
         raise ValueError(f"its name is {table['name']!r}: call the file {table['name']}.yaml")
     if wrong := [str(name) for name in (table["name"], *table["tasks"]) if not FOLDER_NAME.fullmatch(str(name))]:
         raise ValueError(f"{', '.join(map(repr, wrong))} can't be the name of a file: use letters, digits and . _ + -")
+    names = [str(name) for name in table["tasks"]]
+    if not names:
+        raise ValueError("tasks is empty: name one or more")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"tasks has {', '.join(twice)} more than once: an average would count it as often")
     facts = {**known["tasks"], **table.get("facts", {})}
     if wrong := [unknown("task", name, facts) for name in table["tasks"] if name not in facts]:
         raise ValueError("; ".join(wrong) + "; facts of a task of your own stand under facts:")
