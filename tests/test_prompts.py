@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import shutil
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from mteb2 import mteb2  # noqa: F401 a fixture
+from sentence_transformers import SentenceTransformer
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import RequestError
@@ -14,12 +21,15 @@ from harness.core.prompts import PromptTable, RolePrompts, TaskPrompts, named_pr
 from harness.core.resources import SAMPLE_DIR
 from harness.core.run_files import read_run
 from harness.core.spec import RunSpec
+from harness.evaluate.encode.locate import LocatedModel
+from harness.evaluate.encode.own import read_own_settings
 from harness.evaluate.here import resolve_here
 from harness.evaluate.plan.planning import make_plan
 from harness.evaluate.progress import Silent
 from harness.evaluate.runner import execute
 
 BENCHMARK = load_benchmark()
+SEARCHED = ("query", "passage")
 QWEN = PromptTable(template="Instruct: {instruction}\nQuery:", passage="", tasks={"T2Retrieval": "找网页", "STS": "相似"})
 
 
@@ -48,6 +58,18 @@ def test_literal_prompts_count_by_task_then_type_then_role() -> None:
         ({"query": "q", "document": "d"}, None, "DuRetrieval", TaskPrompts(query="q", passage="d")),
         ({"query": "q", "document": "d"}, None, "STSB", TaskPrompts()),
         ({"query": "q", "passage": "p"}, "query", "STSB", TaskPrompts(text="q")),
+        ({"query": "q", "passage": "p"}, None, "DuRetrieval", TaskPrompts(query="q")),
+        ({"query": "q", "corpus": "c"}, None, "DuRetrieval", TaskPrompts(query="q")),
+        ({"query": "q", "d": "d"}, "d", "DuRetrieval", TaskPrompts(query="q")),
+        ({"d": "d"}, "d", "DuRetrieval", TaskPrompts()),
+        ({"query": "q", "DuRetrieval": ""}, None, "DuRetrieval", TaskPrompts()),
+        ({"query": "q", "DuRetrieval-query": "", "Retrieval": "R"}, None, "DuRetrieval", TaskPrompts(passage="R")),
+        ({"query": "q", "Retrieval-query": "", "document": "d"}, None, "DuRetrieval", TaskPrompts(passage="d")),
+        ({"STS": "", "d": "d"}, "d", "STSB", TaskPrompts()),
+        ({"STS": "", "STSB": "s", "d": "d"}, "d", "STSB", TaskPrompts(text="s")),
+        ({"CMedQAv2": "old", "CMedQAv2-query": "old", "query": "q"}, None, "CMedQAv2", TaskPrompts(query="q")),
+        ({"CMedQAv2-reranking": "new", "query": "q"}, None, "CMedQAv2", TaskPrompts(query="new", passage="new")),
+        ({"CMedQAv2-reranking-document": "new", "query": "q"}, None, "CMedQAv2", TaskPrompts(query="q", passage="new")),
         ({"DuRetrieval-query": "own", "DuRetrieval": "both", "query": "q"}, None, "DuRetrieval", TaskPrompts(query="own", passage="both")),
         ({"DuRetrieval": "both", "DuRetrieval-query": "own"}, None, "DuRetrieval", TaskPrompts(query="own", passage="both")),
         ({"STS": "similar"}, None, "LCQMC", TaskPrompts(text="similar")),
@@ -58,6 +80,92 @@ def test_a_models_own_prompts_are_found_as_mteb_2_finds_them(
     prompts: dict[str, str], default: str | None, task: str, expected: TaskPrompts
 ) -> None:
     assert of(named_prompts(prompts, default), task) == expected
+
+
+ASKED = {"DuRetrieval": SEARCHED, "T2Reranking": SEARCHED, "CMedQAv2": SEARCHED, "STSB": ("text",), "TNews": ("text",)}
+NAMES = [
+    *("query", "document", "passage", "corpus", "d", "s2p_query", "Retrieval", "Reranking", "STS", "Classification", "Clustering"),
+    *("Retrieval-query", "Retrieval-document", "Retrieval-passage", "Reranking-query", "STS-query", "DuRetrieval", "DuRetrieval-query"),
+    *("DuRetrieval-document", "T2Reranking", "T2Reranking-document", "CMedQAv2", "CMedQAv2-query", "CMedQAv2-reranking"),
+    *("CMedQAv2-reranking-query", "STSB", "STSB-query", "STSB-document", "TNews", "query-query"),
+]
+
+
+def tables(count: int) -> list[dict[str, Any]]:
+    """Prompts as folders have them, by chance: some empty, some null, a default among them or none."""
+    draw = random.Random(26)
+    found = []
+    for _ in range(count):
+        names = draw.sample(NAMES, draw.randrange(1, 9))
+        prompts = {name: draw.choice([f"{name}: ", f"{name}: ", "", None]) for name in names}
+        found.append({"prompts": prompts, "default_prompt_name": draw.choice([None, *names])})
+    return found
+
+
+def own_table(folder: Path, table: dict[str, Any]) -> PromptTable:
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(table), encoding="utf-8")
+    return read_own_settings(LocatedModel(name="m", folder=folder, source="path", repository=None, commit=None)).table
+
+
+@pytest.mark.slow
+def test_a_models_own_prompts_are_those_that_mteb_2_and_sentence_transformers_use(mteb2: tuple[Path, float], model: Path) -> None:  # noqa: F811
+    drawn, names = tables(150), {BENCHMARK.task(name).mteb2_name: roles for name, roles in ASKED.items()}
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    command = [str(mteb2[0]), "-W", "ignore", str(Path(__file__).parent / "oracle_prompts.py"), str(model)]
+    question = json.dumps({"tables": drawn, "tasks": names})
+    done = subprocess.run(command, input=question, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    theirs = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    ours = []
+    for table in drawn:
+        own = own_table(model, table)
+        ours.append(
+            {BENCHMARK.task(name).mteb2_name: {role: getattr(of(own, name), role) for role in roles} for name, roles in ASKED.items()}
+        )
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_prompts_of_roles_are_those_of_sentence_transformers(number: int, model: Path) -> None:
+    (table,) = tables(number + 1)[number:]
+    table["prompts"] = {name: prompt for name, prompt in table["prompts"].items() if name in NAMES[:6]}
+    if table["default_prompt_name"] not in table["prompts"]:
+        table["default_prompt_name"] = None
+    own, chain, seen = own_table(model, table), SentenceTransformer(str(model), device="cpu"), []
+    chain._inference = lambda inputs, *, prompt, **_: seen.append(prompt) or torch.zeros(len(inputs), 4)  # type: ignore[method-assign, assignment]
+    for encode in (chain.encode_query, chain.encode_document, chain.encode):
+        encode(["x"])
+    assert [of(own, "DuRetrieval").query, of(own, "DuRetrieval").passage, of(own, "STSB").text] == [prompt or "" for prompt in seen]
+
+
+def test_a_prompt_of_passages_that_is_not_reached_is_told_with_what_to_do(tmp_path: Path, model: Path) -> None:
+    (model / "config_sentence_transformers.json").write_text(json.dumps({"prompts": {"query": "Q: ", "passage": "P: "}}), encoding="utf-8")
+    found, _ = run(request(tmp_path, model, "prompts=model", "canary=off"))
+    assert found.records["EcomRetrieval"].made.prompts == {"query": "Q: "}
+    (note,) = [note for note in found.header.notes if "before no passage" in note]
+    assert "prompt passage 'P: '" in note
+    assert "prompts=FILE.yaml, with the line passage: TEXT" in note
+    (plan,) = make_plan(request(tmp_path, model, "prompts=model")).runs
+    assert note in plan.notes
+    file = tmp_path / "own.yaml"
+    file.write_text("query: 'Q: '\npassage: 'P: '\n", encoding="utf-8")
+    told, _ = run(request(tmp_path, model, f"prompts={file}", "canary=off"))
+    assert told.records["EcomRetrieval"].made.prompts == {"query": "Q: ", "passage": "P: "}
+    assert not any("before no passage" in note for note in told.header.notes)
+    (model / "config_sentence_transformers.json").write_text(
+        json.dumps({"prompts": {"document": "D: ", "passage": "P: "}}), encoding="utf-8"
+    )
+    (plan,) = make_plan(request(tmp_path, model, "prompts=model")).runs
+    assert not any("before no passage" in note for note in plan.notes)
+
+
+def test_a_folder_of_empty_prompts_has_none_to_use_and_none_to_miss(tmp_path: Path, model: Path) -> None:
+    values = {"prompts": {"query": "", "document": None}, "default_prompt_name": "query"}
+    (model / "config_sentence_transformers.json").write_text(json.dumps(values), encoding="utf-8")
+    plain, _ = run(request(tmp_path, model, "canary=off"))
+    assert not any("prompts" in note for note in plain.header.notes)
+    with pytest.raises(RequestError, match="have no prompts"):
+        run(request(tmp_path, model, "prompts=model"))
 
 
 def test_a_file_is_read_and_a_wrong_one_is_named_with_what_is_wrong(tmp_path: Path) -> None:
@@ -110,7 +218,7 @@ def test_a_run_uses_the_prompts_it_was_asked_for_and_says_where_it_uses_none(tmp
     plain, first = run(request(tmp_path, model, "canary=off"))
     assert any("prompts that are not used: query 'Instruct: find\\nQuery: '. prompts=model" in note for note in plain.header.notes)
     assert any("max_seq_length is 64, this run takes max_len=128" in note for note in plain.header.notes)
-    assert plain.manifest.own_settings["prompts"] == {"query": "Instruct: find\nQuery: "}
+    assert plain.manifest.own_settings["prompts"] == {"query": "Instruct: find\nQuery: ", "document": ""}
     assert plain.manifest.own_settings["max_seq_length"] == 64
     assert plain.records["EcomRetrieval"].made.prompts == {}
 

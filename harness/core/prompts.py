@@ -29,8 +29,8 @@ from harness.core.words import shortened
 PromptSource = Literal["none", "model", "file"]
 
 _SEARCHED = ("Retrieval", "Reranking")
-_PASSAGES = ("document", "passage", "corpus")
-"""What sentence-transformers 6.2 takes for the prompt of passages (`encode_document`), first one first."""
+_ROLES = ("query", "document", "passage", "corpus")
+"""What models call prompts that are no task's and no type's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,15 +117,18 @@ def named_prompts(prompts: Mapping[str, str], default: str | None) -> PromptTabl
     """The table that a SentenceTransformer folder's `prompts` come to when mteb 2 runs it.
 
     mteb 2.26.24 (`models/abs_encoder.py`, `get_prompt_name`) looks for `<task>-<role>`, `<task>`, `<type>-<role>`, `<type>` and `<role>`,
-    roles being `query` and `document`; where it finds none, `encode_query` and `encode_document` of sentence-transformers take `query` and
-    the first of `document`, `passage` and `corpus`, and `encode` the prompt called `default`.
+    roles being `query` and `document`, tasks by its own names; an empty prompt that it finds is one. sentence-transformers 6.2 gives every
+    model a `query` and a `document`, empty where its folder has none, so that both roles always have a prompt: what `encode_document` would
+    take next, `passage` and `corpus`, and the prompt called `default`, are reached by no query and no passage. Other types' texts have no
+    role, and where mteb 2 finds nothing for them, `encode` takes `default`.
     """
+    renamed = {name for name, row in known_tasks()["tasks"].items() if row.get("mteb2", {}).get("name", name) != name}
     tasks: dict[str, dict[str, str]] = {}
     for name, prompt in prompts.items():
         base, _, role = name.rpartition("-")
         if role in ("query", "document") and base:
             tasks.setdefault(base, {})["passage" if role == "document" else "query"] = prompt
-        elif name not in ("query", *_PASSAGES):
+        elif name not in _ROLES:
             own = tasks.setdefault(name, {})
             for each in ("query", "passage", "text"):
                 own.setdefault(each, prompt)
@@ -135,9 +138,9 @@ def named_prompts(prompts: Mapping[str, str], default: str | None) -> PromptTabl
             tasks[base]["passage" if role == "document" else "query"] = prompt
     return PromptTable(
         query=prompts.get("query", ""),
-        passage=next((prompts[name] for name in _PASSAGES if name in prompts), ""),
+        passage=prompts.get("document", ""),
         text=prompts.get(default, "") if default else "",
-        tasks={name: RolePrompts(**roles) for name, roles in tasks.items()},
+        tasks={name: RolePrompts(**roles) for name, roles in tasks.items() if name not in renamed},
     )
 
 

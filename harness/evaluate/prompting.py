@@ -35,7 +35,7 @@ def _asked_prompts(spec: Settings, own: OwnSettings) -> PromptTable:
     if asked.table is not None:
         return asked.table
     if asked.source == "model":
-        if not own.prompts:
+        if not own.spoken:
             raise RequestError(f"prompts=model: the files of {spec.model.name} have no prompts: say prompts=none, or name a file")
         return own.table
     if asked.source is None and own.default_prompt is not None:
@@ -49,10 +49,16 @@ def _asked_prompts(spec: Settings, own: OwnSettings) -> PromptTable:
 def unused_settings(spec: Settings, own: OwnSettings) -> tuple[str, ...]:
     """What the model's files say and the run does not use, a sentence each."""
     said = []
-    if own.prompts and spec.prompts.source in (None, "none"):
-        some = few([f"{name} {_short(prompt)}" for name, prompt in own.prompts.items()], 2)
+    if own.spoken and spec.prompts.source in (None, "none"):
+        some = few([f"{name} {_short(prompt)}" for name, prompt in own.spoken.items()], 2)
         instead = " (model.query_instruction is)" if spec.model.query_instruction else ""
         said.append(f"the model brings prompts that are not used{instead}: {some}. prompts=model uses them")
+    if own.unreached and spec.prompts.source == "model" and spec.prompts.table is None:
+        name, prompt = next(iter(own.unreached.items()))
+        said.append(
+            f"the model's prompt {name} {_short(prompt)} goes before no passage, as in mteb 2: sentence-transformers 6.2 takes document "
+            "first, which is empty. A file puts it there: prompts=FILE.yaml, with the line passage: TEXT"
+        )
     if own.max_seq_length is not None and own.max_seq_length < spec.max_len:
         said.append(f"the model's own max_seq_length is {own.max_seq_length}, this run takes max_len={spec.max_len}")
     if own.similarity != "cosine" and (scorer := scorer_name(spec)) == "mteb1":

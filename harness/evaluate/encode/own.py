@@ -21,9 +21,10 @@ _ROLE_LENGTHS = ("query_length", "document_length", "query_expansion")
 
 @dataclass(frozen=True, kw_only=True)
 class OwnSettings:
-    """`prompts`: by name, those that are not empty; `default_prompt`: the name of the one that sentence-transformers puts before every
-    text. `max_seq_length`: tokens that it cuts texts to; `truncate_dim`: numbers that it cuts vectors to; None where the folder does not
-    say. `include_prompt`: whether its Pooling takes the tokens of a prompt, too. `similarity`: its `similarity_fn_name`."""
+    """`prompts`: by name, empty ones too, which mean that nothing goes there; `default_prompt`: the name of the one that
+    sentence-transformers puts before every text, None where that is empty. `max_seq_length`: tokens that it cuts texts to; `truncate_dim`:
+    numbers that it cuts vectors to; None where the folder does not say. `include_prompt`: whether its Pooling takes the tokens of a prompt,
+    too. `similarity`: its `similarity_fn_name`."""
 
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt: str | None = None
@@ -31,6 +32,16 @@ class OwnSettings:
     truncate_dim: int | None = None
     include_prompt: bool = True
     similarity: str = "cosine"
+
+    @property
+    def spoken(self) -> dict[str, str]:
+        """The prompts that are not empty."""
+        return {name: prompt for name, prompt in self.prompts.items() if prompt}
+
+    @property
+    def unreached(self) -> dict[str, str]:
+        """The prompts meant for passages that sentence-transformers 6.2 passes over, because it takes `document` first, empty or not."""
+        return {} if self.prompts.get("document") else {name: self.spoken[name] for name in ("passage", "corpus") if name in self.spoken}
 
     @property
     def table(self) -> PromptTable:
@@ -49,10 +60,10 @@ def read_own_settings(located: LocatedModel) -> OwnSettings:
     prompts, default = values.get("prompts") or {}, values.get("default_prompt_name")
     if not isinstance(prompts, dict) or not isinstance(default, str | None):
         raise InputError(f"{path}: prompts is no object of texts, or default_prompt_name no name: download the model again")
-    kept = {str(name): str(prompt) for name, prompt in prompts.items() if prompt}
+    kept = {str(name): "" if prompt is None else str(prompt) for name, prompt in prompts.items()}
     return OwnSettings(
         prompts=kept,
-        default_prompt=default if default in kept else None,
+        default_prompt=default if kept.get(default or "") else None,
         max_seq_length=_max_seq_length(located),
         truncate_dim=_whole_number(values.get("truncate_dim")),
         include_prompt=_include_prompt(located.folder),
