@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,46 @@ def test_its_scores_are_those_that_c_mteb_computes_of_the_cross_encoder(tmp_path
     assert run(tmp_path, folder).reused == ("T2Reranking",)
     again = run(tmp_path, folder, "overwrite=true")
     assert (again.cost.encoding.forwards, again.cost.encoding.found) == (0, again.cost.encoding.distinct)
+
+
+@pytest.fixture
+def prompted(tmp_path: Path, folder: Path) -> Path:
+    """The reranker with a default prompt."""
+    CrossEncoder(str(folder), device="cpu").save_pretrained(str(tmp_path / "prompted"))
+    path = tmp_path / "prompted" / "config_sentence_transformers.json"
+    values = {"prompts": {"rank": "天地人: ", "other": "大小"}, "default_prompt_name": "rank"}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}), encoding="utf-8")
+    return tmp_path / "prompted"
+
+
+def test_a_default_prompt_is_used_where_it_is_asked_for_and_nowhere_else(tmp_path: Path, prompted: Path) -> None:
+    theirs = CrossEncoder(str(prompted), device="cpu", max_length=48)
+    loaded = RERANKER.load(ModelSpec(name="r", path=str(prompted)), dtype="fp32", device=torch.device("cpu"))
+    setting = EncodingSpec(ladder="padded", batch_tokens=512)
+    encoder = RERANKER.encoder(loaded, max_len=48, encoding=setting, device=torch.device("cpu"), store=None)
+    pairs = [("今明昨日", "你我"), ("日月", "山水火木金土")]
+    own = RERANKER.own_settings(ModelSpec(name="r", path=str(prompted))).table.of(BENCHMARK.task("T2Reranking"))
+    for before, prompt in (("", ""), (own.query, None)):  # None: the folder's default
+        found = encoder.encode_counted([pair_text(before + query, f"{own.passage}{text}") for query, text in pairs]).vectors[:, 0]
+        plain = theirs.predict(pairs, prompt=prompt, activation_fn=torch.nn.Identity(), convert_to_tensor=True, show_progress_bar=False)
+        assert torch.allclose(found, plain, atol=1e-5)
+    with pytest.raises(RequestError, match=r"default prompt '天地人: '.*prompts=model.*prompts=none"):
+        run(tmp_path, prompted)
+    (plan,) = make_plan(request_of(tmp_path, prompted)).runs
+    assert any("default prompt" in text for text in plan.obstacles)
+    for words, used in (("prompts=none", {}), ("prompts=model", {"query": "天地人: "})):
+        done = read_run(run(tmp_path, prompted, words).folder, BENCHMARK)
+        assert done.records["T2Reranking"].made.prompts == used
+        assert done.manifest.own_settings["prompts"] == {"rank": "天地人: ", "other": "大小"}
+        assert done.manifest.own_settings["default_prompt"] == "rank"
+
+
+def test_a_prompt_that_would_be_a_message_is_refused(tmp_path: Path, prompted: Path) -> None:
+    (prompted / "chat_template.jinja").write_text("{{ messages }}")
+    (plan,) = make_plan(request_of(tmp_path, prompted, "prompts=model")).runs
+    assert any("its prompt is a message of its own" in text for text in plan.obstacles)
+    with pytest.raises(RequestError, match="its prompt is a message of its own"):
+        run(tmp_path, prompted, "prompts=model")
 
 
 def test_tasks_without_pairs_are_refused_before_anything_runs(tmp_path: Path, folder: Path) -> None:

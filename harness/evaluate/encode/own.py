@@ -49,6 +49,46 @@ class OwnSettings:
         return named_prompts(self.prompts, self.default_prompt)
 
 
+@dataclass(frozen=True, kw_only=True)
+class PairSettings(OwnSettings):
+    """Those of a CrossEncoder. `as_message`: whether its folder has a chat template, in which a prompt is a message of its own."""
+
+    as_message: bool = False
+
+    @property
+    def spoken(self) -> dict[str, str]:
+        """The default prompt: mteb 2 asks for no other."""
+        return {self.default_prompt: self.prompts[self.default_prompt]} if self.default_prompt else {}
+
+    @property
+    def unreached(self) -> dict[str, str]:
+        """None: a candidate has no prompt."""
+        return {}
+
+    @property
+    def table(self) -> PromptTable:
+        """The default prompt before the first text of a pair, as `CrossEncoder.predict` puts it."""
+        return PromptTable(query="".join(self.spoken.values()))
+
+
+def read_pair_settings(located: LocatedModel) -> PairSettings:
+    """The settings of a CrossEncoder folder; sentence-transformers reads prompts of its own kind of folder alone.
+
+    Raises:
+        InputError: a file is damaged.
+    """
+    own, folder = read_own_settings(located), located.folder
+    path, tokenizer = folder / "config_sentence_transformers.json", transformer_folder(folder) / "tokenizer_config.json"
+    read = (folder / "modules.json").is_file() and path.is_file() and _object(path).get("model_type") == "CrossEncoder"
+    template = tokenizer.is_file() and "chat_template" in _object(tokenizer)
+    return PairSettings(
+        prompts=own.prompts if read else {},
+        default_prompt=own.default_prompt if read else None,
+        max_seq_length=own.max_seq_length,
+        as_message=template or any(tokenizer.parent.glob("chat_template*")),
+    )
+
+
 def read_own_settings(located: LocatedModel) -> OwnSettings:
     """The settings of a SentenceTransformer folder.
 

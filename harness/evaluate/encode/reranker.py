@@ -26,7 +26,7 @@ from harness.evaluate.encode.canary import canary_texts
 from harness.evaluate.encode.encoder import Checked, EncoderKind
 from harness.evaluate.encode.locate import LocatedModel, find_model, find_present_model, hash_weights, transformer_folder
 from harness.evaluate.encode.outline import empty_transformer
-from harness.evaluate.encode.own import OwnSettings
+from harness.evaluate.encode.own import PairSettings, read_pair_settings
 from harness.evaluate.encode.pairs import pair_text, read_pair
 from harness.evaluate.encode.sizes import read_sizes
 from harness.evaluate.encode.store import VectorStore
@@ -112,6 +112,7 @@ class Reranker(EncoderKind):
         """
         located = find_model(model, marker=_MARKER)
         loaded = load_whole(CrossEncoder, located, model, dtype=dtype, device=device, files=_files(located))
+        loaded.model.default_prompt_name = None  # prompts are in the pairs
         if loaded.model.num_labels != 1:
             raise RequestError(f"{located.folder} gives {loaded.model.num_labels} scores a pair, a reranker gives one")
         return loaded
@@ -152,6 +153,10 @@ class Reranker(EncoderKind):
         notes = (f"{differing} of {len(pairs)} scores are not pure to the bit, they move by up to {floor:.1e} standard deviations",)
         return Checked(found=found, seconds=round(time.perf_counter() - started, 2), notes=notes if differing else ())
 
+    def own_settings(self, model: ModelSpec) -> PairSettings:
+        """Those of the folder; raises as `find_model` and `read_pair_settings` do."""
+        return read_pair_settings(find_model(model, marker=_MARKER))
+
     def outline(self, model: ModelSpec) -> WholeOutline:
         """The folder's outline; raises as `find_present_model`, `refuse_code` and `empty_transformer` do."""
         located = find_present_model(model, marker=_MARKER)
@@ -165,7 +170,7 @@ class Reranker(EncoderKind):
             sizes=read_sizes(located.folder, weights),
             max_positions=positions_of(first.config),
             embedding_dim=PairBackend.embedding_dim,
-            own=OwnSettings(),
+            own=read_pair_settings(located),
             lengths=partial(pair_counts, first.tokenizer),
         )
 

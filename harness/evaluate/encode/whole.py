@@ -32,8 +32,8 @@ from harness.evaluate.encode.tokens import refuse_lone_surrogates
 from harness.evaluate.encode.work import Architecture
 from harness.evaluate.lengths import estimated_counts
 
-_MADE = "made, 2"
-"""Changes with what these kinds make of a model. 1 cast what transformers keeps in fp32."""
+_MADE = "made, 3"
+"""Changes with what these kinds make of a model. 1 cast what transformers keeps in fp32; 2 put a reranker's default prompt before pairs."""
 
 
 @dataclass(frozen=True, kw_only=True)
