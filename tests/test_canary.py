@@ -191,6 +191,17 @@ def test_another_pooling_than_the_folder_says_stops_the_run(tiny: ModelSpec) -> 
     assert "distance to fp32" in refused(encoder)
 
 
+@pytest.mark.parametrize(
+    ("side", "model_type", "shifted"), [("left", "bert", True), ("right", "bert", False), ("left", "xlm-roberta", False)]
+)
+def test_padding_that_moves_positions_in_sentence_transformers_is_named(tmp_path: Path, side: str, model_type: str, shifted: bool) -> None:
+    encoder = load(ModelSpec(name="side", path=str(build_model(tmp_path, padding_side=side, model_type=model_type))))
+    if shifted:
+        assert "set padding_side to right" in refused(encoder)
+    else:
+        run_canary(encoder)
+
+
 def constant_model(folder: Path) -> ModelSpec:
     """Vectors that all point one way, as those of a reranker or of a classifier do; sentence-transformers agrees."""
     model = build_model(folder)

@@ -28,6 +28,7 @@ from harness.core.spec import Dtype
 from harness.evaluate.encode.batches import run_batch
 from harness.evaluate.encode.canonical import CanonicalEncoder
 from harness.evaluate.encode.device import TORCH_DTYPE
+from harness.evaluate.encode.packed import position_padding
 from harness.evaluate.encode.second_chain import reference_vectors
 from harness.evaluate.encode.sketched import rows_of, sketch_texts
 from harness.evaluate.encode.watching import watched_attention
@@ -142,7 +143,8 @@ def run_canary(encoder: CanonicalEncoder) -> Canary:
         sketch=sketch_texts(encoder, texts, vectors, distance(rows_of(vectors), rows_of(expected))),
     )
     farthest = texts[int(distances.argmax())]
-    if wrong := [*_lost(encoder, texts), *_findings(found, model.dtype, kernel=encoder.fingerprint.attention, farthest=farthest)]:
+    findings = _findings(found, model.dtype, kernel=encoder.fingerprint.attention, farthest=farthest, shifted=_shifted(encoder))
+    if wrong := [*_lost(encoder, texts), *findings]:
         raise _stopped(wrong)
     return found
 
@@ -277,8 +279,16 @@ def _median_cosine(units: torch.Tensor) -> float:
     return float((units @ units.T)[rows, columns].median())
 
 
-def _findings(found: Canary, dtype: Dtype, *, kernel: str, farthest: str) -> Iterator[str]:
-    """What is not as it should be, one sentence each. `kernel`: what the setting says; `farthest`: the text farthest from fp32."""
+def _shifted(encoder: CanonicalEncoder) -> bool:
+    """Whether padding moves a text's positions in sentence-transformers: it stands before the text, and positions count it."""
+    model = encoder.model
+    absolute = any("position_embeddings" in name for name, _ in model.transformer.named_parameters())
+    return model.tokenizer.padding_side == "left" and absolute and position_padding(model.config) is None
+
+
+def _findings(found: Canary, dtype: Dtype, *, kernel: str, farthest: str, shifted: bool) -> Iterator[str]:
+    """What is not as it should be, one sentence each. `kernel`: what the setting says; `farthest`: the text farthest from fp32; `shifted`:
+    whether sentence-transformers gives a text other positions beside a longer one."""
     low, high = found.band
     # flash, efficient: in torch's operators, too
     word = "softmax" if kernel == "eager" else kernel.removeprefix("packed ").removeprefix("sdpa:").removesuffix("_attention")
@@ -300,6 +310,8 @@ def _findings(found: Canary, dtype: Dtype, *, kernel: str, farthest: str) -> Ite
             f"distance to fp32: {found.distance:.1e} for the median text, expected {low:.0e} to {high:.0e} for {dtype}; "
             f"{found.farthest:.1e} for the farthest ({farthest[:30]!r}), expected at most {WORST * high:.0e}: "
             "the weights in memory are not those of the files, or the chain is not the one sentence-transformers makes of them"
+            + "; or its padding on the left moves a text's positions there: set padding_side to right in a copy's tokenizer_config.json"
+            * shifted
         )
     if not found.cosine <= CONSTANT:
         yield (
