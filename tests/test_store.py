@@ -447,6 +447,27 @@ def test_a_store_that_can_not_be_written_and_is_not_required_keeps_nothing_and_s
     assert "can't write" in record.getMessage()
 
 
+def test_a_damaged_description_leaves_the_other_settings_to_be_seen_and_costs_no_vector(
+    store: VectorStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for digest in ("a" * 64, "b" * 64):
+        store.open(digest, dim=8, dtype="fp32", about={"model": digest[:1]}).put(keys_of(1, 2), numbers(2, dtype="fp32"))
+        store.open(digest, dim=8, dtype="fp32", about={}).flush()
+    damaged = store.path / ("a" * 32) / "setting.json"
+    damaged.write_text("{", encoding="utf-8")
+    for action, shown in (("info", "1 setting, 2 vectors"), ("verify", "1 setting, 2 vectors"), ("prune", "0 settings")):
+        assert main(["store", action, "--path", str(store.path)]) == 1
+        told = capsys.readouterr()
+        assert shown in told.out
+        assert told.err.startswith(f"error: {damaged} is damaged (")
+        assert told.err.endswith(": delete this file alone. A run writes it anew and finds every vector again\n")
+    with pytest.raises(InputError, match="delete this file alone"):
+        VectorStore(store.path).open("a" * 64, dim=8, dtype="fp32", about={"model": "a"})
+    damaged.unlink()
+    assert VectorStore(store.path).open("a" * 64, dim=8, dtype="fp32", about={"model": "a"}).contains(keys_of(1, 2)).all()
+    assert main(["store", "verify", "--path", str(store.path)]) == 0
+
+
 def test_the_command_shows_settings_and_damaged_shards_in_every_format(store: VectorStore, capsys: pytest.CaptureFixture[str]) -> None:
     vectors = open_vectors(store)
     vectors.put(keys_of("a", "b"), numbers(2))

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+import sys
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from harness.commands.arguments import command, option, output_format, show
+from harness.commands.arguments import command, option, output_format, say, show
 from harness.core.errors import RequestError
+
+if TYPE_CHECKING:
+    from harness.evaluate.encode.store import VectorStore
 
 
 @command(
@@ -30,8 +35,16 @@ def call(arguments: Namespace) -> int:
     store = VectorStore(arguments.path)
     if arguments.action == "prune":
         show(pruned_document(store.prune(model=arguments.model, unused_days=arguments.unused_days)), arguments.format)
-        return 0
+        return _left_out(store)
     damaged = store.verify() if arguments.action == "verify" else []
     settings = store.info()
     show(store_document(settings, damaged, verified=arguments.action == "verify"), arguments.format)
-    return 1 if arguments.action == "verify" and any(setting.damaged for setting in settings) else 0
+    return 1 if _left_out(store) or (arguments.action == "verify" and any(setting.damaged for setting in settings)) else 0
+
+
+def _left_out(store: VectorStore) -> int:
+    """Name the settings that could not be looked at; the exit code."""
+    undescribed = store.undescribed()
+    for why in undescribed:
+        say(f"error: {why}", file=sys.stderr)
+    return 1 if undescribed else 0

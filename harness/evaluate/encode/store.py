@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.core.errors import InputError
 from harness.core.files import abandoned
 from harness.core.spec import Dtype
 from harness.evaluate.encode.shards import DAMAGED, PROOF, SUFFIX, DamagedShardError, open_shard
@@ -89,12 +90,16 @@ class VectorStore:
         return StoredNames(folder, dim=dim, dtype=dtype)
 
     def info(self) -> list[SettingInfo]:
-        """What is stored, by setting, the latest used first."""
+        """What is stored, by setting, the latest used first; settings that are `undescribed` are left out."""
         found = [_info(folder) for folder in self._folders()]
         return sorted(found, key=lambda setting: setting.used, reverse=True)
 
+    def undescribed(self) -> list[str]:
+        """Why a setting is in none of the other lists: its `setting.json` is damaged."""
+        return [why for why in map(_damage, self._all_folders()) if why]
+
     def verify(self) -> list[Path]:
-        """Reads every shard and every proof, and sets aside the damaged ones, which are returned."""
+        """Reads every shard and every proof, and sets aside the damaged ones, which are returned; as far as settings are described."""
         damaged = []
         for folder in self._folders():
             about = read_about(folder)
@@ -131,10 +136,22 @@ class VectorStore:
         return Pruned(settings=tuple(settings), leftovers=leftovers, bytes=size)
 
     def _folders(self) -> list[Path]:
+        return [folder for folder in self._all_folders() if not _damage(folder)]
+
+    def _all_folders(self) -> list[Path]:
         return sorted(path.parent for path in self.path.glob(f"*/{SETTING}"))
 
 
 _KINDS = (SUFFIX, PROOF, DAMAGED, ".tmp", SETTING)
+
+
+def _damage(folder: Path) -> str | None:
+    """Why a setting's description can't be read."""
+    try:
+        read_about(folder)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def _own_file(path: Path) -> bool:

@@ -288,7 +288,9 @@ def read_about(folder: Path) -> dict[str, Any]:
         if about["dtype"] not in TORCH_DTYPE or int(about["dim"]) < 1 or not isinstance(about["digest"], str):
             raise ValueError("it has no digest, dim and dtype")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error}): delete {folder}, its vectors will be computed again") from error
+        raise InputError(
+            f"{path} is damaged ({error}): delete this file alone. A run writes it anew and finds every vector again"
+        ) from error
     return dict(about)
 
 
