@@ -15,6 +15,8 @@ from harness.evaluate.here import resolve_here
 from harness.evaluate.parts import EncodedPart, encode_part
 from harness.evaluate.progress import Silent
 from harness.evaluate.runner import execute
+from harness.show.form import write_document
+from harness.show.summaries import part_document
 
 SAMPLE = ["model=sample", "data=sample", "gpu=cpu", "tasks=[AFQMC,STSB]", "max_len=32", "canary=off"]
 
@@ -73,6 +75,7 @@ def test_finished_tasks_are_not_encoded(tmp_path: Path) -> None:
     run(tmp_path, "store=null")
     part = encode(tmp_path, "shard=1/2")
     assert (part.tasks, part.cost.texts) == ((), 0)
+    assert write_document(part_document(part), "text").strip() == "part 1/2: nothing was encoded, because every task has its record already"
 
 
 def test_a_task_that_cannot_be_read_stops_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

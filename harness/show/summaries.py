@@ -23,7 +23,10 @@ from harness.show.terminal import with_highlights
 
 def part_document(part: EncodedPart) -> Document:
     """What encoding a part of a run has cost, and where its vectors are."""
-    tasks = f"{amount(len(part.tasks), 'task')}, {len(part.failed)} failed" if part.tasks or part.failed else "every task has its record"
+    if not (part.tasks or part.failed):
+        nothing = Sentences((f"part {part.shard}: nothing was encoded, because every task has its record already",), "verbatim")
+        return Document(blocks=lambda: [nothing], data=lambda: asdict(part))
+    tasks = f"{amount(len(part.tasks), 'task')}, {len(part.failed)} failed"
     place = Sentences((f"part {part.shard} of the texts of {tasks}; vectors in {part.store}",), "verbatim")
     return Document(blocks=lambda: [*cost_blocks(part.cost), place], data=lambda: asdict(part))
 
