@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable
@@ -287,6 +288,20 @@ def test_the_card_is_planned_for_a_gpu_that_is_not_here_from_statistics(tmp_path
     for text in (render_text(plan_document(sweep)), render_text(plan_document(Plan(runs=(long,))))):
         assert max(map(display_width, text.splitlines())) <= TERMINAL_WIDTH
     assert json.loads(json.dumps(plan_document(sweep).data(), allow_nan=False))["runs"][1]["flops"] == 0
+
+
+@pytest.mark.usefixtures("no_hub")
+def test_the_page_on_clusters_has_the_figures_of_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """18 runs: three dtypes, of which bf16 costs what fp16 does, and two dimensions, of which the second costs nothing."""
+    monkeypatch.chdir(tmp_path)
+    sweep = make_plan(["gpu=h100", "dtype=fp32,fp16", "max_len=512,768,1024"])
+    fp32, fp16 = (sum(run.seconds or 0 for run in sweep.runs if run.spec.dtype == dtype) / 3600 for dtype in ("fp32", "fp16"))
+    hours, flops, alone = fp32 + 2 * fp16, 1.5 * sweep.flops / 1e15, 3 * sweep.alone_flops / 1e15
+    page = (Path(__file__).resolve().parent.parent / "docs" / "cluster.md").read_text(encoding="utf-8")
+    assert f"| 1 | {hours:.2f} | one sweep, one after the other; {fp32:.2f} of it are fp32 |" in page
+    assert f"| 8 | {hours / 8:.2f} |" in page
+    assert f"| 64 | {hours / 64:.2f}, under {math.ceil(60 * hours / 64)} minutes |" in page
+    assert f"the runs take {flops:,.0f} PFLOP, because they share vectors. Each by itself they take {alone:,.0f}." in page
 
 
 @pytest.mark.usefixtures("no_hub")
