@@ -85,6 +85,7 @@ def test_a_bad_request_is_one_error_on_stderr_with_the_way_out(
 def test_a_wrong_name_is_a_bad_request_and_another_device_a_failure() -> None:
     assert main(["run", "model=acg"]) == 2
     assert main(["run", "gpu=a100"]) == 1
+    assert main(["run", "gpu=cpu", "model=./nowhere", "data=sample"]) == 2
     assert [main([name, "nowhere", *rest]) for name, *rest in (["table"], ["score", "benchmark=cmn_v1"], ["calibrate"], ["probe"])] == [
         2
     ] * 4
@@ -167,6 +168,13 @@ def test_an_interrupted_run_says_what_is_kept(
     output = capsys.readouterr().err
     assert "every finished task is kept" in output
     assert ("their texts are encoded again" in output) == lost
+
+
+@pytest.mark.parametrize("command", ["calibrate", "score"])
+def test_settings_are_not_required(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command])
+    assert capsys.readouterr().err.endswith("error: the following arguments are required: RUN\n")
 
 
 def test_a_remedy_can_be_pasted_into_a_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,6 +100,11 @@ def test_wrong_keys_wrong_kinds_and_impossible_values_are_reported_at_once() -> 
     assert "no meaning" not in message
 
 
+def test_the_way_out_for_a_folder_with_a_comma_in_its_name_is_one(tmp_path: Path) -> None:
+    spec = compose_config(["data=sample", "model=folder", "model.name=two", f"model.path='{tmp_path}/模型,2'"])
+    assert spec.model.path == f"{tmp_path}/模型,2"
+
+
 def test_a_model_folder_gives_its_name_to_the_results(tmp_path: Path) -> None:
     folder = tmp_path / "my-model"
     spec = resolve_run(["model=folder", f"model.path={folder}"], **CPU)
@@ -210,6 +215,11 @@ def test_the_address_of_a_repository_is_its_name(page: str) -> None:
         ("max_len=1e3", "max_len=1e3: Value '1000.0'"),
         ("foo=1", "unknown key 'foo': `python -m harness run --help` lists what is known"),
         ("data=./mine", "A folder of your own: data=local data.root=./mine"),
+        ("dim=64,", "dim=64,: nothing stands beside a comma: dim=64"),
+        (
+            "model=./模型,2",
+            "model=./模型,2: a comma parts the values of a sweep. For one value with a comma in it: model=folder model.path",
+        ),
         ("model=somebody/reranker", "model=folder model.hub=somebody/reranker"),
     ],
 )

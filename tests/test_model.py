@@ -51,7 +51,7 @@ def edit_json(path: Path, **changes: object) -> None:
 
 
 def test_a_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nowhere is missing: set model\.path=DIR"):
+    with pytest.raises(RequestError, match=r"nowhere is missing: set model\.path=DIR"):
         find_model(ModelSpec(name="m", path=str(tmp_path / "nowhere")))
 
 

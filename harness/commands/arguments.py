@@ -77,7 +77,9 @@ def overrides(metavar: str = "KEY=VALUE", **settings: Any) -> Option:
     """Any number of settings of configs/config.yaml; the command's help lists them all."""
 
     def add(parser: ArgumentParser) -> None:
-        action = parser.add_argument("overrides", nargs="*", metavar=metavar, **({"help": "a setting, listed below"} | settings))
+        action = parser.add_argument(
+            "overrides", nargs="*", default=[], metavar=metavar, **({"help": "a setting, listed below"} | settings)
+        )
         action.completer = complete_setting  # type: ignore[attr-defined]
         if isinstance(parser, Parser):
             parser.details = settings_help

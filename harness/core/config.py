@@ -224,6 +224,9 @@ def _override_problems(text: str, *, sweep: bool) -> list[str]:
     try:
         override: Override = OverridesParser.create().parse_override(text)
     except HydraException:
+        key, equals, value = text.partition("=")
+        if equals and "," in value and not set(value) & set("[](){}'\""):
+            return [_comma_problem(text, key, value)]
         return [f"{text!r} is not KEY=VALUE: for example dtype=fp16, tasks=[TNews,STS] or model.path=DIR"]
     key = override.key_or_group
     if override.is_delete():
@@ -248,6 +251,15 @@ def _override_problems(text: str, *, sweep: bool) -> list[str]:
         return [unknown(key, choice, known) for choice in wrong]
     keys = [*GROUPS, *schema_keys(RunConfig)]
     return [] if key in keys else [unknown("key", key, keys, listed_by="python -m harness run --help")]
+
+
+def _comma_problem(text: str, key: str, value: str) -> str:
+    """What is wrong with `dim=64,` and with `model=./a b,c`, where no list and no quote explains the comma."""
+    given = [part.strip() for part in value.split(",")]
+    if not all(given):
+        return f"{text}: nothing stands beside a comma: {key}={','.join(filter(None, given)) or 'VALUE'}"
+    remedy = f"model=folder model.path=\"'{value}'\"" if key == "model" else f"{key}=\"'{value}'\""
+    return f"{text}: a comma parts the values of a sweep. For one value with a comma in it: {remedy}"
 
 
 def _benchmark_problems(name: str) -> list[str]:

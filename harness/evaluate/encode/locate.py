@@ -60,8 +60,8 @@ def find_model(model: ModelSpec, *, marker: str = "modules.json") -> LocatedMode
     are honoured. A `revision` of None is whatever the hub serves at that moment, and the commit says which that was.
 
     Raises:
-        RequestError: the spec names no place, or a package or a hub repository that does not exist.
-        InputError: the folder is missing, or is not a SentenceTransformer's.
+        RequestError: the spec names no place, or a folder, a package or a hub repository that does not exist.
+        InputError: the folder is not a SentenceTransformer's.
         MachineError: the hub is out of reach and its cache does not hold the model.
     """
     if model.path is not None:
@@ -152,7 +152,8 @@ def stored_tensors(path: Path) -> dict[str, tuple[int, ...]]:
 def _checked(found: LocatedModel, marker: str = "modules.json") -> LocatedModel:
     folder = found.folder
     if not folder.is_dir():
-        raise InputError(f"model folder {folder} is missing: set model.path=DIR to the folder of a SentenceTransformer")
+        kind = RequestError if found.source == "path" else InputError
+        raise kind(f"model folder {folder} is missing: set model.path=DIR to the folder of a SentenceTransformer")
     if not (folder / marker).is_file():
         raise InputError(f"{folder} has no {marker}: {_instead(folder, marker)}")
     return found
