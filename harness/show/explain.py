@@ -265,7 +265,8 @@ def _legend(explanation: Explanation) -> Iterator[str]:
     if explanation.comparisons:
         tasks, averages = explanation.families
         yield (
-            "Both runs are compared on the same examples, in points (0 to 100). The 95 % interval says where the difference would lie "
+            "Both runs are compared on the same examples, in points (0 to 100). Differences are of unrounded scores: one may end otherwise "
+            "than that of the two printed scores, which run, table and report show. The 95 % interval says where the difference would lie "
             "on other examples of the same kind, under the same protocol and seeds. What rounding and other seeds move is not in it: "
             "that is what python -m harness calibrate RUN measures."
         )
