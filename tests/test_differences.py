@@ -177,7 +177,8 @@ DIGEST = "1f3a9c04" * 8
         ({"spec__dim": 8}, ["dim none", "dim 8"]),
         ({"model__weights_digest": DIGEST}, ["weights w", "weights 1f3a9c04"]),
         ({"model__commit": DIGEST[:41]}, ["commit none", f"commit {DIGEST[:40]}~"]),
-        ({"model__commit": DIGEST[:40]}, ["commit none", f"commit {DIGEST[:40]}"]),
+        ({"model__commit": DIGEST[:40]}, ["commit none", "commit 1f3a9c04"]),
+        ({"model__commit": 40 * "x"}, ["commit none", f"commit {40 * 'x'}"]),
         ({"device__name": "b"}, ["device.name a", "device.name b"]),
         (
             {"device__name": "b", "versions__torch": "2.14.0"},

@@ -90,7 +90,7 @@ def distinctions(manifests: Sequence[Manifest]) -> list[str]:
 
 
 def _said(key: str, value: str | None) -> str:
-    digest = value is not None and re.fullmatch("[0-9a-f]{64}", value)
+    digest = value is not None and re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", value)
     name = key.removeprefix("spec.").removeprefix("model.").removesuffix("_digest")
     return f"{name} {'none' if value is None else value[:8] if digest else f'{value[:40]}~' if len(value) > 40 else value}"
 
