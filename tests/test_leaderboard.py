@@ -303,6 +303,25 @@ def test_every_convention_names_real_tasks_and_types() -> None:
     assert all(rule.without <= names and set(rule.metrics) <= kinds and rule.about for rule in BENCHMARK.conventions.values())
 
 
+@pytest.mark.parametrize(
+    ("benchmark", "convention", "expected"),
+    [
+        ("cmteb35", "cmteb", "pair classification by cos_sim ap"),
+        ("cmteb35", "unrounded", "pair classification by cos_sim ap"),
+        ("cmn_v1", "cmteb", "pair classification by max accuracy"),
+        ("cmn_v1", "unrounded", "pair classification by max accuracy"),
+        ("cmn_v1", "max_ap", "pair classification by the best ap of all similarities"),
+    ],
+)
+def test_a_convention_names_the_metric_of_pairs_that_it_takes(tmp_path: Path, benchmark: str, convention: str, expected: str) -> None:
+    table = load_benchmark(benchmark)
+    row = leaderboard_row(write_run(tmp_path, {"Ocnli": 0.8}), convention, table)
+    assert row.about.endswith(expected)
+    (metric,) = {task.metric for task in row.tasks if task.type == "PairClassification"}
+    assert metric.replace(".", " ") in row.about or convention == "max_ap"
+    assert "{" not in row.about + table.convention(convention).about_zh
+
+
 def test_rows_alike_say_in_which_settings_they_differ(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     instruction = "为这个句子生成表示以用于检索相关文章："
     changes: dict[str, dict[str, Any]] = {
@@ -311,6 +330,7 @@ def test_rows_alike_say_in_which_settings_they_differ(tmp_path: Path, capsys: py
         "card": {"spec": {"scoring": {"dtype": "model"}}},
         "local": {"spec": {"data": {"source": "local"}}},
         "weights": {"model": {"weights_digest": "1f3a9c04" * 8}},
+        "commit": {"model": {"commit": "1f3a9c04" * 5}},
         "again": {},
     }
     for name, change in changes.items():
@@ -325,6 +345,7 @@ def test_rows_alike_say_in_which_settings_they_differ(tmp_path: Path, capsys: py
     assert names("plain", "card") == ["scoring.dtype float32", "scoring.dtype model"]
     assert names("plain", "local") == ["data.source hub", "data.source local"]
     assert names("plain", "weights") == ["weights none", "weights 1f3a9c04"]
+    assert names("plain", "commit") == ["commit none", "commit 1f3a9c04"]
     assert names("plain", "again") == ["", ""]
     assert main(["table", *(str(tmp_path / each) for each in ("plain", "again", "asked")), "--format", "md"]) == 0
     shown = capsys.readouterr().out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,12 @@ class Convention:
     `rounds`: scores are rounded before they are averaged, else only when printed. `metrics`: the score of a type where it is not the
     benchmark's main metric. `without`: tasks that are left out. `reported`: of results in mteb 2's form, whatever metric stands there as
     `main_score` is taken, the mean over the splits that mteb 2 reads. `type_mean`: the mean of the types' means stands beside the average.
+    `about`, and in Chinese `about_zh` (empty where nobody wrote it): the convention in words, where `{PairClassification}` is the metric of
+    that type.
     """
 
     about: str
+    about_zh: str = ""
     rounds: bool = False
     metrics: Mapping[str, str] = field(default_factory=dict)
     without: frozenset[str] = frozenset()
@@ -156,6 +159,15 @@ def _as_mteb2_reads(row: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**row, **there, **({"qrels": there} if "qrels" in row else {})}
 
 
+def _convention(rule: Mapping[str, Any], mains: Mapping[str, str]) -> Convention:
+    """The convention of a file. `mains`: the benchmark's main metric of every type."""
+    found = Convention(**{**rule, "without": frozenset(rule.get("without", ()))})
+    about, about_zh = found.about, found.about_zh
+    for kind, metric in {**mains, **found.metrics}.items():
+        about, about_zh = (text.replace(f"{{{kind}}}", metric.replace(".", " ")) for text in (about, about_zh))
+    return replace(found, about=about, about_zh=about_zh)
+
+
 @cache  # every command asks several times
 def _made(table: bytes, known: bytes, path: Path | None) -> Benchmark:
     return _benchmark(parsed_facts(table), parsed_facts(known), path)
@@ -191,6 +203,7 @@ def _benchmark(table: Mapping[str, Any], known: Mapping[str, Any], path: Path | 
         tasks.append(task_spec(name, row, kind, split=splits.get(name)))
     scorer = table.get("scorer", "mteb1")
     digest, recorded = facts_digest(tasks, scorer), table.get("digest", {})
+    usual_mains = {kind: mains.get(kind, facts["main"]) for kind, facts in known["types"].items()}
     rules = {**known["conventions"], **table.get("conventions", {})}
     return Benchmark(
         name=table["name"],
@@ -199,7 +212,7 @@ def _benchmark(table: Mapping[str, Any], known: Mapping[str, Any], path: Path | 
         title=table.get("title", table["name"]),
         scorer=scorer,
         usual=table.get("convention", "cmteb"),
-        conventions={name: Convention(**{**rule, "without": frozenset(rule.get("without", ()))}) for name, rule in rules.items()},
+        conventions={name: _convention(rule, usual_mains) for name, rule in rules.items()},
         adding_order=tuple(table.get("adding_order", ())),
         path=path,
     )
