@@ -194,6 +194,13 @@ def test_a_curve_holds_runs_that_differ_in_one_setting_alone(tmp_path: Path) -> 
     assert curves["dim"].lines[0].points[0].values["Average"] == 45.88
 
 
+def test_a_run_without_an_average_is_on_no_curve(tmp_path: Path) -> None:
+    for max_len, scores in ((128, BY_HAND), (512, BY_HAND), (1024, {"STSB": 0.5})):
+        ours(tmp_path / str(max_len), max_len=max_len, scores=scores, run="r")
+    (curves,) = build_report([tmp_path], BENCHMARK).curves
+    assert [[point.x for point in line.points] for line in curves.lines] == [[128, 512]]
+
+
 def test_the_rows_of_a_card_make_a_curve_over_length() -> None:
     (curves,) = build_report([PUBLISHED], BENCHMARK).curves
     (line,) = curves.lines
@@ -329,3 +336,10 @@ def test_a_name_of_20_000_characters_is_cut_in_its_middle(tmp_path: Path) -> Non
     text = table(load_runs([tmp_path], BENCHMARK), BENCHMARK)
     assert max(map(len, text.splitlines())) <= 120
     assert "~" in text
+
+
+def test_the_convention_is_said_in_both_languages(tmp_path: Path) -> None:
+    report = build_report([PUBLISHED], BENCHMARK)
+    spans = [words for found, words in page_of(report, tmp_path / "report.html").all("span", lang="zh-Hans")]
+    assert any("平均分的算法" in words and "任务分数先取两位小数" in words and "cos_sim ap" in words for words in spans)
+    assert build_report([PUBLISHED], BENCHMARK, convention="mteb2_31").about["zh"].startswith("the 31 tasks")  # nobody translated it

@@ -182,7 +182,7 @@ def test_filters_choose_rows_by_source_and_words_everywhere(page: webdriver.Chro
     assert [row.text.splitlines()[0] for row in shown(page, ".board tr[data-run] th")] == ["#2 acge"]
     assert len(shown(page, "#heat thead th.run")) == 1
     assert len(shown(page, "article")) == 1
-    assert text(page, "#shown") == f"1 rows shown of {rows}"
+    assert text(page, "#shown") == f"Rows shown: 1 / {rows}"
     field.send_keys(" nothing like it")
     assert shown(page, ".board tr[data-run]") == []
     assert text(page, ".nothing") == "No row fits the filter."

@@ -43,13 +43,13 @@ def curve_sets(entries: Sequence[Entry]) -> tuple[CurveSet, ...]:
     """The curves that the entries make, an axis without any left out.
 
     Two rows are on one line when all that is known of them is equal but for the axis: of runs of ours the spec, the weights, the
-    packages and the kernel; of others the header. A line has at least two values of its axis.
+    packages and the kernel; of others the header. A line has at least two values of its axis. A row without any average is on none.
     """
     sets = []
     for axis in AXES:
         groups: dict[str, list[Entry]] = {}
         for entry in entries:
-            if _x(entry, axis) is not None:
+            if _x(entry, axis) is not None and any(cell.value is not None for cell in entry.row.cells):
                 groups.setdefault(_recipe(entry, axis), []).append(entry)
         drawn = [group for group in groups.values() if len({_x(entry, axis) for entry in group}) > 1]
         labels = [_label(group[0], axis) for group in drawn]

@@ -61,6 +61,7 @@ def _page(report: Report, output: Path, language: str) -> str:
     return environment.get_template("report.html.jinja").render(
         report=report,
         t=_translator(spoken),
+        in_both=_in_both,
         spoken=spoken,
         language=language,
         href=_linker(output),
@@ -100,13 +101,14 @@ def _translator(spoken: Mapping[str, Words]) -> Callable[..., Markup]:
         return translated(key, values) if values else fixed(key)
 
     def translated(key: str, values: Mapping[str, object]) -> Markup:
-        spans = []
-        for language, own in spoken.items():
-            text = Markup(own[key]).format(**values)  # noqa: S704 (our own words)
-            spans.append(Markup('<span lang="{}">{}</span>').format(_TAGS[language], text))
-        return Markup("").join(spans)
+        return _in_both({language: Markup(own[key]).format(**values) for language, own in spoken.items()})  # noqa: S704 (our own words)
 
     return translate
+
+
+def _in_both(texts: Mapping[str, str]) -> Markup:
+    """A text in both languages, one of which the style hides."""
+    return Markup("").join(Markup('<span lang="{}">{}</span>').format(_TAGS[language], text) for language, text in texts.items())
 
 
 def _linker(output: Path) -> Callable[[Path], Markup]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from harness.show.report.costs import RunCost, run_cost
 from harness.show.report.curves import CurveSet, curve_sets
 from harness.show.report.entries import Entry, read_entries, same_model
 from harness.show.report.heat import HeatMap, Noise, comparable, heat_map
+from harness.show.report.words import Language
 
 if TYPE_CHECKING:
     from harness.show.report.moved import MovedExamples
@@ -47,14 +48,15 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Everything on the page. `detailed`: the rows that are shown task by task. `without_costs`: the runs of ours that have no costs.
+    """Everything on the page. `about`: the convention in words, by language. `detailed`: the rows that are shown task by task.
 
+    `without_costs`: the runs of ours that have no costs.
     `offered`: a calibrated baseline of the reference's settings, where the reference has no noise bands.
     """
 
     benchmark: str
     convention: str
-    about: str
+    about: Mapping[Language, str]
     entries: tuple[Entry, ...]
     detailed: tuple[Entry, ...]
     heat: HeatMap | None
@@ -99,6 +101,7 @@ def build_report(
         InputError: a file can't be read.
     """
     convention = convention or benchmark.usual
+    rule = benchmark.convention(convention)
     entries = read_entries([*paths, *([reference] if reference else [])], benchmark, convention=convention, merge=merge)
     noise = read_calibration(calibration, benchmark) if calibration else None
     chosen = _reference(entries, reference, noise)
@@ -118,7 +121,7 @@ def build_report(
     return Report(
         benchmark=benchmark.name,
         convention=convention,
-        about=benchmark.convention(convention).about,
+        about={"en": rule.about, "zh": rule.about_zh or rule.about},
         entries=entries,
         detailed=detailed,
         heat=heat_map(detailed, chosen, noise=bands) if chosen else None,
