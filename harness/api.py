@@ -19,7 +19,7 @@ from harness.core.records import Run
 from harness.core.run_files import benchmark_of, read_run
 from harness.core.words import amount, few
 from harness.read import runs as readers
-from harness.read.leaderboard import leaderboard_row
+from harness.read.leaderboard import identity_of, leaderboard_row
 
 if TYPE_CHECKING:
     import pandas
@@ -53,7 +53,8 @@ class Runs(Sequence[Run]):
         """Every metric of every task of every run, a row each.
 
         Columns: `run` (its path), `model`, `gpu`, `dtype`, `max_len`, `dim`, `task`, `type`, `metric` (flat name: `cos_sim_spearman`),
-        `main` (whether the leaderboard averages it), `score` in points.
+        `main` (whether the leaderboard averages it), `score` in points, `identity` (whether the data was the benchmark's: scores of
+        `not C-MTEB` data, the sample's among them, are no C-MTEB scores), `trust` (who made the score).
         """
         import pandas
 
@@ -61,6 +62,8 @@ class Runs(Sequence[Run]):
 
     def table(self, convention: str | None = None) -> pandas.DataFrame:
         """The leaderboard: a row per run, its averages in points as the convention has them; an average with a missing task is NaN.
+
+        `identity`: the least certain one of its scores, as in `scores`; `trust`: who made them.
 
         `convention`: None is the benchmark's usual one.
 
@@ -72,7 +75,9 @@ class Runs(Sequence[Run]):
         rows = []
         for run in self._runs:
             row = leaderboard_row(run, convention, self.benchmark, among=list(self))
-            rows.append({**self._setting(run), **{cell.title: cell.value for cell in row.cells}})
+            trust = ", ".join(sorted({record.made.trust for record in run.records.values()})) or None
+            about = {"identity": row.identity, "trust": trust}
+            rows.append({**self._setting(run), **about, **{cell.title: cell.value for cell in row.cells}})
         return pandas.DataFrame(rows)
 
     def examples(self, task: str) -> pandas.DataFrame:
@@ -102,10 +107,12 @@ class Runs(Sequence[Run]):
 
     def _score_rows(self) -> Iterator[dict[str, Any]]:
         for run in self._runs:
-            for task in self.benchmark.tasks:
-                for metric, score in points(run.records[task.name], self.benchmark).items() if task.name in run.records else ():
-                    main = metric == task.flat_main
-                    yield {**self._setting(run), "task": task.name, "type": task.type, "metric": metric, "main": main, "score": score}
+            for task in (task for task in self.benchmark.tasks if task.name in run.records):
+                record = run.records[task.name]
+                of_it = {**self._setting(run), "task": task.name, "type": task.type}
+                about = {"identity": identity_of(record), "trust": record.made.trust}
+                for metric, score in points(record, self.benchmark).items():
+                    yield {**of_it, "metric": metric, "main": metric == task.flat_main, "score": score, **about}
 
     def _setting(self, run: Run) -> dict[str, Any]:
         return {"run": str(run.path), "model": run.header.model, **run.header.setting}

@@ -45,11 +45,13 @@ def test_scores_have_a_row_per_run_task_and_metric(notebook: dict[str, Any]) -> 
     assert mine.score["cos_sim_spearman"] == 100 * run.records["STSB"].metrics["cos_sim"]["spearman"]
     assert list(mine.index[mine.main]) == ["cos_sim_spearman"]
     assert notebook["main"].loc["Ocnli"].notna().all()
+    assert set(zip(scores.identity, scores.trust, strict=True)) == {("not C-MTEB", "ours")}
 
 
 def test_a_row_with_missing_tasks_has_no_average(notebook: dict[str, Any]) -> None:
     (row,) = notebook["table"].to_dict("records")
     assert (row["model"], row["Average (35)"]) == ("sample", None)
+    assert (row["identity"], row["trust"]) == ("not C-MTEB", "ours")
 
 
 def test_examples_come_to_the_score(notebook: dict[str, Any]) -> None:
@@ -75,6 +77,8 @@ def test_an_error_names_every_mistake(notebook: dict[str, Any], capsys: pytest.C
 def test_published_results_are_runs_and_keep_no_examples() -> None:
     runs = harness.load_runs(PUBLISHED)
     assert runs.table()["Average (35)"].tolist() == [69.07]
+    assert (runs.table()["identity"].tolist(), runs.table()["trust"].tolist()) == (["self-reported"], ["self-reported"])
+    assert set(runs.scores()["identity"]) == set(runs.scores()["trust"]) == {"self-reported"}
     assert len(runs.scores().query("main")) == 35
     assert "35 of 35 tasks" in repr(runs)
     assert "69.07" in harness.render(runs)

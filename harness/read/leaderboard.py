@@ -231,6 +231,12 @@ def beside(row: Row, published: Row, also_printed: Sequence[Row]) -> Row:
     return replace(row, beside=tuple(compare(row, other) for other in alike or [published]), reference=compare(row, published))
 
 
+def identity_of(record: TaskRecord) -> Identity:
+    """Whether the score was made on the benchmark's own data, as its record has it."""
+    otherwise: Identity = "self-reported" if record.made.source else "unverified"
+    return (record.made.data.verdict if record.made.data else None) or otherwise
+
+
 def _task_score(run: Run, task: TaskSpec, rule: Convention, among: Sequence[Run]) -> TaskScore:
     metric = rule.metrics.get(task.type, task.main)
 
@@ -254,9 +260,8 @@ def _task_score(run: Run, task: TaskSpec, rule: Convention, among: Sequence[Run]
 
 def _identified(score: TaskScore, record: TaskRecord | None, value: float) -> TaskScore:
     """The score with its value and what its record says of the data."""
-    data, own = (record.made.data, record.made.source) if record else (None, "")
-    otherwise: Identity = "self-reported" if own else "unverified"
-    identity = (data.verdict if data else None) or otherwise
+    data = record.made.data if record else None
+    identity = identity_of(record) if record else "unverified"
     return replace(score, score=value, identity=identity, substituted=data is not None and data.substituted, data_key=_data_key(data))
 
 
