@@ -13,7 +13,8 @@ from harness.commands import main
 from harness.core.errors import RequestError
 from harness.core.registry import registry
 from harness.core.run_files import read_run, write_manifest
-from harness.read.claims.published import published_recipe, published_results
+from harness.read.claims.published import Published, published_recipe, published_results
+from harness.read.results import read_results
 
 NAME = "Qwen/Qwen3-Embedding-0.6B"
 
@@ -98,6 +99,19 @@ def test_prompts_length_and_revision_are_compared(tmp_path: Path, spec: dict[str
     assert fields["model revision"].differs
 
 
+def test_results_of_others_are_of_the_revision_of_their_folder(tmp_path: Path) -> None:
+    revision = str(published_results_of(tmp_path).model.revision)
+    theirs = read_results(tmp_path / NAME.replace("/", "__") / revision, BENCHMARK)
+    assert "model revision" not in {field.name for field in published_recipe(published_results_of(tmp_path), theirs)}
+
+
+def published_results_of(results: Path) -> Published:
+    model = registry().find(NAME)
+    assert model is not None
+    publish(results, str(model.revision), 0.8)
+    return published_results(results, NAME)
+
+
 def test_a_run_below_the_leaderboard(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     publish(tmp_path, "external", 0.8)
     run = model_run(tmp_path / "run", model={"query_instruction": None})
@@ -110,7 +124,10 @@ def test_a_run_below_the_leaderboard(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_the_two_options_go_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["claims", "--model", NAME, str(tmp_path)]) == 2
     assert main(["claims", f"results.path={tmp_path}"]) == 2
-    assert "go together" in capsys.readouterr().err
+    assert main(["claims", "--model", NAME]) == 2
+    assert capsys.readouterr().err.count("go together") == 3
+    assert main(["claims"]) == 2
+    assert "no card: name the README.md of a model" in capsys.readouterr().err
 
 
 def test_claims_of_the_live_benchmark(tmp_path: Path) -> None:

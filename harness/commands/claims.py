@@ -13,7 +13,13 @@ _RESULTS = "results.path="
 
 @command(
     "check a model card against itself, and --against a run: claims README.md, claims --model NAME results.path=DIR",
-    option("card", metavar="CARD", help="the README.md of a model, a folder of results, or with --model results.path=DIR"),
+    option(
+        "card",
+        nargs="?",
+        default="",
+        metavar="CARD",
+        help="the README.md of a model, a folder of results; with --model results.path=DIR",
+    ),
     option("--model", metavar="NAME[@REVISION]", help="a model of the registry, whose published results are graded"),
     option("--against", type=Path, metavar="RUN", help="a run folder, published records, or mteb's own result files"),
     option("--noise", type=Path, metavar="FILE", help="the run's calibration.json (python -m harness calibrate RUN)"),
@@ -26,6 +32,8 @@ def call(arguments: Namespace) -> int:
     from harness.read.claims.report import claims_report
     from harness.show.claims import claims_document
 
+    if not arguments.card and not arguments.model:
+        raise RequestError(f"no card: name the README.md of a model or a folder of results, or --model NAME {_RESULTS}DIR")
     named, results = arguments.card.startswith(_RESULTS), Path(arguments.card.removeprefix(_RESULTS)).expanduser()
     if named != bool(arguments.model):
         raise RequestError(f"--model NAME and {_RESULTS}DIR, a local copy of the results repository, go together")

@@ -68,6 +68,14 @@ def published_recipe(published: Published, run: Run) -> Iterator[RecipeField]:
     pairs = {
         "prompts": (theirs, ours),
         "max_len": (stated(model.max_len or model.max_tokens), stated(run.header.max_len)),
-        "model revision": (model.revision, run.manifest.model.commit if run.manifest.model else None),
+        "model revision": (model.revision, _revision(run)),
     }
     return (RecipeField(name, *pair) for name, pair in pairs.items() if pair[0] != pair[1])
+
+
+def _revision(run: Run) -> str | None:
+    """The revision of the model that was run, as the manifest states it; of imported results that of the records, where it is one."""
+    if run.manifest.model and run.manifest.model.commit:
+        return run.manifest.model.commit
+    stated = {record.made.origin.model_revision for record in run.records.values() if record.made.origin}
+    return stated.pop() if len(stated) == 1 else None
