@@ -56,6 +56,15 @@ def test_an_earlier_run_and_a_baseline_stand_beside_a_run(tmp_path: Path) -> Non
     assert f"check {tmp_path}/baselines/acge/same {run} --significant" in text  # other weights: the gate for checkpoints
 
 
+def test_a_run_that_was_made_later_is_no_earlier_one(tmp_path: Path) -> None:
+    run = ours(tmp_path / "results" / "now", scores={"STSB": 0.6})
+    later = ours(tmp_path / "results" / "later", scores={"STSB": 0.62})
+    os.utime(run / "STSB.json", (1, 1))
+    assert "Earlier" not in shown(run, "STSB")
+    os.utime(later / "manifest.json", (0, 0))
+    assert "Earlier" in shown(run, "STSB")
+
+
 @pytest.mark.parametrize(("settings", "command"), [({"run": "r"}, "check"), ({}, "explain")])
 def test_the_next_command_fits_what_differs(tmp_path: Path, settings: dict[str, str], command: str) -> None:
     baseline = ours(tmp_path / "baselines" / "acge" / "a", scores={"STSB": 0.5}, **settings)
@@ -69,6 +78,7 @@ def test_nothing_is_to_be_explained_beside_a_run_that_can_not_be_compared(tmp_pa
     run = ours(tmp_path / "results" / "now", scores={"STSB": 0.6})
     assert [line.split()[4] for line in shown(run, "STSB").splitlines() if line.startswith("Next: ")] == ["table"]
     earlier = ours(tmp_path / "results" / "earlier", scores={"STSB": 0.6})
+    os.utime(earlier / "manifest.json", (1, 1))
     assert f"Next: python -m harness explain {earlier} {run}    (" in shown(run, "STSB")
 
 

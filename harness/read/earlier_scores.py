@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,8 @@ class Known:
 
 
 def known_scores(run: Run, benchmark: Benchmark, *, tasks: Sequence[str], baselines: Path) -> tuple[Known, ...]:
-    """The published run of the model, its baseline below `baselines` and its latest other run, as far as they scored one of the tasks.
+    """The published run of the model, its baseline below `baselines` and its latest run before this one, as far as they scored one of the
+    tasks.
 
     Of several baselines the one of these very settings, else the latest; baselines and runs that can't be read are left out.
     """
@@ -50,7 +52,7 @@ def known_scores(run: Run, benchmark: Benchmark, *, tasks: Sequence[str], baseli
     found: list[tuple[KnownKind, Run | None]] = [
         ("published", published),
         ("baseline", _first(_siblings(baselines / run.header.model, run, benchmark), run, tasks)),
-        ("earlier", _first(_siblings(run.path.parent, run, benchmark), None, tasks)),
+        ("earlier", _first(_siblings(run.path.parent, run, benchmark, before=_last_scored(run, tasks)), None, tasks)),
     ]
     return tuple(
         _beside(kind, other, run, row, benchmark) for kind, other in found if other and any(task in other.records for task in tasks)
@@ -63,10 +65,16 @@ def published_run(model: str, benchmark: Benchmark) -> Run | None:
     return read_run(folder, benchmark) if FOLDER_NAME.fullmatch(model) and (folder / MANIFEST).is_file() else None
 
 
-def _siblings(folder: Path, run: Run, benchmark: Benchmark) -> Iterator[Run]:
-    """The other runs of the folder, the latest first."""
-    manifests = [path for path in folder.glob(f"*/{MANIFEST}") if path.parent.resolve() != run.path.resolve()]
-    for path in sorted(manifests, key=lambda path: path.stat().st_mtime, reverse=True):
+def _last_scored(run: Run, tasks: Sequence[str]) -> float:
+    """When the last of the tasks was scored; now, where none was."""
+    files = [run.path / f"{task}.json" for task in tasks]
+    return max((file.stat().st_mtime for file in files if file.is_file()), default=math.inf)
+
+
+def _siblings(folder: Path, run: Run, benchmark: Benchmark, *, before: float = math.inf) -> Iterator[Run]:
+    """The other runs of the folder that were begun before that time, the latest first."""
+    begun = {path: path.stat().st_mtime for path in folder.glob(f"*/{MANIFEST}") if path.parent.resolve() != run.path.resolve()}
+    for path in sorted((path for path in begun if begun[path] <= before), key=begun.__getitem__, reverse=True):
         with contextlib.suppress(InputError):
             yield read_run(path.parent, benchmark)
 
