@@ -181,6 +181,7 @@ def explain(*runs: Place, examples: int = 3) -> Explanation:
 
     Raises:
         RequestError: a path without a run, or fewer than two runs or printed rows in all.
+        InputError: so many runs are damaged that no pair is left; others are in `Explanation.unreadable`.
     """
     from harness.read.explain import build
 
