@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from real_data import SEED_CARD, needs_seed_card
 from runs import BENCHMARK, PUBLISHED, ROOT
 
-from harness.core.errors import InputError
+from harness.core.errors import InputError, RequestError
 from harness.core.files import write_json
 from harness.read.cards.page import HEADER_TITLES, card_claims, read_card, read_rows, score_table, score_titles, unit_metrics
 
@@ -139,10 +139,10 @@ def test_the_rows_of_the_metric_table_whatever_the_order_of_its_columns(tmp_path
     assert read_rows(tmp_path / "rows.json") == found.rows
 
 
-@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
-def test_a_card_that_is_none_is_one_clear_error(tmp_path: Path, content: bytes | None) -> None:
-    if content is not None:
-        (tmp_path / "README.md").write_bytes(content)
+def test_a_card_that_is_none_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"^there is no \S+README\.md: name the README\.md of a model$"):
+        read_card(tmp_path / "README.md")
+    (tmp_path / "README.md").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match=r"README\.md can't be read as a model card"):
         read_card(tmp_path / "README.md")
 

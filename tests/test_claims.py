@@ -739,7 +739,7 @@ def test_a_folder_of_results_is_checked_as_a_card_is(capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("arguments", "code", "output"),
     [
-        (["nowhere.md"], 1, "can't be read as a model card"),
+        (["nowhere.md"], 2, "there is no nowhere.md: name the README.md of a model"),
         (["."], 2, "no run at ."),
         (["CARD", "--against", "nowhere"], 2, "no run at nowhere"),
         (["CARD", "--against", "TWO"], 2, "holds 2 runs"),

@@ -317,6 +317,8 @@ class TestComparisons:
         assert plain == json.loads(json.dumps(explanation_document(message).data()))
         effect = message.comparisons[0].tasks[0]
         assert plain["comparisons"][0]["tasks"][0]["interval"] == list(effect.interval or ())
+        assert effect.difference == effect.after - effect.before  # unrounded, and said to be
+        assert "Differences are of unrounded scores" in " ".join(write_document(explanation_document(message), "text").split())
         assert "| CovidRetrieval | ndcg_at_10 | 30 queries |" in write_document(explanation_document(message), "md")
         assert all(len(line) <= 100 or str(tmp_path) in line for line in write_document(explanation_document(message), "text").splitlines())
 

@@ -13,7 +13,7 @@ import yaml
 
 from harness.core.benchmarks import DEFAULT, Benchmark
 from harness.core.dtypes import card_dtype
-from harness.core.errors import InputError
+from harness.core.errors import InputError, RequestError
 from harness.core.records import OtherDefinition, RowHeader, nested_metrics
 from harness.core.tasks import TASK_TYPES, TaskSpec
 from harness.core.typed import convert, parse
@@ -99,12 +99,15 @@ def read_card(path: Path) -> str:
     """The text of a card.
 
     Raises:
-        InputError: there is no such file, or it is no UTF-8 text, or far larger than a card.
+        RequestError: there is no such file.
+        InputError: it is no UTF-8 text, or far larger than a card.
     """
     try:
         if path.stat().st_size > _LARGEST:
             raise InputError(f"{path} has {path.stat().st_size / 1e6:.0f} MB, more than any model card: name the README.md of a model")
         return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise RequestError(f"there is no {path}: name the README.md of a model") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} can't be read as a model card ({error}): name the README.md of a model") from error
 
