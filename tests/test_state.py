@@ -71,9 +71,11 @@ class TestCode:
             code_digest.cache_clear()
             digests.append(code_digest(SCORING))
         assert len(set(digests)) == 1
-        (tmp_path / "harness/evaluate/score/tasks.py").open("a").write("x = 1\n")
-        code_digest.cache_clear()
-        assert code_digest(SCORING) != digests[0]
+        for name in ("evaluate/score/tasks.py", "core/prompts.py"):
+            (tmp_path / "harness" / name).open("a").write("x = 1\n")
+            code_digest.cache_clear()
+            digests.append(code_digest(SCORING))
+        assert len(set(digests)) == 3
         code_digest.cache_clear()
 
 

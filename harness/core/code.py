@@ -18,14 +18,15 @@ PACKAGE = Path(__file__).resolve().parent.parent
 ENCODING = ("evaluate/encode",)
 """The rooms that make vectors of texts."""
 
-SCORING = ("evaluate/score", "data")
-"""The rooms that make scores of vectors and data."""
+SCORING = ("evaluate/score", "data", "core/prompts.py")
+"""The rooms that make scores of vectors and data, and what says which texts are encoded for them."""
 
 
 @cache
 def code_digest(rooms: tuple[str, ...]) -> str:
-    """SHA-256 over the code of the rooms (folders of the package), hexadecimal; comments, docstrings and empty lines do not count."""
-    files = sorted(path for room in rooms for path in (PACKAGE / room).rglob("*.py"))
+    """SHA-256 over the code of the rooms (folders or files of the package), hexadecimal; comments, docstrings, empty lines do not count."""
+    places = [PACKAGE / room for room in rooms]
+    files = sorted(path for place in places for path in (place.rglob("*.py") if place.is_dir() else [place]))
     return _digest({path.relative_to(PACKAGE).as_posix(): path.read_text(encoding="utf-8") for path in files})
 
 
