@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.core.benchmarks import load_benchmark
 from harness.core.errors import RequestError
 from harness.core.run_files import read_run, write_failure
 from harness.read.runs import load_runs
@@ -19,7 +20,7 @@ from harness.show.report.heat import LABELS, STEPS, step
 from harness.show.report.report import build_report
 from tests.cards import card_text, rows_table, write_card
 from tests.reports import SAMPLE, calibration, heat_cells, ours, page_of, page_text
-from tests.runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, table, write_run
+from tests.runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, ROOT, table, write_run
 
 
 def test_published_results_and_printed_rows_stand_beside_our_runs(tmp_path: Path) -> None:
@@ -292,6 +293,14 @@ def test_a_card_is_graded_against_the_runs_of_its_model_alone(tmp_path: Path) ->
     assert {each.comparison.path for each in report.claims if each.comparison} == {mine, by_hub}
     page = page_of(report, tmp_path / "report.html")
     assert any(text.startswith("not reproduced") for _, text in page.all("span", class_="not-reproduced"))
+
+
+def test_a_calibration_for_another_benchmark_is_left_alone() -> None:
+    baselines = ROOT / "results" / "baselines" / "sample"
+    for benchmark in (BENCHMARK, load_benchmark("cmn_v1")):
+        heat = build_report([baselines, PUBLISHED], benchmark, reference=next(baselines.iterdir())).heat
+        assert heat is not None
+        assert (heat.calibration is not None) == (benchmark is BENCHMARK)
 
 
 def test_a_calibration_grades_the_claims_of_its_own_run_alone(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def build_report(
     entries = read_entries([*paths, *([reference] if reference else [])], benchmark, convention=convention, merge=merge)
     noise = read_calibration(calibration, benchmark) if calibration else None
     chosen = _reference(entries, reference, noise)
-    if chosen is not None and noise is None and (chosen.row.path / CALIBRATION).is_file():
+    if chosen is not None and noise is None and _of_benchmark(chosen, benchmark) and (chosen.row.path / CALIBRATION).is_file():
         calibration = chosen.row.path / CALIBRATION
         noise = read_calibration(calibration, benchmark)
     if noise is not None:
@@ -183,6 +183,12 @@ def _bands(entries: Sequence[Entry], benchmark: Benchmark) -> dict[int, Noise]:
                 calibration.check_belongs(entry.run, benchmark)
                 found[entry.number] = Noise(path, calibration)
     return found
+
+
+def _of_benchmark(entry: Entry, benchmark: Benchmark) -> bool:
+    """Whether the entry's run was made for this benchmark: a calibration holds for the one that its run was made for."""
+    made_for = entry.run.manifest.benchmark if entry.run else None
+    return made_for is None or made_for.name == benchmark.name
 
 
 def _calibrated_baseline(entry: Entry, baselines: Path) -> Path | None:
