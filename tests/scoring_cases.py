@@ -22,7 +22,6 @@ from harness.data.types import (
     RerankingSample,
     RetrievalData,
     TaskData,
-    passage_text,
 )
 
 RAW_DIM = 24
@@ -115,9 +114,9 @@ def write_hub_folders(root: Path, task: TaskSpec, data: TaskData) -> None:
             columns = ("query", "positive", "negative")
             tables = {task.split: {column: [getattr(sample, column) for sample in data.samples] for column in columns}}
         case RetrievalData():
-            corpus = {key: passage_text(passage) for key, passage in data.passages().items()}  # C_MTEB reads no titles
             tables = {
-                part: {"id": list(table), "text": list(table.values())} for part, table in (("corpus", corpus), ("queries", data.queries))
+                part: {"id": list(table), "text": list(table.values())}
+                for part, table in (("corpus", data.corpus), ("queries", data.queries))
             }
             judged = [(query, passage, grade) for query, grades in data.qrels.items() for passage, grade in grades.items()]
             assert task.qrels is not None

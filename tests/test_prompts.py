@@ -149,9 +149,9 @@ def test_a_prompt_of_passages_that_is_not_reached_is_told_with_what_to_do(tmp_pa
     assert note in plan.notes
     file = tmp_path / "own.yaml"
     file.write_text("query: 'Q: '\npassage: 'P: '\n", encoding="utf-8")
-    told, _ = run(request(tmp_path, model, f"prompts={file}", "canary=off"))
-    assert told.records["EcomRetrieval"].made.prompts == {"query": "Q: ", "passage": "P: "}
-    assert not any("before no passage" in note for note in told.header.notes)
+    run_of_file, _ = run(request(tmp_path, model, f"prompts={file}", "canary=off"))
+    assert run_of_file.records["EcomRetrieval"].made.prompts == {"query": "Q: ", "passage": "P: "}
+    assert not any("before no passage" in note for note in run_of_file.header.notes)
     (model / "config_sentence_transformers.json").write_text(
         json.dumps({"prompts": {"document": "D: ", "passage": "P: "}}), encoding="utf-8"
     )

@@ -275,7 +275,7 @@ def test_a_finished_run_is_not_handed_out_for_other_weights(run: Run, model_fold
     other = copy_model(model_folder, tmp_path / "other", lambda weights: weights.mul_(1.5))
     with pytest.raises(RequestError, match="another origin"):
         run(f"model.path={other}", f"model.name={model_folder.name}", "tasks=[STSB,Ocnli]")
-    with pytest.raises(InputError, match="is missing"):
+    with pytest.raises(RequestError, match="is missing"):
         run(f"model.path={tmp_path / 'gone' / model_folder.name}", "tasks=[STSB]")
 
 

@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from harness.core.resources import SAMPLE_DIR
 from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
 from harness.core.tasks import TaskSpec
 from harness.data.sources import load_task
-from harness.data.types import TaskData
+from harness.data.types import RetrievalData, TaskData
 from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
 from harness.evaluate.score.adapter import EmbeddingModel
 from harness.evaluate.score.tasks import MTEB1, planned_texts
@@ -74,8 +75,16 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Ta
     folder = tmp_path_factory.mktemp("hub")
     loaded = {task.name: load_task(task, DataSpec(source="sample", verify="off")).data for task in TASKS}
     for task in TASKS:
-        write_hub_folders(folder, task, loaded[task.name])
+        write_hub_folders(folder, task, titled(loaded[task.name]))
     return folder, loaded
+
+
+def titled(data: TaskData) -> TaskData:
+    """The same passages with their titles in their texts: C_MTEB's loader reads no titles."""
+    if not isinstance(data, RetrievalData):
+        return data
+    corpus = {key: f"{data.titles[key]} {text}" if key in data.titles else text for key, text in data.corpus.items()}
+    return replace(data, corpus=corpus, titles={})
 
 
 def selected(types: Sequence[str]) -> list[TaskSpec]:

@@ -457,10 +457,10 @@ def test_a_damaged_description_leaves_the_other_settings_to_be_seen_and_costs_no
     damaged.write_text("{", encoding="utf-8")
     for action, shown in (("info", "1 setting, 2 vectors"), ("verify", "1 setting, 2 vectors"), ("prune", "0 settings")):
         assert main(["store", action, "--path", str(store.path)]) == 1
-        told = capsys.readouterr()
-        assert shown in told.out
-        assert told.err.startswith(f"error: {damaged} is damaged (")
-        assert told.err.endswith(": delete this file alone. A run writes it anew and finds every vector again\n")
+        printed = capsys.readouterr()
+        assert shown in printed.out
+        assert printed.err.startswith(f"error: {damaged} is damaged (")
+        assert printed.err.endswith(": delete this file alone. A run writes it anew and finds every vector again\n")
     with pytest.raises(InputError, match="delete this file alone"):
         VectorStore(store.path).open("a" * 64, dim=8, dtype="fp32", about={"model": "a"})
     damaged.unlink()

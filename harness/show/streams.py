@@ -13,7 +13,7 @@ from harness.core.errors import MachineError
 
 @contextlib.contextmanager
 def writing(stream: TextIO | None = None) -> Iterator[TextIO]:
-    """The stream (stdout, unless told), to be written in the block; it is flushed at its end.
+    """The stream (stdout unless another is given), to be written in the block; it is flushed at its end.
 
     Raises:
         MachineError: the stream can't take what was written, for want of space or of the characters. A reader that has gone is left a
