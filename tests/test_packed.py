@@ -15,7 +15,9 @@ import pytest
 import torch
 from tiny_models import HAN, POSITIONS, TWINS, build_model
 
+from harness.core.errors import RequestError
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
+from harness.evaluate.encode import bodies
 from harness.evaluate.encode.canary import run_canary
 from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
 from harness.evaluate.encode.kernels import PlainKernels, Reach
@@ -106,6 +108,15 @@ def test_a_model_that_transformers_runs_shares_its_weights_with_its_packs_and_st
     assert model.config._attn_implementation == "sdpa"
     encoder.encode(texts)
     assert torch.equal(model.forward(torch.tensor([[5, 6, 7]]), None), alone)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("softcap", 30.0), ("position_bias", torch.zeros(2)), ("s_aux", torch.zeros(2)), ("dropout", 0.5)]
+)
+def test_attention_that_no_kernel_of_packs_has_is_refused(option: str, value: object) -> None:
+    tokens = torch.zeros(1, 2, 4, 16)
+    with pytest.raises(RequestError, match=f"the attention of Identity has {option}. Run with gpu.ladder=exact"):
+        bodies._attend(torch.nn.Identity(), tokens, tokens, tokens, None, pack=None, **{option: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["ModernBERT", "Gemma 3"])

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import AttentionInterface
 
+from harness.core.errors import RequestError
 from harness.evaluate.encode.families import Masking
 from harness.evaluate.encode.kernels import Kernels, Reach
 from harness.evaluate.encode.layout import PackLayout
@@ -124,10 +125,16 @@ class _Pack:
 def _attend(
     module: nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: object, *, pack: _Pack, **options: Any
 ) -> tuple[torch.Tensor, None]:
-    """As transformers calls it: queries [1, heads, tokens, head_dim] to [1, tokens, heads, head_dim]."""
-    unknown = [name for name in ("position_bias", "s_aux", "softcap") if options.get(name) is not None]
-    if attention_mask is not None or unknown or options.get("dropout"):
-        raise NotImplementedError(f"attention of a pack with {unknown or 'a mask or dropout'}, in {type(module).__name__}")
+    """As transformers calls it: queries [1, heads, tokens, head_dim] to [1, tokens, heads, head_dim].
+
+    Raises:
+        RequestError: the layer asks for what no kernel of packs does.
+    """
+    beyond = [name for name in ("position_bias", "s_aux", "softcap") if options.get(name) is not None]
+    beyond += ["dropout"] if options.get("dropout") else []
+    if attention_mask is not None or beyond:
+        what = ", ".join(beyond) or "a mask"
+        raise RequestError(f"texts can't share batches: the attention of {type(module).__name__} has {what}. Run with gpu.ladder=exact")
     scale = options.get("scaling") or query.shape[3] ** -0.5
     query, key, value = (tokens[0].transpose(0, 1) for tokens in (query, key, value))
     attended = pack.kernels.attention(query, key, value, pack.layout, reach=pack.reach(options.get("sliding_window")), scale=scale)
