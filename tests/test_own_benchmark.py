@@ -145,6 +145,7 @@ def test_a_task_that_mteb_does_not_know_is_refused_before_anything_is_encoded(tm
         ("name: mine\ntasks: []\n", "tasks is empty"),
         ("name: mine\ntasks: [STSB, Ocnli, STSB]\n", "tasks has STSB more than once"),
         ("name: mine\ntasks: [STSB]\ntaks: 1\n", "unknown keys: taks"),
+        ("name: mine\ntasks: [STSB]\nmain: {Clustering: null}\n", "Clustering has the metric None"),
         ("name: mine\ntasks: [STSB]\nfacts: {STSB: {type: STS, hub: x, spilt: y}}\n", "unknown facts: spilt"),
         ("name: mine\ntasks: [A]\nfacts: {A: {type: Star, hub: x}}\n", "unknown task type 'Star'"),
         ("[", "can't be read"),

@@ -164,6 +164,8 @@ def _convention(rule: Mapping[str, Any], mains: Mapping[str, str]) -> Convention
     found = Convention(**{**rule, "without": frozenset(rule.get("without", ()))})
     about, about_zh = found.about, found.about_zh
     for kind, metric in {**mains, **found.metrics}.items():
+        if not isinstance(metric, str):
+            raise ValueError(f"{kind} has the metric {metric!r:.60}: give its name")
         about, about_zh = (text.replace(f"{{{kind}}}", metric.replace(".", " ")) for text in (about, about_zh))
     return replace(found, about=about, about_zh=about_zh)
 
