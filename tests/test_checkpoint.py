@@ -13,6 +13,7 @@ from runs import BENCHMARK, HEADER
 from test_explain import PAIRS, QUERIES, queries, some_pairs, write_run
 
 from harness.commands import main
+from harness.core.errors import InputError
 from harness.core.examples import Examples
 from harness.read.drift.checkpoint import LossReport, judge_checkpoint
 
@@ -76,6 +77,15 @@ def test_without_examples_significance_can_not_be_judged(tmp_path: Path, values:
     report = judge_checkpoint(one, two, BENCHMARK, limit=None, significant=True)
     assert ([loss.verdict for loss in report.tasks], report.exit_code) == (["no interval"], 2)
     assert judge_checkpoint(one, two, BENCHMARK, limit=0.5, significant=False).exit_code == 3
+
+
+def test_a_record_of_another_run_is_refused(tmp_path: Path, values: np.ndarray[Any, Any]) -> None:
+    one, two = folders(tmp_path, {QUERIES.name: queries(values)}, {QUERIES.name: queries(values)})
+    path = two / f"{QUERIES.name}.json"
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(raw | {"harness": {"schema": 1, "run": "9" * 64}}), encoding="utf-8")
+    with pytest.raises(InputError, match=r"CovidRetrieval\.json was made by the run 99999999"):
+        judge_checkpoint(one, two, BENCHMARK, limit=0.3, significant=False)
 
 
 def test_the_command(tmp_path: Path, values: np.ndarray[Any, Any], capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,13 +113,15 @@ def test_no_record_is_written_with_a_number_that_is_none(tmp_path: Path) -> None
 
 def test_a_run_lists_its_failed_and_its_broken_tasks(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    write_manifest(folder, manifest_of(HEADER))
+    write_manifest(folder, manifest_of(HEADER, {"run": "d"}))
     write_record(folder, record())
+    write_record(folder, record("STSB", "test", made=Made(run="9" * 64)))
     write_failure(folder, "ATEC", kind="InputError", message="no such file", traceback="...")
     (folder / "BQ.json").write_text("{", encoding="utf-8")
     run = read_run(folder, BENCHMARK)
     assert run.header == HEADER
-    assert (set(run.records), run.failed, set(run.broken)) == ({"AFQMC"}, {"ATEC": "no such file"}, {"BQ"})
+    assert (set(run.records), run.failed, set(run.broken)) == ({"AFQMC"}, {"ATEC": "no such file"}, {"BQ", "STSB"})
+    assert run.broken["STSB"].endswith("STSB.json was made by the run 99999999, the manifest beside it is of d: run the task again")
     assert find_runs(tmp_path) == [folder]
 
 

@@ -225,7 +225,10 @@ def manifests_below(path: Path) -> Iterator[tuple[Path, Manifest]]:
 
 
 def _of_this_run(record: TaskRecord, manifest: Manifest, path: Path) -> TaskRecord:
-    """The record, unless it states other weights than the manifest beside it."""
+    """The record, unless it states another run or other weights than the manifest beside it."""
+    if record.made.run not in ("", manifest.run):
+        makers = f"the run {record.made.run:.8}, the manifest beside it is of {manifest.run!s:.8}"
+        raise InputError(f"{path} was made by {makers}: run the task again")
     own = record.made.model.weights_digest if record.made.model else ""
     if own and manifest.weights not in (None, own):
         raise InputError(f"{path} was made with other weights than the run's manifest says: run the task again")

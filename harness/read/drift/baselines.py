@@ -24,7 +24,7 @@ from harness.core.run_files import CANARY, MANIFEST, benchmark_of, find_runs, re
 from harness.core.tasks import TaskSpec
 from harness.core.typed import convert, parse
 from harness.core.words import few, shell_command
-from harness.read.drift.check import DriftReport, check_runs, foreign_records
+from harness.read.drift.check import DriftReport, check_runs
 
 LOG = "log.jsonl"
 """A line per promotion, appended to: `LogEntry` as JSON."""
@@ -202,7 +202,6 @@ def _complete(run: Run, tasks: Sequence[TaskSpec]) -> tuple[TaskSpec, ...]:
     wrong = [f"{task} failed: {message}" for task, message in run.failed.items() if task in names]
     wrong += [f"{task} is damaged: {message}" for task, message in run.broken.items() if task in names]
     missing = [task for task in names if task not in {**run.records, **run.failed, **run.broken}]
-    wrong += foreign_records(run, tasks)
     if missing:
         wrong.append(f"no record of {', '.join(missing)}")
     if wrong:

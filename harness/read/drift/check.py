@@ -184,8 +184,7 @@ def check_runs(
             f"{baseline.path} is no baseline: {failed} failed in it. Run these tasks again, or check the others by name with --tasks"
         )
     wanted = wanted_tasks(baseline, benchmark, tasks)
-    foreign = [message for run in (baseline, candidate) for message in foreign_records(run, wanted)]
-    if damaged := [*damaged_records(wanted, baseline, candidate), *foreign]:
+    if damaged := damaged_records(wanted, baseline, candidate):
         raise InputError("\n".join(damaged))
     if calibration is not None:
         calibration.check_belongs(baseline, benchmark)
@@ -225,17 +224,6 @@ def _vectors(baseline: Run, candidate: Run, calibration: Calibration | None) -> 
 
 def _models(baseline: Run, candidate: Run) -> tuple[Fingerprint, Fingerprint]:
     return baseline.manifest.model or Fingerprint(), candidate.manifest.model or Fingerprint()
-
-
-def foreign_records(run: Run, tasks: Sequence[TaskSpec]) -> list[str]:
-    """Which records of the tasks say that they were made by another run than the manifest beside them, a message each."""
-    own = run.manifest.run
-    makers = {task.name: run.records[task.name].made.run or own for task in tasks if task.name in run.records}
-    return [
-        f"{run.path / f'{name}.json'} was made by the run {str(maker)[:8]}, the manifest beside it is of {str(own)[:8]}: run the task again"
-        for name, maker in makers.items()
-        if maker != own
-    ]
 
 
 def _task_drift(
