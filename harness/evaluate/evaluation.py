@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from harness.core.errors import EncodingError, described
 from harness.core.examples import Examples
 from harness.core.prompts import PromptTable, TaskPrompts
 from harness.core.records import Bits, TextFigures
+from harness.core.shard import Shard
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
 from harness.data.sources import load_task
@@ -29,11 +30,9 @@ from harness.data.types import LoadedTask
 from harness.evaluate.agenda import window_bytes, windows
 from harness.evaluate.encode.encoder import Encoded, Encoder, EncodingStep
 from harness.evaluate.lengths import modelled_counts
-from harness.evaluate.progress import Progress, WindowPart, window_rows
+from harness.evaluate.progress import Progress, window_rows
 from harness.evaluate.score.scorer import run_scorer
 from harness.evaluate.score.workers import Scored, ScoringJob, ScoringPool
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +62,7 @@ class Sink(Protocol):
     def succeeded(self, result: Evaluated) -> None:
         """A task has scores."""
 
-    def failed(self, task: TaskSpec, error: BaseException, message: str, trace: str) -> None:
+    def failed(self, task: TaskSpec, error: Exception, message: str, trace: str) -> None:
         """A task has none."""
 
     def window(self, tasks: Sequence[TaskSpec], counters: Counters) -> None:
@@ -71,7 +70,9 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Prepared:
+class Prepared:
+    """A task that was read in so many seconds, and its texts that are to be encoded."""
+
     task: TaskSpec
     loaded: LoadedTask
     texts: list[str]
@@ -79,8 +80,72 @@ class _Prepared:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Window:
+    """Tasks whose texts were encoded together. `row`: of each distinct text in `encoded`; `seconds`, `counters`: what it took."""
+
+    tasks: Sequence[Prepared]
+    row: Mapping[str, int]
+    encoded: Encoded
+    seconds: float
+    counters: Counters
+
+
+def encode_windows(
+    spec: RunSpec,
+    tasks: Sequence[TaskSpec],
+    read: Callable[[TaskSpec], Prepared | None],
+    encoder: Encoder,
+    progress: Progress,
+    *,
+    failed: Callable[[Sequence[TaskSpec], Exception], None],
+    survived: type[Exception] = Exception,
+    on_step: Callable[[], None] = lambda: None,
+) -> Iterator[Window]:
+    """The tasks with the vectors of their texts, a window at a time; those are left out for which `read` gives None.
+
+    Of a task that can't be read, and of one whose texts can't be encoded with an error of the type `survived`, `failed` is told, and the
+    others go on. `on_step`: called while a window is encoded.
+    """
+
+    def guarded() -> Iterator[Prepared]:
+        for task in tasks:
+            progress.loading(task)
+            try:
+                if (found := read(task)) is not None:
+                    yield found
+            except Exception as error:  # noqa: BLE001  the task boundary
+                failed([task], error)
+
+    def encoded(window: Sequence[Prepared]) -> Iterator[Window]:
+        started, before = time.perf_counter(), encoder.counters
+        row, parts = window_rows((each.task, each.texts) for each in window)
+
+        def report(step: EncodingStep) -> None:
+            progress.encoded(parts, step)
+            on_step()
+
+        try:
+            vectors = encoder.encode_counted(list(row), progress=report)
+        except survived as error:
+            if isinstance(error, EncodingError) and len(window) > 1:
+                for each in window:  # only the tasks that have such a text fail
+                    yield from encoded([each])
+            else:
+                failed([each.task for each in window], error)
+            return
+        seconds = time.perf_counter() - started
+        yield Window(tasks=window, row=row, encoded=vectors, seconds=seconds, counters=encoder.counters - before)
+
+    share = 1 / Shard.parse(spec.shard or "1/1").of
+    modelled = {task.name: share * modelled_flops(task, encoder) for task in tasks}
+    progress.expected(weights(modelled), spec.gpu.flops_per_second(spec.dtype))
+    for window in windows(guarded(), size=lambda each: len(each.texts) * encoder.vector_bytes, limit=window_bytes()):
+        yield from encoded(window)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _Scoring:
-    prepared: _Prepared
+    prepared: Prepared
     encoding: TextFigures
     tokens_sha256: str
     seconds: float
@@ -114,75 +179,39 @@ class Evaluation:
 
     def run(self, tasks: Sequence[TaskSpec]) -> None:
         """Evaluate the tasks; whatever one of them dies of, the others go on."""
-        modelled = weights({task.name: modelled_flops(task, self._encoder) for task in tasks})
-        self._progress.expected(modelled, self._spec.gpu.flops_per_second(self._spec.dtype))
-        for window in windows(self._prepared(tasks), size=self._vector_bytes, limit=window_bytes()):
-            self._encode(window)
+        encoded = encode_windows(
+            self._spec, tasks, self._prepare, self._encoder, self._progress, failed=self._fail, on_step=lambda: self._collect(wait=False)
+        )
+        for window in encoded:
+            self._sink.window([each.task for each in window.tasks], window.counters)
+            for each in window.tasks:
+                try:
+                    self._score(each, window)
+                except Exception as error:  # noqa: BLE001  the task boundary
+                    self._fail([each.task], error)
+                self._collect(wait=False)
         started = time.perf_counter()
         self._collect(wait=True)
         self.waited = time.perf_counter() - started
 
-    def _guarded(self, task: TaskSpec, step: Callable[[], T]) -> T | None:
-        try:
-            return step()
-        except Exception as error:  # noqa: BLE001  the task boundary: an error becomes the task's record
-            self._fail(task, error)
-            return None
-
-    def _fail(self, task: TaskSpec, error: BaseException) -> None:
+    def _fail(self, tasks: Sequence[TaskSpec], error: Exception) -> None:
         message = described(error)
         trace = "".join(traceback.format_exception(error))
-        self._sink.failed(task, error, message, trace)
-        self._progress.finished(task, score=None, error=message)
-
-    def _prepared(self, tasks: Sequence[TaskSpec]) -> Iterator[_Prepared]:
         for task in tasks:
-            self._progress.loading(task)
-            prepared = self._guarded(task, lambda task=task: self._prepare(task))  # type: ignore[misc]
-            if prepared is not None:
-                yield prepared
+            self._sink.failed(task, error, message, trace)
+            self._progress.finished(task, score=None, error=message)
 
-    def _prepare(self, task: TaskSpec) -> _Prepared | None:
+    def _prepare(self, task: TaskSpec) -> Prepared | None:
         started = time.perf_counter()
         loaded = load_task(task, self._spec.data)
         if self._sink.shared(task, loaded):
             return None
         texts = self._scorer.texts(task, loaded.data, self._prompts.of(task))
-        return _Prepared(task=task, loaded=loaded, texts=texts, seconds=time.perf_counter() - started)
+        return Prepared(task=task, loaded=loaded, texts=texts, seconds=time.perf_counter() - started)
 
-    def _vector_bytes(self, prepared: _Prepared) -> int:
-        return len(prepared.texts) * self._encoder.vector_bytes
-
-    def _encode(self, window: Sequence[_Prepared]) -> None:
-        """Encode the texts of the window in one go, and hand its tasks on to scoring."""
-        started, before = time.perf_counter(), self._encoder.counters
-        tasks = [prepared.task for prepared in window]
-        row, parts = window_rows((prepared.task, prepared.texts) for prepared in window)
-        try:
-            encoded = self._encoder.encode_counted(list(row), progress=lambda step: self._step(parts, step))
-        except EncodingError as error:
-            if len(window) == 1:
-                self._fail(window[0].task, error)
-            else:  # only the tasks that have such a text fail
-                for prepared in window:
-                    self._encode([prepared])
-            return
-        except Exception as error:  # noqa: BLE001  the task boundary
-            for prepared in window:
-                self._fail(prepared.task, error)
-            return
-        seconds = time.perf_counter() - started
-        self._sink.window(tasks, self._encoder.counters - before)
-        for prepared in window:
-            rows = np.fromiter((row[text] for text in prepared.texts), dtype=np.int64, count=len(prepared.texts))
-            self._guarded(prepared.task, lambda prepared=prepared, rows=rows: self._score(prepared, encoded, rows, seconds))  # type: ignore[misc]
-            self._collect(wait=False)
-
-    def _step(self, parts: Sequence[WindowPart], step: EncodingStep) -> None:
-        self._progress.encoded(parts, step)
-        self._collect(wait=False)
-
-    def _score(self, prepared: _Prepared, encoded: Encoded, rows: np.ndarray[Any, np.dtype[np.int64]], seconds: float) -> None:
+    def _score(self, prepared: Prepared, window: Window) -> None:
+        encoded = window.encoded
+        rows = np.fromiter((window.row[text] for text in prepared.texts), dtype=np.int64, count=len(prepared.texts))
         job = ScoringJob(
             task=prepared.task,
             data=prepared.loaded.data,
@@ -195,7 +224,7 @@ class Evaluation:
             similarity=self._similarity,
         )
         tokens, cut = encoded.tokens[rows], encoded.cut[rows]
-        share = seconds * int(tokens.sum()) / max(1, int(encoded.tokens.sum()))
+        share = window.seconds * int(tokens.sum()) / max(1, int(encoded.tokens.sum()))
         figures = TextFigures(texts=len(rows), tokens=int(tokens.sum()), longest=int(tokens.max(initial=0)), cut=int(cut.sum()))
         self._progress.scoring(prepared.task)
         future = self._pool.submit(job)
@@ -211,7 +240,7 @@ class Evaluation:
             try:
                 scored = scoring.future.result()
             except Exception as error:  # noqa: BLE001  the task boundary
-                self._fail(prepared.task, error)
+                self._fail([prepared.task], error)
                 continue
             seconds = {"loading": prepared.seconds, "encoding": scoring.seconds, "scoring": scored.seconds}
             result = Evaluated(

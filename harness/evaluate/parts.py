@@ -5,7 +5,7 @@ Nothing is scored, and no run folder is written: any number of parts are encoded
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,16 +14,15 @@ import torch
 from harness.core.benchmarks import load_benchmark
 from harness.core.costs import Counters
 from harness.core.errors import EncodingError, RequestError, described
-from harness.core.prompts import PromptTable
 from harness.core.shard import Shard
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
 from harness.data.sources import load_task
-from harness.evaluate.agenda import Agenda, made_here, window_bytes, windows
-from harness.evaluate.encode.encoder import ENCODERS, Encoder
+from harness.evaluate.agenda import Agenda, made_here
+from harness.evaluate.encode.encoder import ENCODERS
 from harness.evaluate.encode.pool import EncoderPool
-from harness.evaluate.evaluation import modelled_flops, weights
-from harness.evaluate.progress import Progress, window_rows
+from harness.evaluate.evaluation import Prepared, encode_windows
+from harness.evaluate.progress import Progress
 from harness.evaluate.prompting import run_prompts
 from harness.evaluate.score.scorer import run_scorer
 
@@ -62,57 +61,21 @@ def encode_part(spec: RunSpec, device: torch.device, progress: Progress, *, enco
         encoders.check(spec, device)
     else:
         encoders.prove_store(spec, device)
-    before, part = encoder.counters, _Part(agenda, prompts, shard, encoder, progress)
-    part.encode()
-    done = tuple(task.name for task in agenda.todo if task.name not in part.failed)
-    return EncodedPart(shard=shard, store=spec.store, tasks=done, failed=part.failed, cost=encoder.counters - before)
+    before, scorer = encoder.counters, run_scorer(spec)
+    failed: dict[str, str] = {}
 
+    def read(task: TaskSpec) -> Prepared:
+        loaded = load_task(task, spec.data)
+        shared = agenda.shared(task, loaded, encoder.fingerprint.digest)
+        texts = [] if shared else scorer.texts(task, loaded.data, prompts.of(task))
+        return Prepared(task=task, loaded=loaded, texts=[text for text in texts if shard.has(text)], seconds=0.0)
 
-class _Part:
-    """The texts of a part, task by task; a task that can't be read or encoded stops no other."""
+    def fail(tasks: Sequence[TaskSpec], error: Exception) -> None:
+        for task in tasks:
+            failed[task.name] = message = described(error)
+            progress.finished(task, score=None, error=message)
 
-    def __init__(self, agenda: Agenda, prompts: PromptTable, shard: Shard, encoder: Encoder, progress: Progress) -> None:
-        self._agenda = agenda
-        self._spec = agenda.spec
-        self._prompts = prompts
-        self._shard = shard
-        self._encoder = encoder
-        self._progress = progress
-        self.failed: dict[str, str] = {}
-
-    def encode(self) -> None:
-        """All texts of the part are in the store when this returns, those of failed tasks apart."""
-        flops = {task.name: modelled_flops(task, self._encoder) / self._shard.of for task in self._agenda.todo}
-        self._progress.expected(weights(flops), self._spec.gpu.flops_per_second(self._spec.dtype))
-        for window in windows(self._read(), size=lambda task: len(task[1]) * self._encoder.vector_bytes, limit=window_bytes()):
-            self._encode(window)
-
-    def _read(self) -> Iterator[tuple[TaskSpec, list[str]]]:
-        for task in self._agenda.todo:
-            self._progress.loading(task)
-            try:
-                yield task, self._texts(task)
-            except Exception as error:  # noqa: BLE001  the task boundary
-                self._fail(task, error)
-
-    def _texts(self, task: TaskSpec) -> list[str]:
-        loaded = load_task(task, self._spec.data)
-        if self._agenda.shared(task, loaded, self._encoder.fingerprint.digest):
-            return []
-        texts = run_scorer(self._spec).texts(task, loaded.data, self._prompts.of(task))
-        return [text for text in texts if self._shard.has(text)]
-
-    def _encode(self, window: Sequence[tuple[TaskSpec, list[str]]]) -> None:
-        row, parts = window_rows(window)
-        try:
-            self._encoder.encode_counted(list(row), progress=lambda step: self._progress.encoded(parts, step))
-        except EncodingError as error:
-            if len(window) == 1:
-                self._fail(window[0][0], error)
-            else:  # only the tasks that have such a text fail
-                for each in window:
-                    self._encode([each])
-
-    def _fail(self, task: TaskSpec, error: Exception) -> None:
-        self.failed[task.name] = message = described(error)
-        self._progress.finished(task, score=None, error=message)
+    for _ in encode_windows(spec, agenda.todo, read, encoder, progress, failed=fail, survived=EncodingError):
+        pass  # the vectors are in the store
+    done = tuple(task.name for task in agenda.todo if task.name not in failed)
+    return EncodedPart(shard=shard, store=spec.store, tasks=done, failed=failed, cost=encoder.counters - before)
