@@ -24,6 +24,7 @@ from harness.evaluate.encode.as_is import REFERENCE
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.encoder import ENCODERS, EncoderKind
 from harness.evaluate.encode.reranker import RERANKER
+from harness.evaluate.encode.store import VectorStore
 from harness.evaluate.here import resolve_here
 from harness.evaluate.plan.planning import make_plan
 from harness.evaluate.progress import Silent
@@ -133,6 +134,51 @@ def test_a_length_that_the_model_does_not_carry_is_refused_and_planned_as_an_obs
         encoder_of(folder, max_len=65)
     outline = REFERENCE.outline(spec_of(folder))
     assert (outline.max_positions, outline.embedding_dim) == (POSITIONS, HIDDEN)
+
+
+@pytest.fixture
+def chatting(tmp_path: Path) -> Path:
+    """A decoder that sentence-transformers saved with its chat template, as it does with fine-tuned ones today."""
+    parts = build_model(tmp_path, model_type="qwen3", pooling="lasttoken").parent / "parts"
+    (parts / "chat_template.jinja").write_text("{% for one in messages %}{{ one.role }}: {{ one.content }}{% endfor %}。")
+    modules = [Transformer(str(parts)), Pooling(HIDDEN, "lasttoken")]
+    SentenceTransformer(modules=modules, device="cpu").save(str(tmp_path / "chatting"), create_model_card=False)
+    return tmp_path / "chatting"
+
+
+def test_a_text_that_its_chat_template_makes_too_long_is_kept_for_its_max_len(tmp_path: Path, chatting: Path) -> None:
+    texts = ["天地人" * length for length in range(1, 16)]
+    weights, device = REFERENCE.load(spec_of(chatting), dtype="fp32", device=torch.device("cpu")), torch.device("cpu")
+    setting, store = EncodingSpec(ladder="padded", batch_tokens=512), VectorStore(tmp_path / "store")
+    chain = SentenceTransformer(str(chatting), device="cpu")
+    for max_len in (20, 40, 60):
+        encoder = REFERENCE.encoder(weights, max_len=max_len, encoding=setting, device=device, store=store)
+        found = encoder.encode_counted(texts)
+        chain.max_seq_length = max_len
+        assert torch.allclose(found.vectors, torch.tensor(chain.encode(texts)), atol=1e-5)
+        planned = REFERENCE.outline(spec_of(chatting)).count(texts, max_len=max_len, encoding=setting, digest=encoder.fingerprint.digest)
+        assert planned.counts.tolist() == found.tokens.tolist()
+        assert planned.cut.tolist() == found.cut.tolist() == [3 * length + 6 > max_len for length in range(1, 16)]
+
+
+def test_a_chat_template_is_left_out_by_no_kind_and_takes_no_prompt_of_its_model(tmp_path: Path, chatting: Path) -> None:
+    request = [f"model={chatting}", "gpu=cpu", "data=sample", "tasks=[STSB]", "max_len=48", f"results_dir={tmp_path / 'results'}"]
+    with pytest.raises(RequestError, match=r"puts every text into a chat template.*model\.kind=reference runs it"):
+        execute(*resolve_here(request, "cpu"), Silent())
+    assert any("chat template" in text for text in make_plan(request).runs[0].obstacles)
+    path = chatting / "config_sentence_transformers.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "prompts": {"STS": "天地人"}}), encoding="utf-8")
+    with pytest.raises(RequestError, match=r"prompts=model: .*its prompt is a message of its own"):
+        execute(*resolve_here([*request, "model.kind=reference", "prompts=model"], "cpu"), Silent())
+
+
+def test_a_layer_that_is_not_the_last_is_refused_by_the_canonical_kind(tmp_path: Path) -> None:
+    folder = build_model(tmp_path)
+    path = folder / "sentence_bert_config.json"
+    layer = {"text": {"method": "forward", "method_output_name": ["hidden_states", 1]}}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "modality_config": layer}), encoding="utf-8")
+    with pytest.raises(RequestError, match=r'changes how texts are processed .*"hidden_states", 1'):
+        ENCODERS.get("canonical").load(replace(spec_of(folder), kind="canonical"), dtype="fp32", device=torch.device("cpu"))
 
 
 def test_a_lone_surrogate_is_named_by_a_run_and_its_plan(tmp_path: Path) -> None:

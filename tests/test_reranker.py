@@ -18,6 +18,7 @@ from harness.core.spec import DataSpec, EncodingSpec, ModelSpec, RunSpec
 from harness.data.sources import load_task
 from harness.evaluate.encode.pairs import pair_text
 from harness.evaluate.encode.reranker import RERANKER
+from harness.evaluate.encode.store import VectorStore
 from harness.evaluate.here import resolve_here
 from harness.evaluate.plan.planning import make_plan
 from harness.evaluate.prepared import Outcome
@@ -146,6 +147,28 @@ def test_a_prompt_that_would_be_a_message_is_refused(tmp_path: Path, prompted: P
     assert any("its prompt is a message of its own" in text for text in plan.obstacles)
     with pytest.raises(RequestError, match="its prompt is a message of its own"):
         run(tmp_path, prompted, "prompts=model")
+
+
+def test_a_template_around_pairs_counts_where_they_are_cut(tmp_path: Path) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model, tokenizer = decoder()
+    model.save_pretrained(tmp_path / "chat")
+    tokenizer.chat_template = "{% for one in messages %}{{ one.role }}: {{ one.content }}{% endfor %}。"
+    tokenizer.save_pretrained(tmp_path / "chat")
+    CrossEncoder(str(tmp_path / "chat"), device="cpu").save_pretrained(str(tmp_path / "saved"))
+    theirs = CrossEncoder(str(tmp_path / "saved"), device="cpu")
+    loaded = RERANKER.load(ModelSpec(name="r", path=str(tmp_path / "saved")), dtype="fp32", device=torch.device("cpu"))
+    setting, store = EncodingSpec(ladder="padded", batch_tokens=512), VectorStore(tmp_path / "store")
+    pairs = [("今明昨日", "天地人" * length) for length in range(1, 12)]
+    for max_len in (30, 45):
+        encoder = RERANKER.encoder(loaded, max_len=max_len, encoding=setting, device=torch.device("cpu"), store=store)
+        found = encoder.encode_counted([pair_text(*pair) for pair in pairs])
+        theirs.max_seq_length = max_len
+        plain = theirs.predict(pairs, activation_fn=torch.nn.Identity(), convert_to_tensor=True, show_progress_bar=False)
+        assert torch.allclose(found.vectors[:, 0], plain, atol=1e-5)
+        assert found.cut.any()
+        assert not found.cut.all()
 
 
 def test_tasks_without_pairs_are_refused_before_anything_runs(tmp_path: Path, folder: Path) -> None:

@@ -8,7 +8,7 @@ from harness.core.errors import RequestError
 from harness.core.prompts import PromptTable, instructed_queries
 from harness.core.spec import Settings
 from harness.core.words import few, one_line
-from harness.evaluate.encode.own import OwnSettings, PairSettings
+from harness.evaluate.encode.own import OwnSettings
 from harness.evaluate.score.scorer import scorer_name
 
 _SHOWN = 40  # characters of a prompt
@@ -37,7 +37,7 @@ def _asked_prompts(spec: Settings, own: OwnSettings) -> PromptTable:
     if asked.source == "model":
         if not own.spoken:
             raise RequestError(f"prompts=model: the files of {spec.model.name} have no prompts: say prompts=none, or name a file")
-        if isinstance(own, PairSettings) and own.as_message:
+        if own.as_message:
             raise RequestError(
                 f"prompts=model: {spec.model.name} has a chat template, in which its prompt is a message of its own, and here prompts are "
                 "joined to texts: say prompts=none, or name a file with what goes before queries"

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Transformer
 from tokenizers import Tokenizer
 
 from harness.core.errors import InputError
@@ -45,6 +46,7 @@ from harness.evaluate.encode.whole import (
     positions_of,
     refuse_code,
     refuse_length,
+    token_counts,
     whole_fingerprint,
 )
 from harness.evaluate.encode.work import Architecture
@@ -65,7 +67,7 @@ class ChainBackend:
 
     def lengths(self, texts: Sequence[str]) -> tuple[IntArray, npt.NDArray[np.bool_]]:
         """Token counts by the model's tokenizer after cutting; characters where it counts none."""
-        whole = token_counts(self._chain.tokenizer, texts)
+        whole = text_counts(self._chain[0], texts)
         return np.minimum(whole, self._max_len), whole > self._max_len
 
     def vectors(self, texts: Sequence[str], lengths: IntArray) -> tuple[torch.Tensor, int]:
@@ -89,9 +91,12 @@ class ChainBackend:
         )
 
 
-def token_counts(tokenizer: Any, texts: Sequence[str]) -> IntArray:
-    """Tokens of the texts before cutting, as the first module makes them: of a Transformer, or of a StaticEmbedding, which takes no special
-    tokens; characters for any other tokenizer."""
+def text_counts(first: Any, texts: Sequence[str]) -> IntArray:
+    """Tokens of the texts before cutting, as the first module makes them: a Transformer, or a StaticEmbedding, which takes no special
+    tokens and may be its tokenizer alone; characters for any other."""
+    if isinstance(first, Transformer):
+        return token_counts(first, texts)
+    tokenizer = getattr(first, "tokenizer", first)
     if isinstance(tokenizer, Tokenizer):
         tokenizer.no_truncation()
         return np.array([len(one.ids) for one in tokenizer.encode_batch(list(texts), add_special_tokens=False)], dtype=np.int64)
@@ -157,7 +162,7 @@ class Reference(EncoderKind):
         refuse_roles(located)
         refuse_code(located.folder, model)
         weights = hash_weights(located.folder, allow_pickle=model.allow_pickle)
-        tokenizer, positions, dim = _first_module(located, model)
+        first, positions, dim = _first_module(located, model)
         return WholeOutline(
             kind="reference",
             weights=weights,
@@ -166,7 +171,7 @@ class Reference(EncoderKind):
             max_positions=positions,
             embedding_dim=dim,
             own=read_own_settings(located),
-            lengths=tokenizer and partial(token_counts, tokenizer),
+            lengths=first and partial(text_counts, first),
         )
 
     def work(self, architecture: Architecture, *, encoding: EncodingSpec, positions: int) -> EqualLengthsWork:
@@ -184,7 +189,7 @@ def _files(located: LocatedModel, model: ModelSpec) -> str:
 
 
 def _first_module(located: LocatedModel, model: ModelSpec) -> tuple[Any, int | None, int | None]:
-    """The tokenizer of the first module, the tokens that it carries, and the numbers in a vector of the chain; None for what is not known
+    """The first module or its tokenizer, the tokens that it carries, and the numbers in a vector of the chain; None for what is not known
     without running it."""
     modules: Any = read_json(located.folder / "modules.json")
     try:
@@ -195,7 +200,7 @@ def _first_module(located: LocatedModel, model: ModelSpec) -> tuple[Any, int | N
     simple = set(kinds[1:]) <= set(TAIL)
     if first == "Transformer":
         empty = empty_transformer(located, model, str(modules[0].get("path", "")))
-        return empty.tokenizer, positions_of(empty.config), read_tail(located, empty.config.hidden_size)[1] if simple else None
+        return empty, positions_of(empty.config), read_tail(located, empty.config.hidden_size)[1] if simple else None
     if first == "StaticEmbedding":
         tables = [shape for path in folder.glob("*.safetensors") for shape in stored_tensors(path).values() if len(shape) == 2]
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -31,6 +32,8 @@ from harness.evaluate.encode.packed import Packable, PackedEncoder, packable, po
 from harness.evaluate.encode.work import Architecture, architecture_of
 
 TAIL = ("Pooling", "Dense", "Normalize")
+_PLAIN = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
+"""What sentence-transformers does with a text where a folder says nothing else."""
 _OTHERWISE = "model.kind=reference runs it as sentence-transformers does"
 
 
@@ -232,6 +235,19 @@ def check_architecture(name: str, config: Any, tail: Sequence[str]) -> None:
         raise RequestError(f"{cannot} {error}. {_OTHERWISE}") from error
 
 
+def check_processing(name: str, first: Transformer) -> None:
+    """Pass a first module that makes plain token ids of a text, and gives the states of its last layer.
+
+    Raises:
+        RequestError: it does not, by its sentence_bert_config.json.
+    """
+    if not first.processing_kwargs and (first.modality_config, first.module_output_name) == (_PLAIN, "token_embeddings"):
+        return
+    what = "puts every text into a chat template" if "message" in first.modality_config else "changes how texts are processed"
+    found = json.dumps({str(key): value for key, value in (first.processing_kwargs or first.modality_config).items()})
+    raise RequestError(f"model {name!r} is run plainly here, and its sentence_bert_config.json {what} ({found:.300}). {_OTHERWISE}")
+
+
 def _refuse_type(located: LocatedModel) -> None:
     """Refuses what transformers knows and this kind does not, before its weights are read: it may not be loaded."""
     kind = _type_of(located)
@@ -258,8 +274,7 @@ def _check_chain(chain: SentenceTransformer, located: LocatedModel) -> tuple[Tra
     check_architecture(located.name, first.config, [type(module).__name__ for module in tail])
     if first.config._attn_implementation != (wanted := attention_of(first.config.model_type)):
         raise RequestError(f"{cannot} it has no {wanted} attention (found {first.config._attn_implementation!r}). {_OTHERWISE}")
-    if first.processing_kwargs or first.module_output_name != "token_embeddings":
-        raise RequestError(f"{cannot} its sentence_bert_config.json changes how texts are processed: {first.processing_kwargs}")
+    check_processing(located.name, first)
     return first, tail
 
 

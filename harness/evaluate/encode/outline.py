@@ -20,6 +20,7 @@ from harness.evaluate.encode.model import (
     check_architecture,
     check_end_token,
     check_pinned,
+    check_processing,
     does_not_load,
     hash_module_files,
     max_positions_of,
@@ -123,6 +124,7 @@ def read_outline(located: LocatedModel, spec: ModelSpec) -> ChainOutline:
     try:
         modules: Any = read_json(located.folder / "modules.json")
         check_architecture(located.name, first.config, [str(module["type"]).rpartition(".")[2] for module in modules[1:]])
+        check_processing(located.name, first)
         dense, embedding_dim, pooling = read_tail(located, first.config.hidden_size)
         packs = packable(first.config, [str(module["type"]).rpartition(".")[2] for module in modules[1:]], pooling)
         architecture = replace(architecture_of(first.model, dense), packs=packs.obstacle is None)

@@ -24,7 +24,7 @@ class OwnSettings:
     """`prompts`: by name, empty ones too, which mean that nothing goes there; `default_prompt`: the name of the one that
     sentence-transformers puts before every text, None where that is empty. `max_seq_length`: tokens that it cuts texts to; `truncate_dim`:
     numbers that it cuts vectors to; None where the folder does not say. `include_prompt`: whether its Pooling takes the tokens of a prompt,
-    too. `similarity`: its `similarity_fn_name`."""
+    too. `similarity`: its `similarity_fn_name`. `as_message`: whether a chat template takes texts, and a prompt as one more message."""
 
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt: str | None = None
@@ -32,6 +32,7 @@ class OwnSettings:
     truncate_dim: int | None = None
     include_prompt: bool = True
     similarity: str = "cosine"
+    as_message: bool = False
 
     @property
     def spoken(self) -> dict[str, str]:
@@ -51,9 +52,7 @@ class OwnSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class PairSettings(OwnSettings):
-    """Those of a CrossEncoder. `as_message`: whether its folder has a chat template, in which a prompt is a message of its own."""
-
-    as_message: bool = False
+    """Those of a CrossEncoder."""
 
     @property
     def spoken(self) -> dict[str, str]:
@@ -108,6 +107,7 @@ def read_own_settings(located: LocatedModel) -> OwnSettings:
         truncate_dim=_whole_number(values.get("truncate_dim")),
         include_prompt=_include_prompt(located.folder),
         similarity=said if (said := values.get("similarity_fn_name")) in _SIMILARITIES else _SIMILARITIES[0],
+        as_message=any(isinstance(ways, dict) and "message" in ways for ways in _values(located, "modality_config")),
     )
 
 
@@ -144,11 +144,12 @@ def _length_files(folder: Path) -> list[Path]:
     return sorted(transformer_folder(folder).glob(_LENGTHS))
 
 
+def _values(located: LocatedModel, key: str) -> list[object]:
+    return [_object(path).get(key) for path in _length_files(located.folder)]
+
+
 def _max_seq_length(located: LocatedModel) -> int | None:
-    for path in _length_files(located.folder):
-        if (length := _whole_number(_object(path).get("max_seq_length"))) is not None:
-            return length
-    return None
+    return next((length for found in _values(located, "max_seq_length") if (length := _whole_number(found)) is not None), None)
 
 
 def _whole_number(found: object) -> int | None:

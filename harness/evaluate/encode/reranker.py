@@ -39,6 +39,7 @@ from harness.evaluate.encode.whole import (
     positions_of,
     refuse_code,
     refuse_length,
+    token_counts,
     whole_fingerprint,
 )
 from harness.evaluate.encode.work import Architecture
@@ -61,8 +62,8 @@ class PairBackend:
         self._batch_tokens = batch_tokens
 
     def lengths(self, texts: Sequence[str]) -> tuple[IntArray, npt.NDArray[np.bool_]]:
-        """Tokens of the pairs after cutting, by the tokenizer, without the template that some models put around them."""
-        whole = pair_counts(self._model.tokenizer, texts)
+        """Tokens of the pairs after cutting, and whether they are cut."""
+        whole = pair_counts(self._model[0], texts)
         return np.minimum(whole, self._max_len), whole > self._max_len
 
     def vectors(self, texts: Sequence[str], lengths: IntArray) -> tuple[torch.Tensor, int]:
@@ -83,13 +84,9 @@ class PairBackend:
         )
 
 
-def pair_counts(tokenizer: Any, texts: Sequence[str]) -> IntArray:
-    """Tokens of the pairs before cutting, without a template."""
-    pairs = [read_pair(text) for text in texts]
-    if not pairs:
-        return np.zeros(0, dtype=np.int64)
-    found = tokenizer([query for query, _ in pairs], [candidate for _, candidate in pairs], truncation=False, verbose=False)["input_ids"]
-    return np.array([len(ids) for ids in found], dtype=np.int64)
+def pair_counts(first: Any, texts: Sequence[str]) -> IntArray:
+    """Tokens of the pairs before cutting (`token_counts`)."""
+    return token_counts(first, [read_pair(text) for text in texts])
 
 
 class Reranker(EncoderKind):
@@ -171,7 +168,7 @@ class Reranker(EncoderKind):
             max_positions=positions_of(first.config),
             embedding_dim=PairBackend.embedding_dim,
             own=read_pair_settings(located),
-            lengths=partial(pair_counts, first.tokenizer),
+            lengths=partial(pair_counts, first),
         )
 
     def work(self, architecture: Architecture, *, encoding: EncodingSpec, positions: int) -> EqualLengthsWork:

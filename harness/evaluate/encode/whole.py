@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from sentence_transformers.base.modules import Transformer
 from transformers import PreTrainedModel
 
 from harness.core.costs import Counters
@@ -32,8 +33,9 @@ from harness.evaluate.encode.tokens import refuse_lone_surrogates
 from harness.evaluate.encode.work import Architecture
 from harness.evaluate.lengths import estimated_counts
 
-_MADE = "made, 3"
-"""Changes with what these kinds make of a model. 1 cast what transformers keeps in fp32; 2 put a reranker's default prompt before pairs."""
+_MADE = "made, 4"
+"""Changes with what these kinds make of a model. 1 cast what transformers keeps in fp32; 2 put a reranker's default prompt before pairs; 3
+counted tokens without the chat template, so a text that only the template made too long was kept as a whole one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +93,14 @@ def load_whole(make: Any, located: LocatedModel, spec: ModelSpec, *, dtype: Dtyp
     check_end_token(model.tokenizer, spec)
     sizes = read_sizes(located.folder, weights)
     return WholeModel(located=located, spec=spec, dtype=dtype, model=model.eval(), weights=weights, sizes=sizes, files=files)
+
+
+def token_counts(first: Transformer, inputs: Sequence[Any]) -> IntArray:
+    """Tokens of texts or pairs before cutting, as the first module makes them: with the chat template that some put around them."""
+    if not inputs:
+        return np.zeros(0, dtype=np.int64)
+    whole = {"text": {"truncation": False, "padding": False, "verbose": False}, "common": {"return_tensors": None}}
+    return np.array([len(ids) for ids in first.preprocess(list(inputs), processing_kwargs=whole)["input_ids"]], dtype=np.int64)
 
 
 def cast(model: Any, dtype: torch.dtype) -> None:
