@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from runs import BENCHMARK, BY_HAND, HEADER, VERIFIED, manifest_of, write_run
 from scipy.stats import spearmanr
 
 from harness.core.calibration import Calibration, MetricNoise, Rounding, write_calibration
@@ -21,7 +22,6 @@ from harness.show.form import write_document
 from harness.show.report.heat import HeatCell
 from harness.show.report.html import report_document
 from harness.show.report.report import Report
-from tests.runs import BENCHMARK, BY_HAND, HEADER, VERIFIED, manifest_of, write_run
 
 NAMES = [task.name for task in BENCHMARK.tasks]
 SAMPLE = {"data": {"verdict": "not C-MTEB", "sha256": {"test.jsonl": "aa"}}}

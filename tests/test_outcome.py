@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reports import SAMPLE, heat_cells, ours
+from runs import BENCHMARK, BY_HAND, VERIFIED
 
 from harness.commands import main
 from harness.core.costs import Cost, Counters
@@ -16,8 +18,6 @@ from harness.evaluate.prepared import Outcome
 from harness.show.form import write_document
 from harness.show.outcome import outcome_document
 from harness.show.report.report import build_report
-from tests.reports import SAMPLE, heat_cells, ours
-from tests.runs import BENCHMARK, BY_HAND, VERIFIED
 
 COST = Cost(encoding=Counters(texts=300, distinct=200, forwards=9, tokens=5000, real_tokens=4000, encode_seconds=2.0), scoring_seconds=1.25)
 

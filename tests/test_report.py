@@ -8,8 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cards import card_text, rows_table, write_card
 from hypothesis import given
 from hypothesis import strategies as st
+from reports import SAMPLE, calibration, heat_cells, ours, page_of, page_text
+from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, ROOT, table, write_run
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import RequestError
@@ -18,9 +21,6 @@ from harness.read.runs import load_runs
 from harness.show.report.charts import HEAT, write_charts
 from harness.show.report.heat import LABELS, STEPS, step
 from harness.show.report.report import build_report
-from tests.cards import card_text, rows_table, write_card
-from tests.reports import SAMPLE, calibration, heat_cells, ours, page_of, page_text
-from tests.runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, ROOT, table, write_run
 
 
 def test_published_results_and_printed_rows_stand_beside_our_runs(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from reports import HOSTILE, SAMPLE, calibration, ours, page_text, with_examples
+from runs import BENCHMARK, BY_HAND, PUBLISHED
 from selenium import webdriver
 from selenium.common.exceptions import NoAlertPresentException
 from selenium.webdriver.common.by import By
@@ -20,8 +22,6 @@ from selenium.webdriver.support.ui import Select
 
 from harness.core.run_files import write_failure
 from harness.show.report.report import build_report
-from tests.reports import HOSTILE, SAMPLE, calibration, ours, page_text, with_examples
-from tests.runs import BENCHMARK, BY_HAND, PUBLISHED
 
 BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 DRIVER = shutil.which("chromedriver")

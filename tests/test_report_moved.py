@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from reports import heat_cells, page_of, page_text, with_examples
+from runs import BENCHMARK, metrics_of
 
 from harness.commands import main
 from harness.core.examples import Examples, read_examples, write_examples
@@ -17,8 +19,6 @@ from harness.data.sources import load_task
 from harness.data.types import PairData
 from harness.show.report.charts import signed_points
 from harness.show.report.report import build_report
-from tests.reports import heat_cells, page_of, page_text, with_examples
-from tests.runs import BENCHMARK, metrics_of
 
 
 def test_a_cell_leads_to_its_examples_that_moved_most_and_to_the_command(tmp_path: Path) -> None:

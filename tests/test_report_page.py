@@ -15,6 +15,8 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reports import HOSTILE, NAMES, SAMPLE, Page, calibration, ours, page_of, page_text
+from runs import BENCHMARK, BY_HAND, PUBLISHED, ROOT
 
 from harness.commands import main
 from harness.core.errors import InputError, RequestError
@@ -26,8 +28,6 @@ from harness.show.report.charts import write_charts
 from harness.show.report.html import report_document
 from harness.show.report.report import Report, build_report
 from harness.show.report.words import LANGUAGES, PAGE, words
-from tests.reports import HOSTILE, NAMES, SAMPLE, Page, calibration, ours, page_of, page_text
-from tests.runs import BENCHMARK, BY_HAND, PUBLISHED, ROOT
 
 
 @pytest.fixture
