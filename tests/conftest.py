@@ -16,6 +16,22 @@ if not Path("/dev/nvidiactl").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny BERT of 48 dimensions. Copy it to change it."""
+    from tiny_models import build_model
+
+    return build_model(tmp_path_factory.mktemp("model") / "tiny", dense=48)
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data of JDReview, Ocnli and STSB in small: texts that they share, some of them longer than 8 and 16 tokens."""
+    from tiny_models import write_tasks
+
+    return write_tasks(tmp_path_factory.mktemp("data"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _quick() -> None:
     """Until CUDA starts, torch keeps the text of the stack of every seeding, for the message of a failed start: pytest's has sixty frames,

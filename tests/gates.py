@@ -8,12 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from runs import BENCHMARK, BY_HAND, HEADER, manifest_of, metrics_of
+from runs import BENCHMARK, BY_HAND, HEADER, manifest_of, metrics_of, write_task
 
 from harness.core.calibration import Calibration, MetricNoise, Rounding, points
-from harness.core.records import Made, RowHeader, Run, TaskRecord
-from harness.core.run_files import read_run, write_manifest, write_record
-from harness.core.typed import convert
+from harness.core.records import RowHeader, Run
+from harness.core.run_files import read_run, write_manifest
 from harness.read.drift.check import DriftReport, check_runs
 
 ROUNDING = Rounding(tolerance=0.25, draws=20, moved=20, mean=0.0, sd=0.05, largest=0.1, wide=1.0)
@@ -69,16 +68,9 @@ def gate_run(
         metrics = metrics_of(task, score + (moved or {}).get(name, 0.0) / 100)
         inner = metrics[task.language] if task.language else metrics
         inner |= dict((others or {}).get(name, {}))
-        record = TaskRecord(
-            task=name,
-            split=task.split,
-            metrics=metrics,
-            dataset_revision=(data or {}).get("revision", {}).get(name, task.revision),
-            evaluation_time=1.0,
-            made=convert({"run": content["run"], "data": {"verdict": "verified", "sha256": SHA, **(data or {}).get(name, {})}}, Made),
-        )
+        made = {"run": content["run"], "data": {"verdict": "verified", "sha256": SHA, **(data or {}).get(name, {})}}
         if name not in without:
-            write_record(folder, record)
+            write_task(folder, task, metrics, made, dataset_revision=(data or {}).get("revision", {}).get(name, task.revision))
     return read_run(folder, BENCHMARK)
 
 

@@ -1,9 +1,21 @@
-"""Comparing what two runs have written."""
+"""Runs on this machine: making them, and comparing what two of them have written."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+
+from harness.evaluate.encode.pool import EncoderPool
+from harness.evaluate.here import resolve_here
+from harness.evaluate.prepared import Outcome
+from harness.evaluate.progress import Progress, Silent
+from harness.evaluate.runner import execute
+
+
+def run_here(request: Sequence[str], *, progress: Progress | None = None, encoders: EncoderPool | None = None) -> Outcome:
+    """The outcome of a run of this request on the CPU."""
+    return execute(*resolve_here(request, "cpu"), progress or Silent(), encoders=encoders)
 
 
 def record_bytes(folder: Path) -> dict[str, bytes]:

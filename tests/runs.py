@@ -112,14 +112,11 @@ def write_run(
     """A run of these scores, as it is read back from the folder."""
     write_manifest(folder, Manifest(header=header))
     for name, score in scores.items():
-        task = benchmark.task(name)
-        record = TaskRecord(
-            task=name,
-            split=task.split,
-            metrics=metrics_of(task, score),
-            dataset_revision=task.revision,
-            evaluation_time=1.0,
-            made=convert(dict(harness), Made),
-        )
-        write_record(folder, record)
+        write_task(folder, benchmark.task(name), metrics_of(benchmark.task(name), score), harness)
     return read_run(folder, benchmark)
+
+
+def write_task(folder: Path, task: TaskSpec, metrics: Mapping[str, Any], harness: Mapping[str, Any] = VERIFIED, **fields: Any) -> None:
+    """A record of these metrics. `harness`: what the file has under this key; `fields`: others than the pinned revision and one second."""
+    given: dict[str, Any] = {"split": task.split, "dataset_revision": task.revision, "evaluation_time": 1.0}
+    write_record(folder, TaskRecord(task=task.name, metrics=metrics, made=convert(dict(harness), Made), **(given | fields)))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from records import run_here
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Router, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
@@ -25,10 +26,7 @@ from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.encoder import ENCODERS, EncoderKind
 from harness.evaluate.encode.reranker import RERANKER
 from harness.evaluate.encode.store import VectorStore
-from harness.evaluate.here import resolve_here
 from harness.evaluate.plan.planning import make_plan
-from harness.evaluate.progress import Silent
-from harness.evaluate.runner import execute
 
 BENCHMARK = load_benchmark()
 TEXTS = ["你好", "今天天气", "", "天地人" * 40, "abc 123"]
@@ -86,9 +84,8 @@ def test_a_run_states_that_purity_was_measured(tmp_path: Path) -> None:
     folder = build_model(tmp_path, model_type="mpnet", pooling="mean")
     places = [f"results_dir={tmp_path / 'results'}", f"store={tmp_path / 'store'}", "gpu=cpu", "data=sample", "tasks=[STSB]", "max_len=48"]
     request = [f"model={folder}", "model.kind=reference", "model.name=as-is", *places]
-    spec, device = resolve_here(request, "cpu")
     (plan,) = make_plan(request).runs
-    outcome = execute(spec, device, Silent())
+    outcome = run_here(request)
     assert plan.obstacles == ()
     assert as_planned(plan.cost) == as_planned(outcome.cost.encoding)
     done = read_run(outcome.folder, BENCHMARK)
@@ -97,7 +94,7 @@ def test_a_run_states_that_purity_was_measured(tmp_path: Path) -> None:
     assert done.manifest.canary["floor"] < 1e-5
     assert "purity is measured" in done.manifest.model.attention
     assert any("purity is measured" in path.read_text() for path in (tmp_path / "store").glob("*/setting.json"))
-    again = execute(resolve_here([*request, "overwrite=true"], "cpu")[0], device, Silent())
+    again = run_here([*request, "overwrite=true"])
     assert again.cost.encoding.forwards == 0
     (plan,) = make_plan([*request, "overwrite=true"]).runs
     assert (plan.left.texts, plan.cost.found) == (0, again.cost.encoding.found)
@@ -122,8 +119,7 @@ def test_a_static_model_is_cut_planned_and_run(tmp_path: Path, static: Path) -> 
     request = [f"model={static}", "model.kind=reference", "gpu=cpu", "data=sample", "tasks=[STSB]", f"results_dir={tmp_path / 'results'}"]
     request += [f"store={tmp_path / 'store'}"]
     (plan,) = make_plan(request).runs
-    spec, device = resolve_here(request, "cpu")
-    outcome = execute(spec, device, Silent())
+    outcome = run_here(request)
     assert (outcome.failed, plan.obstacles) == ({}, ())
     assert as_planned(plan.cost) == as_planned(outcome.cost.encoding)
 
@@ -164,12 +160,12 @@ def test_a_text_that_its_chat_template_makes_too_long_is_kept_for_its_max_len(tm
 def test_a_chat_template_is_left_out_by_no_kind_and_takes_no_prompt_of_its_model(tmp_path: Path, chatting: Path) -> None:
     request = [f"model={chatting}", "gpu=cpu", "data=sample", "tasks=[STSB]", "max_len=48", f"results_dir={tmp_path / 'results'}"]
     with pytest.raises(RequestError, match=r"puts every text into a chat template.*model\.kind=reference runs it"):
-        execute(*resolve_here(request, "cpu"), Silent())
+        run_here(request)
     assert any("chat template" in text for text in make_plan(request).runs[0].obstacles)
     path = chatting / "config_sentence_transformers.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "prompts": {"STS": "天地人"}}), encoding="utf-8")
     with pytest.raises(RequestError, match=r"prompts=model: .*its prompt is a message of its own"):
-        execute(*resolve_here([*request, "model.kind=reference", "prompts=model"], "cpu"), Silent())
+        run_here([*request, "model.kind=reference", "prompts=model"])
 
 
 def test_a_layer_that_is_not_the_last_is_refused_by_the_canonical_kind(tmp_path: Path) -> None:
@@ -232,10 +228,9 @@ def test_modules_by_role_are_refused_by_a_run_and_its_plan(tmp_path: Path, kind:
     modules.write_text(modules.read_text().replace(".Router", f".{module}"))
     places = [f"results_dir={tmp_path / 'results'}", f"store={tmp_path / 'store'}", "gpu=cpu", "data=sample", "tasks=[EcomRetrieval]"]
     request = [f"model={folder}", f"model.kind={kind}", "max_len=48", *places]
-    spec, device = resolve_here(request, "cpu")
     refused = rf"model 'routed' has a {module}, which chooses the modules of a text by whether it is a query or a passage.*no model\.kind"
     with pytest.raises(RequestError, match=refused) as error:
-        execute(spec, device, Silent())
+        run_here(request)
     (plan,) = make_plan(request).runs
     assert str(error.value) in plan.obstacles
     assert "model.kind=reference" not in str(error.value)

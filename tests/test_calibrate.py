@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from records import run_here
 from scipy.stats import norm
 
 from harness.commands import main
@@ -28,11 +29,7 @@ from harness.evaluate.calibrate.floors import COVERAGE, RESOLUTION, expected_fal
 from harness.evaluate.calibrate.jitter import Jitter, RoundingScale, measure_scale
 from harness.evaluate.calibrate.measure import calibrate, check_parts
 from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
-from harness.evaluate.encode.device import find_device
 from harness.evaluate.encode.store import VectorStore
-from harness.evaluate.here import resolve_here
-from harness.evaluate.progress import Silent
-from harness.evaluate.runner import execute
 from harness.evaluate.score.adapter import EmbeddingModel
 from harness.evaluate.score.tasks import MTEB1, planned_texts
 from harness.show.calibration import calibration_document
@@ -48,8 +45,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run of a few tasks of the sample under `run`, and its vectors under `store`."""
     folder = tmp_path_factory.mktemp("calibrate")
     overrides = ["model=sample", "data=sample", "gpu=cpu", "canary=off", f"store={folder / 'store'}", f"results_dir={folder / 'results'}"]
-    spec = resolve_here([*overrides, f"tasks=[{','.join(TASKS)}]"], "cpu")[0]
-    outcome = execute(spec, find_device("cpu"), Silent())
+    outcome = run_here([*overrides, f"tasks=[{','.join(TASKS)}]"])
     assert not outcome.failed
     outcome.folder.rename(folder / "run")
     return folder

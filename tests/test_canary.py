@@ -54,8 +54,8 @@ def load(
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
-    return ModelSpec(name="tiny", path=str(build_model(tmp_path_factory.mktemp("tiny"), dense=48)))
+def tiny(tiny_model: Path) -> ModelSpec:
+    return ModelSpec(name="tiny", path=str(tiny_model))
 
 
 @pytest.fixture(scope="module")

@@ -17,16 +17,15 @@ from typing import Any
 import pytest
 from cards import METRICS, SCRIPT, card_text, fenced, mteb2_file, rows_table, write_card
 from real_data import SEED_CARD, needs_seed_card
-from runs import BENCHMARK, HEADER, PUBLISHED, VERIFIED, manifest_of
+from runs import BENCHMARK, HEADER, PUBLISHED, VERIFIED, manifest_of, write_task
 
 from harness.commands import main
 from harness.core.benchmarks import load_benchmark
 from harness.core.calibration import Calibration, MetricNoise, Rounding, points, write_calibration
 from harness.core.errors import InputError, RequestError
 from harness.core.fingerprint import Fingerprint
-from harness.core.records import Made, RowHeader, TaskRecord, nested_metrics
-from harness.core.run_files import read_manifest, read_run, write_failure, write_manifest, write_record
-from harness.core.typed import convert
+from harness.core.records import RowHeader, nested_metrics
+from harness.core.run_files import read_manifest, read_run, write_failure, write_manifest
 from harness.core.words import display_width
 from harness.read.claims.findings import Check
 from harness.read.claims.provenance import MTEB_1_1_1
@@ -116,19 +115,8 @@ def test_ties_leave_their_trace(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("verdict", "expected"), [("not C-MTEB", "can't tell"), ("unverified", "contradicts")])
 def test_texts_of_other_data_are_not_counted_by_the_benchmark_s(tmp_path: Path, verdict: str, expected: str) -> None:
-    task = BENCHMARK.task("TNews")
     write_manifest(tmp_path, manifest_of())
-    write_record(
-        tmp_path,
-        TaskRecord(
-            task=task.name,
-            split=task.split,
-            metrics={"accuracy": 1 / 7, "f1": 0.5},
-            dataset_revision=None,
-            evaluation_time=None,
-            made=convert({"data": {"verdict": verdict}}, Made),
-        ),
-    )
+    write_task(tmp_path, BENCHMARK.task("TNews"), {"accuracy": 1 / 7, "f1": 0.5}, {"data": {"verdict": verdict}})
     found = next(check for check in claims_report(tmp_path).checks if check.name == "counts")
     assert (found.verdict, found.held) == (expected, 0)
     assert ("how many texts there were is not known: TNews" in texts(found)) == (verdict == "not C-MTEB")
@@ -448,16 +436,8 @@ def run_like_the_card(
             continue
         flat = {name: value / 100 for name, value in {**METRICS[task.name], **(changes or {}).get(task.name, {})}.items()}
         metrics: dict[str, Any] = nested_metrics(flat)
-        record = TaskRecord(
-            task=task.name,
-            split=task.split,
-            metrics={task.language: metrics} if task.language else metrics,
-            dataset_revision=task.revision,
-            evaluation_time=1.0,
-        )
-        fields = dict((only or {}).get(task.name, {}))
-        made = convert(fields.pop("harness", dict(harness)), Made)
-        write_record(folder, replace(record, made=made, **fields))
+        fields = {"harness": harness, **(only or {}).get(task.name, {})}
+        write_task(folder, task, {task.language: metrics} if task.language else metrics, **fields)
     return folder
 
 
@@ -531,6 +511,50 @@ def test_a_dtype_is_the_same_however_the_card_spells_it(tmp_path: Path, spelling
     first, *others = printed_rows(card, BENCHMARK)
     alike = beside(ours, first, others).beside
     assert [(each.other.header.max_len, each.remark) for each in alike] == [(1024, None)]
+
+
+def test_all_settings_in_which_card_and_run_differ_are_listed(tmp_path: Path) -> None:
+    other, unknown = ({"data": {"verdict": verdict}} for verdict in ("not C-MTEB", "unverified"))
+    fields: dict[str, dict[str, Any]] = {
+        "TNews": {"mteb_version": "1.2.0", "dataset_revision": "1" * 40, "harness": other},
+        "BQ": {"mteb_version": "1.2.0", "dataset_revision": "2" * 40, "harness": unknown},
+        "LCQMC": {"mteb_version": None, "dataset_revision": None, "harness": unknown},
+    }
+    card = write_card(tmp_path / "card", card_text("mteb==1.1.1" + rows_table(), brief=True, revisions={"ATEC": ""}))
+    header = RowHeader(model="mine", gpu="NVIDIA H200", dtype="bfloat16", size_gb=None, dim=1024, max_len=1024)
+    run = run_like_the_card(tmp_path / "run", header=header, only=fields)
+    data = [
+        ("data revision", "the card's", "differ for 2 tasks"),
+        ("data revision", None, "stated for 1 task"),
+        ("data revision", "stated for 1 task", None),
+        ("data identity", "C-MTEB", "not C-MTEB for 1 task"),
+        ("data identity", "unverified for 2 tasks", None),
+    ]
+    assert recipe(card, run) == [
+        ("gpu", "NVIDIA TESLA A100", "NVIDIA H200"),
+        ("dtype", "float16", "bfloat16"),
+        ("max_len", "512", "1024"),
+        ("dim", "1792", "1024"),
+        ("mteb", "1.1.1", "1.1.1, 1.2.0"),
+        *data,
+    ]
+    run = run_like_the_card(run, header=replace(header, gpu="", dim=None), only={name: {"mteb_version": None} for name in METRICS})
+    write_manifest(run, manifest_of(replace(header, gpu="", dim=None)))
+    assert recipe(card, run) == [
+        ("model", "acge_text_embedding", "mine"),
+        ("gpu", "NVIDIA TESLA A100", None),
+        ("dtype", "float16", "bfloat16"),
+        ("max_len", "512", "1024"),
+        ("dim", "1792", None),
+        ("mteb", "1.1.1", None),
+        ("data revision", None, "stated for 1 task"),
+    ]
+
+
+def recipe(card: Path, run: Path) -> list[tuple[str, str | None, str | None]]:
+    comparison = claims_report(card, against=run).comparison
+    assert comparison is not None
+    return [(field.name, field.claimed, field.found) for field in comparison.recipe]
 
 
 def test_the_run_is_averaged_under_the_convention_of_the_card(tmp_path: Path) -> None:
@@ -621,17 +645,22 @@ def test_a_calibration_that_can_not_serve_is_one_clear_error(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("fields", "output"),
+    ("fields", "output", "differs"),
     [
-        ({"harness": {"data": {"verdict": "not C-MTEB"}}}, "the run's data is not C-MTEB's"),
-        ({"dataset_revision": "0123456789", "harness": {"data": {"verdict": "unverified"}}}, "58 is claimed, 01234567 was read"),
+        ({"harness": {"data": {"verdict": "not C-MTEB"}}}, "the run's data is not C-MTEB's", ("data identity",)),
+        (
+            {"dataset_revision": "0123456789", "harness": {"data": {"verdict": "unverified"}}},
+            f"revision {BENCHMARK.task('TNews').revision[:8]} is claimed, 01234567 was read",
+            ("data revision", "data identity"),
+        ),
     ],
 )
-def test_other_data_is_not_compared_even_where_numbers_agree(tmp_path: Path, fields: dict[str, Any], output: str) -> None:
+def test_other_data_is_not_compared_even_where_numbers_agree(
+    tmp_path: Path, fields: dict[str, Any], output: str, differs: tuple[str, ...]
+) -> None:
     report = against(tmp_path, run_like_the_card(tmp_path / "run", only={"TNews": fields}))
     found = cell(report, "TNews", "accuracy")
-    assert found.grade == "not comparable"
-    assert output in found.why.replace(BENCHMARK.task("TNews").revision[:8], "58")
+    assert (found.grade, found.why, found.differs) == ("not comparable", output, differs)
     assert cell(report, "front matter", "Classification (9)").grade == "not comparable"
     assert cell(report, "front matter", "STS (8)").grade == "reproduced"
 
@@ -670,18 +699,26 @@ def test_metrics_that_versions_define_otherwise(tmp_path: Path) -> None:
     (folder / "d.json").write_text(mteb2_file("Cmnli", {"max_accuracy": 0.8, "main_score": 0.8}), encoding="utf-8")
     (folder / "e.json").write_text(mteb2_file("CMedQAv1", {"map": 0.9, "mrr": 0.9}), encoding="utf-8")
     report = against(tmp_path, folder)
-    assert cell(report, "DuRetrieval", "ndcg_at_10").grade == "reproduced"
-    assert cell(report, "DuRetrieval", "mrr_at_10").grade == "definition differs"
-    assert cell(report, "DuRetrieval", "recall_at_10").grade == "not reproduced"
-    assert (cell(report, "T2Reranking", "map").grade, cell(report, "T2Reranking", "map").why) == (
-        "definition differs",
-        "the run has map_at_1000 67.00 instead",
-    )
-    assert cell(report, "Ocnli", "cos_sim_ap").grade == "reproduced"
-    assert cell(report, "Ocnli", "max_accuracy").grade == "definition differs"
-    assert cell(report, "Ocnli", "cos_sim_accuracy").grade == "not reproduced"
-    assert cell(report, "Cmnli", "cos_sim_ap").grade == "definition differs"
-    assert cell(report, "CMedQAv1", "map").grade == "definition differs"
+    order = "claimed: mteb 1's, tied scores as sorted; found: trec_eval's, tied scores against the model (mteb 2)"
+    assert report.comparison is not None
+    assert {(each.of, each.metric): (each.grade, each.why) for each in report.comparison.cells if "record" not in each.why} == {
+        ("CMedQAv1", "map"): ("definition differs", order),
+        ("CMedQAv1", "mrr"): ("definition differs", order),
+        ("Cmnli", "cos_sim_ap"): ("definition differs", "the run has max_accuracy 80.00 instead"),
+        ("DuRetrieval", "mrr_at_10"): (
+            "definition differs",
+            "claimed: mrr of beir, five digits, as in mteb 1.1; found: mrr with mteb 2's order of tied scores",
+        ),
+        ("DuRetrieval", "ndcg_at_10"): ("reproduced", ""),
+        ("DuRetrieval", "recall_at_10"): ("not reproduced", ""),
+        ("Ocnli", "cos_sim_accuracy"): ("not reproduced", ""),
+        ("Ocnli", "cos_sim_ap"): ("reproduced", ""),
+        ("Ocnli", "max_accuracy"): (
+            "definition differs",
+            "claimed: the largest of four similarities; found: the largest of five similarities (mteb 2)",
+        ),
+        ("T2Reranking", "map"): ("definition differs", "the run has map_at_1000 67.00 instead"),
+    }
 
 
 def test_unrounded_mrr_of_a_later_mteb_1_is_another_definition(tmp_path: Path) -> None:

@@ -60,11 +60,7 @@ def bash() -> Iterator[Bash]:
 
 @pytest.mark.parametrize(
     ("typed", "offered"),
-    [
-        ("report --ca", r"--calibration +--card"),
-        ("run dty", r"run dtype="),
-        ("run --quiet dtype=", r"bf16 +fp16 +fp32"),
-    ],
+    [("report --ca", r"--calibration +--card"), ("run dty", r"run dtype="), ("run --quiet dtype=", r"bf16 +fp16 +fp32")],
 )
 def test_bash_completes_commands_keys_and_choices(bash: Bash, typed: str, offered: str) -> None:
     bash.type(f"\x15python -m harness {typed}\t", until=offered)  # control-U first: an empty line

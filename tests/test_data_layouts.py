@@ -101,11 +101,7 @@ def test_a_reranking_of_mteb_2_has_the_samples_of_c_mteb(tmp_path: Path, qrels: 
     [
         ("top_ranked", {"query-id": ["q0"], "corpus-ids": [["apos_0", "gone"]]}, "candidate 'gone' is not in the corpus table"),
         ("top_ranked", {"query-id": ["q9"], "corpus-ids": [["apos_0"]]}, "query 'q0' has no candidates"),
-        (
-            "top_ranked",
-            {"query-id": ["q0"], "corpus-ids": [["apos_0", "neg_0"]]},
-            "1 relevant passages are no candidates of their query",
-        ),
+        ("top_ranked", {"query-id": ["q0"], "corpus-ids": [["apos_0", "neg_0"]]}, "1 relevant passages are no candidates of their query"),
         ("qrels", {"query-id": ["q0"], "corpus-id": ["neg_1"], "score": [1]}, "1 queries have relevant candidates that ties would not put"),
         ("qrels", {"query-id": ["q0"], "corpus-id": ["apos_0"], "score": [2]}, "grades are neither 0 nor 1"),
     ],

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 import torch
-from records import same_records
-from tiny_models import HAN, build_model
+from records import run_here, same_records
+from tiny_models import HAN
 
 from harness.core.errors import MachineError, RequestError
 from harness.core.spec import EncodingSpec, ModelSpec
@@ -23,22 +23,15 @@ from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
 from harness.evaluate.encode.devices import DeviceProcesses, find_devices
 from harness.evaluate.encode.encoder import EncoderKind
 from harness.evaluate.here import resolve_here
-from harness.evaluate.progress import Silent
-from harness.evaluate.runner import execute
 
 CPU = torch.device("cpu")
 ENCODING = EncodingSpec(ladder="padded", batch_tokens=64)
 TEXTS = [HAN[number % 20 : number % 20 + 2 + number % 11] * (1 + number % 3) + str(number) for number in range(600)]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_model(tmp_path_factory.mktemp("model") / "tiny", dense=48)
-
-
 @pytest.fixture
-def encoder(folder: Path) -> CanonicalEncoder:
-    return load_encoder(ModelSpec(name="tiny", path=str(folder)), dtype="fp32", max_len=32, encoding=ENCODING, device=CPU)
+def encoder(tiny_model: Path) -> CanonicalEncoder:
+    return load_encoder(ModelSpec(name="tiny", path=str(tiny_model)), dtype="fp32", max_len=32, encoding=ENCODING, device=CPU)
 
 
 @pytest.fixture
@@ -82,7 +75,7 @@ def test_processes_share_the_batches_and_take_over_from_those_that_die(
 
 
 @pytest.mark.slow
-def test_processes_end_with_the_one_that_started_them(folder: Path) -> None:
+def test_processes_end_with_the_one_that_started_them(tiny_model: Path) -> None:
     code = f"""
 import os, signal, torch
 from harness.core.spec import EncodingSpec, ModelSpec
@@ -90,13 +83,13 @@ from harness.evaluate.encode.canonical import load_encoder
 from harness.evaluate.encode.devices import DeviceProcesses
 if __name__ == "__main__":
     cpu, encoding = torch.device("cpu"), EncodingSpec(ladder="padded", batch_tokens=64)
-    encoder = load_encoder(ModelSpec(name="tiny", path={str(folder)!r}), dtype="fp32", max_len=32, encoding=encoding, device=cpu)
+    encoder = load_encoder(ModelSpec(name="tiny", path={str(tiny_model)!r}), dtype="fp32", max_len=32, encoding=encoding, device=cpu)
     processes = DeviceProcesses(encoder.model, encoding, cpu, [cpu])
     processes.start()
     print(*processes.pids, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
-    script = folder.parent / "killed.py"
+    script = tiny_model.parent / "killed.py"
     script.write_text(code, encoding="utf-8")
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -119,8 +112,7 @@ def test_a_run_on_two_devices_writes_the_records_of_a_run_on_one(tmp_path: Path)
     folders = []
     for devices in ("null", "[cpu,cpu]"):
         basic = ["model=sample", "data=sample", "gpu=cpu", "tasks=[AFQMC,STSB]", "max_len=32", "canary=off"]
-        spec, device = resolve_here([*basic, f"devices={devices}", "store=null", f"results_dir={tmp_path / str(len(folders))}"], "cpu")
-        folders.append(execute(spec, device, Silent()).folder)
+        folders.append(run_here([*basic, f"devices={devices}", "store=null", f"results_dir={tmp_path / str(len(folders))}"]).folder)
     assert folders[0].name == folders[1].name
     same_records(*folders)
 

@@ -190,10 +190,7 @@ DIGEST = "1f3a9c04" * 8
             {"seed": 7, "spec__dtype": "fp16", "spec__dim": 8, "model__weights_digest": "x", "spec__max_len": 8},
             ["seed 42, weights w, dim none, and 2 more", "seed 7, weights x, dim 8, and 2 more"],
         ),
-        (
-            {"spec__prompts": {"source": "file", "table": {"query": "q"}}},
-            ["prompts.source none", "prompts.source file"],
-        ),
+        ({"spec__prompts": {"source": "file", "table": {"query": "q"}}}, ["prompts.source none", "prompts.source file"]),
     ],
 )
 def test_rows_alike_are_told_apart_by_what_they_were_asked_for(changes: dict[str, Any], expected: list[str]) -> None:

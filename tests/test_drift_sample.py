@@ -9,16 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from records import run_here
 
 from harness.commands import main
 from harness.core.benchmarks import load_benchmark
 from harness.core.calibration import CALIBRATION, points, read_calibration
 from harness.core.run_files import read_run
 from harness.evaluate.calibrate.floors import RESOLUTION
-from harness.evaluate.encode.device import find_device
-from harness.evaluate.here import resolve_here
-from harness.evaluate.progress import Silent
-from harness.evaluate.runner import execute
 from harness.evaluate.score import adapter
 from harness.read.drift.baselines import LOG, list_baselines, read_log, scores_digest
 from harness.read.drift.check import DriftReport, check_folders
@@ -45,9 +42,7 @@ def checked(tmp_path: Path) -> Check:
             f"results_dir={tmp_path}",
             f"tasks=[{','.join(TASKS)}]",
         ]
-        spec = resolve_here([*fixed, *overrides], "cpu")[0]
-        execute(spec, find_device("cpu"), Silent())
-        return check_folders(SAMPLE, spec.folder, BENCHMARK, tasks=TASKS, **options)
+        return check_folders(SAMPLE, run_here([*fixed, *overrides]).folder, BENCHMARK, tasks=TASKS, **options)
 
     return run
 

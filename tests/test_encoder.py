@@ -44,25 +44,20 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_model(tmp_path_factory.mktemp("bert"), dense=40)
-
-
-@pytest.fixture(scope="module")
 def texts() -> list[str]:
     draw = random.Random(0)
     return ["".join(draw.choices(HAN, k=draw.choice((1, 2, 3, 5, 7, 15, 20, 33, 50, 61, 62, 63, 90)))) for _ in range(150)]
 
 
 def load(
-    folder: Path, *, dtype: Dtype = "fp32", ladder: Ladder = "exact", batch_tokens: int = 128, max_len: int = POSITIONS
+    tiny_model: Path, *, dtype: Dtype = "fp32", ladder: Ladder = "exact", batch_tokens: int = 128, max_len: int = POSITIONS
 ) -> CanonicalEncoder:
     encoding = EncodingSpec(ladder=ladder, batch_tokens=batch_tokens)
-    return load_encoder(ModelSpec(name="tiny", path=str(folder)), dtype=dtype, max_len=max_len, encoding=encoding, device=CPU)
+    return load_encoder(ModelSpec(name="tiny", path=str(tiny_model)), dtype=dtype, max_len=max_len, encoding=encoding, device=CPU)
 
 
-def reference(folder: Path, texts: list[str], *, dtype: Dtype = "fp32", max_len: int = POSITIONS, batch_size: int = 8) -> torch.Tensor:
-    model = SentenceTransformer(str(folder), device="cpu", local_files_only=True).to(TORCH_DTYPE[dtype])
+def reference(tiny_model: Path, texts: list[str], *, dtype: Dtype = "fp32", max_len: int = POSITIONS, batch_size: int = 8) -> torch.Tensor:
+    model = SentenceTransformer(str(tiny_model), device="cpu", local_files_only=True).to(TORCH_DTYPE[dtype])
     model.max_seq_length = max_len
     return model.encode(texts, convert_to_tensor=True, batch_size=batch_size)
 
@@ -72,24 +67,26 @@ def reference(folder: Path, texts: list[str], *, dtype: Dtype = "fp32", max_len:
 
 @pytest.mark.parametrize("ladder", LADDERS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_neighbours_order_duplicates_and_earlier_calls_change_no_bit(folder: Path, texts: list[str], dtype: Dtype, ladder: Ladder) -> None:
-    encoder = load(folder, dtype=dtype, ladder=ladder)
+def test_neighbours_order_duplicates_and_earlier_calls_change_no_bit(
+    tiny_model: Path, texts: list[str], dtype: Dtype, ladder: Ladder
+) -> None:
+    encoder = load(tiny_model, dtype=dtype, ladder=ladder)
     vectors = encoder.encode(texts)
     assert vectors.dtype == TORCH_DTYPE[dtype]
-    assert vectors.shape == (len(texts), 40)
+    assert vectors.shape == (len(texts), 48)
     order = random.Random(1).sample(range(len(texts)), len(texts))
     assert torch.equal(encoder.encode([texts[i] for i in order]), vectors[order])
     subset = order[:31]
-    assert torch.equal(load(folder, dtype=dtype, ladder=ladder).encode([texts[i] for i in subset]), vectors[subset])
+    assert torch.equal(load(tiny_model, dtype=dtype, ladder=ladder).encode([texts[i] for i in subset]), vectors[subset])
     assert torch.equal(encoder.encode([texts[7], texts[3], texts[7], texts[7]]), vectors[[7, 3, 7, 7]])
     for i in subset[:5]:
         assert torch.equal(encoder.encode([texts[i]])[0], vectors[i])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_full_batch_and_a_padded_one_of_the_same_shape_run_the_same_kernel(folder: Path, dtype: Dtype) -> None:
+def test_a_full_batch_and_a_padded_one_of_the_same_shape_run_the_same_kernel(tiny_model: Path, dtype: Dtype) -> None:
     # transformers drops a mask that masks nothing: a text would then depend on whether its neighbours are shorter.
-    encoder = load(folder, dtype=dtype, ladder="padded")
+    encoder = load(tiny_model, dtype=dtype, ladder="padded")
     full = HAN[:38]  # 40 tokens: exactly as long as its shape
     alone = encoder.encode([full])
     among = encoder.encode([full, HAN[:37], HAN[1:38], HAN[2:38]])
@@ -109,11 +106,11 @@ def test_a_packed_layer_gives_each_row_its_own_bits_wherever_it_stands(bias: boo
     assert torch.equal(packed(torch.stack([inputs[3]] * 5)), torch.stack([outputs[3]] * 5))
 
 
-def test_the_kernel_of_linear_layers_names_the_vectors(folder: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    packed = load(folder)
-    assert [load(folder, dtype=dtype).fingerprint.linear for dtype in DTYPES] == ["onednn-packed", "torch", "torch"]
+def test_the_kernel_of_linear_layers_names_the_vectors(tiny_model: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = load(tiny_model)
+    assert [load(tiny_model, dtype=dtype).fingerprint.linear for dtype in DTYPES] == ["onednn-packed", "torch", "torch"]
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    plain = load(folder)
+    plain = load(tiny_model)
     assert plain.fingerprint.linear == "torch"
     assert plain.fingerprint.digest != packed.fingerprint.digest
     assert plain.fingerprint.parameters == packed.fingerprint.parameters
@@ -121,35 +118,35 @@ def test_the_kernel_of_linear_layers_names_the_vectors(folder: Path, texts: list
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_number_of_threads_changes_no_bit(folder: Path, texts: list[str], dtype: Dtype) -> None:
-    one = load(folder, dtype=dtype)
+def test_the_number_of_threads_changes_no_bit(tiny_model: Path, texts: list[str], dtype: Dtype) -> None:
+    one = load(tiny_model, dtype=dtype)
     vectors = one.encode(texts)
     for threads in (2, 3):
         torch.set_num_threads(threads)
         assert torch.equal(one.encode(texts), vectors)
-        other = load(folder, dtype=dtype)
+        other = load(tiny_model, dtype=dtype)
         assert torch.equal(other.encode(texts), vectors)
         assert other.fingerprint == one.fingerprint
         assert torch.get_num_threads() == threads
 
 
-def test_another_process_gives_the_same_bits(folder: Path, texts: list[str]) -> None:
+def test_another_process_gives_the_same_bits(tiny_model: Path, texts: list[str]) -> None:
     script = (
         "import sys, json, hashlib, torch; torch.set_num_threads(1); sys.path.insert(0, sys.argv[2]);"
         "from pathlib import Path; from test_encoder import load;"
         "v = load(Path(sys.argv[1]), dtype='bf16', ladder='padded').encode(json.load(sys.stdin));"
         "print(hashlib.sha256(v.view(torch.uint8).numpy().tobytes()).hexdigest())"
     )
-    command = [sys.executable, "-c", script, str(folder), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", script, str(tiny_model), str(Path(__file__).parent)]
     done = subprocess.run(command, input=json.dumps(texts[::-1]), capture_output=True, text=True, check=True)
-    vectors = load(folder, dtype="bf16", ladder="padded").encode(texts).flip(0)
+    vectors = load(tiny_model, dtype="bf16", ladder="padded").encode(texts).flip(0)
     assert done.stdout.strip() == hashlib.sha256(vectors.contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
 
 
 @pytest.mark.parametrize("ladder", LADDERS)
-def test_max_len_changes_only_the_texts_it_cuts(folder: Path, texts: list[str], ladder: Ladder) -> None:
-    long = load(folder, ladder=ladder)
-    short = load(folder, ladder=ladder, max_len=22)
+def test_max_len_changes_only_the_texts_it_cuts(tiny_model: Path, texts: list[str], ladder: Ladder) -> None:
+    long = load(tiny_model, ladder=ladder)
+    short = load(tiny_model, ladder=ladder, max_len=22)
     vectors, cut_vectors = long.encode(texts), short.encode(texts)
     fits = torch.tensor([len(text) + 2 <= 22 for text in texts])
     assert torch.equal(vectors[fits], cut_vectors[fits])
@@ -158,22 +155,22 @@ def test_max_len_changes_only_the_texts_it_cuts(folder: Path, texts: list[str], 
     assert short.counters.cut == int((~fits).sum())
 
 
-def test_texts_of_equal_token_ids_are_run_once(folder: Path) -> None:
-    encoder = load(folder)
+def test_texts_of_equal_token_ids_are_run_once(tiny_model: Path) -> None:
+    encoder = load(tiny_model)
     vectors = encoder.encode(["ABC 一", "abc 一", " abc  一 ", "abc 二"])
     assert torch.equal(vectors[0], vectors[1])
     assert torch.equal(vectors[0], vectors[2])
     assert (encoder.counters.texts, encoder.counters.distinct) == (4, 2)
 
 
-def test_no_texts_give_no_vectors(folder: Path) -> None:
-    assert load(folder).encode([]).shape == (0, 40)
+def test_no_texts_give_no_vectors(tiny_model: Path) -> None:
+    assert load(tiny_model).encode([]).shape == (0, 48)
 
 
-def test_random_generators_are_left_alone(folder: Path, texts: list[str]) -> None:
+def test_random_generators_are_left_alone(tiny_model: Path, texts: list[str]) -> None:
     np.random.seed(3)  # noqa: NPY002  the global generator is what is watched
     before, torch_before, python_before = np.random.get_state()[1].copy(), torch.get_rng_state(), random.getstate()  # noqa: NPY002
-    load(folder).encode(texts)
+    load(tiny_model).encode(texts)
     assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), torch_before)
     assert random.getstate() == python_before
@@ -184,9 +181,9 @@ def test_random_generators_are_left_alone(folder: Path, texts: list[str]) -> Non
 
 @pytest.mark.parametrize("ladder", LADDERS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_vectors_are_those_of_sentence_transformers(folder: Path, texts: list[str], dtype: Dtype, ladder: Ladder) -> None:
-    ours = load(folder, dtype=dtype, ladder=ladder).encode(texts).float()
-    assert (ours - reference(folder, texts, dtype=dtype).float()).abs().max() < NOISE[dtype]
+def test_vectors_are_those_of_sentence_transformers(tiny_model: Path, texts: list[str], dtype: Dtype, ladder: Ladder) -> None:
+    ours = load(tiny_model, dtype=dtype, ladder=ladder).encode(texts).float()
+    assert (ours - reference(tiny_model, texts, dtype=dtype).float()).abs().max() < NOISE[dtype]
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean", "max", "lasttoken", "mean_sqrt_len_tokens", "weightedmean"])
@@ -205,8 +202,8 @@ def test_every_model_of_the_family(tmp_path: Path, model_type: str) -> None:
 
 
 @pytest.mark.parametrize("max_len", [3, 10, POSITIONS])
-def test_token_ids_of_hostile_texts_are_those_of_sentence_transformers(folder: Path, max_len: int) -> None:
-    model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+def test_token_ids_of_hostile_texts_are_those_of_sentence_transformers(tiny_model: Path, max_len: int) -> None:
+    model = SentenceTransformer(str(tiny_model), device="cpu", local_files_only=True)
     _compare_ids(model, HOSTILE, max_len)
 
 
@@ -235,8 +232,8 @@ def _compare_ids(model: SentenceTransformer, texts: list[str], max_len: int) -> 
 # --- what it costs ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_counters_by_hand(folder: Path) -> None:
-    encoder = load(folder, batch_tokens=16, max_len=6)
+def test_counters_by_hand(tiny_model: Path) -> None:
+    encoder = load(tiny_model, batch_tokens=16, max_len=6)
     encoder.encode(["一二", "一二", "三四", "五六", "七八", "九十", "天" * 50, "地"])
     # 4 tokens: 5 texts, 4 rows a batch; 6 tokens: 1 text, 2 rows; 3 tokens: 1 text, 5 rows
     expected = {"texts": 8, "distinct": 7, "found": 0, "forwards": 4, "tokens": 2 * 16 + 12 + 15, "real_tokens": 5 * 4 + 6 + 3, "cut": 1}
@@ -247,18 +244,18 @@ def test_counters_by_hand(folder: Path) -> None:
     assert (encoder.counters - encoder.counters) == Counters()
 
 
-def test_the_plan_is_what_encoding_then_costs(folder: Path, texts: list[str]) -> None:
+def test_the_plan_is_what_encoding_then_costs(tiny_model: Path, texts: list[str]) -> None:
     for ladder in LADDERS:
-        encoder = load(folder, ladder=ladder)
+        encoder = load(tiny_model, ladder=ladder)
         plan = encoder.plan(texts + texts)
         encoder.encode(texts + texts)
         cost = encoder.counters
         assert (plan.texts, plan.real_tokens, plan.forwards, plan.tokens) == (cost.distinct, cost.real_tokens, cost.forwards, cost.tokens)
 
 
-def test_progress_ends_at_what_was_planned(folder: Path, texts: list[str]) -> None:
+def test_progress_ends_at_what_was_planned(tiny_model: Path, texts: list[str]) -> None:
     steps: list[EncodingStep] = []
-    encoder = load(folder)
+    encoder = load(tiny_model)
     encoder.encode(texts, progress=steps.append)
     done = [step.done for step in steps]
     assert done == sorted(done)
@@ -308,22 +305,22 @@ def test_an_overflow_names_the_text_and_the_way_out(tmp_path: Path) -> None:
         load(model, dtype="fp16").encode(texts)
 
 
-def test_max_len_beyond_the_position_table(folder: Path) -> None:
+def test_max_len_beyond_the_position_table(tiny_model: Path) -> None:
     with pytest.raises(RequestError, match=rf"max_len=65 .*position table has {POSITIONS}\. Set max_len={POSITIONS} or less"):
-        load(folder, max_len=65)
+        load(tiny_model, max_len=65)
     with pytest.raises(RequestError, match="position table"):
-        load(folder, max_len=1000)
+        load(tiny_model, max_len=1000)
 
 
-def test_max_len_without_room_for_a_token(folder: Path) -> None:
+def test_max_len_without_room_for_a_token(tiny_model: Path) -> None:
     with pytest.raises(RequestError, match="max_len=2 leaves no room beside the 2 special tokens: set max_len=3 or more"):
-        load(folder, max_len=2)
+        load(tiny_model, max_len=2)
 
 
 @pytest.mark.parametrize(("bad", "message"), [(None, "NoneType"), (3.5, "float"), ("\ud83d", "lone surrogate")])
-def test_what_is_no_text_is_named(folder: Path, bad: object, message: str) -> None:
+def test_what_is_no_text_is_named(tiny_model: Path, bad: object, message: str) -> None:
     with pytest.raises(InputError, match=f"text .*{message}"):
-        load(folder).encode(["一", bad])  # type: ignore[list-item]
+        load(tiny_model).encode(["一", bad])  # type: ignore[list-item]
 
 
 # --- a real model ----------------------------------------------------------------------------------------------------------------------
@@ -347,15 +344,15 @@ def test_minilm_is_pure_and_equals_sentence_transformers(dtype: Dtype, ladder: L
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_gpu_vectors_are_pure_too(folder: Path, texts: list[str], dtype: Dtype) -> None:
+def test_gpu_vectors_are_pure_too(tiny_model: Path, texts: list[str], dtype: Dtype) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     for ladder in LADDERS:
         encoding = EncodingSpec(ladder=ladder, batch_tokens=1024)
-        spec = ModelSpec(name="tiny", path=str(folder))
+        spec = ModelSpec(name="tiny", path=str(tiny_model))
         encoder = load_encoder(spec, dtype=dtype, max_len=POSITIONS, encoding=encoding, device=torch.device("cuda"))
         vectors = encoder.encode(texts)
         order = random.Random(2).sample(range(len(texts)), len(texts))
         assert torch.equal(encoder.encode([texts[i] for i in order]), vectors[order])
         assert torch.equal(encoder.encode([texts[i] for i in order[:20]]), vectors[order[:20]])
-        assert (vectors.float() - reference(folder, texts, dtype=dtype).float().cpu()).abs().max() < NOISE[dtype]
+        assert (vectors.float() - reference(tiny_model, texts, dtype=dtype).float().cpu()).abs().max() < NOISE[dtype]

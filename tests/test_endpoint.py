@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from records import run_here
 from runs import ROOT
 
 from harness.commands import main
@@ -27,11 +28,7 @@ from harness.core.run_files import read_run
 from harness.core.spec import ModelSpec
 from harness.evaluate.encode import by_text, endpoint
 from harness.evaluate.encode.endpoint import KEY, embed
-from harness.evaluate.here import resolve_here
 from harness.evaluate.plan.planning import make_plan
-from harness.evaluate.prepared import Outcome
-from harness.evaluate.progress import Silent
-from harness.evaluate.runner import execute
 
 BENCHMARK = load_benchmark()
 SECRET = "sk-very-secret-0123456789"
@@ -114,16 +111,11 @@ def request(tmp_path: Path, server: Server, *overrides: str) -> list[str]:
     return [*model, "data=sample", "gpu=cpu", "dtype=fp32", "tasks=[STSB]", *places, *overrides]
 
 
-def run(request: list[str]) -> Outcome:
-    spec, device = resolve_here(request, "cpu")
-    return execute(spec, device, Silent())
-
-
 @pytest.mark.parametrize("form", ["base64", "float"])
 def test_a_served_model_runs_resumes_and_is_found_in_the_store(form: str, server: Server, tmp_path: Path) -> None:
     server.form = form
     server.faults = [(200, {}), (429, {"Retry-After": "0"}), (500, {}), (503, {}), (200, {}), (502, {})]
-    outcome = run(request(tmp_path, server))
+    outcome = run_here(request(tmp_path, server))
     assert outcome.failed == {}
     done = read_run(outcome.folder, BENCHMARK)
     assert done.records["STSB"].main_score(BENCHMARK.task("STSB")) > 0.3
@@ -131,14 +123,14 @@ def test_a_served_model_runs_resumes_and_is_found_in_the_store(form: str, server
     assert {one["path"] for one in server.seen} == {"/v1/embeddings"}
     assert {one["key"] for one in server.seen} == {f"Bearer {SECRET}"}
     assert {one["body"]["model"] for one in server.seen} == {"served"}
-    assert run(request(tmp_path, server)).reused == ("STSB",)
-    again = run(request(tmp_path, server, "overwrite=true"))
+    assert run_here(request(tmp_path, server)).reused == ("STSB",)
+    again = run_here(request(tmp_path, server, "overwrite=true"))
     assert again.cost.encoding.forwards == 0
     assert again.cost.encoding.found == again.cost.encoding.distinct
 
 
 def test_the_key_reaches_no_file_and_no_message(server: Server, tmp_path: Path) -> None:
-    run(request(tmp_path, server))
+    run_here(request(tmp_path, server))
     for path in (path for path in tmp_path.rglob("*") if path.is_file()):
         assert SECRET.encode() not in path.read_bytes()
     server.faults = [(401, {})]
@@ -147,7 +139,7 @@ def test_the_key_reaches_no_file_and_no_message(server: Server, tmp_path: Path) 
     assert SECRET not in str(caught.value)
     assert "failed for ***" in str(caught.value)
     with pytest.raises(RequestError, match="has a password in it") as refused:
-        run(request(tmp_path, server, f"model.url=http://me:{SECRET}@127.0.0.1/v1"))
+        run_here(request(tmp_path, server, f"model.url=http://me:{SECRET}@127.0.0.1/v1"))
     assert SECRET not in str(refused.value)
 
 
@@ -168,9 +160,9 @@ def test_wrong_answers_are_named(server: Server, tmp_path: Path) -> None:
             embed(url, "served", ["好", "坏的"])
     server.bad = None
     with pytest.raises(RequestError, match=r"model.dimensions=99: .* gave 24 numbers"):
-        run(request(tmp_path, server, "model.dimensions=99"))
+        run_here(request(tmp_path, server, "model.dimensions=99"))
     with pytest.raises(RequestError, match="dtype=fp16: an endpoint gives fp32"):
-        run(request(tmp_path, server, "dtype=fp16"))
+        run_here(request(tmp_path, server, "dtype=fp16"))
     assert embed(url, "served", ["好"], dimensions=8).vectors.shape == (1, 8)
 
 
@@ -248,13 +240,13 @@ def test_an_address_that_is_none_or_shows_a_key_is_refused_at_once(url: str, mes
 
 
 def test_the_version_of_an_api_stays_behind_the_path(server: Server, tmp_path: Path) -> None:
-    run(request(tmp_path, server, f"model.url={server.url}/?api-version=2024-02-01"))
+    run_here(request(tmp_path, server, f"model.url={server.url}/?api-version=2024-02-01"))
     assert {one["path"] for one in server.seen} == {"/v1/embeddings?api-version=2024-02-01"}
 
 
 def test_what_the_server_calls_its_model_is_stated_and_must_not_change(server: Server, tmp_path: Path) -> None:
     server.name = "served-v2"
-    done = read_run(run(request(tmp_path, server)).folder, BENCHMARK)
+    done = read_run(run_here(request(tmp_path, server)).folder, BENCHMARK)
     assert any("answers as served-v2, asked for served" in note for note in done.header.notes)
     answer = server.answer
 
@@ -264,7 +256,7 @@ def test_what_the_server_calls_its_model_is_stated_and_must_not_change(server: S
 
     server.calls = 0
     server.answer = replaced  # type: ignore[method-assign]
-    outcome = run(request(tmp_path, server, "overwrite=true", "store=null"))
+    outcome = run_here(request(tmp_path, server, "overwrite=true", "store=null"))
     assert "answered as the model 'another', before as 'served-v2'" in outcome.failed["STSB"]
 
 
@@ -277,25 +269,25 @@ def test_a_model_that_is_replaced_in_silence_leaves_no_score_and_no_vector(serve
 
     server.answer = replaced  # type: ignore[method-assign]
     asked = request(tmp_path, server, "tasks=[STSB,T2Retrieval]")
-    outcome = run(asked)
+    outcome = run_here(asked)
     assert set(outcome.failed) == {"STSB", "T2Retrieval"}
     assert "answers with another model than before the run" in outcome.failed["STSB"]
     server.salt, server.answer = "", answer  # type: ignore[method-assign]
-    again = run(asked)
+    again = run_here(asked)
     assert (again.failed, again.cost.encoding.found) == ({}, 0)
     alone = request(tmp_path / "alone", server, "tasks=[STSB,T2Retrieval]")
-    scores = [read_run(run(words).folder, BENCHMARK).records["STSB"].metrics for words in (asked, alone)]
+    scores = [read_run(run_here(words).folder, BENCHMARK).records["STSB"].metrics for words in (asked, alone)]
     assert scores[0] == scores[1]
 
 
 def test_a_run_does_not_go_on_with_another_model_without_a_store(server: Server, tmp_path: Path) -> None:
-    run(request(tmp_path, server, "store=null"))
+    run_here(request(tmp_path, server, "store=null"))
     longer = request(tmp_path, server, "store=null", "tasks=[STSB,Ocnli]")
-    assert set(run(longer).computed) == {"Ocnli"}
+    assert set(run_here(longer).computed) == {"Ocnli"}
     server.salt = "another model"
     with pytest.raises(InputError, match=r"has tasks of another model: .*overwrite=true"):
-        run(request(tmp_path, server, "store=null", "tasks=[STSB,Ocnli,BQ]"))
-    assert set(run([*longer, "overwrite=true"]).computed) == {"STSB", "Ocnli"}
+        run_here(request(tmp_path, server, "store=null", "tasks=[STSB,Ocnli,BQ]"))
+    assert set(run_here([*longer, "overwrite=true"]).computed) == {"STSB", "Ocnli"}
 
 
 def test_what_was_answered_before_a_failure_is_in_the_store(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,9 +301,9 @@ def test_what_was_answered_before_a_failure_is_in_the_store(server: Server, tmp_
 
     server.answer = failing  # type: ignore[method-assign]
     asked = request(tmp_path, server, "tasks=[T2Retrieval]")
-    assert "no answer in 6 tries" in run(asked).failed["T2Retrieval"]
+    assert "no answer in 6 tries" in run_here(asked).failed["T2Retrieval"]
     server.faults, server.answer = [], answer  # type: ignore[method-assign]
-    assert run(asked).cost.encoding.found >= 64
+    assert run_here(asked).cost.encoding.found >= 64
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
@@ -344,7 +336,7 @@ def test_what_was_answered_before_a_signal_is_in_the_store(sign: signal.Signals,
     assert process.returncode == (130 if sign == signal.SIGINT else -sign)
     assert "interrupted: the vectors so far are in the store" in said
     server.answer = answer  # type: ignore[method-assign]
-    assert run(words).cost.encoding.found >= 512
+    assert run_here(words).cost.encoding.found >= 512
 
 
 @pytest.mark.parametrize("raw", ["{", "[" * 100_000, "\x00"], ids=["cut", "nested", "binary"])
@@ -356,19 +348,19 @@ def test_an_answer_that_is_no_json_is_one_error(raw: str, server: Server, monkey
 
 def test_a_vector_that_changes_between_calls_is_measured_stated_and_beyond_a_bound_refused(server: Server, tmp_path: Path) -> None:
     server.noise = 1e-3
-    done = read_run(run(request(tmp_path, server)).folder, BENCHMARK)
+    done = read_run(run_here(request(tmp_path, server)).folder, BENCHMARK)
     assert 1e-4 < done.manifest.canary["floor"] < 1e-2
     assert any("256 vectors are not pure to the bit" in note for note in done.header.notes)
     server.noise = 0.3
     with pytest.raises(CanaryError, match="is not repeatable: asked twice"):
-        run(request(tmp_path, server, "overwrite=true"))
+        run_here(request(tmp_path, server, "overwrite=true"))
 
 
 def test_another_model_behind_the_same_name_is_not_served_from_the_store(server: Server, tmp_path: Path) -> None:
-    run(request(tmp_path, server))
+    run_here(request(tmp_path, server))
     server.salt = "another model"
     with pytest.raises(InputError, match="another model answers under this name"):
-        run(request(tmp_path, server, "overwrite=true"))
+        run_here(request(tmp_path, server, "overwrite=true"))
 
 
 def test_a_plan_counts_requests_and_asks_the_server_nothing(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -376,7 +368,7 @@ def test_a_plan_counts_requests_and_asks_the_server_nothing(server: Server, tmp_
     (plan,) = make_plan(asked).runs
     assert server.seen == []
     assert (plan.obstacles, plan.seconds, plan.cost.flops) == ((), None, 0)
-    outcome = run(asked)
+    outcome = run_here(asked)
     assert plan.cost.forwards == outcome.cost.encoding.forwards
     (again,) = make_plan([*asked, "overwrite=true"]).runs
     assert (again.left.texts, again.cost.found, again.seconds) == (0, outcome.cost.encoding.distinct, 0.0)

@@ -8,13 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 from huggingface_hub import parse_eval_result_entries
-from runs import BENCHMARK, HEADER, PUBLISHED, VERIFIED, manifest_of
+from runs import BENCHMARK, HEADER, PUBLISHED, manifest_of, write_task
 
 from harness.commands import main
 from harness.core.benchmarks import load_benchmark
-from harness.core.records import Made, TaskRecord
-from harness.core.run_files import write_manifest, write_record
-from harness.core.typed import convert
+from harness.core.run_files import write_manifest
 from harness.read.results import read_results
 
 CMN = load_benchmark("cmn_v1")
@@ -31,9 +29,7 @@ def live(tmp_path: Path) -> Path:
         "Ocnli": {"cos_sim": {"ap": 0.8}, "max": {"accuracy": 0.7, "ap": 0.81}},
     }
     for name, found in metrics.items():
-        made = convert(VERIFIED, Made)
-        record = TaskRecord(task=name, split=CMN.task(name).split, metrics=found, dataset_revision="a" * 40, evaluation_time=1.0, made=made)
-        write_record(tmp_path / "run", record)
+        write_task(tmp_path / "run", CMN.task(name), found, dataset_revision="a" * 40)
     return tmp_path / "run"
 
 
@@ -70,11 +66,8 @@ def test_what_mteb_2_scores_otherwise_is_left_out_and_named(tmp_path: Path, caps
 
 def test_scores_on_other_data_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_manifest(tmp_path / "run", manifest_of(HEADER))
-    made = convert({"data": {"verdict": "not C-MTEB", "source": "sample", "substituted": False}}, Made)
-    found = {"cos_sim": {"spearman": 0.5}}
-    write_record(
-        tmp_path / "run", TaskRecord(task="STSB", split="test", metrics=found, dataset_revision=None, evaluation_time=1.0, made=made)
-    )
+    data = {"verdict": "not C-MTEB", "source": "sample", "substituted": False}
+    write_task(tmp_path / "run", BENCHMARK.task("STSB"), {"cos_sim": {"spearman": 0.5}}, {"data": data})
     assert main(["export", "eval-results", str(tmp_path / "run"), "-o", str(tmp_path), "--other-data"]) == 2
     assert "STSB: scores on other data" in capsys.readouterr().err
     assert not (tmp_path / ".eval_results").exists()

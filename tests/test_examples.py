@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from records import run_here
 from scipy.stats import pearsonr, spearmanr
 from scoring_cases import hashed_encoder, make_data
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score
@@ -27,10 +28,7 @@ from harness.core.spec import DataSpec, Search
 from harness.core.tasks import TaskSpec
 from harness.data.sources import load_task
 from harness.data.types import RetrievalData, TaskData
-from harness.evaluate.here import resolve_here
 from harness.evaluate.prepared import Outcome
-from harness.evaluate.progress import Silent
-from harness.evaluate.runner import execute
 from harness.evaluate.score.adapter import EmbeddingModel
 from harness.evaluate.score.observed import _OVERHEARD
 from harness.evaluate.score.tasks import MTEB1, TaskScores
@@ -247,8 +245,7 @@ class TestRuns:
     def run(self, results: Path, *overrides: str) -> Outcome:
         basic = ("model=sample", "data=sample", "gpu=cpu", "max_len=64", "store=null", f"tasks=[{','.join(self.TASKS)}]")
         given = [*basic, f"results_dir={results}", *overrides]
-        spec = resolve_here(given, "cpu")[0]
-        outcome = execute(spec, torch.device("cpu"), Silent())
+        outcome = run_here(given)
         assert outcome.failed == {}
         return outcome
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from runs import BENCHMARK, HEADER, PUBLISHED, manifest_of
+from runs import BENCHMARK, HEADER, PUBLISHED, manifest_of, write_task
 from scipy import stats
 
 from harness.commands import main
 from harness.core.errors import InputError, RequestError
 from harness.core.examples import Examples, write_examples
 from harness.core.folds import fold
-from harness.core.records import RowHeader, TaskRecord
-from harness.core.run_files import write_manifest, write_record
+from harness.core.records import RowHeader
+from harness.core.run_files import write_manifest
 from harness.read.explain import effects
 from harness.read.explain.build import Explanation, explain
 from harness.read.explain.effects import Effect, average_effect, holm, judge, task_effect
@@ -58,8 +58,7 @@ def write_run(
         group, _, metric = task.main.rpartition(".")
         metrics = {group: {metric: score}} if group else {metric: score}
         write_examples(folder, task, table)
-        record = TaskRecord(task=name, split=task.split, metrics=metrics, dataset_revision=None, evaluation_time=None)
-        write_record(folder, record)
+        write_task(folder, task, metrics, {})
     return folder
 
 

@@ -15,13 +15,11 @@ from huggingface_hub.repocard_data import eval_results_to_model_index
 from hypothesis import given
 from hypothesis import strategies as st
 from real_data import SEED_CARD, needs_seed_card
-from runs import BENCHMARK, HEADER, PUBLISHED, VERIFIED, manifest_of, write_run
+from runs import BENCHMARK, HEADER, PUBLISHED, manifest_of, write_run, write_task
 
 from harness.commands import main
 from harness.core.errors import InputError
-from harness.core.records import Made, TaskRecord
-from harness.core.run_files import read_run, write_manifest, write_record
-from harness.core.typed import convert
+from harness.core.run_files import read_run, write_manifest
 from harness.read.cards.page import card_claims
 from harness.show.export.front_matter import merge_entries
 from harness.show.export.model_index import index_entries, index_yaml
@@ -63,10 +61,7 @@ def test_the_front_matter_of_a_run_worked_by_hand(tmp_path: Path, capsys: pytest
     task = BENCHMARK.task("STS22")
     metrics = {"zh": {"manhattan": {"spearman": 0.1}, "cos_sim": {"spearman": 0.605, "pearson": -(2**-20)}, "unknown": 3}}
     write_manifest(tmp_path, manifest_of(HEADER, {"model": {"repository": "aspire/acge_text_embedding"}}))
-    write_record(
-        tmp_path,
-        TaskRecord(task="STS22", split="test", metrics=metrics, dataset_revision="f" * 40, evaluation_time=1, made=convert(VERIFIED, Made)),
-    )
+    write_task(tmp_path, task, metrics, dataset_revision="f" * 40)
     assert main(["export", "model-index", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[:11] == [
@@ -130,11 +125,7 @@ def test_a_labelled_entry_never_takes_the_place_of_a_real_one(tmp_path: Path) ->
 
 def test_of_a_mixed_run_the_benchmarks_scores_are_exported_and_the_others_named(tmp_path: Path) -> None:
     write_run(tmp_path, {"STSB": 0.9}, harness={"data": {"verdict": "unverified", "substituted": True}})
-    task = BENCHMARK.task("TNews")
-    record = TaskRecord(
-        task="TNews", split=task.split, metrics={"accuracy": 0.5}, dataset_revision=None, evaluation_time=1, made=convert(NOT_CMTEB, Made)
-    )
-    write_record(tmp_path, record)
+    write_task(tmp_path, BENCHMARK.task("TNews"), {"accuracy": 0.5}, NOT_CMTEB)
     found = select_scores(read_run(tmp_path, BENCHMARK), BENCHMARK, other_data=False)
     assert [each.task.name for each in found.tasks] == ["STSB"]
     message = "\n".join(found.notes)

@@ -12,14 +12,13 @@ from typing import Any
 import pytest
 from mteb2 import MTEB, mteb2  # noqa: F401 a fixture
 from real_data import OTHERS, needs_others
-from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, VERIFIED, manifest_of, write_run
+from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, manifest_of, write_run, write_task
 
 from harness.commands import main
 from harness.core.errors import InputError
 from harness.core.mteb2_names import MAIN_SCORES, mteb2_metric
-from harness.core.records import Made, Run, TaskRecord, flat_metrics
-from harness.core.run_files import read_run, write_manifest, write_record
-from harness.core.typed import convert
+from harness.core.records import Run, flat_metrics
+from harness.core.run_files import read_run, write_manifest
 from harness.read.leaderboard import leaderboard_row, printed
 from harness.read.results import find_results, read_results
 from harness.read.runs import load_runs
@@ -42,10 +41,8 @@ def meta(folder: Path) -> dict[str, Any]:
 
 
 def one_record(folder: Path, task: str, metrics: dict[str, Any], **changes: Any) -> Run:
-    spec = BENCHMARK.task(task)
-    message = {"split": spec.split, "dataset_revision": spec.revision, "evaluation_time": 2.5, "made": convert(VERIFIED, Made)} | changes
     write_manifest(folder, manifest_of(HEADER))
-    write_record(folder, TaskRecord(task=task, metrics=metrics, **message))
+    write_task(folder, BENCHMARK.task(task), metrics, **{"evaluation_time": 2.5, **changes})
     return read_run(folder, BENCHMARK)
 
 
@@ -332,10 +329,7 @@ def test_mteb_2_loads_all_35_and_its_scores_are_ours(
         )
 
 
-@pytest.mark.parametrize(
-    ("change", "files"),
-    [({"max_len": 256}, ["STSB"]), (None, ["STSB"]), ({"dim": "many"}, ["STSB", "TNews"])],
-)
+@pytest.mark.parametrize(("change", "files"), [({"max_len": 256}, ["STSB"]), (None, ["STSB"]), ({"dim": "many"}, ["STSB", "TNews"])])
 def test_a_setting_that_not_all_files_state_alike_stays_empty(tmp_path: Path, change: dict[str, Any] | None, files: list[str]) -> None:
     write_run(tmp_path / "run", {"STSB": 0.5, "TNews": 0.5})
     assert export(tmp_path / "run", tmp_path / "out") == 0

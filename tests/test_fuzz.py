@@ -137,11 +137,7 @@ def data_file(name: str, content: bytes) -> Reader:
     def read(folder: Path) -> object:  # `present`: no checksums are kept, which would name every damage before it is read
         return load_task(BENCHMARK.task("AFQMC"), DataSpec(source="local", root=str(folder), verify="off"), present=True)
 
-    return Reader(
-        f"AFQMC/{name}",
-        make,
-        read,
-    )
+    return Reader(f"AFQMC/{name}", make, read)
 
 
 def arrow() -> bytes:
@@ -240,12 +236,7 @@ def make_costs(folder: Path) -> None:
 ROWS = json_lines(STS_ROWS)
 PROMPTS = "query: 问：\ntemplate: 'Instruct: {instruction}\\nQuery: '\ntasks:\n  STSB:\n    text: 句\n  Retrieval:\n    query: 查\n"
 READERS: dict[str, Reader] = {
-    "card": Reader(
-        "README.md",
-        make_card,
-        lambda folder: read_card_run(folder / "README.md", BENCHMARK),
-        4,
-    ),
+    "card": Reader("README.md", make_card, lambda folder: read_card_run(folder / "README.md", BENCHMARK), 4),
     "claims": Reader("README.md", make_card, lambda folder: read_sheet(folder / "README.md", BENCHMARK), 8),
     "result": Reader("STSB.json", make_import, lambda folder: read_results(folder, BENCHMARK)),
     "manifest": Reader("manifest.json", make_run, lambda folder: read_run(folder, BENCHMARK), 4),
@@ -262,17 +253,8 @@ READERS: dict[str, Reader] = {
     "tsv": data_file("validation.tsv", delimited(STS_ROWS, "\t")),
     "parquet": data_file("validation.parquet", parquet(columns(STS_ROWS))),
     "arrow": data_file("validation/data-00000-of-00001.arrow", arrow()),
-    "prompts": Reader(
-        "prompts.yaml",
-        make_prompts,
-        lambda folder: prompts_from(str(folder / "prompts.yaml")),
-    ),
-    "benchmark": Reader(
-        "mine.yaml",
-        make_benchmark,
-        lambda folder: load_benchmark(str(folder / "mine.yaml")),
-        8,
-    ),
+    "prompts": Reader("prompts.yaml", make_prompts, lambda folder: prompts_from(str(folder / "prompts.yaml"))),
+    "benchmark": Reader("mine.yaml", make_benchmark, lambda folder: load_benchmark(str(folder / "mine.yaml")), 8),
     "model": Reader(
         "mine.yaml",
         lambda folder: (folder / "mine.yaml").write_text("hub: org/name\nrevision: main\nmax_positions: 512\nadd_eos_token: false\n"),

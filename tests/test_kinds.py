@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from records import run_here
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.costs import Counters
@@ -21,8 +22,6 @@ from harness.evaluate.encode.store import VectorStore
 from harness.evaluate.here import resolve_here
 from harness.evaluate.plan.planning import make_plan
 from harness.evaluate.prepared import Outcome
-from harness.evaluate.progress import Silent
-from harness.evaluate.runner import execute
 
 BENCHMARK = load_benchmark()
 
@@ -78,8 +77,7 @@ def request(tmp_path: Path, *overrides: str) -> list[str]:
 
 
 def run(tmp_path: Path, *overrides: str) -> Outcome:
-    spec, device = resolve_here(request(tmp_path, *overrides), "cpu")
-    return execute(spec, device, Silent())
+    return run_here(request(tmp_path, *overrides))
 
 
 def test_a_kind_from_outside_runs_a_task_is_resumed_and_named(tmp_path: Path) -> None:

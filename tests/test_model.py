@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_models import HIDDEN, POSITIONS, build_model
+from tiny_models import HIDDEN, POSITIONS
 
 from harness.core.errors import InputError, RequestError
 from harness.core.spec import Dtype, ModelSpec
@@ -27,15 +27,10 @@ CPU = torch.device("cpu")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_model(tmp_path_factory.mktemp("bert"), dense=40)
-
-
 @pytest.fixture
-def folder(built: Path, tmp_path: Path) -> Path:
+def folder(tiny_model: Path, tmp_path: Path) -> Path:
     """A copy to spoil."""
-    return Path(shutil.copytree(built, tmp_path / "copy"))
+    return Path(shutil.copytree(tiny_model, tmp_path / "copy"))
 
 
 def load(folder: Path, dtype: Dtype = "fp32", **spec: object) -> LoadedModel:
@@ -112,12 +107,7 @@ FIND = (
 
 def find_on_hub(home: Path, endpoint: str, *, revision: str = "", offline: bool = False) -> str:
     """What `find_model` says in a process whose hub is `endpoint`; the hub's client reads the environment when it is imported."""
-    environment = {
-        **os.environ,
-        "HF_HOME": str(home),
-        "HF_ENDPOINT": endpoint,
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    }
+    environment = {**os.environ, "HF_HOME": str(home), "HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     environment.pop("HF_HUB_OFFLINE", None)
     if offline:
         environment["HF_HUB_OFFLINE"] = "1"
@@ -126,10 +116,10 @@ def find_on_hub(home: Path, endpoint: str, *, revision: str = "", offline: bool 
 
 
 @pytest.fixture
-def hub(built: Path) -> Iterator[tuple[str, list[str]]]:
+def hub(tiny_model: Path) -> Iterator[tuple[str, list[str]]]:
     """A hub on the loopback that serves one repository at one commit, and the paths it was asked for."""
     asked: list[str] = []
-    files = {path.relative_to(built).as_posix(): path.read_bytes() for path in built.rglob("*") if path.is_file()}
+    files = {path.relative_to(tiny_model).as_posix(): path.read_bytes() for path in tiny_model.rglob("*") if path.is_file()}
     files |= {"pytorch_model.bin": b"pickle", "onnx/model.onnx": b"onnx", "evil.py": b"raise SystemExit"}
 
     class Hub(BaseHTTPRequestHandler):
@@ -180,14 +170,14 @@ def _etag(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:40]
 
 
-def test_the_hub_resolves_a_revision_once_and_sends_only_safe_files(built: Path, tmp_path: Path, hub: tuple[str, list[str]]) -> None:
+def test_the_hub_resolves_a_revision_once_and_sends_only_safe_files(tiny_model: Path, tmp_path: Path, hub: tuple[str, list[str]]) -> None:
     endpoint, asked = hub
     commit, folder = find_on_hub(tmp_path, endpoint).split()
     assert commit == COMMIT
     got = {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
     assert {"modules.json", "model.safetensors", "2_Dense/model.safetensors", "tokenizer.json"} <= got
     assert not any(name.endswith((".bin", ".onnx", ".py")) for name in got)
-    assert hash_weights(Path(folder)) == hash_weights(built)
+    assert hash_weights(Path(folder)) == hash_weights(tiny_model)
     # Afterwards the cache is enough, pinned or not.
     asked.clear()
     assert find_on_hub(tmp_path, endpoint, revision=COMMIT, offline=True).split() == [commit, folder]
@@ -210,43 +200,43 @@ def test_a_hub_out_of_reach_names_the_ways_out(tmp_path: Path) -> None:
     assert "(HF_HUB_OFFLINE is set)" in find_on_hub(tmp_path, closed, offline=True)
 
 
-def test_loading_a_folder_opens_no_connection(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loading_a_folder_opens_no_connection(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         pytest.fail("a connection was opened")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    load(built)
+    load(tiny_model)
 
 
 # --- what is loaded --------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
-def test_every_parameter_has_the_dtype_and_the_value_of_the_file(built: Path, dtype: Dtype) -> None:
-    model = load(built, dtype)
-    stored = load_file(built / "model.safetensors")
+def test_every_parameter_has_the_dtype_and_the_value_of_the_file(tiny_model: Path, dtype: Dtype) -> None:
+    model = load(tiny_model, dtype)
+    stored = load_file(tiny_model / "model.safetensors")
     for name, parameter in model.transformer.named_parameters():
         assert parameter.dtype == TORCH_DTYPE[dtype]
         assert torch.equal(parameter, stored[name].to(TORCH_DTYPE[dtype]))
-    dense = load_file(built / "2_Dense" / "model.safetensors")
+    dense = load_file(tiny_model / "2_Dense" / "model.safetensors")
     assert torch.equal(model.tail[1].linear.weight, dense["linear.weight"].to(TORCH_DTYPE[dtype]))  # type: ignore[union-attr]
-    assert model.modules == ("Transformer(bert)", "Pooling(mean)", "Dense(32->40, Identity)")
-    assert (model.max_positions, model.embedding_dim) == (POSITIONS, 40)
+    assert model.modules == ("Transformer(bert)", "Pooling(mean)", "Dense(32->48, Identity)")
+    assert (model.max_positions, model.embedding_dim) == (POSITIONS, 48)
 
 
-def test_the_digest_of_the_weights_is_what_the_documented_command_prints(built: Path) -> None:
+def test_the_digest_of_the_weights_is_what_the_documented_command_prints(tiny_model: Path) -> None:
     command = r"find . -name '*.safetensors' -printf '%P\n' | LC_ALL=C sort | xargs sha256sum | sha256sum"
-    printed = subprocess.run(["bash", "-c", command], cwd=built, capture_output=True, text=True, check=True).stdout
-    assert hash_weights(built).digest == printed.split()[0]
+    printed = subprocess.run(["bash", "-c", command], cwd=tiny_model, capture_output=True, text=True, check=True).stdout
+    assert hash_weights(tiny_model).digest == printed.split()[0]
 
 
-def test_pinned_values_are_checked(built: Path) -> None:
-    weights = hash_weights(built)
-    load(built, weights_sha256=weights.digest, parameters=weights.stored_parameters, max_positions=POSITIONS, embedding_dim=40)
+def test_pinned_values_are_checked(tiny_model: Path) -> None:
+    weights = hash_weights(tiny_model)
+    load(tiny_model, weights_sha256=weights.digest, parameters=weights.stored_parameters, max_positions=POSITIONS, embedding_dim=48)
     for field, wrong in (("weights_sha256", "0" * 64), ("parameters", 1), ("max_positions", 512), ("embedding_dim", 1792)):
         with pytest.raises(InputError, match=rf"not the pinned one: {field} is .*, the config says {wrong}.*model\.{field}=null"):
-            load(built, **{field: wrong})
+            load(tiny_model, **{field: wrong})
 
 
 def test_pickled_weights_are_refused_unless_allowed(folder: Path) -> None:
@@ -255,7 +245,7 @@ def test_pickled_weights_are_refused_unless_allowed(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     with pytest.raises(InputError, match=r"pytorch_model\.bin: pickled weights.*model\.allow_pickle=true"):
         load(folder)
-    assert load(folder, allow_pickle=True).embedding_dim == 40
+    assert load(folder, allow_pickle=True).embedding_dim == 48
     torch.save({}, folder / "pytorch_model.bin")
     with pytest.raises(InputError, match="would be random"):
         load(folder, allow_pickle=True)
@@ -289,7 +279,7 @@ def test_a_checkpoint_with_a_head_around_it_and_without_a_pooler_loads(folder: P
     path = folder / "model.safetensors"
     stored = {f"bert.{name}": tensor for name, tensor in load_file(path).items() if not name.startswith("pooler")}
     save_file({**stored, "cls.predictions.bias": torch.zeros(3)}, path, metadata={"format": "pt"})
-    assert load(folder).embedding_dim == 40
+    assert load(folder).embedding_dim == 48
 
 
 def test_numbers_too_large_for_the_dtype(folder: Path) -> None:
@@ -304,8 +294,8 @@ def test_module_chains_that_are_no_pure_function_are_refused_by_name(folder: Pat
     modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
     norm = {"idx": 3, "name": "3", "path": "3_LayerNorm", "type": "sentence_transformers.models.LayerNorm"}
     (folder / "3_LayerNorm").mkdir()
-    (folder / "3_LayerNorm" / "config.json").write_text(json.dumps({"dimension": 40}))
-    save_file({"norm.weight": torch.ones(40), "norm.bias": torch.zeros(40)}, folder / "3_LayerNorm" / "model.safetensors")
+    (folder / "3_LayerNorm" / "config.json").write_text(json.dumps({"dimension": 48}))
+    save_file({"norm.weight": torch.ones(48), "norm.bias": torch.zeros(48)}, folder / "3_LayerNorm" / "model.safetensors")
     (folder / "modules.json").write_text(json.dumps([*modules, norm]), encoding="utf-8")
     with pytest.raises(RequestError, match="module LayerNorm; known: Pooling, Dense, Normalize"):
         load(folder)

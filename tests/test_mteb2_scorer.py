@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from mteb2 import mteb2  # noqa: F401 a fixture
+from records import run_here
 from scoring_cases import hashed_encoder, make_data
 from sentence_transformers import SentenceTransformer
 
@@ -29,10 +30,7 @@ from harness.core.tasks import TaskSpec
 from harness.data.types import ClassificationData, ClusteringData, LabelledTexts, PairData, RerankingData, RerankingSample, RetrievalData
 from harness.evaluate.encode.locate import LocatedModel
 from harness.evaluate.encode.own import read_own_settings
-from harness.evaluate.here import resolve_here
 from harness.evaluate.plan.planning import make_plan
-from harness.evaluate.progress import Silent
-from harness.evaluate.runner import execute
 from harness.evaluate.score.adapter import EmbeddingModel
 from harness.evaluate.score.mteb2 import MTEB2
 from harness.evaluate.score.tasks import TaskScores
@@ -101,19 +99,8 @@ def test_metrics_are_those_of_mteb_2(mteb2: tuple[Path, float], dtype: str, simi
 def test_a_run_of_the_sample_has_the_scores_that_mteb_2_gives_its_model(mteb2: tuple[Path, float], tmp_path: Path) -> None:  # noqa: F811
     names = ["TNews", "CLSClusteringS2S", "Ocnli", "CMedQAv1", "EcomRetrieval", "BQ"]
     theirs = answered(asked(mteb2[0], str(SAMPLE_DIR / "model"), "cosine", None, names), names)
-    spec, device = resolve_here(
-        [
-            "model=sample",
-            "data=sample",
-            "gpu=cpu",
-            "benchmark=cmn_v1",
-            "store=null",
-            f"results_dir={tmp_path}",
-            f"tasks=[{','.join(names)}]",
-        ],
-        "cpu",
-    )
-    found = read_run(execute(spec, device, Silent()).folder, BENCHMARK)
+    places = ["store=null", f"results_dir={tmp_path}", f"tasks=[{','.join(names)}]"]
+    found = read_run(run_here(["model=sample", "data=sample", "gpu=cpu", "benchmark=cmn_v1", *places]).folder, BENCHMARK)
     for name in names:
         compare(BENCHMARK.task(name), dict(found.records[name].metrics), theirs[name], close=1e-5)
 
@@ -177,8 +164,7 @@ def test_a_run_takes_the_similarity_that_the_folder_names_and_scores_again_when_
     found = []
     for similarity in ("cosine", "dot"):
         folder = own_model(tmp_path / "m", similarity_fn_name=similarity)
-        spec, device = resolve_here(run_with(folder, tmp_path, "tasks=[Ocnli]"), "cpu")
-        outcome = execute(spec, device, Silent())
+        outcome = run_here(run_with(folder, tmp_path, "tasks=[Ocnli]"))
         assert outcome.computed == ("Ocnli",)
         run = read_run(outcome.folder, BENCHMARK)
         assert run.manifest.own_settings is not None
@@ -193,13 +179,11 @@ def test_a_similarity_without_a_score_of_pairs_is_refused_before_anything_is_enc
     folder = own_model(tmp_path / "m", similarity_fn_name="euclidean")
     words = run_with(folder, tmp_path, "tasks=[Ocnli,TNews]")
     with pytest.raises(RequestError, match=r"compares vectors by euclidean .* knows cosine and dot.*tasks=\[Classification,Clustering\]"):
-        execute(*resolve_here(words, "cpu"), Silent())
+        run_here(words)
     (plan,) = make_plan(words).runs
     assert any("compares vectors by euclidean" in text for text in plan.obstacles)
-    spec, device = resolve_here(run_with(folder, tmp_path, "tasks=[TNews]"), "cpu")
-    assert execute(spec, device, Silent()).computed == ("TNews",)
-    spec, device = resolve_here(run_with(folder, tmp_path, "tasks=[AFQMC]", "benchmark=cmteb35"), "cpu")
-    outcome = execute(spec, device, Silent())
+    assert run_here(run_with(folder, tmp_path, "tasks=[TNews]")).computed == ("TNews",)
+    outcome = run_here(run_with(folder, tmp_path, "tasks=[AFQMC]", "benchmark=cmteb35"))
     assert outcome.computed == ("AFQMC",)
     assert any(
         "own similarity is euclidean; scorer mteb1 ranks by the cosine" in note for note in read_run(outcome.folder, CMTEB).header.notes

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from records import run_here
 from runs import PUBLISHED, write_run
 
 from harness.commands import main
@@ -17,12 +18,9 @@ from harness.core.run_files import benchmark_of, read_manifest, read_run
 from harness.core.spec import DataSpec
 from harness.data.sources import load_task
 from harness.evaluate.evaluation import weights
-from harness.evaluate.here import resolve_here
 from harness.evaluate.plan.planning import make_plan
 from harness.evaluate.plan.values import Plan
 from harness.evaluate.prepared import Outcome
-from harness.evaluate.progress import Silent
-from harness.evaluate.runner import execute
 from harness.show.plan import plan_document
 from harness.show.text import render_text
 
@@ -37,8 +35,7 @@ def benchmark_file(folder: Path, text: str = OWN, name: str = "mine") -> Path:
 
 def run(folder: Path, benchmark: Path, *overrides: str) -> Outcome:
     places = [f"results_dir={folder / 'results'}", f"store={folder / 'store'}", f"benchmark={benchmark}"]
-    spec, device = resolve_here(["model=sample", "data=sample", "gpu=cpu", "canary=off", *places, *overrides], "cpu")
-    return execute(spec, device, Silent())
+    return run_here(["model=sample", "data=sample", "gpu=cpu", "canary=off", *places, *overrides])
 
 
 @pytest.fixture(scope="module")

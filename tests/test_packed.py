@@ -31,18 +31,13 @@ PACKED = EncodingSpec(ladder="packed", batch_tokens=512)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_model(tmp_path_factory.mktemp("bert"), dense=40)
-
-
-@pytest.fixture(scope="module")
 def texts() -> list[str]:
     draw = random.Random(0)
     return ["".join(draw.choices(HAN, k=draw.choice((1, 2, 3, 7, 20, 33, 61, 90)))) for _ in range(90)]
 
 
-def load(folder: Path, *, dtype: Dtype = "fp32", encoding: EncodingSpec = PACKED, store: VectorStore | None = None) -> CanonicalEncoder:
-    spec = ModelSpec(name="tiny", path=str(folder))
+def load(tiny_model: Path, *, dtype: Dtype = "fp32", encoding: EncodingSpec = PACKED, store: VectorStore | None = None) -> CanonicalEncoder:
+    spec = ModelSpec(name="tiny", path=str(tiny_model))
     return load_encoder(spec, dtype=dtype, max_len=POSITIONS, encoding=encoding, device=CPU, store=store)
 
 
@@ -71,12 +66,12 @@ def test_packs_by_hand() -> None:
 # --- the same vectors -------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_store_finds_what_was_packed_otherwise_to_the_bit(folder: Path, texts: list[str], tmp_path: Path) -> None:
-    vectors = load(folder, store=VectorStore(tmp_path)).encode(texts)
-    again = load(folder, encoding=EncodingSpec(ladder="packed", batch_tokens=192), store=VectorStore(tmp_path))
+def test_a_store_finds_what_was_packed_otherwise_to_the_bit(tiny_model: Path, texts: list[str], tmp_path: Path) -> None:
+    vectors = load(tiny_model, store=VectorStore(tmp_path)).encode(texts)
+    again = load(tiny_model, encoding=EncodingSpec(ladder="packed", batch_tokens=192), store=VectorStore(tmp_path))
     assert torch.equal(again.encode(texts[::-1]).flip(0), vectors)
     assert again.counters.forwards == 0
-    assert torch.equal(load(folder, encoding=EncodingSpec(ladder="packed", batch_tokens=192)).encode(texts), vectors)
+    assert torch.equal(load(tiny_model, encoding=EncodingSpec(ladder="packed", batch_tokens=192)).encode(texts), vectors)
 
 
 PACKING = [name for name in TWINS if name not in ("MPNet", "Gemma 2", "Qwen3.5")]
@@ -180,12 +175,12 @@ class _Uneven(PlainKernels):
 
 @pytest.mark.parametrize(("uneven", "smallest"), [(lambda rows: rows < 192, 192), (lambda rows: rows == 1088, None)])
 def test_sizes_whose_rows_differ_are_found(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, uneven: Any, smallest: int | None
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, uneven: Any, smallest: int | None
 ) -> None:
     monkeypatch.setattr(_Uneven, "uneven", staticmethod(uneven))
     monkeypatch.setattr("harness.evaluate.encode.packed.PlainKernels", _Uneven)
     with caplog.at_level(logging.WARNING):
-        encoder = load(folder, encoding=EncodingSpec(ladder="packed", batch_tokens=1152))
+        encoder = load(tiny_model, encoding=EncodingSpec(ladder="packed", batch_tokens=1152))
     if smallest is not None:
         assert encoder.ladder.pack(3).tokens == smallest
         return
@@ -294,8 +289,8 @@ def test_fused_kernels_run_any_model_that_can_be_packed(fused: Any, name: str, t
         assert torch.equal(vectors(fused, rows[::-1]).flip(0), ours)
 
 
-def test_fused_kernels_give_a_text_the_same_bits_beside_any_other(fused: Any, folder: Path) -> None:
-    model = load(folder, dtype="fp16").model
+def test_fused_kernels_give_a_text_the_same_bits_beside_any_other(fused: Any, tiny_model: Path) -> None:
+    model = load(tiny_model, dtype="fp16").model
     packed = PackedEncoder(model.transformer, model.masking, model.tail, fused)
     draw = np.random.default_rng(1)
     rows = [draw.integers(5, 60, size=length, dtype=np.int32) for length in (3, 17, 20)]

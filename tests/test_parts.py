@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from records import same_records
+from records import run_here, same_records
 
 from harness.commands import main
 from harness.core.costs import read_costs
@@ -14,7 +14,6 @@ from harness.core.shard import Shard
 from harness.evaluate.here import resolve_here
 from harness.evaluate.parts import EncodedPart, encode_part
 from harness.evaluate.progress import Silent
-from harness.evaluate.runner import execute
 from harness.show.form import write_document
 from harness.show.summaries import part_document
 
@@ -27,8 +26,7 @@ def encode(tmp_path: Path, *overrides: str) -> EncodedPart:
 
 
 def run(tmp_path: Path, *overrides: str) -> tuple[Path, int]:
-    spec, device = resolve_here([*SAMPLE, f"results_dir={tmp_path / 'results'}", *overrides], "cpu")
-    outcome = execute(spec, device, Silent())
+    outcome = run_here([*SAMPLE, f"results_dir={tmp_path / 'results'}", *overrides])
     return outcome.folder, outcome.cost.encoding.forwards
 
 

@@ -8,12 +8,14 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from records import run_here
 from safetensors.torch import load_file, save_file
 from tiny_models import build_model
 
@@ -31,42 +33,22 @@ from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.encode.shapes import BatchShape
 from harness.evaluate.encode.tokens import TextTokenizer
 from harness.evaluate.encode.work import Architecture, Forecast
-from harness.evaluate.here import resolve_here
 from harness.evaluate.lengths import fields, modelled_counts
 from harness.evaluate.plan.planning import make_plan
 from harness.evaluate.plan.values import Plan, RunPlan
-from harness.evaluate.prepared import Outcome
-from harness.evaluate.progress import Silent
-from harness.evaluate.runner import execute
 from harness.show.plan import plan_document
 from harness.show.text import TERMINAL_WIDTH, render_text
 
 BENCHMARK = load_benchmark()
-WORDS = ["今天天气", "明日火星", "中文句子", "你好模型", "山水小大", "上下左右", "东西南北", "木金土水"]
 TASKS = ["JDReview", "Ocnli", "STSB"]
 ACGE = Architecture.of_bert(24, 1024, 4096, dense=((1024, 1792),))
 
 
 @pytest.fixture(scope="module")
-def basics(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def basics(tiny_model: Path, tiny_data: Path) -> list[str]:
     """A tiny model, and three tasks that share texts, some of them longer than 8 and 16 tokens."""
-    root = tmp_path_factory.mktemp("plan")
-    model = build_model(root / "tiny", dense=48)
-    pairs = [(WORDS[i % 8] * (1 + i % 7), WORDS[(i + i // 8) % 8] + WORDS[i % 3]) for i in range(40)]
-    write_table(root, "STSB", "test", [{"sentence1": a, "sentence2": b, "score": i % 6} for i, (a, b) in enumerate(pairs)])
-    lists = {"sent1": [a for a, _ in pairs], "sent2": [b + "一" for _, b in pairs], "labels": [i % 2 for i in range(40)]}
-    write_table(root, "Ocnli", "validation", [lists])
-    reviews = [{"text": WORDS[i % 8] + WORDS[i % 5], "label": int(i % 8 > 3)} for i in range(80)]
-    write_table(root, "JDReview", "train", reviews)
-    write_table(root, "JDReview", "test", reviews[:20])
-    given = ["model=folder", f"model.path={model}", "model.name=tiny", "data=local", f"data.root={root / 'data'}", "data.verify=label"]
+    given = ["model=folder", f"model.path={tiny_model}", "model.name=tiny", "data=local", f"data.root={tiny_data}", "data.verify=label"]
     return [*given, "gpu=cpu", "gpu.batch_tokens=64", f"tasks=[{','.join(TASKS)}]", "workers=0", "canary=off"]
-
-
-def write_table(root: Path, task: str, table: str, rows: list[dict[str, Any]]) -> None:
-    path = root / "data" / task / f"{table}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
 Request = Callable[..., list[str]]
@@ -81,11 +63,6 @@ def request_of(basics: list[str], tmp_path: Path) -> Request:
         return list({text.partition("=")[0]: text for text in wanted}.values())
 
     return request
-
-
-def run(request: list[str], pool: EncoderPool | None = None) -> Outcome:
-    spec = resolve_here(request, "cpu")[0]
-    return execute(spec, torch.device("cpu"), Silent(), encoders=pool)
 
 
 def counters(cost: Any) -> dict[str, int]:
@@ -106,13 +83,13 @@ def test_a_plan_is_what_the_run_then_does_before_and_after_a_part_of_it(request_
     request = request_of(f"gpu.ladder={ladder}")
     first = plan_one(request_of(f"gpu.ladder={ladder}", "tasks=[STSB]"))
     assert first.cost.forwards > 0
-    assert counters(first.cost) == counters(run(request_of(f"gpu.ladder={ladder}", "tasks=[STSB]")).cost.encoding)
+    assert counters(first.cost) == counters(run_here(request_of(f"gpu.ladder={ladder}", "tasks=[STSB]")).cost.encoding)
 
     rest = plan_one(request)
     assert states(rest) == ["open", "open", "done"]
     assert 0 < rest.tasks[1].stored < rest.tasks[1].texts  # half of Ocnli's texts are STSB's
     assert sum(task.left.tokens for task in rest.tasks) == rest.left.tokens
-    assert counters(rest.cost) == counters(run(request).cost.encoding)
+    assert counters(rest.cost) == counters(run_here(request).cost.encoding)
 
     after = plan_one(request)
     assert states(after) == ["done"] * 3
@@ -121,14 +98,14 @@ def test_a_plan_is_what_the_run_then_does_before_and_after_a_part_of_it(request_
 
 
 def test_a_lost_record_costs_no_forward_pass_where_there_is_a_store(request_of: Request) -> None:
-    folder = run(request_of()).folder
+    folder = run_here(request_of()).folder
     (folder / "STSB.json").unlink()
     (folder / "Ocnli.json").write_text("{", encoding="utf-8")
     plan = plan_one(request_of())
     assert states(plan) == ["done", "open", "open"]
     assert plan.left.texts == 0
     assert plan.cost.found == plan.cost.distinct > 0
-    assert counters(plan.cost) == counters(run(request_of()).cost.encoding)
+    assert counters(plan.cost) == counters(run_here(request_of()).cost.encoding)
 
 
 @pytest.mark.parametrize("keep", ["on", "off"])
@@ -137,7 +114,8 @@ def test_the_runs_of_a_sweep_are_planned_in_the_world_that_those_before_leave(re
     places = ["store=null"] if keep == "off" else []
     sweep = make_plan(request_of(*places, *(f"{key}={','.join(values)}" for key, values in axes.items())))
     pool = EncoderPool()
-    done = [run(request_of(*places, f"max_len={length}", f"dim={dim}"), pool) for length in axes["max_len"] for dim in axes["dim"]]
+    points = product(axes["max_len"], axes["dim"])
+    done = [run_here(request_of(*places, f"max_len={length}", f"dim={dim}"), encoders=pool) for length, dim in points]
     assert [planned.cost.forwards for planned in sweep.runs] == [outcome.cost.encoding.forwards for outcome in done]
     assert [planned.cost.flops for planned in sweep.runs] == [outcome.cost.encoding.flops for outcome in done]
     assert [counters(planned.cost) for planned in sweep.runs] == [counters(outcome.cost.encoding) for outcome in done]
@@ -148,9 +126,9 @@ def test_the_runs_of_a_sweep_are_planned_in_the_world_that_those_before_leave(re
 
 
 def test_a_record_of_another_max_len_is_shared_where_nothing_is_cut(request_of: Request) -> None:
-    run(request_of("store=null"))
+    run_here(request_of("store=null"))
     plan = plan_one(request_of("store=null", "max_len=31"))
-    outcome = run(request_of("store=null", "max_len=31"))
+    outcome = run_here(request_of("store=null", "max_len=31"))
     assert states(plan) == ["shared"] * 3
     assert counters(plan.cost) == counters(outcome.cost.encoding)
 
@@ -159,7 +137,7 @@ def test_the_sample_is_planned_to_the_last_token(tmp_path: Path) -> None:
     request = ["model=sample", "data=sample", "gpu=cpu", "tasks=[STSB,TNews,T2Retrieval,CMedQAv1]", "canary=off", "workers=0"]
     request += [f"results_dir={tmp_path / 'results'}", f"store={tmp_path / 'store'}", "max_len=256"]
     plan = plan_one(request)
-    assert counters(plan.cost) == counters(run(request).cost.encoding)
+    assert counters(plan.cost) == counters(run_here(request).cost.encoding)
     assert plan.cost.cut > 0
 
 
@@ -168,7 +146,7 @@ def snapshot(root: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def test_a_damaged_store_is_seen_and_left_alone_and_its_vectors_count_as_missing(request_of: Request, tmp_path: Path) -> None:
-    folder = run(request_of()).folder
+    folder = run_here(request_of()).folder
     shutil.rmtree(folder)
     shard = next((tmp_path / "store").rglob("*.safetensors"))
     content = bytearray(shard.read_bytes())
@@ -179,11 +157,11 @@ def test_a_damaged_store_is_seen_and_left_alone_and_its_vectors_count_as_missing
     assert snapshot(tmp_path) == before
     assert any("damaged" in note for note in plan.notes)
     assert plan.cost.found == 0
-    assert counters(plan.cost) == counters(run(request_of()).cost.encoding)
+    assert counters(plan.cost) == counters(run_here(request_of()).cost.encoding)
 
 
 def test_a_damaged_setting_of_the_store_is_an_obstacle(request_of: Request, tmp_path: Path) -> None:
-    shutil.rmtree(run(request_of()).folder)
+    shutil.rmtree(run_here(request_of()).folder)
     next((tmp_path / "store").rglob("setting.json")).write_text("{", encoding="utf-8")
     plan = plan_one(request_of())
     assert any("setting.json is damaged" in text for text in plan.obstacles)
@@ -195,7 +173,7 @@ def test_a_plan_writes_nothing(request_of: Request, tmp_path: Path) -> None:
 
 
 def test_records_of_another_run_or_of_other_weights_are_not_done(request_of: Request, basics: list[str], tmp_path: Path) -> None:
-    folder = run(request_of()).folder
+    folder = run_here(request_of()).folder
     raw = json.loads((folder / "STSB.json").read_text(encoding="utf-8"))
     raw["harness"]["run"] = "0" * 64
     (folder / "STSB.json").write_text(json.dumps(raw), encoding="utf-8")
@@ -249,7 +227,7 @@ def test_measured_rates_go_before_expected_ones(request_of: Request) -> None:
     assert (expected.rate.source, expected.rate.flops_per_second) == ("expected", 1e12)
     assert expected.seconds == pytest.approx(expected.cost.flops / 1e12)
 
-    folder = run(request_of("tasks=[STSB]")).folder
+    folder = run_here(request_of("tasks=[STSB]")).folder
     (folder / COSTS).write_text(
         '{"encoding": {"flops": 6000000000, "tokens": 900, "encode_seconds": 2}}\n'
         '{"encoding": {"flops": 3000000000, "tokens": 300, "encode_seconds": 1}}\n'

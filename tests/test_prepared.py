@@ -9,13 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from records import run_here
 
 from harness.core.run_files import CANARY, MANIFEST
 from harness.evaluate import prepared
-from harness.evaluate.here import resolve_here
 from harness.evaluate.prepared import finished_run
-from harness.evaluate.progress import Silent
-from harness.evaluate.runner import execute
 
 ASK_AGAIN = """
 import sys
@@ -28,16 +26,9 @@ print(sorted({name.partition(".")[0] for name in sys.modules} & {"torch", "trans
 @pytest.fixture(scope="module")
 def request_and_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
     root = tmp_path_factory.mktemp("finished")
-    overrides = [
-        "model=sample",
-        "data=sample",
-        "gpu=cpu",
-        "tasks=[Ocnli,STSB]",
-        f"store={root / 'store'}",
-        f"results_dir={root / 'results'}",
-    ]
-    spec, device = resolve_here(overrides, "cpu")
-    return overrides, execute(spec, device, Silent()).folder
+    places = [f"store={root / 'store'}", f"results_dir={root / 'results'}"]
+    overrides = ["model=sample", "data=sample", "gpu=cpu", "tasks=[Ocnli,STSB]", *places]
+    return overrides, run_here(overrides).folder
 
 
 @pytest.fixture(autouse=True)
@@ -87,10 +78,7 @@ def test_whatever_a_run_would_do_again_is_not_finished(request_and_folder: tuple
         path.write_bytes(content)
 
 
-@pytest.mark.parametrize(
-    "more",
-    [["tasks=[Ocnli,STSB,BQ]"], ["max_len=256"], ["overwrite=true"], ["shard=1/2"], ["data.source=x"]],
-)
+@pytest.mark.parametrize("more", [["tasks=[Ocnli,STSB,BQ]"], ["max_len=256"], ["overwrite=true"], ["shard=1/2"], ["data.source=x"]])
 def test_another_request_is_left_to_the_run(request_and_folder: tuple[list[str], Path], more: list[str]) -> None:
     assert finished_run([*request_and_folder[0], *more]) is None
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 from pathlib import Path
 
 import pytest
-import torch
+from records import run_here
 from rich.console import Console
-from tiny_models import build_model
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.tasks import TaskSpec
 from harness.evaluate.encode.encoder import EncodingStep
-from harness.evaluate.here import resolve_here
 from harness.evaluate.progress import Estimate, Silent, WindowPart
-from harness.evaluate.runner import execute
 from harness.show.live import Live, show_progress
 from harness.show.terminal import highlighted
 
@@ -162,24 +158,12 @@ def test_a_summary_has_colour_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch
     assert "\x1b[3" not in highlighted(text, terminal())
 
 
-def test_a_real_run_is_shown_to_its_end(tmp_path: Path) -> None:
-    rows = [{"sentence1": "今天" * (1 + i % 9), "sentence2": "明日火星" * (1 + i % 5), "score": i % 6} for i in range(60)]
-    path = tmp_path / "data" / "STSB" / "test.jsonl"
-    path.parent.mkdir(parents=True)
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    overrides = ["model=folder", f"model.path={build_model(tmp_path / 'tiny')}", "data=local", f"data.root={tmp_path / 'data'}", "gpu=cpu"]
-    overrides += [
-        "data.verify=label",
-        "tasks=[STSB,AFQMC]",
-        "canary=off",
-        "store=null",
-        f"results_dir={tmp_path / 'results'}",
-        "max_len=16",
-    ]
-    spec = resolve_here(overrides, "cpu")[0]
+def test_a_real_run_is_shown_to_its_end(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+    given = ["model=folder", f"model.path={tiny_model}", "data=local", f"data.root={tiny_data}", "data.verify=label", "gpu=cpu"]
+    overrides = [*given, "tasks=[STSB,AFQMC]", "canary=off", "store=null", f"results_dir={tmp_path / 'results'}", "max_len=16"]
     console = terminal()
     with Live(console) as live:
-        outcome = execute(spec, torch.device("cpu"), live)
+        outcome = run_here(overrides, progress=live)
         message = shown(live)
     assert set(outcome.failed) == {"AFQMC"}
     assert "100 % 2/2 tasks, 1 failed" in message[-2]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from mteb2 import mteb2  # noqa: F401 a fixture
+from records import run_here
 from sentence_transformers import SentenceTransformer
 
 from harness.core.benchmarks import load_benchmark
@@ -25,8 +26,6 @@ from harness.evaluate.encode.locate import LocatedModel
 from harness.evaluate.encode.own import read_own_settings
 from harness.evaluate.here import resolve_here
 from harness.evaluate.plan.planning import make_plan
-from harness.evaluate.progress import Silent
-from harness.evaluate.runner import execute
 
 BENCHMARK = load_benchmark()
 SEARCHED = ("query", "passage")
@@ -208,8 +207,7 @@ def spec_of(request: list[str]) -> RunSpec:
 
 
 def run(request: list[str]):
-    spec, device = resolve_here(request, "cpu")
-    outcome = execute(spec, device, Silent())
+    outcome = run_here(request)
     assert outcome.failed == {}
     return read_run(outcome.folder, BENCHMARK), outcome
 

@@ -10,11 +10,7 @@ from pathlib import Path
 
 import pytest
 from environments import environment_with
-from records import same_records
-
-from harness.evaluate.here import resolve_here
-from harness.evaluate.progress import Silent
-from harness.evaluate.runner import execute
+from records import run_here, same_records
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN = ["model=sample", "data=sample", "gpu=cpu", "tasks=[AFQMC,STSB]"]
@@ -43,9 +39,9 @@ def test_records_are_those_of_a_plain_run_also_after_a_kill(python: Path, tmp_pa
     assert killed
     assert "2 jobs, 0 of them with failures, 2 runs" in output
     for length in (32, 64):
-        spec, device = resolve_here([*RUN, "store=null", f"results_dir={tmp_path / 'plain'}", f"max_len={length}"], "cpu")
+        plain = run_here([*RUN, "store=null", f"results_dir={tmp_path / 'plain'}", f"max_len={length}"])
         (folder,) = (tmp_path / "ray").rglob(f"*_len{length}_*")
-        same_records(folder, execute(spec, device, Silent()).folder)
+        same_records(folder, plain.folder)
 
 
 def _kill_a_job(sweep: subprocess.Popen[str], results: Path) -> bool:

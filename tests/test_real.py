@@ -6,25 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 from real_data import DATA, OTHERS, needs_data, needs_others
+from records import run_here
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.records import Run
 from harness.core.run_files import read_run
-from harness.evaluate.here import resolve_here
-from harness.evaluate.progress import Silent
-from harness.evaluate.runner import execute
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCHMARK = load_benchmark()
 
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.slow,
-    needs_data,
-    needs_others,
-]
+pytestmark = [pytest.mark.real, pytest.mark.slow, needs_data, needs_others]
 
 VERIFIED = {"AFQMC", "LCQMC", "STSB"}
 
@@ -36,8 +28,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         *("model=minilm", "data=local", f"data.root={DATA}", "data.verify=label", "gpu=cpu", "dtype=fp32", "max_len=256"),
         *("tasks=[AFQMC,LCQMC,STSB,Waimai]", f"results_dir={folder}", "store=null"),
     ]
-    spec = resolve_here(overrides, "cpu")[0]
-    outcome = execute(spec, torch.device("cpu"), Silent())
+    outcome = run_here(overrides)
     assert outcome.failed == {}
     return read_run(outcome.folder, BENCHMARK)
 

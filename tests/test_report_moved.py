@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from reports import heat_cells, page_of, page_text, with_examples
-from runs import BENCHMARK, metrics_of
+from runs import BENCHMARK, metrics_of, write_task
 
 from harness.commands import main
 from harness.core.examples import Examples, read_examples, write_examples
-from harness.core.records import TaskRecord
-from harness.core.run_files import write_record
 from harness.core.spec import DataSpec
 from harness.data.sources import load_task
 from harness.data.types import PairData
@@ -59,9 +57,7 @@ def test_a_task_that_the_convention_leaves_out_has_no_examples(tmp_path: Path) -
     page = page_of(build_report(both, leaving_out_stsb, convention="without"), tmp_path / "report.html")
     assert page.all("section", id="board")  # though no row has a task
     for run in both:
-        task = BENCHMARK.task("BQ")
-        metrics = metrics_of(task, 0.5)
-        write_record(run, TaskRecord(task="BQ", split=task.split, metrics=metrics, dataset_revision=None, evaluation_time=None))
+        write_task(run, BENCHMARK.task("BQ"), metrics_of(BENCHMARK.task("BQ"), 0.5))
     report = build_report(both, leaving_out_stsb, convention="without")
     assert report.moved == ()
     assert page_of(report, tmp_path / "report.html").all("section", id="heat")

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from records import run_here
 from sentence_transformers import CrossEncoder
 from tiny_models import HIDDEN, POSITIONS, _tokenizer
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import RequestError
 from harness.core.run_files import read_run
-from harness.core.spec import DataSpec, EncodingSpec, ModelSpec, RunSpec
+from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
 from harness.data.sources import load_task
 from harness.evaluate.encode.pairs import pair_text
 from harness.evaluate.encode.reranker import RERANKER
@@ -22,8 +23,6 @@ from harness.evaluate.encode.store import VectorStore
 from harness.evaluate.here import resolve_here
 from harness.evaluate.plan.planning import make_plan
 from harness.evaluate.prepared import Outcome
-from harness.evaluate.progress import Silent
-from harness.evaluate.runner import execute
 
 BENCHMARK = load_benchmark()
 SIZES = {"hidden_size": HIDDEN, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
@@ -69,12 +68,8 @@ def request_of(tmp_path: Path, folder: Path, *overrides: str) -> list[str]:
     return list({word.partition("=")[0]: word for word in words}.values())
 
 
-def spec_of(tmp_path: Path, folder: Path, *overrides: str) -> RunSpec:
-    return resolve_here(request_of(tmp_path, folder, *overrides), "cpu")[0]
-
-
 def run(tmp_path: Path, folder: Path, *overrides: str) -> Outcome:
-    return execute(spec_of(tmp_path, folder, *overrides), torch.device("cpu"), Silent())
+    return run_here(request_of(tmp_path, folder, *overrides))
 
 
 def test_its_scores_are_those_that_c_mteb_computes_of_the_cross_encoder(tmp_path: Path, folder: Path) -> None:
@@ -89,7 +84,7 @@ def test_its_scores_are_those_that_c_mteb_computes_of_the_cross_encoder(tmp_path
     task = BENCHMARK.task("T2Reranking")
     samples = load_task(task, DataSpec(source="sample", verify="label")).data.samples
     loaded = RERANKER.load(ModelSpec(name="r", path=str(folder)), dtype="fp32", device=torch.device("cpu"))
-    setting = EncodingSpec(ladder="padded", batch_tokens=spec_of(tmp_path, folder).gpu.encoding.batch_tokens)
+    setting = EncodingSpec(ladder="padded", batch_tokens=resolve_here(request_of(tmp_path, folder), "cpu")[0].gpu.encoding.batch_tokens)
     encoder = RERANKER.encoder(loaded, max_len=48, encoding=setting, device=torch.device("cpu"), store=None)
     theirs = CrossEncoder(str(folder), device="cpu", max_length=48)
 

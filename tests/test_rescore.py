@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from records import run_here
 
 from harness.commands import main
 from harness.core.benchmarks import load_benchmark
@@ -27,8 +28,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder of a run of three tasks, and where its vectors are."""
     root = tmp_path_factory.mktemp("scored")
     settings = ["model=sample", "data=sample", "gpu=cpu", "canary=off", f"tasks=[{','.join(TASKS)}]"]
-    spec, device = resolve_here([*settings, f"store={root / 'store'}", f"results_dir={root / 'results'}"], "cpu")
-    return execute(spec, device, Silent()).folder, f"store={root / 'store'}"
+    return run_here([*settings, f"store={root / 'store'}", f"results_dir={root / 'results'}"]).folder, f"store={root / 'store'}"
 
 
 def test_the_scores_are_those_of_a_run_and_no_text_is_encoded(scored: tuple[Path, str], tmp_path: Path) -> None:
@@ -39,9 +39,9 @@ def test_the_scores_are_those_of_a_run_and_no_text_is_encoded(scored: tuple[Path
     assert outcome.folder.parent == folder.parent
     assert (read_sketch(folder), read_sketch(outcome.folder) is None) == (None, False)  # canary=off there, the default here
     fresh = ["model=sample", "data=sample", "gpu=cpu", "canary=off", f"tasks=[{','.join(TASKS)}]", "benchmark=cmn_v1", "store=null"]
-    own, device = resolve_here([*fresh, f"results_dir={tmp_path}"], "cpu")
+    own = run_here([*fresh, f"results_dir={tmp_path}"])
     benchmark = load_benchmark("cmn_v1")
-    runs = [read_run(each, benchmark) for each in (outcome.folder, execute(own, device, Silent()).folder)]
+    runs = [read_run(each, benchmark) for each in (outcome.folder, own.folder)]
     for task in TASKS:
         ours, theirs = (run.records[task] for run in runs)
         assert ours.metrics == theirs.metrics

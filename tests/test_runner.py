@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_models import build_model
+from tiny_models import write_rows
 
 from harness.commands import main
 from harness.core.benchmarks import load_benchmark
@@ -28,44 +28,19 @@ from harness.evaluate.progress import Silent
 from harness.evaluate.runner import execute
 
 BENCHMARK = load_benchmark()
-WORDS = ["今天天气", "明日火星", "中文句子", "你好模型", "山水小大", "上下左右", "东西南北", "木金土水"]
 TASKS = ["STSB", "Ocnli", "JDReview"]
 
 Run = Callable[..., Outcome]
 Spec = Callable[..., RunSpec]
 
 
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_model(tmp_path_factory.mktemp("model") / "tiny", dense=48)
-
-
-@pytest.fixture(scope="module")
-def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data")
-    pairs = [(WORDS[i % 8], WORDS[(i + i // 8) % 8] + WORDS[i % 3]) for i in range(24)]
-    write_table(root, "STSB", "test", [{"sentence1": a, "sentence2": b, "score": i % 6} for i, (a, b) in enumerate(pairs)])
-    lists = {"sent1": [a for a, _ in pairs], "sent2": [b for _, b in pairs], "labels": [i % 2 for i in range(24)]}
-    write_table(root, "Ocnli", "validation", [lists])
-    reviews = [{"text": WORDS[i % 8] + WORDS[i % 5], "label": int(i % 8 > 3)} for i in range(80)]
-    write_table(root, "JDReview", "train", reviews)
-    write_table(root, "JDReview", "test", reviews[:20])
-    return root
-
-
-def write_table(root: Path, task: str, table: str, rows: list[dict[str, Any]]) -> None:
-    path = root / task / f"{table}.jsonl"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-
-
 @pytest.fixture
-def spec_of(model_folder: Path, data_folder: Path, tmp_path: Path) -> Spec:
+def spec_of(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> Spec:
     """A function: overrides -> the spec of a run on the tiny model and data; later overrides win."""
 
     def resolve(*overrides: str) -> RunSpec:
         basic = [
-            *("model=folder", f"model.path={model_folder}", "data=local", f"data.root={data_folder}", "data.verify=label", "gpu=cpu"),
+            *("model=folder", f"model.path={tiny_model}", "data=local", f"data.root={tiny_data}", "data.verify=label", "gpu=cpu"),
             *("max_len=32", f"tasks=[{','.join(TASKS)}]", f"results_dir={tmp_path / 'results'}", "store=null"),
             "canary=off",  # tests/test_canary.py
         ]
@@ -191,7 +166,7 @@ def test_scoring_processes_give_the_same_records(run: Run, tmp_path: Path) -> No
 
 def test_tasks_without_a_cut_text_share_their_score_across_max_len(run: Run, tmp_path: Path) -> None:
     long = run("max_len=32")
-    shared = run("max_len=24")
+    shared = run("max_len=31")
     lines = [json.loads(line) for line in (shared.folder / "costs.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["shared_with"] for line in lines if "shared_with" in line] == [long.folder.name] * len(TASKS)
     assert shared.cost.encoding.forwards == 0
@@ -209,13 +184,13 @@ def test_a_max_len_that_cuts_texts_is_computed_for_itself(run: Run) -> None:
     assert "shared_with" not in (cut.folder / "costs.jsonl").read_text(encoding="utf-8")
 
 
-def test_a_task_that_fails_becomes_an_error_and_the_others_go_on(run: Run, data_folder: Path, tmp_path: Path) -> None:
+def test_a_task_that_fails_becomes_an_error_and_the_others_go_on(run: Run, tiny_data: Path, tmp_path: Path) -> None:
     root = tmp_path / "broken"
     root.mkdir()
     for task in TASKS:
-        (root / task).symlink_to(data_folder / task)
+        (root / task).symlink_to(tiny_data / task)
     (root / "Ocnli").unlink()
-    write_table(root, "Ocnli", "validation", [{"sent1": ["一"], "labels": [1]}])
+    write_rows(root / "Ocnli" / "validation.jsonl", [{"sent1": ["一"], "labels": [1]}])
     outcome = run(f"data.root={root}")
     assert set(outcome.failed) == {"Ocnli"}
     assert "sent2" in outcome.failed["Ocnli"]
@@ -224,8 +199,8 @@ def test_a_task_that_fails_becomes_an_error_and_the_others_go_on(run: Run, data_
     assert (output.failed.keys(), set(output.records)) == ({"Ocnli"}, {"JDReview", "STSB"})
 
 
-def test_weights_that_overflow_name_the_task_and_the_text_and_write_no_score(run: Run, model_folder: Path, tmp_path: Path) -> None:
-    hot = copy_model(model_folder, tmp_path / "hot", lambda weights: weights.mul_(1e4))
+def test_weights_that_overflow_name_the_task_and_the_text_and_write_no_score(run: Run, tiny_model: Path, tmp_path: Path) -> None:
+    hot = copy_model(tiny_model, tmp_path / "hot", lambda weights: weights.mul_(1e4))
     outcome = run(f"model.path={hot}", "dtype=fp16")
     assert set(outcome.failed) == set(TASKS)
     assert all("text 0" in message and "dtype=bf16" in message for message in outcome.failed.values())
@@ -243,10 +218,10 @@ def copy_model(source: Path, target: Path, change: Callable[[torch.Tensor], Any]
     return target
 
 
-def test_records_of_other_weights_are_not_mixed_in(run: Run, model_folder: Path, tmp_path: Path) -> None:
+def test_records_of_other_weights_are_not_mixed_in(run: Run, tiny_model: Path, tmp_path: Path) -> None:
     run("tasks=[STSB]")
-    other = copy_model(model_folder, tmp_path / "other", lambda weights: weights.mul_(1.5))
-    named = (f"model.path={other}", f"model.name={model_folder.name}")
+    other = copy_model(tiny_model, tmp_path / "other", lambda weights: weights.mul_(1.5))
+    named = (f"model.path={other}", f"model.name={tiny_model.name}")
     with pytest.raises(RequestError, match=r"(?s)another origin.*overwrite=true") as caught:
         run(*named)
     assert "model.weights_digest" in str(caught.value)
@@ -254,11 +229,11 @@ def test_records_of_other_weights_are_not_mixed_in(run: Run, model_folder: Path,
 
 
 def test_two_checkpoints_of_one_folder_name_stand_in_one_table(
-    run: Run, model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Run, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = run("tasks=[STSB]", "dim=48")
     assert (first.folder, "dimfull" in first.folder.name) == (run("tasks=[STSB]").folder, True)  # 48 are all of its dimensions
-    other = copy_model(model_folder, tmp_path / model_folder.name, lambda weights: weights.mul_(1.5))
+    other = copy_model(tiny_model, tmp_path / tiny_model.name, lambda weights: weights.mul_(1.5))
     second = run(f"model.path={other}", "tasks=[STSB]")
     assert (first.computed, second.computed) == (("STSB",), ("STSB",))
     assert run(f"model.path={other}", "tasks=[STSB]").reused == ("STSB",)
@@ -267,21 +242,21 @@ def test_two_checkpoints_of_one_folder_name_stand_in_one_table(
     assert digest
     assert main(["table", str(tmp_path / "results"), "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
-    assert [row["header"]["model"] for row in rows] == [model_folder.name, f"{model_folder.name}-{digest[:8]}"]
+    assert [row["header"]["model"] for row in rows] == [tiny_model.name, f"{tiny_model.name}-{digest[:8]}"]
 
 
-def test_a_finished_run_is_not_handed_out_for_other_weights(run: Run, model_folder: Path, tmp_path: Path) -> None:
+def test_a_finished_run_is_not_handed_out_for_other_weights(run: Run, tiny_model: Path, tmp_path: Path) -> None:
     run("tasks=[STSB,Ocnli]")
-    other = copy_model(model_folder, tmp_path / "other", lambda weights: weights.mul_(1.5))
+    other = copy_model(tiny_model, tmp_path / "other", lambda weights: weights.mul_(1.5))
     with pytest.raises(RequestError, match="another origin"):
-        run(f"model.path={other}", f"model.name={model_folder.name}", "tasks=[STSB,Ocnli]")
+        run(f"model.path={other}", f"model.name={tiny_model.name}", "tasks=[STSB,Ocnli]")
     with pytest.raises(RequestError, match="is missing"):
-        run(f"model.path={tmp_path / 'gone' / model_folder.name}", "tasks=[STSB]")
+        run(f"model.path={tmp_path / 'gone' / tiny_model.name}", "tasks=[STSB]")
 
 
-def test_records_of_two_weights_never_stand_in_one_row(run: Run, model_folder: Path, tmp_path: Path) -> None:
+def test_records_of_two_weights_never_stand_in_one_row(run: Run, tiny_model: Path, tmp_path: Path) -> None:
     run("tasks=[STSB,Ocnli]")
-    other = copy_model(model_folder, tmp_path / model_folder.name, lambda weights: weights.mul_(1.5))
+    other = copy_model(tiny_model, tmp_path / tiny_model.name, lambda weights: weights.mul_(1.5))
     outcome = run(f"model.path={other}", "tasks=[STSB]", "overwrite=true")
     output = read_run(outcome.folder, BENCHMARK)
     assert set(output.records) == {"STSB"}
@@ -295,8 +270,8 @@ def test_more_dimensions_than_the_model_has_are_refused_before_anything_is_writt
     assert not (spec_of("dim=49").folder / "manifest.json").exists()
 
 
-def test_a_model_without_its_vocabulary_is_refused(run: Run, model_folder: Path, tmp_path: Path) -> None:
-    bare = copy_model(model_folder, tmp_path / "bare", lambda weights: weights)
+def test_a_model_without_its_vocabulary_is_refused(run: Run, tiny_model: Path, tmp_path: Path) -> None:
+    bare = copy_model(tiny_model, tmp_path / "bare", lambda weights: weights)
     for name in ("tokenizer.json", "vocab.txt"):
         (bare / name).unlink(missing_ok=True)
     with pytest.raises(InputError, match=r"tokenizer|vocabulary"):
@@ -334,8 +309,8 @@ def test_a_longer_max_len_than_the_model_carries_is_refused_before_anything_is_w
     assert not (spec_of("max_len=65").folder / "manifest.json").exists()
 
 
-def test_pickled_weights_are_refused(run: Run, model_folder: Path, tmp_path: Path) -> None:
-    pickled = copy_model(model_folder, tmp_path / "pickled", lambda weights: weights)
+def test_pickled_weights_are_refused(run: Run, tiny_model: Path, tmp_path: Path) -> None:
+    pickled = copy_model(tiny_model, tmp_path / "pickled", lambda weights: weights)
     for path in pickled.rglob("*.safetensors"):
         torch.save(load_file(path), path.with_name("pytorch_model.bin"))
         path.unlink()
@@ -349,8 +324,8 @@ def test_a_mismatched_device_that_was_allowed_marks_the_table(spec_of: Spec) -> 
     assert any("gpu=a100 was expected" in note for note in notes)
 
 
-def test_a_model_that_does_not_load_leaves_no_folder(run: Run, model_folder: Path, tmp_path: Path) -> None:
-    broken = copy_model(model_folder, tmp_path / "broken", lambda weights: weights)
+def test_a_model_that_does_not_load_leaves_no_folder(run: Run, tiny_model: Path, tmp_path: Path) -> None:
+    broken = copy_model(tiny_model, tmp_path / "broken", lambda weights: weights)
     (broken / "config.json").write_text("{}")
     with pytest.raises(InputError):
         run(f"model.path={broken}")

@@ -161,8 +161,7 @@ def test_no_part_of_scoring_can_change_unseen(encoded: tuple[dict[str, int], Enc
 
 
 @pytest.mark.parametrize(
-    ("fault", "name"),
-    [("tokenizer keeps capitals", "LCQMC"), ("tokenizer keeps accents", "STSB"), ("title dropped", "EcomRetrieval")],
+    ("fault", "name"), [("tokenizer keeps capitals", "LCQMC"), ("tokenizer keeps accents", "STSB"), ("title dropped", "EcomRetrieval")]
 )
 def test_no_letter_and_no_title_can_be_lost_unseen(planted: Planted, fault: str, name: str) -> None:
     task = BENCHMARK.task(name)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from records import run_here
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import RequestError
@@ -18,10 +19,7 @@ from harness.core.tasks import TaskSpec
 from harness.data.loading import label_task
 from harness.data.sources import SOURCES, Source
 from harness.data.types import LoadedTask, PairData, TaskData
-from harness.evaluate.here import resolve_here
 from harness.evaluate.prepared import Outcome
-from harness.evaluate.progress import Silent
-from harness.evaluate.runner import execute
 from harness.evaluate.score.adapter import EmbeddingModel
 from harness.evaluate.score.scorer import SCORERS
 from harness.evaluate.score.tasks import TaskScores
@@ -72,8 +70,7 @@ def run(folder: Path, benchmark: str, *overrides: str) -> Outcome:
     path = folder / "mine.yaml"
     path.write_text(benchmark, encoding="utf-8")
     places = [f"results_dir={folder / 'results'}", "store=null", f"benchmark={path}"]
-    spec, device = resolve_here(["model=sample", "data=sample", "gpu=cpu", "canary=off", *places, *overrides], "cpu")
-    return execute(spec, device, Silent())
+    return run_here(["model=sample", "data=sample", "gpu=cpu", "canary=off", *places, *overrides])
 
 
 def test_a_source_from_outside_gives_data_with_a_verdict(tmp_path: Path) -> None:

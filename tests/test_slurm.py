@@ -8,13 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from records import same_records
+from records import run_here, same_records
 from slurm_cluster import ask, cluster, wait_until, why_not
 
 from harness.core.costs import read_costs
-from harness.evaluate.here import resolve_here
-from harness.evaluate.progress import Silent
-from harness.evaluate.runner import execute
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 
@@ -49,8 +46,7 @@ def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Harness]:
 
 
 def plain_run(tmp_path: Path, *words: str) -> Path:
-    spec, device = resolve_here([*RUN, "store=null", f"results_dir={tmp_path / 'plain'}", *words], "cpu")
-    return execute(spec, device, Silent()).folder
+    return run_here([*RUN, "store=null", f"results_dir={tmp_path / 'plain'}", *words]).folder
 
 
 def running(environment: dict[str, str]) -> list[str]:

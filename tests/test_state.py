@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from gates import calibration_of, gate_run
+from records import run_here
 from runs import BENCHMARK, HEADER
 from tiny_models import build_model
 
@@ -19,11 +20,8 @@ from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.records import Bits, Run
 from harness.core.run_files import read_run, write_record
 from harness.evaluate.encode import model as loading
-from harness.evaluate.here import resolve_here
 from harness.evaluate.plan.planning import make_plan
 from harness.evaluate.prepared import Outcome
-from harness.evaluate.progress import Silent
-from harness.evaluate.runner import execute
 from harness.read.drift.check import check_runs
 
 SAMPLE = ["model=sample", "data=sample", "gpu=cpu", "tasks=[STSB]"]
@@ -34,8 +32,7 @@ def go(tmp_path: Path) -> Callable[..., Outcome]:
     """Runs STSB of the sample into `results`, with the vectors in `store`; later overrides win."""
 
     def run(*overrides: str) -> Outcome:
-        spec, device = resolve_here(request(tmp_path, *overrides), "cpu")
-        return execute(spec, device, Silent())
+        return run_here(request(tmp_path, *overrides))
 
     return run
 
@@ -107,8 +104,7 @@ class TestRecords:
 
         def run() -> Outcome:
             overrides = ["model=folder", f"model.path={folder}", "max_len=32"]
-            spec, device = resolve_here(request(tmp_path, *overrides), "cpu")
-            return execute(spec, device, Silent())
+            return run_here(request(tmp_path, *overrides))
 
         wrong = score(run())
         shutil.copyfile(sound / "tokenizer.json", path)

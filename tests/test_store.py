@@ -11,7 +11,6 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,19 +30,6 @@ from harness.evaluate.encode.stored import StoredVectors
 
 CPU = torch.device("cpu")
 DIGEST = hashlib.sha256(b"setting").hexdigest()
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_model(tmp_path_factory.mktemp("bert"), dense=24)
 
 
 @pytest.fixture
@@ -369,9 +355,9 @@ def test_who_opens_a_store_deletes_what_a_killed_writer_left(store: VectorStore)
 
 
 def load(
-    folder: Path, store: VectorStore | None, *, dtype: Dtype = "fp32", max_len: int = POSITIONS, batch_tokens: int = 128
+    tiny_model: Path, store: VectorStore | None, *, dtype: Dtype = "fp32", max_len: int = POSITIONS, batch_tokens: int = 128
 ) -> CanonicalEncoder:
-    spec, encoding = ModelSpec(name="tiny", path=str(folder)), EncodingSpec(ladder="padded", batch_tokens=batch_tokens)
+    spec, encoding = ModelSpec(name="tiny", path=str(tiny_model)), EncodingSpec(ladder="padded", batch_tokens=batch_tokens)
     return load_encoder(spec, dtype=dtype, max_len=max_len, encoding=encoding, device=CPU, store=store)
 
 
@@ -379,9 +365,9 @@ TEXTS = [HAN[start : start + length] for start in range(5) for length in (1, 3, 
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
-def test_a_store_changes_no_bit_and_a_second_run_runs_nothing(folder: Path, store: VectorStore, dtype: Dtype) -> None:
-    without = load(folder, None, dtype=dtype).encode(TEXTS)
-    first, second = load(folder, store, dtype=dtype), load(folder, store, dtype=dtype)
+def test_a_store_changes_no_bit_and_a_second_run_runs_nothing(tiny_model: Path, store: VectorStore, dtype: Dtype) -> None:
+    without = load(tiny_model, None, dtype=dtype).encode(TEXTS)
+    first, second = load(tiny_model, store, dtype=dtype), load(tiny_model, store, dtype=dtype)
     assert first.encode(TEXTS).equal(without)
     assert second.encode(TEXTS[::-1]).equal(without.flip(0))
     assert (second.counters.forwards, second.counters.tokens, second.counters.found) == (0, 0, len(TEXTS))
@@ -389,44 +375,40 @@ def test_a_store_changes_no_bit_and_a_second_run_runs_nothing(folder: Path, stor
     assert (first.counters.found, first.counters.distinct) == (len(TEXTS), 2 * len(TEXTS))
 
 
-def test_another_max_len_costs_only_the_texts_it_cuts_otherwise(folder: Path, store: VectorStore) -> None:
-    load(folder, store, max_len=30).encode(TEXTS)
-    longer = load(folder, store)
+def test_another_max_len_costs_only_the_texts_it_cuts_otherwise(tiny_model: Path, store: VectorStore) -> None:
+    load(tiny_model, store, max_len=30).encode(TEXTS)
+    longer = load(tiny_model, store)
     vectors = longer.encode(TEXTS)
-    assert vectors.equal(load(folder, None).encode(TEXTS))
+    assert vectors.equal(load(tiny_model, None).encode(TEXTS))
     assert longer.counters.found == sum(len(text) + 2 <= 30 for text in TEXTS)
-    shorter = load(folder, store, max_len=30)
+    shorter = load(tiny_model, store, max_len=30)
     shorter.encode(TEXTS)
     assert (shorter.counters.found, shorter.counters.forwards) == (len(TEXTS), 0)
 
 
-def test_vectors_of_another_setting_are_not_found(folder: Path, store: VectorStore, tmp_path: Path) -> None:
-    load(folder, store).encode(TEXTS)
-    other = build_model(tmp_path / "other", dense=24, seed=1)
-    same = Path(shutil.copytree(folder, tmp_path / "elsewhere"))
-    for encoder, expected in (
-        (load(other, store), 0),
-        (load(folder, store, dtype="bf16"), 0),
-        (load(same, store), len(TEXTS)),
-    ):
+def test_vectors_of_another_setting_are_not_found(tiny_model: Path, store: VectorStore, tmp_path: Path) -> None:
+    load(tiny_model, store).encode(TEXTS)
+    other = build_model(tmp_path / "other", dense=48, seed=1)
+    same = Path(shutil.copytree(tiny_model, tmp_path / "elsewhere"))
+    for encoder, expected in ((load(other, store), 0), (load(tiny_model, store, dtype="bf16"), 0), (load(same, store), len(TEXTS))):
         encoder.encode(TEXTS)
         assert encoder.counters.found == expected
     assert sorted(info.about["dtype"] for info in store.info()) == ["bf16", "fp32", "fp32"]
 
 
-def test_batches_of_another_size_share_only_texts_of_the_same_batch_shape(folder: Path, store: VectorStore) -> None:
-    load(folder, store, batch_tokens=128).encode(TEXTS)
-    larger = load(folder, store, batch_tokens=130)
-    assert larger.encode(TEXTS).equal(load(folder, None, batch_tokens=130).encode(TEXTS))
+def test_batches_of_another_size_share_only_texts_of_the_same_batch_shape(tiny_model: Path, store: VectorStore) -> None:
+    load(tiny_model, store, batch_tokens=128).encode(TEXTS)
+    larger = load(tiny_model, store, batch_tokens=130)
+    assert larger.encode(TEXTS).equal(load(tiny_model, None, batch_tokens=130).encode(TEXTS))
     assert 0 < larger.counters.found < len(TEXTS)
 
 
-def test_damage_during_a_run_costs_time_and_no_bit(folder: Path, store: VectorStore) -> None:
-    encoder = load(folder, store)
+def test_damage_during_a_run_costs_time_and_no_bit(tiny_model: Path, store: VectorStore) -> None:
+    encoder = load(tiny_model, store)
     vectors = encoder.encode(TEXTS)
     for path in shards(store):
         flip_bit(path, -5)
-    again = load(folder, store)
+    again = load(tiny_model, store)
     assert again.encode(TEXTS).equal(vectors)
     assert (again.counters.found, again.counters.distinct) == (0, len(TEXTS))
     assert again.encode(TEXTS).equal(vectors)
@@ -436,7 +418,7 @@ def test_damage_during_a_run_costs_time_and_no_bit(folder: Path, store: VectorSt
 def test_a_store_that_can_not_be_written_and_is_not_required_keeps_nothing_and_says_so_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "file").write_text("no tiny_model")
     stored = VectorStore(tmp_path / "file" / "store", required=False).open(DIGEST, dim=8, dtype="bf16", about={"model": "tiny"})
     for first in (0, 3):
         stored.put(keys_of(*range(first, first + 3)), numbers(3))

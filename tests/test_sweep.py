@@ -14,7 +14,6 @@ from pathlib import Path
 import cloudpickle
 import pytest
 from records import same_records
-from tiny_models import build_model
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import MachineError, RequestError
@@ -23,18 +22,10 @@ from harness.core.run_files import find_runs, read_manifest, read_run
 from harness.core.schema import RunConfig
 from harness.evaluate.sweep import sweep
 
-WORDS = ["今天天气", "明日火星", "中文句子", "你好模型", "山水小大"]
-
 
 @pytest.fixture(scope="module")
-def basics(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    root = tmp_path_factory.mktemp("sweep")
-    model = build_model(root / "tiny", dense=48)
-    rows = [{"sentence1": WORDS[i % 5], "sentence2": WORDS[i % 5] + WORDS[i % 3], "score": i % 6} for i in range(15)]
-    path = root / "data" / "STSB" / "test.jsonl"
-    path.parent.mkdir(parents=True)
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    given = ["model=folder", f"model.path={model}", "data=local", f"data.root={root / 'data'}", "data.verify=label", "gpu=cpu"]
+def basics(tiny_model: Path, tiny_data: Path) -> list[str]:
+    given = ["model=folder", f"model.path={tiny_model}", "data=local", f"data.root={tiny_data}", "data.verify=label", "gpu=cpu"]
     return [*given, "tasks=[STSB]"]
 
 

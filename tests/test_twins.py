@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import tiny_models
 import torch
+from records import run_here
 from tiny_models import TWINS, build_model
 from tokenizers.processors import ByteLevel
 from twins import DTYPES, measure
@@ -21,10 +22,7 @@ from harness.evaluate.encode.as_is import REFERENCE
 from harness.evaluate.encode.canary import BANDS, WORST
 from harness.evaluate.encode.canonical import load_encoder
 from harness.evaluate.encode.kinds import CANONICAL
-from harness.evaluate.here import resolve_here
 from harness.evaluate.plan.planning import make_plan
-from harness.evaluate.progress import Silent
-from harness.evaluate.runner import execute
 
 BENCHMARK = load_benchmark()
 FEW = ["STSB", "EcomRetrieval"]
@@ -64,8 +62,7 @@ def test_a_twin_runs_passes_the_canary_resumes_and_is_planned(name: str, tmp_pat
     folder = build_model(tmp_path, **TWINS[name])
     (plan,) = make_plan(request(tmp_path, folder, FEW)).runs
     assert plan.obstacles == ()
-    spec, device = resolve_here(request(tmp_path, folder, FEW), "cpu")
-    outcome = execute(spec, device, Silent())
+    outcome = run_here(request(tmp_path, folder, FEW))
     assert outcome.failed == {}
     assert (plan.cost.forwards, plan.cost.flops) == (outcome.cost.encoding.forwards, outcome.cost.encoding.flops)
     run = read_run(outcome.folder, BENCHMARK)
@@ -74,14 +71,13 @@ def test_a_twin_runs_passes_the_canary_resumes_and_is_planned(name: str, tmp_pat
     assert eager == (name in ("MPNet", "Gemma 2"))
     assert run.manifest.canary["attention"] == ["softmax" if eager else "scaled_dot_product_flash_attention_for_cpu"]
     assert set(run.records) == set(FEW)
-    assert execute(spec, device, Silent()).reused == tuple(task.name for task in BENCHMARK.select(FEW))
+    assert run_here(request(tmp_path, folder, FEW)).reused == tuple(task.name for task in BENCHMARK.select(FEW))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TWINS)
 def test_a_twin_runs_all_tasks_of_the_sample(name: str, tmp_path: Path) -> None:
-    spec, device = resolve_here(request(tmp_path, build_model(tmp_path, **TWINS[name]), []), "cpu")
-    outcome = execute(spec, device, Silent())
+    outcome = run_here(request(tmp_path, build_model(tmp_path, **TWINS[name]), []))
     assert (len(outcome.computed), outcome.failed) == (len(BENCHMARK.tasks), {})
 
 
@@ -97,7 +93,7 @@ def test_an_end_token_is_appended_where_the_model_wants_one_and_checked(tmp_path
     folder = build_model(tmp_path, **TWINS["Qwen3"])
     asked = [*request(tmp_path, folder, ["STSB"]), "model.add_eos_token=true"]
     (plan,) = make_plan(asked).runs
-    outcome = execute(*resolve_here(asked, "cpu"), Silent())
+    outcome = run_here(asked)
     assert outcome.failed == {}
     assert plan.cost.flops == outcome.cost.encoding.flops
     (without,) = make_plan(request(tmp_path, folder, ["STSB"])).runs

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gates import calibration_of, check, gate_run
+from records import run_here
 from runs import BENCHMARK
 
 from harness.commands import main
@@ -24,10 +25,7 @@ from harness.core.run_files import CANARY, read_manifest, read_run
 from harness.core.sketch import NUMBERS, Floats, Sketch, distance, packed, read_sketch, sketch_rows, write_sketch
 from harness.evaluate.agenda import Agenda, made_here
 from harness.evaluate.encode import model as loading
-from harness.evaluate.encode.device import find_device
 from harness.evaluate.here import resolve_here
-from harness.evaluate.progress import Silent
-from harness.evaluate.runner import execute
 from harness.read.drift.baselines import accept_baseline
 from harness.read.drift.check import check_folders, check_runs
 from harness.read.drift.vectors import KERNELS_MARGIN, SHAPES_MARGIN, VectorDrift, compare_vectors
@@ -185,9 +183,9 @@ def test_a_candidate_without_a_canary_is_told(pair: list[Any]) -> None:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one task of the sample in bf16, with the canary."""
     folder = tmp_path_factory.mktemp("vectors")
-    spec = resolve_here([*SAMPLE, f"results_dir={folder}"], "cpu")[0]
-    assert not execute(spec, find_device("cpu"), Silent()).failed
-    return spec.folder
+    outcome = run_here([*SAMPLE, f"results_dir={folder}"])
+    assert not outcome.failed
+    return outcome.folder
 
 
 SAMPLE = ("model=sample", "data=sample", "gpu=cpu", "dtype=bf16", "max_len=64", "tasks=[STSB]", "store=null")
@@ -242,9 +240,9 @@ def test_a_finished_run_without_its_canary_is_given_it_and_computes_nothing(home
     shutil.copytree(home, found)
     write_sketch(found, None)
     spec = [*SAMPLE, f"results_dir={tmp_path}"]
-    assert execute(resolve_here([*spec, "canary=off"], "cpu")[0], find_device("cpu"), Silent()).computed == ()
+    assert run_here([*spec, "canary=off"]).computed == ()
     assert read_sketch(found) is None
-    assert execute(resolve_here(spec, "cpu")[0], find_device("cpu"), Silent()).computed == ()
+    assert run_here(spec).computed == ()
     assert read_sketch(found) == read_sketch(home)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,24 @@ def build_model(
             modules.append(Normalize())
         SentenceTransformer(modules=modules, device="cpu").save(str(folder / "model"), create_model_card=False)
     return folder / "model"
+
+
+def write_tasks(root: Path) -> Path:
+    """Three tasks that share texts, some of them longer than 8 and 16 tokens, as local data."""
+    words = ["今天天气", "明日火星", "中文句子", "你好模型", "山水小大", "上下左右", "东西南北", "木金土水"]
+    pairs = [(words[i % 8] * (1 + i % 7), words[(i + i // 8) % 8] + words[i % 3]) for i in range(40)]
+    write_rows(root / "STSB" / "test.jsonl", [{"sentence1": a, "sentence2": b, "score": i % 6} for i, (a, b) in enumerate(pairs)])
+    lists = {"sent1": [a for a, _ in pairs], "sent2": [b + "一" for _, b in pairs], "labels": [i % 2 for i in range(40)]}
+    write_rows(root / "Ocnli" / "validation.jsonl", [lists])
+    reviews = [{"text": words[i % 8] + words[i % 5], "label": int(i % 8 > 3)} for i in range(80)]
+    write_rows(root / "JDReview" / "train.jsonl", reviews)
+    write_rows(root / "JDReview" / "test.jsonl", reviews[:20])
+    return root
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
 def _transformer(model_type: str, vocabulary: int, pad_id: int, scale: float, config_of: dict[str, Any]) -> torch.nn.Module:
