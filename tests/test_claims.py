@@ -497,6 +497,9 @@ def test_the_printed_row_of_the_runs_own_setting_stands_beside_the_front_matter(
     assert [target.split(",")[0] for target in targets] == ["front matter", "row 3 (NVIDIA TESLA A100 float16 1024)"]
     assert cell(report, "row 3", "Retrieval (8)").points == pytest.approx(0.44)
     assert [field.name for field in report.comparison.recipe if field.differs] == ["max_len"]  # an A100 is an A100
+    card = write_card(tmp_path / "card", card_text(rows_table().replace("| 72.49 |", "| - |") + fenced(SCRIPT)))
+    found = cell(claims_report(card, against=tmp_path / "run"), "row 3", "Retrieval (8)")
+    assert (found.claimed, found.grade, found.why) == (None, "not comparable", "a hole")
 
 
 @pytest.mark.parametrize("spelling", ["fp16", "FP16", "half", "torch.float16"])
@@ -624,7 +627,8 @@ def test_an_average_may_move_as_its_tasks_may(tmp_path: Path) -> None:
     pairs = {name: {"cos_sim_ap": METRICS[name]["cos_sim_ap"] + 0.2} for name in ("Ocnli", "Cmnli")}
     run = run_like_the_card(tmp_path / "run", pairs)
     wide = noise_file(tmp_path / "wide.json", {name: {"cos_sim_ap": 0.25} for name in pairs}, run)
-    assert cell(against(tmp_path, run, wide), "front matter", "Pair Classification (2)").grade == "within noise"
+    found = cell(against(tmp_path, run, wide), "front matter", "Pair Classification (2)")
+    assert (found.grade, found.tolerance) == ("within noise", 0.25)
     printed = noise_file(tmp_path / "printed.json", {name: {"cos_sim_ap": 0.181} for name in pairs}, run)
     assert cell(against(tmp_path, run, printed), "front matter", "Pair Classification (2)").grade == "within noise", "0.01 for rounding"
     narrow = noise_file(tmp_path / "narrow.json", {name: {"cos_sim_ap": 0.175} for name in pairs}, run)
@@ -747,9 +751,12 @@ def test_unrounded_mrr_of_a_later_mteb_1_is_another_definition(tmp_path: Path) -
 def test_k_means_of_another_scikit_learn_is_another_definition(tmp_path: Path, version: str, grade: str) -> None:
     fields = {"CLSClusteringP2P": {"harness": {**VERIFIED, "versions": {"scikit-learn": version}}}}
     run = run_like_the_card(tmp_path / "run", {"CLSClusteringP2P": {"v_measure": 46.0}}, only=fields)
-    found = cell(against(tmp_path, run), "CLSClusteringP2P", "v_measure")
+    report = against(tmp_path, run)
+    found, average = (cell(report, *of) for of in (("CLSClusteringP2P", "v_measure"), ("front matter", "Clustering (4)")))
     definition = f"claimed: as in mteb 1.1; found: k-means of scikit-learn {version}, which starts otherwise than those up to 1.8"
-    assert (found.grade, found.why) == (grade, definition if grade == "definition differs" else "")
+    whys = (definition, "1 of its tasks are not comparable") if grade == "definition differs" else ("", "")
+    assert (found.why, average.why) == whys
+    assert (found.grade, average.grade) == (grade, "not comparable" if grade == "definition differs" else "not reproduced")
 
 
 def test_tasks_that_the_card_does_not_claim_are_named(tmp_path: Path) -> None:

@@ -169,5 +169,5 @@ def test_a_real_run_is_shown_to_its_end(tiny_model: Path, tiny_data: Path, tmp_p
     assert "100 % 2/2 tasks, 1 failed" in message[-2]
     assert "encoded" in message[-2]
     assert message[-1] == f"{outcome.cost.encoding.texts} of {outcome.cost.encoding.texts} texts read, 0 of them found in the store"
-    assert re.search(r"STSB +\d", written(console))
+    assert re.search(r"STSB +-?\d", written(console))
     assert re.search(r"AFQMC +failed: no folder", written(console))
