@@ -161,8 +161,8 @@ def test_a_baseline_of_some_tasks_asks_for_these(tmp_path: Path) -> None:
     report = check(baseline, candidate)
     assert [task.task for task in report.tasks] == ["TNews"]
     assert report.exit_code == 0
-    with pytest.raises(RequestError, match="has no score for Waimai"):
-        check(baseline, candidate, tasks=["Waimai"])
+    with pytest.raises(RequestError, match="has no score for Waimai, BQ: name tasks"):
+        check(baseline, candidate, tasks=["Waimai", "BQ"])
 
 
 # Likeness
