@@ -78,7 +78,9 @@ def test_modules_do_not_import_each_other_in_circles() -> None:
     assert edges == {}
 
 
-@pytest.mark.parametrize("module", ["harness", "harness.read.leaderboard", "harness.commands", "harness.core.benchmarks"])
+@pytest.mark.parametrize(
+    "module", ["harness", "harness.read.leaderboard", "harness.commands", "harness.core.benchmarks", "harness.show.summaries"]
+)
 def test_a_table_needs_neither_torch_nor_mteb(module: str) -> None:
     code = f"import sys, {module}; print(sorted({{'torch', 'mteb', 'C_MTEB', 'transformers', 'datasets'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

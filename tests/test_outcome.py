@@ -76,6 +76,7 @@ def test_the_next_command_fits_what_differs(tmp_path: Path, settings: dict[str, 
 def test_nothing_is_to_be_explained_beside_a_run_that_can_not_be_compared(tmp_path: Path, other: dict[str, Any]) -> None:
     ours(tmp_path / "baselines" / "acge" / "a", scores={"STSB": 0.5}, **other)
     run = ours(tmp_path / "results" / "now", scores={"STSB": 0.6})
+    assert ("Baseline: " in shown(run, "STSB")) == ("benchmark" not in other)  # another scorer: another definition of the score
     assert [line.split()[4] for line in shown(run, "STSB").splitlines() if line.startswith("Next: ")] == ["table"]
     earlier = ours(tmp_path / "results" / "earlier", scores={"STSB": 0.6})
     os.utime(earlier / "manifest.json", (1, 1))

@@ -87,6 +87,7 @@ def test_a_plan_is_what_the_run_then_does_before_and_after_a_part_of_it(request_
 
     rest = plan_one(request)
     assert states(rest) == ["open", "open", "done"]
+    assert rest.obstacles == ()  # the run adds to its own folder
     assert 0 < rest.tasks[1].stored < rest.tasks[1].texts  # half of Ocnli's texts are STSB's
     assert sum(task.left.tokens for task in rest.tasks) == rest.left.tokens
     assert counters(rest.cost) == counters(run_here(request).cost.encoding)

@@ -232,6 +232,7 @@ def test_a_cell_opens_the_examples_that_moved_most(driver: webdriver.Chrome, tmp
     assert shown(driver, "#moved table") == []
     shown(driver, "#heat td a")[0].click()
     assert shown(driver, "#moved-2-STSB tr")[0].text.startswith("STSB 7 ")
+    assert [heading.text for heading in shown(driver, "#heat tr.group")] == ["STS"]  # a type without a row has no heading
     Select(driver.find_element(By.ID, "reference")).select_by_value("2")  # of another reference nothing is known but the scores
     assert (shown(driver, "#heat td a")[0].get_attribute("href") or "").endswith("STSB.json")
     Select(driver.find_element(By.ID, "reference")).select_by_value("1")

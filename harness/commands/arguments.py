@@ -94,7 +94,7 @@ def names(text: str) -> list[str]:
 
 def output_format(parser: ArgumentParser) -> None:
     """`--format`: any format there is."""
-    parser.add_argument("--format", choices=format_names(), default="text")
+    parser.add_argument("--format", choices=format_names(), default="text", help="how it is printed (text)")
 
 
 BENCHMARK = option("--benchmark", metavar="NAME", help="a benchmark, or its file (that of the runs)")

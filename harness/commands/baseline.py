@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.commands.arguments import BENCHMARK, Group, benchmark_for, command, names, option, output_format, say, show
 
-_TO = option("--to", type=Path, default=Path("results/baselines"), metavar="DIR")
+_TO = option("--to", type=Path, default=Path("results/baselines"), metavar="DIR", help="the folder of baselines (results/baselines)")
 
 
 @command(

@@ -197,7 +197,7 @@ _OWNERS: Mapping[str, tuple[str, ...]] = {"model": ("weights_digest",), "version
 def _stated(manifest: Manifest, key: str) -> Mapping[str, Any]:
     part = getattr(manifest, key)
     stated = part if isinstance(part, Mapping) else plain(part) if part is not None else {}
-    return {name: value for name, value in stated.items() if value not in ("", None, 0, {}, [])}
+    return {name: value for name, value in stated.items() if value}
 
 
 def windows(items: Iterable[T], *, size: Callable[[T], int], limit: int) -> Iterator[list[T]]:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 from harness.core.benchmarks import Benchmark
-from harness.core.errors import InputError
+from harness.core.errors import InputError, RequestError
 from harness.core.files import FOLDER_NAME
 from harness.core.records import Run
 from harness.core.resources import resource_dir
-from harness.core.run_files import MANIFEST, benchmark_in, read_run
+from harness.core.run_files import MANIFEST, benchmark_in, benchmark_of, read_run
 from harness.read.leaderboard import Comparison, Row, compare, leaderboard_row
 
 KnownKind = Literal["published", "baseline", "earlier"]
@@ -45,12 +45,13 @@ def known_scores(run: Run, benchmark: Benchmark, *, tasks: Sequence[str], baseli
     """The published run of the model, its baseline below `baselines` and its latest run before this one, as far as they scored one of the
     tasks.
 
-    Of several baselines the one of these very settings, else the latest; baselines and runs that can't be read are left out.
+    Of several baselines the one of these very settings, else the latest. Baselines and runs that can't be read are left out, and so is what
+    another scorer made: a task has another definition there.
     """
     row = leaderboard_row(run, None, benchmark)
     published = published_run(run.header.model, benchmark)
     found: list[tuple[KnownKind, Run | None]] = [
-        ("published", published),
+        ("published", published if published and _scored_alike(published.path, benchmark) else None),
         ("baseline", _first(_siblings(baselines / run.header.model, run, benchmark), run, tasks)),
         ("earlier", _first(_siblings(run.path.parent, run, benchmark, before=_last_scored(run, tasks)), None, tasks)),
     ]
@@ -75,8 +76,13 @@ def _siblings(folder: Path, run: Run, benchmark: Benchmark, *, before: float = m
     """The other runs of the folder that were begun before that time, the latest first."""
     begun = {path: path.stat().st_mtime for path in folder.glob(f"*/{MANIFEST}") if path.parent.resolve() != run.path.resolve()}
     for path in sorted((path for path in begun if begun[path] <= before), key=begun.__getitem__, reverse=True):
-        with contextlib.suppress(InputError):
-            yield read_run(path.parent, benchmark)
+        with contextlib.suppress(InputError, RequestError):
+            if _scored_alike(path.parent, benchmark):
+                yield read_run(path.parent, benchmark)
+
+
+def _scored_alike(folder: Path, benchmark: Benchmark) -> bool:
+    return benchmark_of([folder]).scorer == benchmark.scorer
 
 
 def _first(others: Iterator[Run], same: Run | None, tasks: Sequence[str]) -> Run | None:

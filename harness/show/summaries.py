@@ -6,19 +6,22 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.core.run_files import MANIFEST, benchmark_of, read_run
 from harness.core.words import amount
-from harness.data.mirror import FetchResult
-from harness.evaluate.encode.store import Pruned, SettingInfo
-from harness.evaluate.parts import EncodedPart
-from harness.evaluate.sweep import Job
 from harness.read.earlier_scores import published_run
 from harness.read.leaderboard import leaderboard_row
 from harness.show.form import Document, Sentences, grid, number_columns, plain_columns
 from harness.show.leaderboard import beside_published, board
 from harness.show.outcome import cost_blocks
 from harness.show.terminal import with_highlights
+
+if TYPE_CHECKING:  # their modules import torch, which takes seconds
+    from harness.data.mirror import FetchResult
+    from harness.evaluate.encode.store import Pruned, SettingInfo
+    from harness.evaluate.parts import EncodedPart
+    from harness.evaluate.sweep import Job
 
 
 def part_document(part: EncodedPart) -> Document:
