@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from tiny_models import HAN, HOSTILE, POSITIONS, build_model
+from transformers import AutoTokenizer
 
 from harness.core.errors import EncodingError, InputError, RequestError
 from harness.core.spec import Dtype, EncodingSpec, Ladder, ModelSpec
@@ -25,6 +26,7 @@ from harness.evaluate.encode.linear import PackedLinear
 from harness.evaluate.encode.locate import find_model
 from harness.evaluate.encode.shapes import ShapeLadder
 from harness.evaluate.encode.tokens import TextTokenizer
+from harness.evaluate.encode.whole import token_counts
 
 CPU = torch.device("cpu")
 DTYPES: list[Dtype] = ["fp32", "bf16", "fp16"]
@@ -321,6 +323,32 @@ def test_max_len_without_room_for_a_token(tiny_model: Path) -> None:
 def test_what_is_no_text_is_named(tiny_model: Path, bad: object, message: str) -> None:
     with pytest.raises(InputError, match=f"text .*{message}"):
         load(tiny_model).encode(["一", bad])  # type: ignore[list-item]
+
+
+def test_a_token_without_a_row_in_the_table_is_named(tmp_path: Path) -> None:
+    folder = build_model(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["[Q]"]})
+    tokenizer.save_pretrained(folder)
+    number = len(tokenizer) - 1
+    message = rf"text '你\[Q\]好' has the token id {number}, and the model's table of tokens has {number} rows: .*resize_token_embeddings"
+    with pytest.raises(InputError, match=message):
+        load(folder).encode(["天", "你[Q]好", "地"])
+    assert torch.isfinite(load(folder).encode(["天", "地"])).all()
+    chain = SentenceTransformer(str(folder), device="cpu")
+    with pytest.raises(InputError, match=message):
+        token_counts(chain[0], ["天", "你[Q]好"])
+
+
+@pytest.mark.parametrize("ladder", LADDERS)
+def test_a_text_without_a_token_has_no_vector(tmp_path: Path, ladder: Ladder) -> None:
+    folder = build_model(tmp_path, model_type="qwen3", pooling="lasttoken", padding_side="left")
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "post_processor": None}), encoding="utf-8")
+    with pytest.raises(InputError, match=r"text '' has no token, so no vector: .*Give it an end token"):
+        load(folder, ladder=ladder).encode(["你好", "", "天"])
+    with pytest.raises(InputError, match="text '' has no token"):
+        token_counts(SentenceTransformer(str(folder), device="cpu")[0], ["你好", ""])
 
 
 # --- a real model ----------------------------------------------------------------------------------------------------------------------

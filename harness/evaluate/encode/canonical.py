@@ -52,7 +52,7 @@ class CanonicalEncoder:
             )
         self.model = model
         self.device = device
-        self.tokenizer = TextTokenizer(model.tokenizer, max_len)
+        self.tokenizer = TextTokenizer(model.tokenizer, max_len, table=model.config.vocab_size)
         self.ladder, packs = find_ladder(model, encoding, device, max_len=max_len)
         encoding = self.ladder.spec
         self._kernel = attention_kernel(device, model.dtype, encoding.ladder)

@@ -57,13 +57,13 @@ class TextTokenizer:
     """A model's fast tokenizer with truncation fixed to `max_len`, specials included, and no padding.
 
     sentence-transformers calls the same Rust tokenizer with `truncation="longest_first"`; here a list goes in whole, so that it is
-    spread over the cores, and only ids come back.
+    spread over the cores, and only ids come back. `table`: rows of the model's table of tokens, where ids are compared with it.
 
     Raises:
         RequestError: `max_len` leaves no room for a token between the specials, or the tokenizer is not a fast one.
     """
 
-    def __init__(self, tokenizer: Any, max_len: int) -> None:
+    def __init__(self, tokenizer: Any, max_len: int, *, table: int | None = None) -> None:
         if not tokenizer.is_fast:
             raise RequestError(f"{type(tokenizer).__name__} is no fast tokenizer: add its tokenizer.json to the model folder")
         specials = tokenizer.num_special_tokens_to_add()
@@ -77,12 +77,13 @@ class TextTokenizer:
         """SHA-256 of the tokenizer's definition, truncation apart."""
         self._backend.enable_truncation(max_len, strategy="longest_first", direction=tokenizer.truncation_side)
         self.max_len = max_len
+        self._table = table
 
     def tokenize(self, texts: Sequence[str]) -> TokenIds:
         """The ids of the texts, in their order.
 
         Raises:
-            InputError: a text holds a lone surrogate, which no UTF-8 has.
+            InputError: a text holds a lone surrogate, which no UTF-8 has, or has tokens that the model can't run (`refuse_tokens`).
         """
         try:
             encodings = self._backend.encode_batch_fast(list(texts))
@@ -95,6 +96,7 @@ class TextTokenizer:
         flat = np.empty(offsets[-1], dtype=np.int32)
         for row, start in zip(ids, offsets.tolist(), strict=False):
             flat[start : start + len(row)] = row
+        refuse_tokens(texts, flat, offsets, self._table)
         cut = np.array(
             [len(row) == self.max_len and bool(encoding.overflowing) for row, encoding in zip(ids, encodings, strict=True)], dtype=bool
         )
@@ -115,6 +117,26 @@ class TextTokenizer:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+
+
+def refuse_tokens(texts: Sequence[Any], flat: npt.NDArray[np.integer], offsets: npt.NDArray[np.int64], table: int | None) -> None:
+    """Pass texts (or pairs) with tokens, each of which has a row in the model's `table` of so many; ids as `TokenIds` has them.
+
+    Raises:
+        InputError: one has none, or one that has no row. sentence-transformers fails at both, unless a text without tokens has neighbours.
+    """
+    if len(empty := np.flatnonzero(np.diff(offsets) == 0)):
+        raise InputError(
+            f"the text {texts[int(empty[0])]!r:.60} has no token, so no vector: the tokenizer adds none of its own to a text. "
+            "Give it an end token (post_processor in tokenizer.json), or take the text out of the data"
+        )
+    if table is not None and len(flat) and int(flat.max()) >= table:
+        where = int(flat.argmax())
+        text = texts[int(np.searchsorted(offsets, where, side="right")) - 1]
+        raise InputError(
+            f"the text {text!r:.60} has the token id {int(flat[where])}, and the model's table of tokens has {table} rows: tokens were "
+            "added to the tokenizer and not to the model (resize_token_embeddings), or the two belong to different models"
+        )
 
 
 def refuse_lone_surrogates(texts: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ Nothing is known of what the modules do, so their kinds measure how repeatable t
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from harness.evaluate.encode.names import keys_of
 from harness.evaluate.encode.own import OwnSettings
 from harness.evaluate.encode.planned import Counted
 from harness.evaluate.encode.sizes import Sizes, read_sizes
-from harness.evaluate.encode.tokens import refuse_lone_surrogates
+from harness.evaluate.encode.tokens import refuse_lone_surrogates, refuse_tokens
 from harness.evaluate.encode.work import Architecture
 from harness.evaluate.lengths import estimated_counts
 
@@ -96,11 +97,20 @@ def load_whole(make: Any, located: LocatedModel, spec: ModelSpec, *, dtype: Dtyp
 
 
 def token_counts(first: Transformer, inputs: Sequence[Any]) -> IntArray:
-    """Tokens of texts or pairs before cutting, as the first module makes them: with the chat template that some put around them."""
+    """Tokens of texts or pairs before cutting, as the first module makes them: with the chat template that some put around them.
+
+    Raises:
+        InputError: one has tokens that the model can't run (`refuse_tokens`).
+    """
     if not inputs:
         return np.zeros(0, dtype=np.int64)
     whole = {"text": {"truncation": False, "padding": False, "verbose": False}, "common": {"return_tensors": None}}
-    return np.array([len(ids) for ids in first.preprocess(list(inputs), processing_kwargs=whole)["input_ids"]], dtype=np.int64)
+    rows = first.preprocess(list(inputs), processing_kwargs=whole)["input_ids"]
+    counts = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+    offsets = np.concatenate([[0], counts.cumsum()])
+    flat = np.fromiter(itertools.chain.from_iterable(rows), dtype=np.int64, count=int(offsets[-1]))
+    refuse_tokens(inputs, flat, offsets, getattr(first.config, "vocab_size", None))
+    return counts
 
 
 def cast(model: Any, dtype: torch.dtype) -> None:
