@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 from tiny_models import HIDDEN, POSITIONS
 
 from harness.core.errors import InputError, RequestError
-from harness.core.spec import Dtype, ModelSpec
+from harness.core.spec import Dtype, EncodingSpec, ModelSpec
+from harness.evaluate.encode.canonical import load_encoder
 from harness.evaluate.encode.device import TORCH_DTYPE, attention_kernel, describe_device, find_device, kernel_identity
 from harness.evaluate.encode.locate import find_model, hash_weights
 from harness.evaluate.encode.model import LoadedModel, load_model
@@ -302,6 +303,22 @@ def test_module_chains_that_are_no_pure_function_are_refused_by_name(folder: Pat
     (folder / "modules.json").write_text(json.dumps(modules[:1]), encoding="utf-8")
     with pytest.raises(RequestError, match="no Pooling module"):
         load(folder)
+    (folder / "modules.json").write_text(json.dumps([*modules[:2], {**modules[1], "idx": 2, "name": "2"}]), encoding="utf-8")
+    with pytest.raises(RequestError, match=r"it has 2 Pooling modules, known: one\. model\.kind=reference"):
+        load(folder)
+    (folder / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
+    edit_json(folder / "2_Dense" / "config.json", module_output_name="other")
+    with pytest.raises(RequestError, match=r"a Dense layer of it works on other and sentence_embedding, known: sentence_embedding"):
+        load(folder)
+
+
+@pytest.mark.parametrize("model_type", ["bert", "qwen3"])
+def test_a_folder_that_asks_for_tuples_runs(tmp_path: Path, model_type: str) -> None:
+    folder = build_model(tmp_path, model_type=model_type)
+    model, encoding = ModelSpec(name="m", path=str(folder)), EncodingSpec(ladder="packed", batch_tokens=128)
+    plain = load_encoder(model, dtype="fp32", max_len=48, encoding=encoding, device=CPU).encode(["你好"])
+    edit_json(folder / "config.json", return_dict=False)
+    assert torch.equal(load_encoder(model, dtype="fp32", max_len=48, encoding=encoding, device=CPU).encode(["你好"]), plain)
 
 
 def test_another_architecture_is_refused_by_name(folder: Path) -> None:

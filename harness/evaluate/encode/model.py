@@ -106,6 +106,7 @@ def load_model(located: LocatedModel, spec: ModelSpec, *, dtype: Dtype, device: 
     check_end_token(transformer.tokenizer, spec)
     if getattr(transformer.model, "pooler", None) is not None:
         transformer.model.pooler = None  # BERT's own pooler is no part of the chain; many checkpoints leave it untrained
+    transformer.config.return_dict = True  # some old folders say otherwise, and sentence-transformers does not ask them
     max_positions = max_positions_of(transformer.config)
     check_pinned(spec, "max_positions", max_positions)
     chain.requires_grad_(False).eval()
@@ -227,8 +228,9 @@ def check_architecture(name: str, config: Any, tail: Sequence[str]) -> None:
     for module in tail:
         if module not in TAIL:
             raise RequestError(f"{cannot} it has a module {module}; known: {', '.join(TAIL)}. {_OTHERWISE}")
-    if "Pooling" not in tail:
-        raise RequestError(f"{cannot} it has no Pooling module, so it gives no vector per text")
+    if (poolings := tail.count("Pooling")) != 1:
+        several = f"{poolings} Pooling modules, known: one. {_OTHERWISE}"
+        raise RequestError(f"{cannot} it has {several if poolings else 'no Pooling module, so it gives no vector per text'}")
     try:
         masking_of(config)
     except RequestError as error:
@@ -275,6 +277,11 @@ def _check_chain(chain: SentenceTransformer, located: LocatedModel) -> tuple[Tra
     if first.config._attn_implementation != (wanted := attention_of(first.config.model_type)):
         raise RequestError(f"{cannot} it has no {wanted} attention (found {first.config._attn_implementation!r}). {_OTHERWISE}")
     check_processing(located.name, first)
+    pooling = next(number for number, module in enumerate(tail) if isinstance(module, Pooling))
+    for number, module in enumerate(tail):
+        place = "token_embeddings" if number < pooling else "sentence_embedding"
+        if isinstance(module, Dense) and (found := {module.module_input_name, module.module_output_name}) != {place}:
+            raise RequestError(f"{cannot} a Dense layer of it works on {' and '.join(sorted(found))}, known: {place}. {_OTHERWISE}")
     return first, tail
 
 
