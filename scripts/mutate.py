@@ -30,6 +30,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "read/differences.py": ("test_differences", "test_environment", "test_drift_outputs", "test_explain"),
     "read/drift/check.py": ("test_drift", "test_drift_outputs", "test_baselines", "test_vectors", "test_state", "test_imports"),
     "read/drift/likeness.py": ("test_likeness", "test_drift", "test_drift_outputs"),
+    "read/drift/sides.py": ("test_drift", "test_imports"),
     "read/explain/effects.py": ("test_explain", "test_noise"),
     "read/leaderboard.py": ("test_leaderboard", "test_imports", "test_index"),
     "read/runs.py": ("test_leaderboard", "test_imports"),

@@ -61,6 +61,12 @@ def test_settings_that_make_two_runs_different_questions(baseline: Any, candidat
         (record("x"), replace(record("x"), split="dev"), "split test against dev"),
         (record("x"), record("x", mteb_version="2.1.4"), "mteb 1.1.1 against 2.1.4"),
         (record("x", mteb_version=None), record("x"), "mteb not stated against 1.1.1"),
+        (record("x"), record("x", mteb_version=None), "mteb 1.1.1 against not stated"),
+        (
+            record("x", verdict="verified"),
+            record("x", verdict="not C-MTEB"),
+            "the same data files are verified in one run and not C-MTEB in the other: look for a change of the code that reads them",
+        ),
     ],
 )
 def test_data_is_the_same_by_its_bytes_or_by_what_both_were_verified_against(
@@ -87,4 +93,5 @@ def test_the_environment_is_what_else_differs() -> None:
     keys = [each.key for each in unlike_settings(before, after)]
     assert keys == ["seed", "versions.mteb"]
     assert [each.key for each in environment(before, after)] == ["versions.numpy"]
+    assert environment(mine(), mine(spec={"dim": 64, "dtype": "fp32", "max_len": 128, "model": {"name": "other"}})) == ()
     assert [each.key for each in environment(run(dim=64), run(dim=128, gpu="NVIDIA H100"))] == ["gpu"]

@@ -24,9 +24,8 @@ def unlike_settings(baseline: Run, candidate: Run) -> tuple[SettingDifference, .
 def environment(baseline: Run, candidate: Run) -> tuple[SettingDifference, ...]:
     """Whatever else the runs differ in: what may explain that the same question has another answer."""
     known = {each.key for each in unlike_settings(baseline, candidate)}
-    same = {"spec.dim", "spec.dtype", "spec.max_len", "spec.model.name", "model", "dtype", "max_len", "dim"}  # in `unlike_settings`
-    found = differences(baseline, candidate)
-    return tuple(each for each in found if each.kind != "protocol" and each.key not in known | same)
+    asked = {"spec.dim", "spec.dtype", "spec.max_len", "spec.model.name"}  # the header has what became of them
+    return tuple(each for each in differences(baseline, candidate) if each.key not in known | asked)
 
 
 def unlike_data(task: TaskSpec, baseline: TaskRecord, candidate: TaskRecord) -> str:
