@@ -33,16 +33,8 @@ def checked(tmp_path: Path) -> Check:
     """A function: overrides -> the report on a run of some tasks of the sample."""
 
     def run(*overrides: str, **options: Any) -> DriftReport:
-        fixed = [
-            "model=sample",
-            "data=sample",
-            "gpu=cpu",
-            "canary=off",
-            "store=null",
-            f"results_dir={tmp_path}",
-            f"tasks=[{','.join(TASKS)}]",
-        ]
-        return check_folders(SAMPLE, run_here([*fixed, *overrides]).folder, BENCHMARK, tasks=TASKS, **options)
+        fixed = ["model=sample", "data=sample", "gpu=cpu", "canary=off", "store=null", f"results_dir={tmp_path}"]
+        return check_folders(SAMPLE, run_here([*fixed, f"tasks=[{','.join(TASKS)}]", *overrides]).folder, BENCHMARK, tasks=TASKS, **options)
 
     return run
 

@@ -399,6 +399,8 @@ class TestMainScoresOfMteb2:
         assert self.scores("CMedQAv1", rerank) == [("scored", pytest.approx(60.0))]
         pairs = self.folder(tmp_path, "b", {"validation": 0.9}, "Cmnli", max_accuracy=0.8, max_ap=0.9)
         assert self.scores("Cmnli", pairs) == [("scored", pytest.approx(90.0))]
+        said = read(tmp_path / "c", mteb2("Cmnli", {"main_score": 0.9, "cosine_ap": 0.7}, mteb_version=None))
+        assert leaderboard_row(said, "mteb2_31", BENCHMARK).identity == "self-reported", "as its record says"
 
     def test_a_split_without_a_finite_main_score_has_none(self, tmp_path: Path) -> None:
         nothing = self.folder(tmp_path, "a", {"test": float("nan")}, "LCQMC", cosine_spearman=0.5)

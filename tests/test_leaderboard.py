@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cards import card_text, rows_table, write_card
 from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, VERIFIED, manifest_of, write_run
 
 from harness.commands import main
@@ -209,6 +210,15 @@ def test_scores_of_other_data_are_never_compared(tmp_path: Path) -> None:
         assert found.tasks["TNews"].points is None
 
 
+@pytest.mark.parametrize(("one", "other", "verdict"), [("a", "a", "="), ("a", "b", "not comparable"), ("", "", "not comparable")])
+def test_other_data_is_compared_where_its_files_are_known_to_be_the_same(tmp_path: Path, one: str, other: str, verdict: str) -> None:
+    rows = [
+        row_of(write_run(tmp_path / name, harness={"data": {"verdict": "not C-MTEB", "sha256": {"test.jsonl": digest} if digest else {}}}))
+        for name, digest in (("one", one), ("other", other))
+    ]
+    assert {str(each) for each in (*compare(*rows).cells, *compare(*rows).tasks.values())} == {verdict}
+
+
 def test_rows_of_two_conventions_are_never_compared(published: Run) -> None:
     found = compare(row_of(published, "max_ap"), row_of(published))
     assert {str(d) for d in found.cells} == {"not comparable"}
@@ -244,8 +254,10 @@ def test_the_six_rows_of_the_card(published: Run) -> None:
     assert replace(published.header, notes=()) == rows[5].header
 
 
-def test_a_folder_without_printed_rows_has_none(tmp_path: Path) -> None:
-    assert printed_rows(tmp_path, BENCHMARK) == ()
+def test_a_card_has_the_rows_of_its_table_and_where_there_is_none_there_are_none(tmp_path: Path) -> None:
+    card = write_card(tmp_path, card_text(rows_table(), brief=True))
+    assert printed_rows(card, BENCHMARK) == tuple(replace(row, path=card) for row in printed_rows(PUBLISHED, BENCHMARK))
+    assert printed_rows(write_card(tmp_path, card_text(brief=True)), BENCHMARK) == printed_rows(tmp_path, BENCHMARK) == ()
 
 
 @pytest.mark.parametrize("content", ["[{", "{}x", '[{"header": {"model": "m"}}]', '{"a": 1}', "[1]"])
@@ -381,9 +393,15 @@ def test_a_name_longer_than_any_loses_its_middle(tmp_path: Path, length: int, sh
     assert row_of(write_run(tmp_path, header=replace(HEADER, model=name))).header.model == shown
 
 
-@pytest.mark.parametrize(("scored", "listed"), [(("TNews",), "TNews"), (("TNews", "Waimai"), "all 2 tasks")])
-def test_tasks_are_counted_where_all_of_several_are_alike(tmp_path: Path, scored: tuple[str, ...], listed: str) -> None:
+@pytest.mark.parametrize(
+    ("own", "scored", "listed"),
+    [((), ("TNews",), "TNews"), ((), ("TNews", "Waimai"), "all 2 tasks"), (("BQ",), ("TNews", "Waimai"), "TNews, Waimai")],
+)
+def test_tasks_are_counted_where_all_of_several_are_alike(
+    tmp_path: Path, own: tuple[str, ...], scored: tuple[str, ...], listed: str
+) -> None:
     foreign = {"data": {"verdict": "not C-MTEB"}}
+    write_run(tmp_path, dict.fromkeys(own, 0.5))
     row = row_of(write_run(tmp_path, dict.fromkeys(scored, 0.5), harness=foreign))
     assert row.notes[-1] == f"data is not C-MTEB's, these are no C-MTEB scores: {listed}"
 

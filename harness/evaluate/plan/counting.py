@@ -86,7 +86,6 @@ def _tally_window(window: Sequence[TaskTexts], work: Work, shelf: Shelf) -> Tall
     names = np.concatenate([task.names for task in window])
     counts = np.concatenate([task.counts for task in window])
     cut = np.concatenate([task.cut for task in window])
-    owner = np.repeat(np.arange(len(window)), [len(task) for task in window])
 
     once = _firsts(texts)
     distinct = once[_firsts(_as_one(names[once]))]
@@ -94,19 +93,21 @@ def _tally_window(window: Sequence[TaskTexts], work: Work, shelf: Shelf) -> Tall
     missing = distinct[~stored]
     shelf.add(names[missing])
 
-    flops = work.text_flops(counts[missing])
-    cost = work.cost(counts[missing]) + Counters(
+    tokens, flops = counts[missing], work.text_flops(counts[missing])
+    cost = work.cost(tokens) + Counters(
         texts=len(once),
         distinct=len(distinct),
         found=int(stored.sum()),
         real_tokens=int(counts[distinct].sum()),
         cut=int(cut[once].sum()),
     )
+    ends = np.cumsum([len(task) for task in window])  # of the tasks' places, which `distinct` and `missing` keep in order
+    kept, run = (np.searchsorted(places, [0, *ends]) for places in (distinct, missing))
     tasks = []
     for number in range(len(window)):
-        mine = owner[missing] == number
-        left = Amount(texts=int(mine.sum()), tokens=int(counts[missing][mine].sum()), flops=int(flops[mine].sum()))
-        tasks.append(TaskCount(stored=int(stored[owner[distinct] == number].sum()), left=left))
+        mine, seen = (slice(*bounds[number : number + 2]) for bounds in (run, kept))
+        left = Amount(texts=len(tokens[mine]), tokens=int(tokens[mine].sum()), flops=int(flops[mine].sum()))
+        tasks.append(TaskCount(stored=int(stored[seen].sum()), left=left))
     return Tally(tasks=tuple(tasks), cost=cost)
 
 
