@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_models import HIDDEN, POSITIONS
+from tiny_models import HIDDEN, POSITIONS, build_model
 
 from harness.core.errors import InputError, RequestError
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
