@@ -196,6 +196,8 @@ def _overrides(words: list[str]) -> list[str]:
         pairs |= {"tasks": "[AFQMC]"} if pairs.get("benchmark", "cmn_v1") == "cmn_v1" else {}
         pairs |= {"gpu.mismatch": "warn", "data": "local" if local else "sample"}
         pairs |= {"data.verify": "label"} if local else {}
+        if pairs.get("model.kind") == "endpoint":  # tests/test_endpoint.py has a server
+            pairs = {key: value for key, value in pairs.items() if not key.startswith("model")}
         pairs["model"] = pairs.get("model", "sample") if pairs.get("model") in ("minilm", "folder") else "sample"
         if "gpu" in pairs:  # a GPU's batches are too large for a CPU
             pairs["gpu.batch_tokens"] = "512"
