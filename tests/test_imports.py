@@ -383,6 +383,14 @@ class TestMainScoresOfMteb2:
             "no main_score for the split test, which another run here has: mteb 2 gives no score then",
         )
         assert (absent.state, absent.message, absent.split) == ("missing", "", "validation")
+        other = read_results(self.folder(tmp_path, "other", {"train": 0.7}), BENCHMARK)
+        for among, message in (
+            ([other, both], "no main_score for the split validation and test, which another run here has: mteb 2 gives no score then"),
+            ([other], "no main_score for the split validation or test"),
+        ):
+            row = leaderboard_row(other, "mteb2_31", BENCHMARK, among=among)
+            (found,) = (found for found in row.tasks if found.task == "MultilingualSentiment")
+            assert (found.state, found.message) == ("broken", message)
 
     def test_the_mean_over_splits(self, tmp_path: Path) -> None:
         both = self.folder(tmp_path, "both", {"validation": 0.7, "test": 0.8, "train": 0.9})

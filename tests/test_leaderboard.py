@@ -208,6 +208,14 @@ def test_scores_of_other_data_are_never_compared(tmp_path: Path) -> None:
     for found in (compare(whole, other), compare(other, whole)):
         assert [str(d) for d in found.cells] == ["not comparable", "not comparable", "=", "=", "=", "=", "="]
         assert found.tasks["TNews"].points is None
+    row, *_ = printed_rows(PUBLISHED, BENCHMARK)
+    for found in (compare(row, other), compare(other, row)):
+        assert [each.verdict == "not comparable" for each in found.cells] == [True, True, *[False] * 5], (
+            "a printed row is of the benchmark's"
+        )
+    live = load_benchmark("cmn_v1")
+    rows = [leaderboard_row(read_run(tmp_path / name, live), None, live) for name in "ab"]
+    assert [each.verdict == "not comparable" for each in compare(*rows).cells] == [True, True, True, *[False] * 5]
 
 
 @pytest.mark.parametrize(("one", "other", "verdict"), [("a", "a", "="), ("a", "b", "not comparable"), ("", "", "not comparable")])
@@ -234,6 +242,10 @@ def test_rows_of_two_conventions_are_never_compared(published: Run) -> None:
         ("float16", 768, 1024, [("NVIDIA TESLA A100", "68.95")], "not like for like: Dimension 1024 here, 1792 there"),
         ("float32", 512, 1792, [("NVIDIA TESLA A100", "69.07")], "not like for like: tensor-type float32 here, float16 there"),
         ("float16", 256, 1792, [("NVIDIA TESLA A100", "69.07")], "not like for like: Sequence Length 256 here, 512 there"),
+        (
+            *("float16", 256, 64, [("NVIDIA TESLA A100", "69.07")]),
+            "not like for like: Sequence Length 256 here, 512 there; Dimension 64 here, 1792 there",
+        ),
     ],
 )
 def test_a_row_stands_beside_the_published_rows_of_its_setting(

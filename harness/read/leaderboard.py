@@ -283,7 +283,7 @@ def _reported_score(
     if not wanted:
         return replace(score, state="broken", message=f"no main_score for the split {' or '.join(task.mteb2_splits)}")
     mean = reduce(add, (100 * reported[split] for split in wanted)) / len(wanted)
-    return _identified(replace(score, state="scored", metric="main_score", split="+".join(wanted)), record, mean)
+    return _identified(replace(score, metric="main_score", split="+".join(wanted)), record, mean)
 
 
 def _cell(key: str, title: str, tasks: Iterable[TaskScore], rule: Convention, order: Sequence[str]) -> Cell:
