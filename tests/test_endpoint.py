@@ -27,7 +27,7 @@ from harness.core.errors import CanaryError, EncodingError, InputError, MachineE
 from harness.core.run_files import read_run
 from harness.core.spec import ModelSpec
 from harness.evaluate.encode import by_text, endpoint
-from harness.evaluate.encode.endpoint import KEY, embed
+from harness.evaluate.encode.endpoint import KEY, EndpointBackend, Served, embed
 from harness.evaluate.plan.planning import make_plan
 
 BENCHMARK = load_benchmark()
@@ -46,13 +46,17 @@ def vector_of(text: str, salt: str = "") -> np.ndarray:
 
 @dataclass
 class Server:
-    """`faults`: status codes of the next answers. `noise`: how far a vector moves from call to call. `seen`: bodies and headers."""
+    """`faults`: status codes of the next answers. `noise`: how far a vector moves from call to call. `seen`: bodies and headers.
+    `most`: texts that it takes; `longest`: characters of one; `wire`: the numbers within its base64."""
 
     url: str = ""
     faults: list[tuple[int, dict[str, str]]] = field(default_factory=list)
     noise: float = 0.0
     form: str = "base64"
     dim: int = DIM
+    most: int = 1000
+    longest: int = 100_000
+    wire: str = "<f4"
     reordered: bool = True
     bad: str | None = None
     salt: str = ""
@@ -70,7 +74,8 @@ class Server:
             if self.bad is not None and self.bad in text:
                 vector[0] = np.nan
             whole = vector.astype("<f4")
-            coded = base64.b64encode(whole.tobytes()).decode() if self.form == "base64" else whole.tolist()
+            as_base64 = self.form == "base64" == body.get("encoding_format", "base64")
+            coded = base64.b64encode(vector.astype(self.wire).tobytes()).decode() if as_base64 else whole.tolist()
             items.append({"index": index, "embedding": coded})
         return {"data": items[::-1] if self.reordered else items} | ({"model": self.name} if self.name else {})
 
@@ -85,6 +90,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
             state.seen.append({"body": body, "key": self.headers.get("Authorization"), "path": self.path})
             status, headers = state.faults.pop(0) if state.faults else (200, {})
             key = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+            if len(body["input"]) > state.most or any(len(text) > state.longest for text in body["input"]):
+                status, headers = 413, {}
             payload = state.answer(body) if status == 200 else f"failed for {key}"
             payload = payload if isinstance(payload, str) else json.dumps(payload)
             self.send_response(status)
@@ -191,6 +198,33 @@ def test_a_number_beyond_fp32_is_infinite(server: Server, monkeypatch: pytest.Mo
         embed(f"{server.url}/embeddings", "served", ["a"])
 
 
+@pytest.mark.parametrize("wire", ["<f2", ">f4", "<f8"])
+def test_base64_of_other_numbers_than_floats_have_is_found_before_a_text_is_asked_for(wire: str, server: Server, tmp_path: Path) -> None:
+    server.wire = wire
+    with pytest.raises((MachineError, EncodingError), match=r"gives another vector as base64|NaN or infinity"):
+        run_here(request(tmp_path, server))
+    assert len(server.seen) <= 2
+
+
+def test_a_server_that_takes_fewer_texts_is_asked_for_fewer(server: Server, tmp_path: Path) -> None:
+    whole = run_here(request(tmp_path, server))
+    server.most = 10  # as hosted services have it: 32, 16, then 8 a request
+    few = run_here(request(tmp_path, server, f"results_dir={tmp_path / 'few'}", "store=null"))
+    sizes = [len(one["body"]["input"]) for one in server.seen[-few.cost.encoding.forwards :]]
+    assert max(sizes) == 8
+    assert read_run(few.folder, BENCHMARK).records["STSB"].metrics == read_run(whole.folder, BENCHMARK).records["STSB"].metrics
+
+
+def test_a_text_that_the_server_refuses_is_named(server: Server) -> None:
+    server.longest = 50
+    served = Served(
+        spec=ModelSpec(name="m"), url=f"{server.url}/embeddings", model="m", dimensions=None, embedding_dim=DIM, answers_as=None
+    )
+    texts = [*(str(number) for number in range(20)), "天" * 51]
+    with pytest.raises(RequestError, match=r"413 .*The text has 51 characters: '天天"):
+        EndpointBackend(served).vectors(texts, np.zeros(21, dtype=np.int64))
+
+
 @pytest.mark.parametrize("pause", ["-5", "nan", "inf", "soon"])
 def test_any_pause_that_is_asked_for_is_survived(pause: str, server: Server) -> None:
     server.faults = [(429, {"Retry-After": pause})]
@@ -264,7 +298,7 @@ def test_a_model_that_is_replaced_in_silence_leaves_no_score_and_no_vector(serve
     answer = server.answer
 
     def replaced(body: dict[str, Any]) -> dict[str, Any]:
-        server.salt = "another" if server.calls > 17 + 2 else ""
+        server.salt = "another" if server.calls > 18 + 2 else ""
         return answer(body)
 
     server.answer = replaced  # type: ignore[method-assign]
@@ -295,7 +329,7 @@ def test_what_was_answered_before_a_failure_is_in_the_store(server: Server, tmp_
     answer = server.answer
 
     def failing(body: dict[str, Any]) -> dict[str, Any]:
-        if server.calls == 17 + 1:  # those before the run, and the second of it
+        if server.calls == 18 + 1:  # those before the run, and the second of it
             server.faults = [(500, {})] * 20
         return answer(body)
 
@@ -311,7 +345,7 @@ def test_what_was_answered_before_a_signal_is_in_the_store(sign: signal.Signals,
     answer, asked, ended = server.answer, threading.Event(), threading.Event()
 
     def blocking(body: dict[str, Any]) -> dict[str, Any]:
-        if server.calls >= 17 + 20:  # those before the run, its first part, and some of the second
+        if server.calls >= 18 + 20:  # those before the run, its first part, and some of the second
             asked.set()
             ended.wait(60)
         return answer(body)

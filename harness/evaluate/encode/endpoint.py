@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.nn import functional
 
 from harness.core.costs import Counters
 from harness.core.errors import EncodingError, MachineError, RequestError
@@ -48,7 +49,9 @@ TRIES = 6
 PAUSE = 0.5  # seconds before the second try, doubled before each further one
 LONGEST_PAUSE = 60.0  # whatever Retry-After says
 _TIMEOUT = 120.0
-_TEXTS = 32  # of a request
+_TEXTS = 32  # of a request, if the server takes as many
+_OTHER = 0.5  # distance of a vector from itself in another form: bytes that are read wrongly give any direction; noise is measured later
+_TOO_MUCH = (400, 413, 422)  # what servers answer to more texts than they take
 _AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
 
 
@@ -82,6 +85,7 @@ class EndpointBackend:
     def __init__(self, served: Served) -> None:
         self.embedding_dim = served.embedding_dim
         self._served = served
+        self._texts = _TEXTS
 
     def lengths(self, texts: Sequence[str]) -> tuple[IntArray, npt.NDArray[np.bool_]]:
         """Characters: the server counts tokens, and says nothing of what it cuts."""
@@ -89,10 +93,24 @@ class EndpointBackend:
         return counts, np.zeros(len(texts), dtype=bool)
 
     def vectors(self, texts: Sequence[str], lengths: IntArray) -> tuple[torch.Tensor, int]:
-        """The vectors, and the number of requests; raises as `embed` does."""
+        """The vectors, and the number of requests, of half as many texts from where the server refuses one; raises as `embed` does."""
         del lengths
-        parts = [texts[start : start + _TEXTS] for start in range(0, len(texts), _TEXTS)]
-        return torch.cat([self._ask(part) for part in parts]), len(parts)
+        made: list[torch.Tensor] = []
+        requests = start = 0
+        while start < len(texts):
+            part = texts[start : start + self._texts]
+            requests += 1
+            try:
+                made.append(self._ask(part))
+            except _RefusedError as error:
+                if error.code not in _TOO_MUCH:
+                    raise
+                if len(part) == 1:
+                    raise RequestError(f"{error}. The text has {len(part[0])} characters: {part[0][:60]!r}") from error
+                self._texts = len(part) // 2
+                continue
+            start += len(part)
+        return torch.cat(made), requests
 
     def _ask(self, texts: Sequence[str]) -> torch.Tensor:
         served = self._served
@@ -107,15 +125,24 @@ class EndpointBackend:
         return answer.vectors
 
 
-def embed(url: str, model: str, texts: Sequence[str], *, dimensions: int | None = None) -> Embedded:
-    """The vectors [n, dim] of the texts, fp32, in their order, whatever the order of the answer. Floats and base64 are read.
+class _RefusedError(RequestError):
+    """The server refuses a request with the status `code`."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def embed(url: str, model: str, texts: Sequence[str], *, dimensions: int | None = None, form: str = "base64") -> Embedded:
+    """The vectors [n, dim] of the texts, fp32, in their order, whatever the order of the answer. Floats and base64 are read; `form` is
+    the one that is asked for.
 
     Raises:
         RequestError: the server refuses the request.
         MachineError: it can't be reached, or answers with something else, after `TRIES` tries.
         EncodingError: a number is NaN or infinite.
     """
-    body: dict[str, Any] = {"model": model, "input": list(texts), "encoding_format": "base64"}
+    body: dict[str, Any] = {"model": model, "input": list(texts), "encoding_format": form}
     answer = _post(url, body if dimensions is None else body | {"dimensions": dimensions})
     try:
         items = sorted(answer["data"], key=lambda item: item["index"])
@@ -195,8 +222,15 @@ class Endpoint(EncoderKind):
         if problem := self.outline(model).refuses(dtype):
             raise RequestError(problem)
         url = _address(model)
-        answer = embed(url, _served_as(model), ["你好"], dimensions=model.dimensions)
-        found = answer.vectors.shape[1]
+        answer, plain = (embed(url, _served_as(model), ["你好"], dimensions=model.dimensions, form=form) for form in ("base64", "float"))
+        units = [functional.normalize(one.vectors.double()) for one in (answer, plain)]
+        found, expected = answer.vectors.shape[1], plain.vectors.shape[1]
+        apart = float((units[0] - units[1]).norm()) if found == expected else math.inf
+        if not apart <= _OTHER:
+            raise MachineError(
+                f"{_shown(url)} gives another vector as base64 ({found} numbers) than as floats ({expected}): its base64 is not of "
+                "little-endian float32, so no score can be made of it. Mend the server"
+            )
         if model.dimensions not in (None, found):
             raise RequestError(f"model.dimensions={model.dimensions}: {_shown(url)} gave {found} numbers, so it does not take dimensions")
         if model.embedding_dim not in (None, found):
@@ -304,7 +338,7 @@ def _post(url: str, body: dict[str, Any]) -> Any:
         except urllib.error.HTTPError as error:
             last = f"{error.code} {error.reason}: {_without_key(error.read(500).decode(errors='replace'))}"
             if error.code not in _AGAIN:
-                raise RequestError(f"{_shown(url)} refuses the request ({last}). A key is read from {KEY}") from error
+                raise _RefusedError(f"{_shown(url)} refuses the request ({last}). A key is read from {KEY}", error.code) from error
             pause = _asked_pause(error.headers, pause)
         except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
             last = _without_key(f"{type(error).__name__}: {error}")
