@@ -5,6 +5,7 @@ Scores in data frames are points, 0 to 100, unrounded. Errors are those of `harn
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -77,7 +78,9 @@ class Runs(Sequence[Run]):
             row = leaderboard_row(run, convention, self.benchmark, among=list(self))
             trust = ", ".join(sorted({record.made.trust for record in run.records.values()})) or None
             about = {"identity": row.identity, "trust": trust}
-            rows.append({**self._setting(run), **about, **{cell.title: cell.value for cell in row.cells}})
+            rows.append(
+                {**self._setting(run), **about, **{cell.title: math.nan if cell.value is None else cell.value for cell in row.cells}}
+            )
         return pandas.DataFrame(rows)
 
     def examples(self, task: str) -> pandas.DataFrame:

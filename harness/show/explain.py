@@ -271,9 +271,9 @@ def _legend(explanation: Explanation) -> Iterator[str]:
             "that is what python -m harness calibrate RUN measures."
         )
         yield (
-            f"up, down: an effect. Over {tasks} tasks and over {averages} averages Holm's correction holds the chance of one wrong "
-            f"verdict or more at {LEVEL:.0%} each, so an interval that just leaves out 0 may stay without a verdict. An effect of the "
-            f"size in brackets would be found {POWER:.0%} of the time."
+            f"up, down: an effect. Over {amount(tasks, 'task')} and {amount(averages, 'average')} Holm's correction holds the chance of "
+            f"one wrong verdict or more at {LEVEL:.0%} each, so an interval that just leaves out 0 may stay without a verdict. An effect "
+            f"of the size in brackets would be found {POWER:.0%} of the time."
         )
         yield (
             "Means have Student's paired interval; Spearman and average precision, which are no means, that of a bootstrap over "

@@ -261,11 +261,7 @@ def _calibrate_task(setup: _Setup, task: TaskSpec) -> dict[str, MetricNoise]:
     sampling = _sampling(task, scored.examples) if "sampling" in setup.parts else {}
     return {
         metric: MetricNoise(
-            score=score,
-            rounding=rounding.get(metric),
-            shapes=shapes.get(metric),
-            seeds=seeds.get(metric),
-            sampling=sampling.get(metric),
+            score=score, rounding=rounding.get(metric), shapes=shapes.get(metric), seeds=seeds.get(metric), sampling=sampling.get(metric)
         )
         for metric, score in scores.items()
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from harness.core.benchmarks import Benchmark, Convention
 from harness.core.records import Run
+from harness.core.words import amount
 from harness.read.explain.pairs import Subject
 from harness.read.leaderboard import leaderboard_row
 
@@ -57,7 +58,7 @@ def _parts(run: Run, benchmark: Benchmark, convention: Convention, values: Mappi
     averages = [_average(run, each) for each in (benchmark, kept)]
     if not left_out or averages[0] is None or averages[1] is None or "Average" not in values:
         return {}
-    return {f"{left_out} tasks left out": averages[1] - averages[0], "other metrics": values["Average"] - averages[1]}
+    return {f"{amount(left_out, 'task')} left out": averages[1] - averages[0], "other metrics": values["Average"] - averages[1]}
 
 
 def _average(run: Run, benchmark: Benchmark) -> float | None:
