@@ -28,11 +28,12 @@ def harness(*arguments: str, cwd: Path | None = None, limit_bytes: int | None = 
     return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, cwd=cwd)
 
 
-def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("words", "code"), [(["--help"], 0), ([], 2)])
+def test_help_lists_every_command(words: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["--help"])
-    assert caught.value.code == 0
-    message = capsys.readouterr().out
+        main(words)
+    assert caught.value.code == code
+    message = "".join(capsys.readouterr())
     for command in ("run", "sweep", "tasks", "table", "fetch", "lock", "doctor", "reproduce"):
         assert f"\n    {command}" in message
 

@@ -196,6 +196,7 @@ def test_a_hub_out_of_reach_names_the_ways_out(tmp_path: Path) -> None:
         closed = f"http://127.0.0.1:{free.getsockname()[1]}"
         message = find_on_hub(tmp_path, closed)
     assert message.startswith("MachineError model owner/model: the hub can't be reached")
+    assert len(message.splitlines()) == 1
     for way in ("model.path=DIR", "HF_ENDPOINT", "hf download owner/model", "HF_HOME"):
         assert way in message
     assert "(HF_HUB_OFFLINE is set)" in find_on_hub(tmp_path, closed, offline=True)

@@ -14,7 +14,7 @@ from typing import Literal
 
 from safetensors import SafetensorError, safe_open
 
-from harness.core.errors import InputError, MachineError, RequestError
+from harness.core.errors import InputError, MachineError, RequestError, described
 from harness.core.files import sha256_file
 from harness.core.spec import ModelSpec
 from harness.core.words import without_passwords
@@ -213,7 +213,7 @@ def _hub_model(model: ModelSpec, repository: str, *, download: bool = True) -> L
         if not download:
             raise MachineError(f"model {at} is not in the hub's cache on this machine, nor is model.path=DIR given") from error
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
-        reason = f"{type(error).__name__}: {without_passwords(str(error))}"
+        reason = without_passwords(described(error).partition("\n")[0])
         raise MachineError(
             f"model {at}: the hub can't be reached{offline} and its cache does not hold it ({reason}). "
             "Set model.path=DIR to a copy of the folder, or HF_ENDPOINT to a mirror, or fetch it once on a machine with network "
