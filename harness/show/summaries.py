@@ -36,7 +36,8 @@ def part_document(part: EncodedPart) -> Document:
 
 def sweep_document(jobs: Sequence[Job]) -> Document:
     """A row for every job that has a run, beside the published ones; the jobs that could not begin, and why."""
-    folders = [job.folder for job in jobs if job.folder and (job.folder / MANIFEST).is_file()]
+    done = [job.folder for job in jobs if job.folder and (job.folder / MANIFEST).is_file()]
+    folders = [folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder for folder in done]
     benchmark = benchmark_of(folders)
     runs = [read_run(folder, benchmark) for folder in dict.fromkeys(folders)]
     published = published_run(runs[0].header.model, benchmark) if runs else None

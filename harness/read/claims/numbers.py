@@ -37,7 +37,7 @@ def number_checks(sheet: Sheet, benchmark: Benchmark) -> list[Check]:
     """All checks of the tasks' numbers."""
     ties = list(_ties(sheet, benchmark))
     return [
-        check("counts", "accuracy, P@1, MRR and recall are counts: times what was counted they are whole", _whole_counts(sheet, benchmark)),
+        check("counts", "accuracy, P@1, MRR and recall times what was counted are whole", _whole_counts(sheet, benchmark)),
         check("maxima", "max_* of a pair classification is the largest of its similarities", _largest(sheet, benchmark)),
         check("F1", "F1 is the harmonic mean of precision and recall", _harmonic_means(sheet, benchmark)),
         check("cut-offs", "retrieval metrics of different cut-offs agree with each other", _cutoffs(sheet, benchmark)),
