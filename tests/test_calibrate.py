@@ -29,6 +29,7 @@ from harness.evaluate.calibrate.floors import COVERAGE, RESOLUTION, expected_fal
 from harness.evaluate.calibrate.jitter import Jitter, RoundingScale, measure_scale
 from harness.evaluate.calibrate.measure import calibrate, check_parts
 from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.shards import open_shard, write_shard
 from harness.evaluate.encode.store import VectorStore
 from harness.evaluate.score.adapter import EmbeddingModel
 from harness.evaluate.score.tasks import MTEB1, planned_texts
@@ -281,6 +282,22 @@ def test_a_calibration_takes_no_forward_pass_and_is_the_same_every_time(home: Pa
     assert "0 forward passes" in message
     assert "false alarms (" in message
     assert "JDReview" in message
+
+
+def test_a_store_that_a_calibration_fills_serves_runs_and_one_of_other_vectors_is_refused(home: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    asked = {"draws": 5, "parts": ["seeds"], "tasks": ["JDReview"]}
+    assert calibrate(home / "run", [f"store={store}"], **asked).forwards > 0
+    places = [f"results_dir={tmp_path / 'results'}", f"store={store}"]
+    outcome = run_here(["model=sample", "data=sample", "gpu=cpu", "canary=off", "tasks=[JDReview]", *places])
+    assert outcome.cost.encoding.forwards == 0
+    (proof,) = store.glob("*/*.proof")
+    shard, keys = open_shard(proof, dim=1792, dtype="fp32")
+    vectors = shard.vectors().clone()
+    proof.unlink()
+    write_shard(proof.parent, keys, vectors + 1, "fp32", suffix=".proof")
+    with pytest.raises(InputError, match="other bits"):
+        calibrate(home / "run", [f"store={store}"], **asked)
 
 
 def test_only_the_parts_that_were_asked_for(home: Path) -> None:

@@ -107,7 +107,7 @@ def calibrate(
 
     Raises:
         RequestError: an unknown part, task or key, too few draws, a folder that is no run, tasks that the run does not have.
-        InputError: the data or the weights are not the run's, or scoring its vectors again gives other scores than its records have.
+        InputError: the data, the weights or the store's vectors are not the run's, or its vectors give other scores than its records have.
         MachineError: this machine or its packages are not those of the run.
     """
     _check_draws(draws, parts)
@@ -118,6 +118,7 @@ def calibrate(
     if not isinstance(encoder, CanonicalEncoder):
         raise RequestError(f"{folder} was run with model.kind={spec.model.kind}: only runs of canonical encoders can be calibrated")
     check_setting(encoder, folder, run.manifest)
+    ENCODERS.get(spec.model.kind).prove_store(encoder)  # before a vector of it is read, or one is added
     own = ENCODERS.get(spec.model.kind).own_settings(spec.model)
     prompts = run_prompts(spec, own)
     scale, vectors, measuring = None, None, 0
