@@ -56,6 +56,13 @@ def test_the_published_table_is_the_cards_row(capsys: pytest.CaptureFixture[str]
     assert "69.07,72.75,58.7,87.84,67.99,72.93,62.09" in row
 
 
+def test_headings_are_bold_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(["table", str(PUBLISHED)]) == 0
+    assert capsys.readouterr().out.startswith("\x1b[1mModel")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -149,10 +149,10 @@ def test_nothing_is_shown_where_stderr_is_no_terminal_or_quiet_is_asked_for(
 
 
 def test_a_summary_has_colour_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "Task   Score\nSTSB   37.80\nAFQMC  FAILED: no [data]"
+    text = "Task   Score\nSTSB   37.80\nAFQMC  FAILED: no [data]\n-  BQ   37.80\nDRIFT: BQ"
     assert highlighted(text, Console(file=io.StringIO())) == text
     coloured = highlighted(text, terminal())
-    assert "\x1b[31m" in coloured
+    assert coloured.count("\x1b[31m") == 3
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == text
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b[3" not in highlighted(text, terminal())

@@ -126,6 +126,10 @@ def show_outcome(benchmark: str, outcome: Outcome, arguments: Namespace) -> int:
 def show(document: Document, format: str = "text") -> None:  # noqa: A002  the option's name
     """Print the document in that format."""
     text = write_document(document, format)
+    if format == "text" and sys.stdout.isatty():
+        from harness.show.terminal import highlighted
+
+        text = highlighted(text)
     with writing() as stdout:
         print(text, file=stdout)
 

@@ -16,7 +16,6 @@ from harness.read.earlier_scores import Known, known_scores, published_run
 from harness.read.leaderboard import Row, leaderboard_row, printed
 from harness.show.form import Block, Column, Document, Grid, Heading, Sentences, grid, number_columns
 from harness.show.leaderboard import beside_published, board, setting_of, task_values
-from harness.show.terminal import with_highlights
 
 _LEGEND = "Data: ok verified, ? not verified, no not C-MTEB's; * not the pinned revision. n/c: not comparable, the data differs"
 
@@ -49,7 +48,7 @@ def outcome_document(benchmark: str, outcome: Outcome, *, baselines: Path) -> Do
         known=known_scores(run, table, tasks=tasks, baselines=baselines),
         tasks=tasks,
     )
-    return with_highlights(Document(blocks=lambda: _blocks(shown), data=lambda: _values(shown)))
+    return Document(blocks=lambda: _blocks(shown), data=lambda: _values(shown))
 
 
 def cost_blocks(encoding: Counters, *others: tuple[str, float]) -> Iterator[Grid]:

@@ -15,7 +15,6 @@ from harness.read.leaderboard import leaderboard_row
 from harness.show.form import Document, Sentences, grid, number_columns, plain_columns
 from harness.show.leaderboard import beside_published, board
 from harness.show.outcome import cost_blocks
-from harness.show.terminal import with_highlights
 
 if TYPE_CHECKING:  # their modules import torch, which takes seconds
     from harness.data.mirror import FetchResult
@@ -46,14 +45,13 @@ def sweep_document(jobs: Sequence[Job]) -> Document:
     lines += [f"note: {' '.join(job.overrides)}: {part}; the run has encoded it itself" for job in jobs for part in job.parts]
     failed = sum(bool(job.error or job.failed) for job in jobs)
     counts = f"{amount(len(jobs), 'job')}, {failed} of them with failures, {amount(len(runs), 'run')}"
-    document = Document(
+    return Document(
         blocks=lambda: [*(board(rows).blocks() if rows else ()), Sentences(tuple(lines), "verbatim"), Sentences((counts,))],
         data=lambda: {
             **(board(rows).data() if rows else {}),
             "jobs": [asdict(job) | {"folder": job.folder and str(job.folder)} for job in jobs],
         },
     )
-    return with_highlights(document)
 
 
 def store_document(settings: Sequence[SettingInfo], damaged: Sequence[Path], *, verified: bool) -> Document:

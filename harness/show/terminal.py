@@ -1,25 +1,17 @@
-"""Summaries on a terminal: headings bold, failures red."""
+"""Text on a terminal: headings bold, what is wrong red."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 from rich.console import Console
 from rich.text import Text
 
-from harness.show.form import Document
-from harness.show.text import render_text
-
 _HEADINGS = ("Model ", "Task ", "Texts ")
-
-
-def with_highlights(document: Document) -> Document:
-    """The document, `highlighted` as text."""
-    return replace(document, own={"text": lambda: highlighted(render_text(document))})
+_WRONG = ("DRIFT: ", "WORSE: ", "NOT COMPARABLE: ", "+  ", "-  ", "!  ")
+"""How lines of the gate begin: its verdict, and tasks that drifted, are missing or not comparable."""
 
 
 def highlighted(text: str, console: Console | None = None) -> str:
-    """A summary for stdout; for a terminal the headings of its tables are bold, what failed is red and what is missing dim.
+    """Text for stdout; for a terminal the headings of tables are bold, what failed or drifted is red and what is missing dim.
 
     `NO_COLOR` leaves the bold type.
     """
@@ -33,6 +25,6 @@ def highlighted(text: str, console: Console | None = None) -> str:
 
 
 def _style(line: str) -> str:
-    if "FAILED" in line or "failed: " in line:
+    if "FAILED" in line or "failed: " in line or line.startswith(_WRONG):
         return "red"
-    return "bold" if line.startswith(_HEADINGS) else "dim" if line.endswith("missing") else ""
+    return "bold" if line.lstrip().startswith(_HEADINGS) else "dim" if line.endswith("missing") else ""
