@@ -334,10 +334,11 @@ def test_an_empty_or_failed_baseline_guards_nothing(baseline: Run, tmp_path: Pat
     candidate = gate_run(tmp_path / "candidate")
     with pytest.raises(InputError, match="has no record"):
         check(gate_run(tmp_path / "empty", without=tuple(BY_HAND)), candidate, tolerance=None)
-    (baseline.path / "TNews.json").unlink()
-    write_failure(baseline.path, "TNews", kind="InputError", message="no data", traceback="")
+    for name in ("TNews", "Waimai"):
+        (baseline.path / f"{name}.json").unlink()
+        write_failure(baseline.path, name, kind="InputError", message="no data", traceback="")
     failed = read_run(baseline.path, BENCHMARK)
-    with pytest.raises(InputError, match="TNews failed in it"):
+    with pytest.raises(InputError, match="TNews, Waimai failed in it. Run these tasks again, or check the others by name with --tasks$"):
         check(failed, candidate)
     assert check(failed, candidate, tasks=["STS"]).exit_code == 0
 

@@ -142,16 +142,16 @@ def _task_cells(
     found = {name: 100 * value for name, value in flat_metrics(record.metrics, task).items()}
     blocked = _other_data(claim, record, score)
     for name in (main, *sorted((claim.metrics.keys() & found.keys()) - {main, *_NOT_METRICS})):
-        ours, theirs = found.get(name), claim.metrics.get(name)
+        ours, theirs = found[name], claim.metrics.get(name)
         floor = noise.tolerance(task.name, name) if noise else None
         unlike = [_definition(task, name, each, metrics) for each, metrics in ((claimed, claim.metrics), (record, found))]
         verdict, why = _verdict(theirs, ours, floor, unlike) if not blocked else ("not comparable", blocked)
         yield Graded(of=task.name, metric=name, main=name == main, claimed=theirs, found=ours, grade=verdict, why=why, tolerance=floor)
 
 
-def _verdict(claimed: float | None, found: float | None, floor: float | None, definitions: list[str]) -> tuple[Grade, str]:
-    if claimed is None or found is None:
-        return "not comparable", "the card has no number" if claimed is None else "the run has no number"
+def _verdict(claimed: float | None, found: float, floor: float | None, definitions: list[str]) -> tuple[Grade, str]:
+    if claimed is None:
+        return "not comparable", "the card has no number"
     if rounded(claimed) == rounded(found):
         return "reproduced", ""
     if definitions[0] != definitions[1]:
