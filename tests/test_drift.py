@@ -102,7 +102,11 @@ def test_a_missing_task_closes_the_gate_and_a_failed_one_states_why(baseline: Ru
     gate_run(folder, without=("TNews", "Waimai"))
     write_failure(folder, "Waimai", kind="MachineError", message="out of memory", traceback="")
     report = check(baseline, read_run(folder, BENCHMARK))
-    assert (verdict(report, "TNews"), verdict(report, "Waimai"), report.exit_code) == ("missing", "missing", 3)
+    assert {task.task: (task.verdict, task.main.why) for task in report.failing} == {
+        "TNews": ("missing", "the candidate has no record"),
+        "Waimai": ("missing", "it failed: out of memory"),
+    }
+    assert report.exit_code == 3
     assert "missing: it failed: out of memory (Waimai)" in shown(report)
     subset = check(baseline, read_run(folder, BENCHMARK), tasks=["STS", "JDReview"])
     assert (len(subset.tasks), subset.exit_code) == (9, 0)
@@ -183,6 +187,7 @@ def test_another_protocol_is_not_compared_without_allow_unlike(baseline: Run, tm
     candidate = gate_run(tmp_path / "candidate", manifest={change: value})
     report = check(baseline, candidate)
     assert (report.counts, report.exit_code) == ({"not comparable": 35}, 2)
+    assert {task.main.why for task in report.tasks} == {"the two runs are unlike"}
     assert "--allow-unlike does it" in shown(report)
     forced = check(baseline, candidate, allow_unlike=True)
     assert (forced.counts, forced.exit_code) == ({"identical": 35}, 0)
@@ -221,6 +226,7 @@ def test_other_data_makes_its_task_not_comparable(baseline: Run, tmp_path: Path,
     assert verdict(report, "TNews") == ("identical" if comparable else "not comparable")
     assert report.exit_code == (0 if comparable else 2)
     assert report.counts["not comparable"] == (0 if comparable else 1)
+    assert check(baseline, report.candidate, allow_unlike=True).exit_code == 0
 
 
 def test_results_of_others_do_not_tell_enough_to_be_compared(baseline: Run, tmp_path: Path) -> None:

@@ -469,3 +469,5 @@ def test_a_merged_model_stands_in_table_report_and_check(tmp_path: Path, capsys:
     assert main(["check", str(model), str(newer), "--merge", "newest", "--allow-unlike", "--json"]) == 3
     drifts = {task["task"]: task["verdict"] for task in json.loads(capsys.readouterr().out)["tasks"]}
     assert drifts == {"IFlyTek": "drifted", "STSB": "missing", "TNews": "missing"}
+    assert main(["check", str(newer), str(model), "--merge", "newest", "--allow-unlike", "--json"]) == 3
+    assert [task["metrics"][0]["candidate"] for task in json.loads(capsys.readouterr().out)["tasks"]] == [41]
