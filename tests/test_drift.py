@@ -75,7 +75,12 @@ def test_another_metric_that_drifts_closes_the_gate_without_main_only(baseline: 
     baseline = gate_run(tmp_path / "baseline", others={"TNews": {"f1": 0.5}})
     candidate = gate_run(tmp_path / "candidate", others={"TNews": {"f1": 0.51}})
     report = check(baseline, candidate)
-    assert (verdict(report, "TNews"), report.exit_code) == ("identical", 3)
+    (task,) = report.failing
+    assert [(cell.metric, cell.main, cell.verdict, cell.why) for cell in (task.main, *task.others)] == [
+        ("accuracy", True, "identical", ""),
+        ("f1", False, "drifted", ""),
+    ]
+    assert (task.task, report.exit_code) == ("TNews", 3)
     assert conclusion(report) == (
         "DRIFT: 35 tasks, 35 identical; in 1 of them other metrics drifted; the canary's vectors were not compared"
     )
