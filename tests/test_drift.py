@@ -349,7 +349,7 @@ def test_an_empty_or_failed_baseline_guards_nothing(baseline: Run, tmp_path: Pat
         (baseline.path / f"{name}.json").unlink()
         write_failure(baseline.path, name, kind="InputError", message="no data", traceback="")
     failed = read_run(baseline.path, BENCHMARK)
-    with pytest.raises(InputError, match="TNews, Waimai failed in it. Run these tasks again, or check the others by name with --tasks$"):
+    with pytest.raises(InputError, match=r"TNews, Waimai failed in it\. Run these tasks again, or check the others by name with --tasks$"):
         check(failed, candidate)
     assert check(failed, candidate, tasks=["STS"]).exit_code == 0
 
