@@ -212,6 +212,21 @@ def test_a_damaged_shard_is_reported_renamed_and_never_read(store: VectorStore, 
     assert store.info()[0].damaged == 1
 
 
+def test_a_shard_that_can_not_be_read_is_left_where_it_is(store: VectorStore, caplog: pytest.LogCaptureFixture) -> None:
+    vectors = open_vectors(store)
+    vectors.put(keys_of("a", "b"), numbers(2))
+    vectors.flush()
+    (path,) = shards(store)
+    away = path.rename(path.with_name("away"))
+    path.symlink_to(path.name)  # as root is denied nothing, a link to itself is what fails to open
+    assert open_vectors(store).get(keys_of("a"))[0].tolist() == [False]
+    assert "unreadable shard of the vector store, left out" in caplog.text
+    assert path.is_symlink()
+    path.unlink()
+    away.rename(path)
+    assert open_vectors(store).get(keys_of("a", "b"))[1].equal(numbers(2))
+
+
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])
 def test_a_shard_cut_short_is_set_aside_when_the_store_is_opened(store: VectorStore, keep: int) -> None:
     vectors = open_vectors(store)

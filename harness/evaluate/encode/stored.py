@@ -295,9 +295,11 @@ def read_about(folder: Path) -> dict[str, Any]:
 
 
 def tell_damaged(path: Path, error: DamagedShardError) -> None:
-    """Set a damaged shard aside, and say so."""
-    aside = f"renamed to {path.name}{DAMAGED}" if set_aside(path) else "left out"
-    log.warning("damaged shard of the vector store, %s; its vectors are computed again: %s (%s)", aside, path, error)
+    """Set a damaged shard aside, and say so. One that can't be read here may be sound, and serve others: it is left where it is."""
+    unread = isinstance(error.__cause__, OSError)
+    aside = "left out" if unread or not set_aside(path) else f"renamed to {path.name}{DAMAGED}"
+    what = "unreadable" if unread else "damaged"
+    log.warning("%s shard of the vector store, %s; its vectors are computed again: %s (%s)", what, aside, path, error)
 
 
 def delete_files(paths: list[Path]) -> int:
