@@ -118,6 +118,7 @@ def test_a_run_lists_its_failed_and_its_broken_tasks(tmp_path: Path) -> None:
     write_record(folder, record("STSB", "test", made=Made(run="9" * 64)))
     write_failure(folder, "ATEC", kind="InputError", message="no such file", traceback="...")
     (folder / "BQ.json").write_text("{", encoding="utf-8")
+    (folder / "LCQMC.json").symlink_to("LCQMC.json")  # to itself
     run = read_run(folder, BENCHMARK)
     assert run.header == HEADER
     assert (set(run.records), run.failed, set(run.broken)) == ({"AFQMC"}, {"ATEC": "no such file"}, {"BQ", "STSB"})
