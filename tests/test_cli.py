@@ -129,6 +129,13 @@ def test_where_stderr_is_full_too_the_exit_code_says_it() -> None:
     assert [each.returncode for each in done] == [1, 2]
 
 
+@pytest.mark.parametrize("words", [["table"], ["check", "."], ["probe"], ["claims"], ["store", "info", "--path"]])
+def test_a_place_that_the_system_refuses_is_one_error(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    name = "x" * 300
+    assert main([*words, name]) == 1
+    assert re.fullmatch(rf"error: \S*{name}\S*: File name too long\. Mend its name .*free the disk\n", capsys.readouterr().err)
+
+
 def test_a_character_that_stdout_can_not_take_is_one_error(tmp_path: Path) -> None:
     shutil.copytree(PUBLISHED, tmp_path / "结果")
     environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}

@@ -56,6 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         forget(sys.stdout)
         forget(sys.stderr)
         return 0
+    except OSError as error:  # of a place that no message of ours names
+        if error.filename is None:
+            raise
+        _tell(f"error: {error.filename}: {error.strerror}. Mend its name or its permissions, or free the disk")
+        return MachineError.exit_code
 
 
 def _tell(last: str) -> None:
