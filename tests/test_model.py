@@ -60,7 +60,6 @@ def test_a_plain_transformers_folder_is_refused_since_its_pooling_is_unknown(fol
 @pytest.mark.parametrize(
     ("file", "remedy"),
     [
-        ("adapter_config.json", r"it is an adapter: merge it into its base model"),
         ("checkpoint-500/modules.json", r"name one of the folders in it that have: checkpoint-500$"),
         ("model-q4.gguf", r"model\.kind=endpoint model\.url=URL"),
         ("notes.txt", r"name a folder that SentenceTransformer\.save wrote"),
@@ -71,6 +70,15 @@ def test_a_folder_of_another_kind_says_what_to_do_with_it(tmp_path: Path, file: 
     (tmp_path / file).write_text("{}")
     with pytest.raises(InputError, match=rf"{tmp_path} has no modules\.json: .*{remedy}"):
         find_model(ModelSpec(name="m", path=str(tmp_path)))
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_an_adapter_is_refused_whatever_else_lies_beside_it(folder: Path, listed: bool) -> None:
+    (folder / "adapter_config.json").write_text("{}")
+    if not listed:
+        (folder / "modules.json").unlink()
+    with pytest.raises(InputError, match=rf"{folder} is an adapter: merge it into its base model"):
+        find_model(ModelSpec(name="m", path=str(folder)))
 
 
 def test_a_package_that_is_not_installed_names_the_extra() -> None:

@@ -154,6 +154,8 @@ def _checked(found: LocatedModel, marker: str = "modules.json") -> LocatedModel:
     if not folder.is_dir():
         kind = RequestError if found.source == "path" else InputError
         raise kind(f"model folder {folder} is missing: set model.path=DIR to the folder of a SentenceTransformer")
+    if (transformer_folder(folder) / "adapter_config.json").is_file():  # its base model may be another one tomorrow, unseen by any hash
+        raise InputError(f"{folder} is an adapter: merge it into its base model (peft: merge_and_unload), and save a SentenceTransformer")
     if not (folder / marker).is_file():
         raise InputError(f"{folder} has no {marker}: {_instead(folder, marker)}")
     return found
@@ -161,8 +163,6 @@ def _checked(found: LocatedModel, marker: str = "modules.json") -> LocatedModel:
 
 def _instead(folder: Path, marker: str) -> str:
     """What to do with a folder that has no modules.json, by what it has."""
-    if (folder / "adapter_config.json").is_file():
-        return "it is an adapter: merge it into its base model (peft: merge_and_unload), and save that as a SentenceTransformer"
     if inner := sorted(path.parent.name for path in folder.glob(f"*/{marker}")):
         return f"name one of the folders in it that have: {', '.join(inner[:3])}"
     if any(folder.glob("*.gguf")):
