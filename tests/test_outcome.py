@@ -65,6 +65,18 @@ def test_a_run_that_was_made_later_is_no_earlier_one(tmp_path: Path) -> None:
     assert "Earlier" in shown(run, "STSB")
 
 
+def test_a_run_or_a_baseline_of_another_benchmark_is_left_out(tmp_path: Path) -> None:
+    ours(tmp_path / "results" / "same", scores={"STSB": 0.61})
+    for folder in (tmp_path / "baselines" / "acge" / "a", tmp_path / "results" / "b"):
+        ours(folder, scores={"STSB": 0.5}, benchmark={"name": "mine"})
+        (folder / "mine.yaml").write_text("name: mine\ntasks: [STSB]\n", encoding="utf-8")  # the same scorer
+    for seconds, name in enumerate(("same", "b")):
+        os.utime(tmp_path / "results" / name / "manifest.json", (seconds, seconds))
+    run = ours(tmp_path / "results" / "now", scores={"STSB": 0.6})
+    assert cells(shown(run, "STSB"), "STSB ")[2:] == ["60.0", "ok", "61.0", "-1.00"]
+    assert [each["kind"] for each in json.loads(shown(run, "STSB", format="json"))["known"]] == ["earlier"]
+
+
 @pytest.mark.parametrize(("settings", "command"), [({"run": "r"}, "check"), ({}, "explain")])
 def test_the_next_command_fits_what_differs(tmp_path: Path, settings: dict[str, str], command: str) -> None:
     baseline = ours(tmp_path / "baselines" / "acge" / "a", scores={"STSB": 0.5}, **settings)

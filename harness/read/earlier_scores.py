@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 from harness.core.benchmarks import Benchmark
-from harness.core.errors import InputError, RequestError
+from harness.core.errors import InputError
 from harness.core.files import FOLDER_NAME
 from harness.core.records import Run
 from harness.core.resources import resource_dir
-from harness.core.run_files import MANIFEST, benchmark_in, benchmark_of, read_run
+from harness.core.run_files import MANIFEST, benchmark_in, benchmark_of, read_manifest, read_run
 from harness.read.leaderboard import Comparison, Row, compare, leaderboard_row
 
 KnownKind = Literal["published", "baseline", "earlier"]
@@ -22,11 +22,10 @@ KnownKind = Literal["published", "baseline", "earlier"]
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """Another run, and the run compared with it. `same_benchmark`, `same_settings`, `same_weights`: whether they are the run's own."""
+    """Another run, and the run compared with it. `same_settings`, `same_weights`: whether they are the run's own."""
 
     kind: KnownKind
     comparison: Comparison
-    same_benchmark: bool
     same_settings: bool
     same_weights: bool
 
@@ -37,21 +36,21 @@ class Known:
 
     @property
     def comparable(self) -> bool:
-        """Whether it is of the run's benchmark, and a task of both was made of the same data."""
-        return self.same_benchmark and any(task.points is not None or task.verdict == "=" for task in self.comparison.tasks.values())
+        """Whether a task of both was made of the same data."""
+        return any(task.points is not None or task.verdict == "=" for task in self.comparison.tasks.values())
 
 
 def known_scores(run: Run, benchmark: Benchmark, *, tasks: Sequence[str], baselines: Path) -> tuple[Known, ...]:
     """The published run of the model, its baseline below `baselines` and its latest run before this one, as far as they scored one of the
     tasks.
 
-    Of several baselines the one of these very settings, else the latest. Baselines and runs that can't be read are left out, and so is what
-    another scorer made: a task has another definition there.
+    Of several baselines the one of these very settings, else the latest. Baselines and runs of another benchmark, or that can't be read,
+    are left out, and so are published scores of another scorer: a task has another definition there.
     """
     row = leaderboard_row(run, None, benchmark)
     published = published_run(run.header.model, benchmark)
     found: list[tuple[KnownKind, Run | None]] = [
-        ("published", published if published and _scored_alike(published.path, benchmark) else None),
+        ("published", published if published and benchmark_of([published.path]).scorer == benchmark.scorer else None),
         ("baseline", _first(_siblings(baselines / run.header.model, run, benchmark), run, tasks)),
         ("earlier", _first(_siblings(run.path.parent, run, benchmark, before=_last_scored(run, tasks)), None, tasks)),
     ]
@@ -73,16 +72,12 @@ def _last_scored(run: Run, tasks: Sequence[str]) -> float:
 
 
 def _siblings(folder: Path, run: Run, benchmark: Benchmark, *, before: float = math.inf) -> Iterator[Run]:
-    """The other runs of the folder that were begun before that time, the latest first."""
+    """The other runs of the folder, of the same benchmark, that were begun before that time, the latest first."""
     begun = {path: path.stat().st_mtime for path in folder.glob(f"*/{MANIFEST}") if path.parent.resolve() != run.path.resolve()}
     for path in sorted((path for path in begun if begun[path] <= before), key=begun.__getitem__, reverse=True):
-        with contextlib.suppress(InputError, RequestError):
-            if _scored_alike(path.parent, benchmark):
+        with contextlib.suppress(InputError):
+            if benchmark_in(read_manifest(path.parent)) == benchmark_in(run.manifest):
                 yield read_run(path.parent, benchmark)
-
-
-def _scored_alike(folder: Path, benchmark: Benchmark) -> bool:
-    return benchmark_of([folder]).scorer == benchmark.scorer
 
 
 def _first(others: Iterator[Run], same: Run | None, tasks: Sequence[str]) -> Run | None:
@@ -94,8 +89,7 @@ def _first(others: Iterator[Run], same: Run | None, tasks: Sequence[str]) -> Run
 def _beside(kind: KnownKind, other: Run, run: Run, row: Row, benchmark: Benchmark) -> Known:
     settings, weights = ((mine is not None and mine == its) for mine, its in zip(_made_of(run), _made_of(other), strict=True))
     comparison = compare(row, leaderboard_row(other, None, benchmark))
-    ours, theirs = benchmark_in(run.manifest), benchmark_in(other.manifest)
-    return Known(kind=kind, comparison=comparison, same_benchmark=ours == theirs, same_settings=settings, same_weights=weights)
+    return Known(kind=kind, comparison=comparison, same_settings=settings, same_weights=weights)
 
 
 def _made_of(run: Run) -> tuple[str | None, str | None]:
