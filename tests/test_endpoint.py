@@ -324,6 +324,17 @@ def test_a_run_does_not_go_on_with_another_model_without_a_store(server: Server,
     assert set(run_here([*longer, "overwrite=true"]).computed) == {"STSB", "Ocnli"}
 
 
+def test_scores_of_a_run_that_differs_in_max_len_are_taken_from_the_same_model_alone(server: Server, tmp_path: Path) -> None:
+    first = read_run(run_here(request(tmp_path, server, "store=null", "max_len=512")).folder, BENCHMARK).records["STSB"].metrics
+    taken = run_here(request(tmp_path, server, "store=null", "max_len=1024"))
+    assert (taken.cost.encoding.forwards, read_run(taken.folder, BENCHMARK).records["STSB"].metrics) == (0, first)
+    server.salt = "another model"
+    for words in (["max_len=256"], ["max_len=128", "canary=off"]):
+        other = run_here(request(tmp_path, server, "store=null", *words))
+        assert other.cost.encoding.forwards > 0
+        assert read_run(other.folder, BENCHMARK).records["STSB"].metrics != first
+
+
 def test_what_was_answered_before_a_failure_is_in_the_store(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(by_text, "PART", 32)  # a request
     answer = server.answer

@@ -24,7 +24,7 @@ from harness.core.files import atomic_write
 from harness.core.fingerprint import DeviceInfo
 from harness.core.records import BenchmarkName, Made, Manifest, ModelName, RowHeader, ScoredWith, TaskRecord
 from harness.core.run_files import read_manifest, write_failure, write_manifest, write_record
-from harness.core.sketch import refuse_other_model, write_sketch
+from harness.core.sketch import Sketch, read_sketch, refuse_other_model, write_sketch
 from harness.core.spec import ModelSpec, RunSpec
 from harness.core.tasks import TaskSpec
 from harness.core.typed import plain
@@ -113,17 +113,28 @@ class _Records:
         )
         self._code = code_of(self._spec)
         self._cost = Cost()
+        self._sketch: Sketch | None = None
         self.errors: dict[str, str] = {}
 
     def shared(self, task: TaskSpec, loaded: LoadedTask) -> bool:
         """Take the scores of a run that differs in `max_len` alone, where neither cuts a text of the task: the vectors are the same."""
         found = self._agenda.shared(task, loaded, self._fingerprint.digest)
-        if found is None:
+        if found is None or not self._has_this_model(found.folder):
             return False
         made = replace(found.record.made, run=self._spec.digest)
         self._write(task, replace(found.record, made=made), found.examples)
         self._append_cost(CostLine(tasks=(task.name,), shared_with=found.folder.name))
         return True
+
+    def _has_this_model(self, folder: Path) -> bool:
+        """Whether the scores in a folder are of the model that runs: hashes of weights say so, and of a served model the canary of both."""
+        if self._fingerprint.weights_sha256:
+            return True
+        with contextlib.suppress(InputError):
+            if self._sketch is not None and read_sketch(folder) is not None:
+                refuse_other_model(folder, self._sketch)
+                return True
+        return False
 
     def succeeded(self, result: Evaluated) -> None:
         """Write the record and the line of its costs."""
@@ -159,8 +170,9 @@ class _Records:
         write_failure(self._spec.folder, task.name, kind=type(error).__name__, message=message, traceback=trace)
 
     def checked(self, checked: Checked | None) -> None:
-        """Write the line of the check's seconds."""
+        """Write the line of the check's seconds, and keep its sketch."""
         if checked is not None:
+            self._sketch = checked.sketch
             self._append_cost(CostLine(canary=CanaryCost(seconds=checked.seconds)))
 
     def window(self, tasks: Sequence[TaskSpec], counters: Counters) -> None:
