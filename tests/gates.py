@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from runs import BENCHMARK, BY_HAND, HEADER, manifest_of, metrics_of, write_task
 
+from harness.core.baselines import write_baseline
 from harness.core.calibration import Calibration, MetricNoise, Rounding, points
 from harness.core.records import RowHeader, Run
 from harness.core.run_files import read_run, write_manifest
+from harness.read.drift.baselines import Promotion, plan_promotion
 from harness.read.drift.check import DriftReport, check_runs
 
 ROUNDING = Rounding(tolerance=0.25, draws=20, moved=20, mean=0.0, sd=0.05, largest=0.1, wide=1.0)
@@ -94,3 +97,11 @@ def check(baseline: Run, candidate: Run, tolerance: float | None = 0.25, **optio
 
 def verdict(report: DriftReport, task: str) -> str:
     return next(each.verdict for each in report.tasks if each.task == task)
+
+
+def accept(run: Run, to: Path, **options: Any) -> tuple[Promotion, Path]:
+    """Promote a run as `baseline accept` does; the folder of the baseline, too."""
+    given = {"why": "first", "who": "someone", "when": datetime(2026, 3, 1, 12, 0, tzinfo=UTC), "uncalibrated": True, **options}
+    promotion = plan_promotion(run, BENCHMARK, to=to, **given)
+    write_baseline(run.path, to, tasks=promotion.tasks, entry=promotion.entry)
+    return promotion, to / promotion.entry.baseline

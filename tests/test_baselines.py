@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import json
 import shutil
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from gates import calibration_of, gate_run, verdict
+from gates import accept, calibration_of, gate_run, verdict
 from runs import BENCHMARK, HEADER, manifest_of
 
 from harness.commands import main
+from harness.core import baselines
+from harness.core.baselines import read_log
 from harness.core.calibration import write_calibration
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.records import Run
 from harness.core.run_files import read_run, write_failure, write_manifest
-from harness.read.drift import baselines
-from harness.read.drift.baselines import Accepted, accept_baseline, list_baselines, read_log
+from harness.read.drift.baselines import list_baselines
 from harness.read.drift.check import check_folders
 from harness.show.baselines import accepted_lines, listed_document
 from harness.show.form import write_document
-
-WHEN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture
 def baseline(tmp_path: Path) -> Run:
     return gate_run(tmp_path / "baseline")
-
-
-def accept(run: Run, to: Path, **options: Any) -> Accepted:
-    return accept_baseline(run, BENCHMARK, to=to, **{"why": "first", "who": "someone", "when": WHEN, "uncalibrated": True, **options})
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -42,36 +36,36 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_a_promoted_run_is_a_baseline_with_a_line_in_the_log(baseline: Run, tmp_path: Path) -> None:
     write_calibration(baseline.path / "calibration.json", calibration_of(baseline))
     (baseline.path / "costs.jsonl").write_text("{}\n")
-    done = accept(baseline, tmp_path / "to", why=" torch 2.14, <reviewed> \n")
-    assert done.folder == tmp_path / "to" / "acge" / "baseline"
-    assert set(files(done.folder)) == {"manifest.json", "calibration.json", *(f"{task.name}.json" for task in BENCHMARK.tasks)}
-    assert all(content == (baseline.path / name).read_bytes() for name, content in files(done.folder).items())
+    done, folder = accept(baseline, tmp_path / "to", why=" torch 2.14, <reviewed> \n")
+    assert folder == tmp_path / "to" / "acge" / "baseline"
+    assert set(files(folder)) == {"manifest.json", "calibration.json", *(f"{task.name}.json" for task in BENCHMARK.tasks)}
+    assert all(content == (baseline.path / name).read_bytes() for name, content in files(folder).items())
     [entry] = read_log(tmp_path / "to" / "log.jsonl")
     assert entry == done.entry
     assert (entry.date, entry.who, entry.why, entry.tasks) == ("2026-03-01T12:00:00+00:00", "someone", "torch 2.14, <reviewed>", 35)
     assert (entry.calibrated, entry.replaces, done.changes) == (True, None, None)
-    assert check_folders(done.folder, gate_run(tmp_path / "new", {"TNews": 0.2}).path, BENCHMARK).exit_code == 0
+    assert check_folders(folder, gate_run(tmp_path / "new", {"TNews": 0.2}).path, BENCHMARK).exit_code == 0
 
 
 def test_a_replaced_baseline_shows_what_changed(baseline: Run, tmp_path: Path) -> None:
-    first = accept(baseline, tmp_path / "to")
+    first, _ = accept(baseline, tmp_path / "to")
     moved = gate_run(tmp_path / "moved", {"TNews": 1.0}, manifest={"seed": 43})
-    done = accept(moved, tmp_path / "to", name="baseline", why="another seed")
+    done, folder = accept(moved, tmp_path / "to", name="baseline", why="another seed")
     assert done.changes is not None
     assert verdict(done.changes, "TNews") == "drifted"
     assert done.entry.replaces == first.entry.scores != done.entry.scores
     assert [entry.why for entry in read_log(tmp_path / "to" / "log.jsonl")] == ["first", "another seed"]
     assert sorted(path.name for path in (tmp_path / "to" / "acge").iterdir()) == ["baseline"]
-    assert "has no calibration.json" in "\n".join(accepted_lines(done))
+    assert "has no calibration.json" in "\n".join(accepted_lines(done, folder))
 
 
 def test_the_calibration_of_the_replaced_baseline_is_named(baseline: Run, tmp_path: Path) -> None:
     write_calibration(baseline.path / "calibration.json", calibration_of(baseline))
-    first = accept(baseline, tmp_path / "to", uncalibrated=False)
-    done = accept(gate_run(tmp_path / "moved", {"TNews": 0.1}), tmp_path / "to", name="baseline", why="again")
+    _, folder = accept(baseline, tmp_path / "to", uncalibrated=False)
+    done, _ = accept(gate_run(tmp_path / "moved", {"TNews": 0.1}), tmp_path / "to", name="baseline", why="again")
     assert done.changes is not None
     assert verdict(done.changes, "TNews") == "within noise"
-    assert done.changes.calibration == first.folder / "calibration.json"
+    assert done.changes.calibration == folder / "calibration.json"
 
 
 @pytest.mark.parametrize("broken", ["failed", "missing", "damaged"])
@@ -87,8 +81,8 @@ def test_half_a_run_is_no_baseline(baseline: Run, tmp_path: Path, broken: str) -
     with pytest.raises(InputError, match=r"not a complete run[^~]*TNews"):
         accept(run, tmp_path / "to")
     assert not (tmp_path / "to").exists()
-    done = accept(run, tmp_path / "to", tasks=["STS"])
-    assert (done.entry.tasks, len(list(done.folder.glob("*.json")))) == (8, 9)
+    done, folder = accept(run, tmp_path / "to", tasks=["STS"])
+    assert (done.entry.tasks, len(list(folder.glob("*.json")))) == (8, 9)
 
 
 @pytest.mark.parametrize(
@@ -114,9 +108,9 @@ def test_a_foreign_calibration_or_run_is_not_promoted(baseline: Run, tmp_path: P
     write_manifest(other.path, manifest_of(HEADER))
     with pytest.raises(RequestError, match="not made by this harness"):
         accept(read_run(other.path, BENCHMARK), tmp_path / "to")
-    done = accept(baseline, tmp_path / "to")
+    _, folder = accept(baseline, tmp_path / "to")
     with pytest.raises(RequestError, match="is that baseline already"):
-        accept(read_run(done.folder, BENCHMARK), tmp_path / "to")
+        accept(read_run(folder, BENCHMARK), tmp_path / "to")
 
 
 @pytest.mark.parametrize("step", ["copyfile", "rename", "log"])
@@ -184,22 +178,22 @@ def test_a_run_without_a_calibration_is_accepted_only_where_that_is_asked_for(ba
         accept(baseline, tmp_path / "to", uncalibrated=False)
     assert not (tmp_path / "to").exists()
     write_calibration(baseline.path / "calibration.json", calibration_of(baseline))
-    assert accept(baseline, tmp_path / "to", uncalibrated=False).entry.calibrated
+    assert accept(baseline, tmp_path / "to", uncalibrated=False)[0].entry.calibrated
 
 
 def test_a_calibration_without_rounding_of_a_task_is_none_for_it(baseline: Run, tmp_path: Path) -> None:
     write_calibration(baseline.path / "calibration.json", calibration_of(baseline, only=("TNews",)))
     with pytest.raises(RequestError, match="without the rounding of AmazonReviewsClassification"):
         accept(baseline, tmp_path / "to", uncalibrated=False)
-    assert accept(baseline, tmp_path / "to", uncalibrated=False, tasks=["TNews"]).entry.calibrated
-    assert not accept(baseline, tmp_path / "to").entry.calibrated
+    assert accept(baseline, tmp_path / "to", uncalibrated=False, tasks=["TNews"])[0].entry.calibrated
+    assert not accept(baseline, tmp_path / "to")[0].entry.calibrated
 
 
 def test_tasks_that_a_smaller_baseline_drops_are_named(baseline: Run, tmp_path: Path) -> None:
     accept(baseline, tmp_path / "to")
-    done = accept(baseline, tmp_path / "to", tasks=["STS", "PairClassification"])
+    done, folder = accept(baseline, tmp_path / "to", tasks=["STS", "PairClassification"])
     assert len(done.dropped) == 25
-    assert accepted_lines(done)[0].startswith("no longer in the baseline: AmazonReviewsClassification, ")
+    assert accepted_lines(done, folder)[0].startswith("no longer in the baseline: AmazonReviewsClassification, ")
 
 
 def test_a_log_without_its_last_line_end_is_mended_and_a_damaged_one_not_added_to(baseline: Run, tmp_path: Path) -> None:

@@ -9,14 +9,12 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cards import write_card
 from fakehub import FakeHub, running
-from gates import gate_run
+from gates import accept, gate_run
 from runs import BENCHMARK, HEADER, write_run
 
 from harness.commands import main
@@ -28,7 +26,6 @@ from harness.core.words import csv_cell, one_line, printable, without_passwords
 from harness.data.hub import hub_status
 from harness.data.local import MIRROR, read_mirror
 from harness.data.sources import load_task
-from harness.read.drift.baselines import accept_baseline
 
 HOSTILE = "\x1b[31mred\x07\n::error title=x::injected ##[error]y \u202egnp\x9b0m"
 FORBIDDEN = ("\x1b", "\x07", "\x9b", "\u202e", "##[")
@@ -123,10 +120,6 @@ def test_what_is_no_baseline_is_not_replaced(tmp_path: Path, make: Callable[[Pat
     with pytest.raises(RequestError, match="is there and is no baseline"):
         accept(run, tmp_path / "to", name="mine")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-
-
-def accept(run: Any, to: Path, name: str | None = None) -> None:
-    accept_baseline(run, BENCHMARK, to=to, why="test", who=None, when=datetime(2026, 3, 1, tzinfo=UTC), name=name, uncalibrated=True)
 
 
 def test_a_benchmark_whose_tasks_would_be_files_elsewhere_is_refused(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from test_imports import folder_of, mteb2
 from test_reproduce import sample_run
 
 from harness.commands import main
+from harness.core.baselines import LOG, LogEntry
 from harness.core.calibration import read_calibration, write_calibration
 from harness.core.costs import COSTS, Cost, CostLine, append_cost, read_costs
 from harness.core.errors import InputError
@@ -25,7 +26,7 @@ from harness.core.run_files import read_run
 from harness.data.local import Mirror, MirrorFile, read_mirror
 from harness.read import selfcheck
 from harness.read.cards.page import PrintedRow, read_rows
-from harness.read.drift.baselines import LOG, LogEntry, list_baselines
+from harness.read.drift.baselines import list_baselines
 from harness.read.results import META, read_results
 
 MARK = "@@"

@@ -7,13 +7,12 @@ import math
 import re
 import shutil
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from gates import calibration_of, check, gate_run
+from gates import accept, calibration_of, check, gate_run
 from records import run_here
 from runs import BENCHMARK
 
@@ -26,7 +25,6 @@ from harness.core.sketch import NUMBERS, Floats, Sketch, distance, packed, read_
 from harness.evaluate.agenda import Agenda, made_here
 from harness.evaluate.encode import model as loading
 from harness.evaluate.here import resolve_here
-from harness.read.drift.baselines import accept_baseline
 from harness.read.drift.check import check_folders, check_runs
 from harness.read.drift.vectors import KERNELS_MARGIN, SHAPES_MARGIN, VectorDrift, compare_vectors
 from harness.show.ci import workflow_commands, write_junit
@@ -252,9 +250,9 @@ def test_a_run_leaves_its_canary_and_a_baseline_takes_it_along(home: Path, tmp_p
     assert found.second is not None
     assert 1e-3 < found.second.rms < 6e-2
     run = read_run(home, BENCHMARK)
-    accepted = accept_baseline(run, BENCHMARK, to=tmp_path, why="test", who=None, when=datetime.now(UTC), tasks=["STSB"], uncalibrated=True)
-    assert read_sketch(accepted.folder) == found
-    report = check_folders(accepted.folder, home, BENCHMARK)
+    _, folder = accept(run, tmp_path, tasks=["STSB"])
+    assert read_sketch(folder) == found
+    report = check_folders(folder, home, BENCHMARK)
     assert report.vectors is not None
     assert report.vectors.identical
     other = check_runs(run, replace(run, path=tmp_path), BENCHMARK, calibration=None)

@@ -23,15 +23,17 @@ _TO = option("--to", type=Path, default=Path("results/baselines"), metavar="DIR"
 def _accept(arguments: Namespace) -> int:
     from datetime import UTC, datetime
 
+    from harness.core.baselines import write_baseline
     from harness.core.environment import git_user
-    from harness.read.drift.baselines import accept_baseline
+    from harness.read.drift.baselines import plan_promotion
     from harness.read.runs import one_run
     from harness.show.baselines import accepted_lines
     from harness.show.drift import drift_document
 
     benchmark = benchmark_for(arguments, arguments.run)
-    accepted = accept_baseline(
-        one_run(arguments.run, benchmark),
+    run = one_run(arguments.run, benchmark)
+    accepted = plan_promotion(
+        run,
         benchmark,
         to=arguments.to,
         why=arguments.why,
@@ -41,10 +43,11 @@ def _accept(arguments: Namespace) -> int:
         tasks=arguments.tasks,
         uncalibrated=arguments.uncalibrated,
     )
+    write_baseline(run.path, arguments.to, tasks=accepted.tasks, entry=accepted.entry)
     if accepted.changes:
         show(drift_document(accepted.changes))
         say("")
-    say("\n".join(accepted_lines(accepted)))
+    say("\n".join(accepted_lines(accepted, arguments.to / accepted.entry.baseline)))
     return 0
 
 

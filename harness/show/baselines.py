@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from harness.core.baselines import LOG, LogEntry
 from harness.core.calibration import CALIBRATION
 from harness.core.words import amount, one_line
-from harness.read.drift.baselines import LOG, Accepted, Listed, LogEntry
+from harness.read.drift.baselines import Listed, Promotion
 from harness.show.form import Block, Document, Sentences, grid, number_columns, plain_columns
 
 
@@ -57,13 +59,13 @@ def _listed_data(each: Listed) -> dict[str, Any]:
     }
 
 
-def accepted_lines(accepted: Accepted) -> list[str]:
-    """What was done, for a terminal."""
+def accepted_lines(accepted: Promotion, folder: Path) -> list[str]:
+    """What was done, for a terminal. `folder`: where the baseline is."""
     entry = accepted.entry
     replaced = f"replaces {entry.replaces[:8]}" if entry.replaces else "the first of its name"
     lines = [f"no longer in the baseline: {', '.join(accepted.dropped)}"] if accepted.dropped else []
     tasks = amount(entry.tasks, "task")
-    lines.append(f"accepted {entry.baseline}: {tasks}, scores {entry.scores[:8]}, {replaced}; written to {accepted.folder}")
+    lines.append(f"accepted {entry.baseline}: {tasks}, scores {entry.scores[:8]}, {replaced}; written to {folder}")
     if not entry.calibrated:
         lines.append(
             f"it has no {CALIBRATION} of all its tasks, so of the others only identical scores will pass: run python -m harness "

@@ -1,59 +1,36 @@
-"""Runs that were promoted to baselines: `<folder>/<model>/<name>/`, and a log of who did it and why.
-
-A baseline is replaced whole: the other one is written beside it and takes its name by renaming, so that whatever kills the writer, a folder
-under a baseline's name holds all of one run.
-"""
+"""Runs that become baselines, and those that are: what may be promoted, and what a promotion changes."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
-import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from harness.core.baselines import LOG, LogEntry, read_log, standing_baseline
 from harness.core.benchmarks import Benchmark
 from harness.core.calibration import CALIBRATION, Calibration, points, read_calibration
-from harness.core.errors import InputError, MachineError, RequestError
-from harness.core.files import FOLDER_NAME, abandoned_folders, atomic_write, scratch_folder
+from harness.core.errors import InputError, RequestError
+from harness.core.files import FOLDER_NAME
 from harness.core.records import Run
-from harness.core.run_files import CANARY, MANIFEST, benchmark_of, find_runs, read_run
+from harness.core.run_files import MANIFEST, benchmark_of, find_runs, read_run
 from harness.core.tasks import TaskSpec
-from harness.core.typed import convert, parse
 from harness.core.words import few, shell_command
 from harness.read.drift.check import DriftReport, check_runs
 
-LOG = "log.jsonl"
-"""A line per promotion, appended to: `LogEntry` as JSON."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class LogEntry:
-    """A promotion. `baseline`: `<model>/<name>`. `who`: None where git does not know. `date`: ISO 8601, UTC.
+class Promotion:
+    """A run that may become the baseline `entry.baseline`, with these tasks.
 
-    `run`: the digest of its settings; `scores`: of all its metrics, `replaces`: of those before it, None for the first of its name.
+    `changes`: the baseline that it replaces beside it; `dropped`: tasks that only that one has.
     """
 
-    date: str
-    who: str | None
-    baseline: str
-    why: str
-    run: str
-    tasks: int
-    calibrated: bool
-    scores: str
-    replaces: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Accepted:
-    """What a promotion did. `changes`: the replaced baseline beside the one that took its name; `dropped`: tasks that only it had."""
-
-    folder: Path
     entry: LogEntry
+    tasks: tuple[str, ...]
     changes: DriftReport | None
     dropped: tuple[str, ...] = ()
 
@@ -69,7 +46,7 @@ class Listed:
     problem: str = ""
 
 
-def accept_baseline(
+def plan_promotion(
     run: Run,
     benchmark: Benchmark,
     *,
@@ -80,17 +57,16 @@ def accept_baseline(
     name: str | None = None,
     tasks: Sequence[str] = (),
     uncalibrated: bool = False,
-) -> Accepted:
-    """Copy the run's records, manifest, `spec.yaml` and calibration to `<to>/<model>/<name>/`, and log it.
+) -> Promotion:
+    """What promoting the run to `<to>/<model>/<name>/` comes to; `core.baselines.write_baseline` does it.
 
     `name`: that of the run's folder by default. `tasks`: what the baseline is to cover, by default the whole benchmark.
     `uncalibrated`: whether a run without a calibration is taken.
 
     Raises:
         RequestError: `why` is empty, the name or the model's is no folder's, the run is not one of this harness or is that very
-            baseline, what has the baseline's name is none, or its calibration is another run's.
+            baseline, or its calibration is another run's.
         InputError: a task is missing, failed or damaged, or the calibration is damaged.
-        MachineError: the folder can't be written; whatever was there still is.
     """
     name = name or run.path.resolve().name
     if not why.strip():
@@ -111,8 +87,8 @@ def accept_baseline(
     target = to / model / name
     if target.resolve() == run.path.resolve():
         raise RequestError(f"{run.path} is that baseline already: name a run outside of {to}")
-    _check_replaceable(target, to)
-    before = read_run(target, benchmark) if (target / MANIFEST).is_file() else None
+    standing = standing_baseline(to, f"{model}/{name}")
+    before = read_run(standing, benchmark) if standing else None
     changes = None
     if before is not None and before.records:
         common = [task.name for task in benchmark.tasks if task.name in before.records]
@@ -136,10 +112,9 @@ def accept_baseline(
         scores=scores_digest(run, benchmark, covered),
         replaces=scores_digest(before, benchmark, benchmark.tasks) if before else None,
     )
-    _promote(run.path, target, covered, entry=entry, log=to / LOG)
-    names = {task.name for task in covered}
+    names = tuple(task.name for task in covered)
     dropped = tuple(task.name for task in benchmark.tasks if before and task.name in before.records and task.name not in names)
-    return Accepted(folder=target, entry=entry, changes=changes, dropped=dropped)
+    return Promotion(entry=entry, tasks=names, changes=changes, dropped=dropped)
 
 
 def _without_floor(run: Run, benchmark: Benchmark, tasks: Sequence[TaskSpec]) -> list[str]:
@@ -176,19 +151,6 @@ def list_baselines(folder: Path, named: str | None = None) -> list[Listed]:
     return found
 
 
-def read_log(path: Path) -> list[LogEntry]:
-    """The promotions, the oldest first; none where there is no log.
-
-    Raises:
-        InputError: a line is damaged.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        return [convert(parse(line), LogEntry) for line in lines if line.strip()]
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({error}): restore it from version control") from error
-
-
 def scores_digest(run: Run, benchmark: Benchmark, tasks: Sequence[TaskSpec]) -> str:
     """SHA-256 over all metrics of the tasks that the run has, hexadecimal."""
     scores = {task.name: points(run.records[task.name], benchmark) for task in tasks if task.name in run.records}
@@ -212,20 +174,6 @@ def _complete(run: Run, tasks: Sequence[TaskSpec]) -> tuple[TaskSpec, ...]:
     return tuple(tasks)
 
 
-def _check_replaceable(target: Path, to: Path) -> None:
-    """Nothing that no promotion wrote may be deleted, and nothing written where a link leads to."""
-    if not target.parent.resolve().is_relative_to(to.resolve()):
-        raise RequestError(f"{target.parent} is a link to {target.parent.resolve()}, outside of {to}: name another folder with --to DIR")
-    for left in abandoned_folders(target.parent, f".{target.name}."):
-        _undo(left, target)
-    if not target.exists() and not target.is_symlink():
-        return
-    others = [path.name for path in target.iterdir() if path.suffix not in (".json", ".yaml")] if target.is_dir() else []
-    if target.is_symlink() or not (target / MANIFEST).is_file() or others:
-        found = f"it holds {few(sorted(others))}" if others else f"a folder with a {MANIFEST} was expected"
-        raise RequestError(f"{target} is there and is no baseline ({found}): move it away, or give another --name")
-
-
 def _own_calibration(run: Run, benchmark: Benchmark) -> Calibration | None:
     """The run's calibration where it has one that is its own; the changes can be shown without."""
     with contextlib.suppress(InputError, RequestError):
@@ -233,51 +181,3 @@ def _own_calibration(run: Run, benchmark: Benchmark) -> Calibration | None:
         calibration.check_belongs(run, benchmark)
         return calibration
     return None
-
-
-def _promote(source: Path, target: Path, tasks: Sequence[TaskSpec], *, entry: LogEntry, log: Path) -> None:
-    """Copy a run beside the target, log it and swap the two by renaming; whatever fails on the way is undone.
-
-    A kill between the two renames leaves both folders whole and hidden, and none under the target's name: the next promotion undoes that.
-    """
-    names = [MANIFEST, CALIBRATION, CANARY, *(f"{task.name}.json" for task in tasks), *(path.name for path in source.glob("*.yaml"))]
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with scratch_folder(target.parent, f".{target.name}.") as scratch:
-            new = scratch / _NEW
-            new.mkdir()
-            for name in names:
-                if (source / name).is_file():
-                    shutil.copyfile(source / name, new / name)
-            logged = log.read_bytes() if log.is_file() else b""
-            try:
-                if target.exists():
-                    target.rename(scratch / _EARLIER)
-                _append_log(log, logged, entry)
-                new.rename(target)
-            except BaseException:
-                _undo(scratch, target)
-                if log.is_file() and log.read_bytes() != logged:
-                    _append_log(log, logged)
-                raise
-    except OSError as error:
-        raise _not_writable(target, error) from error
-
-
-_NEW, _EARLIER = "new", "earlier"
-
-
-def _undo(scratch: Path, target: Path) -> None:
-    """Give the earlier baseline its name back, where a promotion ended before the new one had it."""
-    if (scratch / _EARLIER).exists() and not target.exists():
-        (scratch / _EARLIER).rename(target)
-
-
-def _not_writable(target: Path, error: OSError) -> MachineError:
-    return MachineError(f"can't write {target}: {error.strerror or error}. Mend its permissions, or name another folder with --to DIR")
-
-
-def _append_log(path: Path, before: bytes, *entries: LogEntry) -> None:
-    before += b"\n" if before and entries and not before.endswith(b"\n") else b""
-    with atomic_write(path) as stream:
-        stream.writelines([before, *(json.dumps(asdict(entry), ensure_ascii=False).encode() + b"\n" for entry in entries)])
