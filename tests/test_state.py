@@ -207,6 +207,7 @@ class TestBits:
             (Bits(tokens="t", vectors="v"), Bits(tokens="t", vectors="w"), 0.1, "vectors", "drifted"),
             (Bits(tokens="t", vectors="v"), Bits(tokens="u", vectors="w"), 0.0, "token ids", "drifted"),
             (Bits(tokens="t", vectors="v"), Bits(tokens="t", vectors="v"), 0.001, "scoring", "drifted"),
+            (Bits(tokens="t", vectors="v"), Bits(vectors="v"), 0.0, None, "identical"),
             (Bits(tokens="t", vectors="v"), None, 0.1, None, "within noise"),
             (None, None, 0.1, None, "within noise"),
         ],
@@ -220,6 +221,14 @@ class TestBits:
         (task,) = report.tasks
         assert (task.layer, task.verdict) == (layer, verdict)
         assert report.exit_code == (3 if verdict == "drifted" else 0)
+
+    @pytest.mark.parametrize(("tokens", "layer"), [("t", "vectors"), ("u", "token ids")])
+    def test_another_form_of_the_same_data_must_give_equal_bits(self, tmp_path: Path, tokens: str, layer: str) -> None:
+        baseline = with_bits(gate_run(tmp_path / "baseline"), Bits(tokens="t", vectors="v"))
+        form = {"STSB": {"sha256": {"part-0.parquet": "1" * 64}}}
+        candidate = with_bits(gate_run(tmp_path / "candidate", data=form), Bits(tokens=tokens, vectors="w"))
+        (task,) = check_runs(baseline, candidate, BENCHMARK, calibration=None, tasks=["STSB"]).tasks
+        assert (task.layer, task.verdict) == (layer, "drifted")
 
     def test_another_setting_is_judged_by_its_scores(self, tmp_path: Path) -> None:
         baseline = with_bits(gate_run(tmp_path / "baseline"), Bits(tokens="t", vectors="v"))

@@ -167,6 +167,8 @@ def test_vectors_beyond_rounding_close_the_gate_whatever_the_scores(pair: list[A
     write_junit(tmp_path / "j.xml", report)
     assert 'failures="1"' in (tmp_path / "j.xml").read_text()
     assert "canary::drifted" in workflow_commands({"GITHUB_ACTIONS": "true"}, report)[0]
+    wide = replace(calibration_of(pair[0]), vectors=replace(SEEN, double=Distance(rms=0.1, farthest=1.0)))
+    assert check_runs(*pair, BENCHMARK, calibration=wide).exit_code == 0
 
 
 def test_a_candidate_without_a_canary_is_told(pair: list[Any]) -> None:

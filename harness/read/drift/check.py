@@ -201,7 +201,7 @@ def check_runs(
         averages=tuple(_averages(baseline, candidate, benchmark, found)),
         unlike=unlike,
         environment=environment(baseline, candidate),
-        calibration=calibration_file if calibration is not None else None,
+        calibration=calibration_file,
         allow_unlike=allow_unlike,
         main_only=main_only,
         vectors=None if isinstance(vectors, str) else vectors,
