@@ -358,8 +358,9 @@ def test_an_empty_or_failed_baseline_guards_nothing(baseline: Run, tmp_path: Pat
 def test_a_record_of_another_run_is_refused(baseline: Run, tmp_path: Path) -> None:
     gate_run(tmp_path / "candidate")
     gate_run(tmp_path / "other", manifest={"run": "9" * 64})
-    shutil.copy(tmp_path / "other" / "TNews.json", tmp_path / "candidate" / "TNews.json")
-    with pytest.raises(InputError, match=r"TNews\.json was made by the run 99999999"):
+    for name in ("TNews", "Waimai"):
+        shutil.copy(tmp_path / "other" / f"{name}.json", tmp_path / "candidate" / f"{name}.json")
+    with pytest.raises(InputError, match=r"TNews\.json was made by the run 99999999, .*\n/\S+/Waimai\.json was made by the run 99999999"):
         check_folders(baseline.path, tmp_path / "candidate", BENCHMARK)
 
 
