@@ -153,6 +153,7 @@ def test_notes_name_the_command_the_tasks_and_the_missing_metric(tmp_path: Path)
     bare = check(baseline, moved, tolerance=None)
     assert bare.notes[0] == f"no calibration: only identical scores pass. Make one with: python -m harness calibrate {baseline.path}"
     assert any("so every vector is: all 35 tasks moved" in note for note in bare.notes)
+    assert any("so every vector is: TNews moved" in note for note in check(baseline, moved, tasks=["TNews"]).notes)
     assert any(
         "so every vector is: TNews, Waimai moved" in note
         for note in check(baseline, gate_run(tmp_path / "two", {"TNews": 0.1, "Waimai": 0.1})).notes
