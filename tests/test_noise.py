@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import BENCHMARK
+from cards import card_text, write_card
+from runs import BENCHMARK, PUBLISHED, write_run
 
+from harness.commands import main
 from harness.core.calibration import (
     Calibration,
     CanaryDistances,
@@ -192,9 +194,23 @@ def test_a_number_that_is_none_is_refused(tmp_path: Path, path: tuple[str, ...],
         read_calibration(written(tmp_path, *path, value=value), BENCHMARK)
 
 
-def test_no_file_is_an_input_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="No such file"):
-        read_calibration(tmp_path / "calibration.json", BENCHMARK)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["check", PUBLISHED, "RUN", "--calibration"],
+        ["report", PUBLISHED, "-o", "RUN/r.html", "--calibration"],
+        ["claims", "CARD/README.md", "--against", PUBLISHED, "--noise"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_no_file_is_a_bad_request(tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
+    write_run(tmp_path / "run")
+    write_card(tmp_path / "card", card_text(brief=True))
+    missing = tmp_path / "calibration.json"
+    assert (
+        main([str(word).replace("RUN", str(tmp_path / "run")).replace("CARD", str(tmp_path / "card")) for word in (*command, missing)]) == 2
+    )
+    assert f"there is no file {missing}: name a calibration.json" in capsys.readouterr().err
 
 
 def test_unknown_tasks_and_metrics_are_reported_at_once(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from runs import PUBLISHED, write_run
 
 from harness.commands import main
 from harness.core.benchmarks import DEFAULT, facts_digest, load_benchmark
-from harness.core.errors import InputError, RequestError
+from harness.core.errors import RequestError
 from harness.core.resources import resource_dir
 from harness.core.run_files import benchmark_of, read_manifest, read_run
 from harness.core.spec import DataSpec
@@ -145,15 +145,24 @@ def test_a_task_that_mteb_does_not_know_is_refused_before_anything_is_encoded(tm
         ("name: mine\ntasks: [STSB]\nmain: {Clustering: null}\n", "Clustering has the metric None"),
         ("name: mine\ntasks: [STSB]\nfacts: {STSB: {type: STS, hub: x, spilt: y}}\n", "unknown facts: spilt"),
         ("name: mine\ntasks: [A]\nfacts: {A: {type: Star, hub: x}}\n", "unknown task type 'Star'"),
-        ("[", "can't be read"),
+        ("[", "expected the node content"),
         ("- a", "found list, expected a mapping"),
     ],
 )
 def test_a_damaged_benchmark_is_one_clear_error(tmp_path: Path, text: str, found: str) -> None:
     path = benchmark_file(tmp_path, text)
-    with pytest.raises(InputError, match=r"mine\.yaml") as caught:
+    with pytest.raises(RequestError, match=r"mine\.yaml") as caught:
         load_benchmark(str(path))
     assert found in str(caught.value)
+
+
+def test_a_damaged_benchmark_is_told_with_what_else_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = benchmark_file(tmp_path, "name: mine\ntasks: []\n")
+    assert main(["run", "model=sample", "data=sample", f"benchmark={path}", "dtype=fp17"]) == 2
+    told = capsys.readouterr().err
+    assert "tasks is empty" in told
+    assert "fp17" in told
+    assert main(["tasks", "--benchmark", str(path)]) == 2
 
 
 def test_no_such_benchmark(tmp_path: Path) -> None:
@@ -185,7 +194,7 @@ def test_a_run_of_cmteb35_keeps_no_file_of_it(tmp_path: Path) -> None:
 
 def test_the_name_of_a_packaged_benchmark_is_refused_for_other_tasks(tmp_path: Path) -> None:
     path = benchmark_file(tmp_path, OWN.replace("mine", DEFAULT), DEFAULT)
-    with pytest.raises(InputError, match="comes with the package, with other tasks or facts: give your benchmark another name"):
+    with pytest.raises(RequestError, match="comes with the package, with other tasks or facts: give your benchmark another name"):
         load_benchmark(str(path))
     path.write_bytes((resource_dir("configs") / "benchmarks" / f"{DEFAULT}.yaml").read_bytes())
     assert load_benchmark(str(path)).digest == load_benchmark().digest

@@ -13,7 +13,7 @@ from typing import Any
 from harness.core.errors import InputError, RequestError, unknown
 from harness.core.files import FOLDER_NAME
 from harness.core.resources import config_names, resource_dir
-from harness.core.tasks import TASK_TYPES, TaskSpec, known_tasks, parsed_facts, read_facts, task_spec, tasks_file
+from harness.core.tasks import TASK_TYPES, TaskSpec, known_tasks, parsed_facts, task_spec, tasks_file
 from harness.core.words import shortened
 
 DEFAULT = "cmteb35"
@@ -126,23 +126,25 @@ def load_benchmark(benchmark: str = DEFAULT) -> Benchmark:
     """The benchmark of that name, or of that file (`my/own.yaml`).
 
     Raises:
-        RequestError: there is no such benchmark or file.
-        InputError: the file is no benchmark.
+        RequestError: there is no such benchmark or file, or the file is no benchmark.
+        InputError: a file of the package is damaged.
     """
     own = Path(benchmark).expanduser() if is_file_name(benchmark) else None
     path = own or resource_dir("configs") / "benchmarks" / f"{benchmark}.yaml"
     if not path.is_file():
         hint = f"no such file: {path}" if own else unknown("benchmark", benchmark, config_names("benchmarks"))
         raise RequestError(f"{hint}; a benchmark of your own is a file: benchmark=DIR/NAME.yaml")
-    read_facts(path), known_tasks()
+    known_tasks()
     try:
         found = _made(path.read_bytes(), tasks_file().read_bytes(), own)
         if own and found.name in config_names("benchmarks") and found.digest != load_benchmark(found.name).digest:
             raise ValueError(f"{found.name} comes with the package, with other tasks or facts: give your benchmark another name")
         return found
-    except (KeyError, TypeError, ValueError) as error:
-        what = f"{error} is missing" if isinstance(error, KeyError) else shortened(str(error), 1000)
-        raise InputError(f"{path} is no benchmark ({what}): docs/extending.md shows what it must have") from error
+    except (KeyError, OSError, RecursionError, TypeError, ValueError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else shortened(" ".join(str(error).split()), 1000)
+        raise (RequestError if own else InputError)(
+            f"{path} is no benchmark ({what}): docs/extending.md shows what it must have"
+        ) from error
 
 
 def facts_digest(tasks: Iterable[TaskSpec], scorer: str) -> str:

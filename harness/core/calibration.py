@@ -182,9 +182,11 @@ def read_calibration(path: Path, benchmark: Benchmark) -> Calibration:
     """The calibration in a file.
 
     Raises:
-        InputError: the file is missing, truncated, of a newer schema, or has a value that is not allowed (NaN, a negative tolerance).
-        RequestError: it names tasks or metrics that the benchmark does not have.
+        InputError: the file is truncated, of a newer schema, or has a value that is not allowed (NaN, a negative tolerance).
+        RequestError: there is no such file, or it names tasks or metrics that the benchmark does not have.
     """
+    if not path.is_file():
+        raise RequestError(f"there is no file {path}: name a calibration.json, which `python -m harness calibrate RUN` makes")
     remedy = "make it again with: python -m harness calibrate RUN"
     calibration = read_typed(path, Calibration, what="calibration", remedy=remedy, schema=SCHEMA)
     for task, metrics in calibration.tasks.items():

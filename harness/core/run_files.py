@@ -189,8 +189,7 @@ def benchmark_of(paths: Iterable[Path], named: str | None = None) -> Benchmark:
     benchmark: they are read under `DEFAULT`.
 
     Raises:
-        RequestError: the runs are of several benchmarks, or of one that is not here.
-        InputError: the file of the benchmark is damaged.
+        RequestError: the runs are of several benchmarks, or of one that is not here or whose file is none.
     """
     if named is not None:
         return load_benchmark(named)
