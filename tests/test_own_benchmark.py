@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from runs import PUBLISHED, write_run
 from harness.commands import main
 from harness.core.benchmarks import DEFAULT, facts_digest, load_benchmark
 from harness.core.errors import RequestError
-from harness.core.resources import resource_dir
+from harness.core.resources import config_names, resource_dir
 from harness.core.run_files import benchmark_of, read_manifest, read_run
 from harness.core.spec import DataSpec
 from harness.data.sources import load_task
@@ -248,3 +249,10 @@ def test_the_size_of_a_task_without_statistics_is_unknown_in_a_plan(tmp_path: Pa
 def test_progress_gives_every_task_a_weight() -> None:
     assert weights({"STSB": 0.0, "Ocnli": 300.0, "BQ": 100.0}) == {"STSB": 200.0, "Ocnli": 300.0, "BQ": 100.0}
     assert weights({"STSB": 0.0}) == {"STSB": 1.0}
+
+
+@pytest.mark.parametrize("name", config_names("benchmarks"))
+def test_every_convention_of_the_package_has_chinese_words(name: str) -> None:
+    for convention, rule in load_benchmark(name).conventions.items():
+        assert re.search("[\u4e00-\u9fff]", rule.about_zh), convention
+        assert re.findall("max ap|main_score", rule.about) == re.findall("max ap|main_score", rule.about_zh), convention
