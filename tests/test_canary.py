@@ -6,6 +6,7 @@ import ast
 import gc
 import json
 import re
+import shutil
 import subprocess
 import sys
 import weakref
@@ -27,6 +28,7 @@ from harness.commands import main
 from harness.core.config import compose_config, resolve_run
 from harness.core.errors import CanaryError, RequestError
 from harness.core.run_files import read_run
+from harness.core.sketch import packed, read_sketch, write_sketch
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec, RunSpec
 from harness.evaluate.encode import layout, second_chain
 from harness.evaluate.encode import model as loading
@@ -384,6 +386,21 @@ def test_a_run_has_its_figures_in_the_manifest_and_not_in_the_records(tmp_path: 
     for record in records:
         record["validation"].pop("evaluation_time")
     assert records[0] == records[1]
+
+
+def test_an_edited_canary_file_is_named_by_the_gate_and_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = execute(spec_of(tmp_path), CPU, Silent()).folder
+    baseline = shutil.copytree(run, tmp_path / "baseline")
+    own = (run / "canary.json").read_bytes()
+    sketch = read_sketch(run)
+    assert sketch is not None
+    write_sketch(run, replace(sketch, rows=packed(2 * sketch.numbers)))  # the digest of the vectors stays
+    assert main(["check", str(baseline), str(run)]) == 1
+    assert f"{run}/canary.json is not the file of this run" in capsys.readouterr().err
+    (run / "canary.json").unlink()
+    execute(spec_of(tmp_path), CPU, Silent())
+    assert (run / "canary.json").read_bytes() == own
+    assert main(["check", str(baseline), str(run)]) == 0
 
 
 def test_a_run_without_it_says_so_in_the_manifest_and_the_table(tmp_path: Path) -> None:

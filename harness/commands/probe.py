@@ -27,7 +27,7 @@ def call(arguments: Namespace) -> int:
 
     benchmark = benchmark_for(arguments, arguments.baseline)
     run = one_run(arguments.baseline, benchmark)
-    before, file = read_sketch(run.path), run.path / CALIBRATION
+    before, file = read_sketch(run.path, run.manifest), run.path / CALIBRATION
     if before is None:
         raise InputError(f"{run.path} has no {CANARY}: make the baseline again, with canary=on")
     calibration = read_calibration(file, benchmark) if file.is_file() else None

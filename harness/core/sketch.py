@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +21,7 @@ import numpy.typing as npt
 from harness.core.calibration import Distance
 from harness.core.errors import InputError
 from harness.core.files import write_json
+from harness.core.records import Manifest
 from harness.core.run_files import CANARY
 from harness.core.typed import plain, read_typed
 
@@ -55,6 +58,11 @@ class Sketch:
         if not len(flat) or not np.isfinite(flat).all():
             raise ValueError("its rows are empty or not finite")
         return flat.reshape(-1, NUMBERS).astype(np.float64)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all of it, hexadecimal: what the manifest beside it states."""
+        return hashlib.sha256(json.dumps(plain(self), sort_keys=True).encode()).hexdigest()
 
 
 def sketch_rows(vectors: Floats) -> Floats:
@@ -94,11 +102,11 @@ def write_sketch(folder: Path, sketch: Sketch | None) -> None:
         write_json(folder / CANARY, plain(sketch))
 
 
-def read_sketch(folder: Path) -> Sketch | None:
+def read_sketch(folder: Path, manifest: Manifest | None = None) -> Sketch | None:
     """The sketch in a run folder; None where there is none.
 
     Raises:
-        InputError: its file is damaged.
+        InputError: its file is damaged, or not the one whose digest the `manifest` of the run states.
     """
     path, remedy = folder / CANARY, "delete it, and run again for a new one"
     if not path.is_file():
@@ -108,6 +116,9 @@ def read_sketch(folder: Path) -> Sketch | None:
         _ = sketch.numbers
     except ValueError as error:
         raise InputError(f"{path} is no sketch of the canary's vectors ({error}): {remedy}") from error
+    stated = manifest.canary.get("sketch") if manifest and isinstance(manifest.canary, Mapping) else None
+    if stated not in (None, sketch.digest):
+        raise InputError(f"{path} is not the file of this run: its manifest states another digest ({stated:.8}): {remedy}")
     return sketch
 
 

@@ -87,8 +87,10 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
         if spec.canary and checked is None:
             note = f"the model was not checked before the run (model.kind={spec.model.kind} has no check)"
             manifest = replace(manifest, header=replace(manifest.header, notes=(*manifest.header.notes, note)))
-        _open_folder(spec, prepared.benchmark, replace(manifest, canary=checked.found if checked else UNCHECKED))
-        write_sketch(spec.folder, checked.sketch if checked else None)
+        sketch = checked.sketch if checked else None
+        found = {**checked.found, **({"sketch": sketch.digest} if sketch else {})} if checked else UNCHECKED
+        _open_folder(spec, prepared.benchmark, replace(manifest, canary=found))
+        write_sketch(spec.folder, sketch)
         sink = _Records(agenda, prepared.benchmark, encoder, progress)
         sink.checked(checked)
         evaluation = Evaluation(spec, prepared.prompts, encoder, pool, sink, progress, similarity=prepared.own.similarity)

@@ -214,7 +214,7 @@ def check_runs(
 
 def _vectors(baseline: Run, candidate: Run, calibration: Calibration | None) -> VectorDrift | str:
     """The canaries of two runs beside each other, or why they are not compared."""
-    before, after = (read_sketch(run.path) for run in (baseline, candidate))
+    before, after = (read_sketch(run.path, run.manifest) for run in (baseline, candidate))
     if before is None:
         return f"{baseline.path} has no {CANARY}. Make the baseline again, with canary=on"
     if after is None:
