@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -158,15 +158,15 @@ class _Bench:
         """Plant them one by one; returns how many moved a metric beyond its floor and passed the gate."""
         has_dense = "Dense" in " ".join(self._pool.encoder(self._spec([]), self._device).fingerprint.modules)
         faults = [fault for fault in FAULTS if any(word in fault.name for word in words) and (has_dense or "Dense" not in fault.name)]
-        rows = [self._judge(number, fault) for number, fault in enumerate(faults)]
-        if any(word in _SCIKIT.name for word in words):
-            rows.append(self._scikit_learn())
+        rows = []
+        for row in self._judged(faults, scikit=any(word in _SCIKIT.name for word in words)):
+            if not rows:
+                print("\n| fault | in | main scores moved | canary | gate | vectors elsewhere | scores elsewhere | the manifest tells |")
+                print("|---|---|---|---|---|---|---|---|")
+            rows.append(row)
+            print(f"| {' | '.join(_cells(row, len(self._tasks)))} |", flush=True)
         if not rows:
             return 0
-        print("\n| fault | in | main scores moved | canary | gate | vectors elsewhere | scores elsewhere | the manifest tells |")
-        print("|---|---|---|---|---|---|---|---|")
-        for row in rows:
-            print(f"| {' | '.join(_cells(row, len(self._tasks)))} |")
         beyond = [row for row in rows if row.cells]
         print(
             f"\n{len(rows)} faults, {sum(row.caught for row in rows)} caught. {len(beyond)} move a metric beyond its floor, the gate stops "
@@ -207,6 +207,12 @@ class _Bench:
         if whole and outcome.failed:
             raise SystemExit(f"{name}: {outcome.failed}")
         return spec.folder
+
+    def _judged(self, faults: Sequence[Fault], *, scikit: bool) -> Iterator[Judged]:
+        for number, fault in enumerate(faults):
+            yield self._judge(number, fault)
+        if scikit:
+            yield self._scikit_learn()
 
     def _judge(self, number: int, fault: Fault) -> Judged:
         scratch = self._folder / f"fault-{number}"
