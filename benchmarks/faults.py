@@ -252,33 +252,33 @@ def _without_mask(model: LoadedModel, ids: torch.Tensor, mask: torch.Tensor | No
 
 
 class _CutFromTheLeft(TextTokenizer):
-    def __init__(self, tokenizer: Any, max_len: int) -> None:
-        super().__init__(tokenizer, max_len)
+    def __init__(self, tokenizer: Any, max_len: int, **others: Any) -> None:
+        super().__init__(tokenizer, max_len, **others)
         self._backend.enable_truncation(max_len, direction="left")
 
 
 class _OneTokenShort(TextTokenizer):
-    def __init__(self, tokenizer: Any, max_len: int) -> None:
-        super().__init__(tokenizer, max_len - 1)
+    def __init__(self, tokenizer: Any, max_len: int, **others: Any) -> None:
+        super().__init__(tokenizer, max_len - 1, **others)
         self.max_len = max_len
 
 
 class _WithoutSpecials(TextTokenizer):
-    def __init__(self, tokenizer: Any, max_len: int) -> None:
-        super().__init__(tokenizer, max_len)
+    def __init__(self, tokenizer: Any, max_len: int, **others: Any) -> None:
+        super().__init__(tokenizer, max_len, **others)
         start = ("[CLS]", tokenizer.convert_tokens_to_ids("[CLS]"))  # a text of no token at all could not be encoded
         self._backend.post_processor = processors.TemplateProcessing(single="[CLS] $A", special_tokens=[start])
 
 
 class _Cased(TextTokenizer):
-    def __init__(self, tokenizer: Any, max_len: int) -> None:
-        super().__init__(tokenizer, max_len)
+    def __init__(self, tokenizer: Any, max_len: int, **others: Any) -> None:
+        super().__init__(tokenizer, max_len, **others)
         self._backend.normalizer = normalizers.BertNormalizer(lowercase=False)
 
 
 class _Accented(TextTokenizer):
-    def __init__(self, tokenizer: Any, max_len: int) -> None:
-        super().__init__(tokenizer, max_len)
+    def __init__(self, tokenizer: Any, max_len: int, **others: Any) -> None:
+        super().__init__(tokenizer, max_len, **others)
         self._backend.normalizer = normalizers.BertNormalizer(strip_accents=False)
 
 
