@@ -179,7 +179,7 @@ def test_a_layer_that_is_not_the_last_is_refused_by_the_canonical_kind(tmp_path:
 
 def test_a_lone_surrogate_is_named_by_a_run_and_its_plan(tmp_path: Path) -> None:
     folder = build_model(tmp_path)
-    message = r"lone surrogate at character 1: .x\\ud800.\. Mend the encoding of the data file"
+    message = r"lone surrogate at character 1: .x\\ud800.\. Correct the encoding of the data file"
     with pytest.raises(InputError, match=message):
         encoder_of(folder).encode_counted(["你好", "x\ud800"])
     with pytest.raises(InputError, match=message):

@@ -330,7 +330,7 @@ def test_bootstrap_and_theory_agree_on_a_mean(home: Path) -> None:
         ({"draws": 3}, RequestError, r"raises 1 false alarms in a check of 370 metrics .* at least 5"),
         ({"tasks": ["TNews"]}, RequestError, "no record of TNews"),
         ({"tasks": ["TNewz"]}, RequestError, "did you mean TNews"),
-        ({"overrides": ["dtype=fp16"]}, RequestError, "the run's manifest tells its settings"),
+        ({"overrides": ["dtype=fp16"]}, RequestError, "the run's settings come from its manifest"),
         ({"overrides": ["store"]}, RequestError, "is not KEY=VALUE"),
         ({"overrides": ["workers=x"]}, RequestError, "give a number of processes"),
     ],
@@ -398,7 +398,7 @@ def test_the_command_writes_the_file_beside_the_records(
     before = (run / "calibration.json").read_bytes()
     capsys.readouterr()
     assert main(["calibrate", str(run), f"store={home / 'store'}", "--tasks", "AFQMC", "--parts", "seeds"]) == 2
-    assert "has what this would not measure, and it would be lost: all of sampling" in capsys.readouterr().err
+    assert "has values that this call would not measure, and they would be lost: all of sampling" in capsys.readouterr().err
     assert (run / "calibration.json").read_bytes() == before
     assert main(["calibrate", str(run), *arguments, "-o", str(tmp_path)]) == 2
     assert main(["calibrate", str(run), *arguments, "-o", "/proc/nowhere/x.json"]) == 1

@@ -762,7 +762,7 @@ def test_k_means_of_another_scikit_learn_is_another_definition(tmp_path: Path, v
     run = run_like_the_card(tmp_path / "run", {"CLSClusteringP2P": {"v_measure": 46.0}}, only=fields)
     report = against(tmp_path, run)
     found, average = (cell(report, *of) for of in (("CLSClusteringP2P", "v_measure"), ("front matter", "Clustering (4)")))
-    definition = f"claimed: as in mteb 1.1; found: k-means of scikit-learn {version}, which starts otherwise than those up to 1.8"
+    definition = f"claimed: as in mteb 1.1; found: k-means of scikit-learn {version}, which starts in another way than versions up to 1.8"
     whys = (definition, "1 of its tasks are not comparable") if grade == "definition differs" else ("", "")
     assert (found.why, average.why) == whys
     assert (found.grade, average.grade) == (grade, "not comparable" if grade == "definition differs" else "not reproduced")

@@ -133,7 +133,7 @@ def test_where_stderr_is_full_too_the_exit_code_says_it() -> None:
 def test_a_place_that_the_system_refuses_is_one_error(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     name = "x" * 300
     assert main([*words, name]) == 1
-    assert re.fullmatch(rf"error: \S*{name}\S*: File name too long\. Mend its name .*free the disk\n", capsys.readouterr().err)
+    assert re.fullmatch(rf"error: \S*{name}\S*: File name too long\. Correct its name .*free disk space\n", capsys.readouterr().err)
 
 
 def test_a_character_that_stdout_can_not_take_is_one_error(tmp_path: Path) -> None:

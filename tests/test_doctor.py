@@ -27,7 +27,7 @@ def test_a_sound_installation_is_healthy_and_the_plan_is_shown() -> None:
     assert diagnosis.healthy
     for part in ("python", "device", "packages", "hub", "model acge", "data sample", "free for results", "1. rebuilds", "3. "):
         assert part in report
-    assert "out of reach" in report
+    assert "the hub can't be reached" in report
 
 
 def test_the_sample_is_never_missing() -> None:

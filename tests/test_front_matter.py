@@ -195,7 +195,7 @@ def test_of_any_card_only_the_entry_changes(
         (card(f"{INDEX}{OLD.replace('type: STS', 'type: &t STS')}z: *t\n"), InputError, "an anchor, an alias"),
         (card(f"z: &r\n- {{a: 1}}\n{INDEX.rstrip()} *r\n"), InputError, "an anchor, an alias"),
         (card("z: &r [*r]\n" + INDEX + OLD), InputError, "an anchor, an alias"),
-        (card("model-index:\n- name: m\n  results: &r\n  - *r\n"), InputError, "no end of nesting"),
+        (card("model-index:\n- name: m\n  results: &r\n  - *r\n"), InputError, "nested without end"),
         (card(FRONT + "...\n"), InputError, "without changing other parts"),
         (card("[" * 1000 + "\n"), InputError, "is no YAML"),
     ],

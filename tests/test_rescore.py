@@ -80,7 +80,7 @@ def test_only_texts_that_the_other_benchmark_alone_has_are_encoded(tmp_path: Pat
         (["benchmark=cmteb35"], "was scored by cmteb35 already"),
         (["benchmark=cmn"], "cmn_v1"),
         (["benchmark=cmn_v1", "store=null"], "name it with store=DIR"),
-        (["benchmark=cmn_v1", "dtype=fp16"], "the run's manifest tells its settings"),
+        (["benchmark=cmn_v1", "dtype=fp16"], "the run's settings come from its manifest"),
     ],
 )
 def test_what_is_not_enough_is_refused(scored: tuple[Path, str], overrides: list[str], message: str) -> None:

@@ -457,7 +457,7 @@ def test_a_damaged_description_leaves_the_other_settings_to_be_seen_and_costs_no
         printed = capsys.readouterr()
         assert shown in printed.out
         assert printed.err.startswith(f"error: {damaged} is damaged (")
-        assert printed.err.endswith(": delete this file alone. A run writes it anew and finds every vector again\n")
+        assert printed.err.endswith(": delete this file alone. A run writes it again and finds every vector\n")
     with pytest.raises(InputError, match="delete this file alone"):
         VectorStore(store.path).open("a" * 64, dim=8, dtype="fp32", about={"model": "a"})
     damaged.unlink()

@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # of a place that no message of ours names
         if error.filename is None:
             raise
-        _tell(f"error: {error.filename}: {error.strerror}. Mend its name or its permissions, or free the disk")
+        _tell(f"error: {error.filename}: {error.strerror}. Correct its name or its permissions, or free disk space")
         return MachineError.exit_code
 
 

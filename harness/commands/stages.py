@@ -123,7 +123,7 @@ def _real_rows(rows: Sequence[Row], overrides: Sequence[str], published: Run, *,
     if label.startswith("CPU"):
         say(f"  not run: the card's rows were made on GPUs, this device is {label}. One row is about 188 PFLOP: weeks on a CPU.")
         say(f"  On a machine with a GPU: {command}, or without ARGS where the hub is reachable")
-        say("\n".join(f"  missing too: {problem}" for problem in problems) or "  model and data are within reach here")
+        say("\n".join(f"  missing too: {problem}" for problem in problems) or "  model and data are available here")
         return False
     if problems:
         say("\n".join(f"  not run: {problem}" for problem in problems))

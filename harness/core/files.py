@@ -141,4 +141,4 @@ def sha256_file(path: Path) -> str:
 
 
 def _not_writable(path: Path, error: OSError) -> MachineError:
-    return MachineError(f"can't write {path}: {error.strerror or error}. Free the disk, mend its permissions, or name another folder")
+    return MachineError(f"can't write {path}: {error.strerror or error}. Free disk space, correct its permissions, or name another folder")

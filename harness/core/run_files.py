@@ -167,7 +167,7 @@ def _of_another(manifest: Manifest, benchmark: Benchmark, path: Path) -> str | N
     if own is None or own.name == benchmark.name:
         return None
     again = shell_command("score", path.parent, f"benchmark={benchmark.name}")
-    return f"{path} is of a run of {own.name} and has not the numbers that {benchmark.name} wants of the task. Score the run by it: {again}"
+    return f"{path} is of a run of {own.name} and does not have the numbers that {benchmark.name} needs. Score the run by it: {again}"
 
 
 def _files_in(folder: Path) -> dict[str, Path]:

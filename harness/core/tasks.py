@@ -253,4 +253,4 @@ def read_facts(path: Path) -> Mapping[str, Any]:
     try:
         return parsed_facts(path.read_bytes())
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise InputError(f"{path} can't be read as facts of tasks ({' '.join(str(error).split())}): mend it") from error
+        raise InputError(f"{path} can't be read as facts of tasks ({' '.join(str(error).split())}): correct it") from error

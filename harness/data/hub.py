@@ -259,7 +259,7 @@ def _list_repository(repository: str, revision: str, settings: HubSettings) -> t
         info = api.dataset_info(repository, revision=revision, timeout=_TIMEOUT)
         names = [sibling.rfilename for sibling in info.siblings or ()]
         if info.sha is None or not _COMMIT.fullmatch(info.sha) or not all(isinstance(name, str) for name in names):
-            raise ValueError("the answer names no commit, or files by what is no text")
+            raise ValueError("the answer names no commit, or a file name is not text")
         return info.sha, sorted(names)
 
 
@@ -302,7 +302,7 @@ def _hub_errors(repository: str, revision: str, settings: HubSettings) -> Iterat
     except RevisionNotFoundError as error:
         raise InputError(f"the hub at {settings.address} has {repository}, but no revision {revision} of it. {_ways_out()}") from error
     except RepositoryNotFoundError as error:
-        found = f"no repository {repository} (or not for you: HF_TOKEN)"
+        found = f"no repository {repository} (or you have no access: set HF_TOKEN)"
         raise InputError(f"the hub at {settings.address} has {found}. {_ways_out()}") from error
     except (OfflineModeIsEnabled, LocalEntryNotFoundError) as error:
         if settings.offline or isinstance(error, OfflineModeIsEnabled):

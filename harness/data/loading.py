@@ -63,9 +63,7 @@ def assemble_task(task: TaskSpec, files: TaskFiles, *, verify: Verify) -> Loaded
     pinned = {task.revision, task.substitute.revision if task.substitute else task.revision}
     if parsed.doubts and loaded.provenance.verdict != "verified" and provenance.revision not in pinned:
         doubts = "; ".join(parsed.doubts)
-        raise InputError(
-            f"{task.name}: {doubts}. The original packages pass over this in silence, and score something else. {files.remedy}"
-        )
+        raise InputError(f"{task.name}: {doubts}. The original packages report nothing here, and score something else. {files.remedy}")
     if root := files.keeps_checksums:
         parts = [file for each in files.tables.values() for file in each]
         write_checksums(root, {file.path.relative_to(root.parent).as_posix(): hashes[file.part.name] for file in parts})

@@ -65,7 +65,7 @@ def locate_local(task: TaskSpec, root: Path, *, source: str = "local", keep_chec
     mirror = read_mirror(folder)
     first_used = read_checksums(folder) if mirror is None else {}
     changed = f" (if it was changed on purpose, delete {folder / CHECKSUMS})" if first_used else ""
-    remedy = f"Mend the file{changed}, or fetch the pinned data: {fetch}" if mirror is None else f"Fetch it again: {fetch}"
+    remedy = f"Correct the file{changed}, or fetch the pinned data: {fetch}" if mirror is None else f"Fetch it again: {fetch}"
     if mirror is not None and mirror.pinned_revision != task.revision:
         raise InputError(f"{folder} mirrors {mirror.repository}@{mirror.pinned_revision}, the benchmark pins {task.revision}. {remedy}")
     names = _names(folder) if mirror is None else list(mirror.files)

@@ -171,4 +171,4 @@ def _publishing(root: Path) -> Iterator[None]:
 
 
 def _not_writable(path: Path, error: OSError) -> MachineError:
-    return _RootError(f"can't write {path}: {error.strerror or error}. Free the disk, mend its permissions, or name another data.root")
+    return _RootError(f"can't write {path}: {error.strerror or error}. Free disk space, correct its permissions, or name another data.root")

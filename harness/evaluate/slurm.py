@@ -96,8 +96,8 @@ def refusal(error: BaseException) -> MachineError | None:
         return None
     words = " ".join((cause.stderr or cause.output or f"exit code {cause.returncode}").split())
     return MachineError(
-        f"sbatch refuses a job: {shortened(words)}. Jobs that it took before go on (squeue shows them); what a job asks for is set with "
-        "hydra.launcher.KEY=VALUE (docs/cluster.md)"
+        f"sbatch refuses a job: {shortened(words)}. Jobs that it accepted before go on (squeue shows them); what a job asks for is set "
+        "with hydra.launcher.KEY=VALUE (docs/cluster.md)"
     )
 
 

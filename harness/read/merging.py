@@ -38,7 +38,7 @@ def merge_runs(runs: Sequence[Run], prefer: str, benchmark: Benchmark) -> list[R
     revisions = sorted({run.path.resolve().name for group in groups.values() for run in group})
     if prefer != NEWEST and not any(prefer and name.startswith(prefer) for name in [SELF_REPORTED, *revisions]):
         known = few([NEWEST, SELF_REPORTED, *(name for name in revisions if name != SELF_REPORTED)], 8)
-        raise RequestError(f"--merge {prefer}: no folder of these results is called so. Choose one of: {known}")
+        raise RequestError(f"--merge {prefer}: no folder of these results has this name. Choose one of: {known}")
     merged = {id(group[0]): _merged(group, prefer, benchmark) for group in groups.values() if len(group) > 1}
     absorbed = {id(run) for group in groups.values() for run in group[1:]}
     return [merged.get(id(run), run) for run in runs if id(run) not in absorbed]

@@ -57,7 +57,7 @@ def measure_scale(encoder: CanonicalEncoder, texts: Sequence[str]) -> tuple[Roun
 
     Raises:
         InputError: the vectors are farther from double precision than rounding can be: a fault must not pass for noise.
-        MachineError: the device has not the memory for a copy of the weights in double precision.
+        MachineError: the device does not have enough memory for a copy of the weights in double precision.
     """
     own = encoder.encode(texts).double()
     length = _rms(own)

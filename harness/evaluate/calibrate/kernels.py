@@ -16,7 +16,7 @@ def canary_distances(encoder: CanonicalEncoder) -> tuple[CanaryDistances, int]:
     """The distances, and the forward passes that were run for them.
 
     Raises:
-        MachineError: the device has not the memory for a copy of the weights in double precision.
+        MachineError: the device does not have enough memory for a copy of the weights in double precision.
     """
     texts, bare = canary_texts(), encoder.apart()
     own = rows_of(bare.encode(texts))

@@ -157,9 +157,7 @@ def calibrate(
 def _check_draws(draws: int, parts: Sequence[FloorName]) -> None:
     """Refuse too few: of a spread, and of a tolerance whose gate would often close with nothing wrong."""
     if draws < 3:
-        raise RequestError(
-            f"--draws {draws}: a spread takes at least 3, and a tolerance {FEWEST}; it is the tighter the more there are (20)"
-        )
+        raise RequestError(f"--draws {draws}: a spread needs at least 3, a tolerance {FEWEST}; more draws make it tighter (20)")
     if "rounding" in parts and draws < FEWEST:
         raise RequestError(
             f"--draws {draws}: a gate with so few raises {expected_false_alarms(draws):.1g} false alarms in a check of 370 metrics "
@@ -204,7 +202,9 @@ def check_output(output: Path, folder: Path, *, parts: Sequence[FloorName], task
     lost = [name for name in before.tasks if name not in chosen]
     lost += [f"all of {part}" for part in PARTS if part not in parts and any(getattr(noise, part) for noise in kept)]
     if lost:
-        raise RequestError(f"{output} has what this would not measure, and it would be lost: {few(lost)}. Name another file with -o")
+        raise RequestError(
+            f"{output} has values that this call would not measure, and they would be lost: {few(lost)}. Name another file with -o"
+        )
 
 
 def _read(folder: Path) -> tuple[Run, Benchmark]:

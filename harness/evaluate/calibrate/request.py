@@ -81,7 +81,7 @@ def _places(overrides: Sequence[str]) -> dict[str, str | None]:
         if not equals:
             problems.append(f"{text!r} is not KEY=VALUE: for example store=DIR")
         elif key not in PLACES:
-            problems.append(f"{text}: the run's manifest tells its settings. {unknown('key', key, PLACES)}")
+            problems.append(f"{text}: the run's settings come from its manifest. {unknown('key', key, PLACES)}")
         else:
             given[key] = None if value in ("", "null") else value
     if given["workers"] is not None and not given["workers"].isdecimal():

@@ -191,8 +191,8 @@ def run_batch(model: LoadedModel, device: torch.device, batch: Batch, rows: list
         longest = max(map(len, rows))
         what = f"a pack of {batch.tokens} tokens" if isinstance(batch, Pack) else f"a batch of {batch.rows} texts of {batch.length} tokens"
         raise MachineError(
-            f"{device} has not the memory for {what}. Batch shapes decide the bits of a vector, so none is changed in mid-run: run again "
-            f"with gpu.batch_tokens={max(longest, batch.tokens // 2)}"
+            f"{device} does not have enough memory for {what}. Batch shapes decide the bits of a vector, so none is changed during a run: "
+            f"run again with gpu.batch_tokens={max(longest, batch.tokens // 2)}"
         ) from error
 
 
@@ -251,7 +251,9 @@ def check_memory(model: LoadedModel, device: torch.device, ladder: ShapeLadder, 
         else:
             break
     if budget != wanted:
-        raise MachineError(f"{device} has not the memory for batches of {wanted} tokens: run with gpu.batch_tokens={budget}, which fits")
+        raise MachineError(
+            f"{device} does not have enough memory for batches of {wanted} tokens: run with gpu.batch_tokens={budget}, which fits"
+        )
 
 
 def _to_device(array: npt.NDArray[np.generic], device: torch.device) -> torch.Tensor:

@@ -106,7 +106,7 @@ class TextEncoder:
         """
         started = time.perf_counter()
         if strange := [text for text in texts if not isinstance(text, str)]:
-            raise InputError(f"{strange[0]!r:.60} is {type(strange[0]).__name__}, expected str. Mend the data file.")
+            raise InputError(f"{strange[0]!r:.60} is {type(strange[0]).__name__}, expected str. Correct the data file.")
         distinct = list(dict.fromkeys(texts))
         refuse_lone_surrogates(distinct)
         lengths, cut = self.backend.lengths(distinct)

@@ -101,7 +101,7 @@ def run_canary(encoder: CanonicalEncoder) -> Canary:
     Raises:
         CanaryError: something is not as expected; the message has everything that was found.
         InputError: the texts are missing or damaged, or the model's folder does not load any more.
-        MachineError: the device has not the memory for a second copy of the weights.
+        MachineError: the device does not have enough memory for a second copy of the weights.
     """
     started = time.perf_counter()
     texts = canary_texts()
@@ -167,7 +167,7 @@ def _stopped(findings: Sequence[str]) -> CanaryError:
     return CanaryError(
         "the canary stopped the run before its first text, this model does not encode here as it should:\n  "
         + "\n  ".join(findings)
-        + "\nMend the cause, or add canary=off to run all the same: the manifest and the table will say so"
+        + "\nCorrect the cause, or add canary=off to run anyway: the manifest and the table will say so"
     )
 
 
@@ -204,7 +204,7 @@ def second_vectors(encoder: CanonicalEncoder, texts: Sequence[str], *, weights: 
 
     Raises:
         InputError: the folder does not load any more.
-        MachineError: the device has not the memory for a second copy of the weights.
+        MachineError: the device does not have enough memory for a second copy of the weights.
     """
     spec, folder = encoder.model.spec, encoder.model.located.folder
     try:
@@ -222,8 +222,8 @@ def second_vectors(encoder: CanonicalEncoder, texts: Sequence[str], *, weights: 
         )
     except torch.OutOfMemoryError as error:
         raise MachineError(
-            f"{encoder.device} has not the memory for a second copy of {spec.name} in {arithmetic} beside the model: free some, or leave "
-            "this check out (run: canary=off; calibrate: --parts seeds,sampling)"
+            f"{encoder.device} does not have enough memory for a second copy of {spec.name} in {arithmetic} beside the model: free some, "
+            "or leave this check out (run: canary=off; calibrate: --parts seeds,sampling)"
         ) from error
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, AttributeError) as error:
         raise InputError(f"model folder {folder} does not load in sentence-transformers ({type(error).__name__}: {error})") from error

@@ -129,7 +129,7 @@ class CanonicalEncoder:
         Raises:
             EncodingError: a vector holds NaN or infinity; the message has the text's index and beginning.
             InputError: an item is no text, or holds a lone surrogate.
-            MachineError: the device has not the memory for a batch, or the store can't be written.
+            MachineError: the device does not have enough memory for a batch, or the store can't be written.
         """
         call = _Call(texts, self.model, self._stored, progress)
         with sdpa_kernel(self._kernel):
@@ -170,7 +170,7 @@ class _Call:
     def __init__(self, texts: Sequence[str], model: LoadedModel, stored: StoredVectors | None, progress: OnStep | None) -> None:
         strange = next((index for index, text in enumerate(texts) if not isinstance(text, str)), None)
         if strange is not None:
-            raise InputError(f"text {strange} is {type(texts[strange]).__name__}, expected str: {texts[strange]!r}. Mend the data file.")
+            raise InputError(f"text {strange} is {type(texts[strange]).__name__}, expected str: {texts[strange]!r}. Correct the data file.")
         numbers: dict[str, int] = {}
         self._text_of = np.fromiter((numbers.setdefault(text, len(numbers)) for text in texts), dtype=np.int64, count=len(texts))
         self._all_texts = texts

@@ -44,7 +44,7 @@ def find_device(kind: DeviceKind = "auto") -> torch.device:
     """
     present = torch.cuda.is_available()
     if kind == "cuda" and not present:
-        raise RequestError(f"no CUDA device is visible to torch {torch.__version__}: run with gpu=cpu or gpu=auto, or mend the driver")
+        raise RequestError(f"no CUDA device is visible to torch {torch.__version__}: run with gpu=cpu or gpu=auto, or repair the driver")
     return torch.device("cuda", torch.cuda.current_device()) if present and kind != "cpu" else torch.device("cpu")
 
 

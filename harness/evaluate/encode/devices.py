@@ -157,7 +157,7 @@ class DeviceProcesses:
             lane = self._free.get()
             if lane is None:
                 self._free.put(None)
-                raise MachineError("every encoding process died, most likely for want of memory: name fewer devices=, or leave it out")
+                raise MachineError("every encoding process died, most likely because memory ran out: name fewer devices=, or leave it out")
             try:
                 vectors = lane.run(batch, rows, self._like)
             except (EOFError, OSError):

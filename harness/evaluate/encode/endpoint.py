@@ -229,7 +229,7 @@ class Endpoint(EncoderKind):
         if not apart <= _OTHER:
             raise MachineError(
                 f"{_shown(url)} gives another vector as base64 ({found} numbers) than as floats ({expected}): its base64 is not of "
-                "little-endian float32, so no score can be made of it. Mend the server"
+                "little-endian float32, so no score can be computed from it. Correct the server"
             )
         if model.dimensions not in (None, found):
             raise RequestError(f"model.dimensions={model.dimensions}: {_shown(url)} gave {found} numbers, so it does not take dimensions")

@@ -72,7 +72,7 @@ def find_model(model: ModelSpec, *, marker: str = "modules.json") -> LocatedMode
         return _checked(_package_model(model, model.package), marker)
     if model.hub is not None:
         return _checked(_hub_model(model, model.hub), marker)
-    raise RequestError(f"model {model.name!r} says not where it is: set model.path=DIR, model.package=NAME or model.hub=OWNER/NAME")
+    raise RequestError(f"model {model.name!r} does not say where it is: set model.path=DIR, model.package=NAME or model.hub=OWNER/NAME")
 
 
 def find_present_model(model: ModelSpec, *, marker: str = "modules.json") -> LocatedModel:

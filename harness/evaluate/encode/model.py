@@ -115,7 +115,7 @@ def load_model(located: LocatedModel, spec: ModelSpec, *, dtype: Dtype, device: 
         chain.to(device)
     except torch.OutOfMemoryError as error:
         raise MachineError(
-            f"{device} has not the memory for the weights of {spec.name} in {dtype}: free it, or use a smaller dtype"
+            f"{device} does not have enough memory for the weights of {spec.name} in {dtype}: free it, or use a smaller dtype"
         ) from error
     embedding_dim = int(chain.get_embedding_dimension() or 0)
     check_pinned(spec, "embedding_dim", embedding_dim)
@@ -170,8 +170,8 @@ def check_end_token(tokenizer: Any, spec: ModelSpec) -> None:
     ids, end = tokenizer("你好")["input_ids"], tokenizer.eos_token_id
     if end is None or ids[-1:] != [end] or ids.count(end) != 1:
         raise InputError(
-            f"model {spec.name!r} wants its end token after every text (model.add_eos_token), and its tokenizer as loaded does not give "
-            f"it: the end token is {end}, a text has {ids}. Mend tokenizer_config.json, or set model.add_eos_token=false"
+            f"model {spec.name!r} needs its end token after every text (model.add_eos_token), and its tokenizer as loaded does not add "
+            f"it: the end token is {end}, a text has {ids}. Correct tokenizer_config.json, or set model.add_eos_token=false"
         )
 
 

@@ -37,7 +37,7 @@ def reference_vectors(
     `attention`: its implementation, as transformers calls it.
 
     Raises:
-        torch.OutOfMemoryError: the device has not the memory for the model.
+        torch.OutOfMemoryError: the device does not have enough memory for the model.
     """
     options = {"dtype": weights, "attn_implementation": attention, "use_safetensors": None if allow_pickle else True}
     with _undisturbed():

@@ -109,11 +109,11 @@ def open_shard(path: Path, *, dim: int, dtype: Dtype) -> tuple[Shard, Keys]:
         with path.open("rb") as stream:
             (length,) = struct.unpack("<Q", stream.read(8))
             if length > _LONGEST_HEADER:
-                raise DamagedShardError(f"its header says to be {length} bytes long")
+                raise DamagedShardError(f"its header claims a length of {length} bytes")
             header = json.loads(stream.read(length))
             count = int(header["keys"]["shape"][0])
             if not 0 <= 16 * count <= path.stat().st_size:
-                raise DamagedShardError(f"its header says to have {count!s:.40} vectors")
+                raise DamagedShardError(f"its header claims {count!s:.40} vectors")
             raw = stream.read(16 * count)
             size = stream.seek(0, 2)
             vectors = dict(header["vectors"])

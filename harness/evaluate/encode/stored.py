@@ -288,9 +288,7 @@ def read_about(folder: Path) -> dict[str, Any]:
         if about["dtype"] not in TORCH_DTYPE or int(about["dim"]) < 1 or not isinstance(about["digest"], str):
             raise ValueError("it has no digest, dim and dtype")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} is damaged ({error}): delete this file alone. A run writes it anew and finds every vector again"
-        ) from error
+        raise InputError(f"{path} is damaged ({error}): delete this file alone. A run writes it again and finds every vector") from error
     return dict(about)
 
 
@@ -312,6 +310,6 @@ def delete_files(paths: list[Path]) -> int:
         except FileNotFoundError:
             continue  # another process was faster
         except OSError as error:
-            raise MachineError(f"can't delete {path}: {error.strerror}. Mend the permissions of the store") from error
+            raise MachineError(f"can't delete {path}: {error.strerror}. Correct the permissions of the store") from error
         size += freed
     return size

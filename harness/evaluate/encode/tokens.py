@@ -150,4 +150,4 @@ def refuse_lone_surrogates(texts: Sequence[str]) -> None:
             text.encode()
         except UnicodeEncodeError as error:
             where = f"at character {error.start}: {json.dumps(text[:80])}"
-            raise InputError(f"a text has a lone surrogate {where}. Mend the encoding of the data file.") from error
+            raise InputError(f"a text has a lone surrogate {where}. Correct the encoding of the data file.") from error

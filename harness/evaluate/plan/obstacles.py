@@ -80,9 +80,9 @@ def notes_of(run: RunPlan, model: Model, device: str, shelf: Shelf, *, here: boo
     if spec.store is None:
         notes.append("store=null: nothing is kept for other runs")
     elif not model.store_known and spec.store.is_dir():
-        notes.append(f"{spec.store} was not looked into: the names of vectors are those of the model's weights on {spec.gpu.name}")
+        notes.append(f"{spec.store} was not read: the names of vectors depend on the model's weights on {spec.gpu.name}")
     elif model.digest_of is not None:
-        notes.append(f"{spec.store} was looked into under the setting of {model.digest_of}, which ran on {spec.gpu.name}")
+        notes.append(f"{spec.store} was read under the setting of {model.digest_of}, which ran on {spec.gpu.name}")
     if shelf.on_disk is not None and shelf.on_disk.damaged:
         notes.append(f"{len(shelf.on_disk.damaged)} damaged files in the store: their vectors are computed again")
     if model.outline is None and any(task.state == "done" for task in run.tasks):
@@ -96,7 +96,7 @@ def _model_obstacle(run: RunPlan, model: Model, inputs: Inputs) -> str | None:
         return None
     if spec.hub is None or spec.path or spec.package:
         return model.problem
-    return None if inputs.hub.reachable else f"{model.problem}, and the hub is out of reach ({inputs.hub.detail})"
+    return None if inputs.hub.reachable else f"{model.problem}, and the hub can't be reached ({inputs.hub.detail})"
 
 
 def _similarity_obstacle(run: RunPlan, model: Model) -> str | None:

@@ -19,7 +19,7 @@ def refuse_unscorable(task: TaskSpec, data: TaskData) -> None:
     """
     problem = _mismatch(task, data) or _problem(task, data)
     if problem:
-        raise InputError(f"{task.name}: {problem}. Mend the data, or leave the task out")
+        raise InputError(f"{task.name}: {problem}. Correct the data, or leave the task out")
 
 
 _DATA: dict[TaskType, type[TaskData]] = {

@@ -159,8 +159,8 @@ class ScoringPool:
             raise outcome
         self._idle.put(worker)
         raise MachineError(
-            f"{task}: the scoring process died, and so did a second one ({ended}), most likely for want of memory. Run again with fewer "
-            "workers=, or workers=0"
+            f"{task}: the scoring process died, and so did a second one ({ended}), most likely because memory ran out. Run again with "
+            "fewer workers=, or workers=0"
         )
 
 
@@ -226,7 +226,7 @@ def _nameless_file(vectors: torch.Tensor) -> IO[bytes]:
         file.flush()
     except OSError as error:
         raise MachineError(
-            f"can't write {vectors.nbytes / 2**30:.1f} GiB of vectors to {tempfile.gettempdir()}: {error.strerror}. Free the disk, name "
+            f"can't write {vectors.nbytes / 2**30:.1f} GiB of vectors to {tempfile.gettempdir()}: {error.strerror}. Free disk space, name "
             "another folder with TMPDIR=, or run with workers=0"
         ) from error
     return file

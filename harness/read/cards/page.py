@@ -153,7 +153,7 @@ def card_claims(text: str, benchmark: Benchmark) -> CardClaims:
 
 def _claim_notes(found: Sequence[TaskClaims], near: Sequence[str]) -> Iterator[str]:
     if near:
-        yield f"the repository is called otherwise, name, split and type are the task's: {', '.join(near)}"
+        yield f"the repository has another name; name, split and type are the task's: {', '.join(near)}"
     copies = [f"{each.task} ({each.copies} entries)" for each in found if each.copies > 1 and not each.problem]
     if copies:
         yield f"equal copies were counted once: {', '.join(copies)}"

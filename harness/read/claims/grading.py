@@ -231,7 +231,7 @@ def _clustering_definition(_: str, record: TaskRecord, __: Mapping[str, float]) 
     match = re.match(r"(\d+)\.(\d+)", learn)
     if match is None or (int(match[1]), int(match[2])) < (1, 9):
         return None
-    return f"k-means of scikit-learn {learn}, which starts otherwise than those up to 1.8"
+    return f"k-means of scikit-learn {learn}, which starts in another way than versions up to 1.8"
 
 
 _DEFINITIONS: Mapping[TaskType, Callable[[str, TaskRecord, Mapping[str, float]], str | None]] = {

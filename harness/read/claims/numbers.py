@@ -83,7 +83,7 @@ def _whole_counts(sheet: Sheet, benchmark: Benchmark) -> Iterator[Finding]:
                 text = f"{each.metric} {value} x {each.count / 100:g} ({each.what}) = {value / step:.3f}, no whole number"
                 yield judged(whole, task.name, text)
     if unclear:
-        text = f"whole, but with so few digits many a wrong number would be, too (chance): {', '.join(unclear)}"
+        text = f"whole, but with so few digits many wrong numbers are whole, too (chance): {', '.join(unclear)}"
         yield Finding("can't tell", "card", text)
     if foreign:
         text = f"the data is not C-MTEB's, so how many texts there were is not known: {few(foreign)}"

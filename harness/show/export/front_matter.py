@@ -102,7 +102,7 @@ def merge_entries(text: str, name: str, entries: Sequence[Entry]) -> Merged:
     try:
         merged = _merge(front, name, entries, newline)
     except RecursionError as error:  # an alias inside of its own anchor
-        raise InputError("the front matter of the card has no end of nesting: mend it") from error
+        raise InputError("the front matter of the card is nested without end: correct it") from error
     return Merged(text=opening + merged.text + rest, model=merged.model, replaced=merged.replaced, added=merged.added, kept=merged.kept)
 
 
@@ -137,7 +137,7 @@ def _compose(front: str) -> yaml.MappingNode | None:
     try:
         root = yaml.compose(front, Loader=yaml.BaseLoader)
     except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"the front matter of the card is no YAML ({' '.join(str(error).split())}): mend it") from error
+        raise InputError(f"the front matter of the card is no YAML ({' '.join(str(error).split())}): correct it") from error
     if root is None:
         return None
     if not isinstance(root, yaml.MappingNode) or root.flow_style:
@@ -161,7 +161,7 @@ def _is_empty(node: yaml.Node) -> bool:
 def _model(index: yaml.Node, name: str) -> tuple[int, yaml.MappingNode]:
     models = index.value if isinstance(index, yaml.SequenceNode) else []
     if not models or not all(isinstance(model, yaml.MappingNode) for model in models):
-        raise InputError("the model-index of the card is no list of models, as the hub expects it: mend or remove it")
+        raise InputError("the model-index of the card is no list of models, as the hub expects it: correct or remove it")
     names = [str(_plain(model).get("name")) for model in models]
     if len(models) == 1:
         if bare_name(names[0]) != bare_name(name):
