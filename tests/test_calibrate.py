@@ -27,7 +27,8 @@ from harness.data.sources import load_task
 from harness.evaluate.calibrate import floors
 from harness.evaluate.calibrate.floors import COVERAGE, RESOLUTION, expected_false_alarms, expected_jumps, spread, tolerance_factor
 from harness.evaluate.calibrate.jitter import Jitter, RoundingScale, measure_scale
-from harness.evaluate.calibrate.measure import calibrate, check_parts
+from harness.evaluate.calibrate.measure import calibrate
+from harness.evaluate.calibrate.request import check_parts
 from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
 from harness.evaluate.encode.shards import open_shard, write_shard
 from harness.evaluate.encode.store import VectorStore

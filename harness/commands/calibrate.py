@@ -22,7 +22,8 @@ from harness.core.words import amount
 def call(arguments: Namespace) -> int:
     """Measure how much a run's scores move on their own."""
     from harness.core.calibration import CALIBRATION, write_calibration
-    from harness.evaluate.calibrate.measure import calibrate, check_output, check_parts
+    from harness.evaluate.calibrate.measure import calibrate
+    from harness.evaluate.calibrate.request import check_output, check_parts
     from harness.show.calibration import calibration_document
 
     output = arguments.output or arguments.run / CALIBRATION

@@ -7,16 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.core.errors import RequestError
 from harness.core.fingerprint import Fingerprint
 from harness.core.run_files import read_manifest
 from harness.core.sketch import Sketch
-from harness.evaluate.calibrate.request import rebuilt_spec
 from harness.evaluate.encode.canary import canary_texts
-from harness.evaluate.encode.canonical import CanonicalEncoder
-from harness.evaluate.encode.device import find_device
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.encode.sketched import sketch_texts
+from harness.evaluate.rebuilt import canonical_encoder, rebuilt_spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +28,7 @@ class Probed:
 def probe_model(folder: Path, overrides: Sequence[str] = ()) -> Probed:
     """Encode the canary under the settings of the run in a folder; no stored vector is read and none is kept.
 
-    `overrides`: where things are (`harness.evaluate.calibrate.request.PLACES`).
+    `overrides`: where things are (`harness.evaluate.rebuilt.PLACES`).
 
     Raises:
         RequestError: an override is wrong, the model's folder must be named, or the kind of encoder has no canary.
@@ -39,9 +36,7 @@ def probe_model(folder: Path, overrides: Sequence[str] = ()) -> Probed:
     """
     started = time.perf_counter()
     spec = replace(rebuilt_spec(folder, read_manifest(folder), overrides, tasks=()), store=None)
-    encoder = EncoderPool().encoder(spec, find_device())
-    if not isinstance(encoder, CanonicalEncoder):
-        raise RequestError(f"{folder} was run with model.kind={spec.model.kind}: only canonical encoders can be probed")
+    encoder = canonical_encoder(folder, spec, EncoderPool(), to="probed")
     texts = canary_texts()
     sketch = sketch_texts(encoder, texts, encoder.encode(texts))
     return Probed(sketch=sketch, setting=encoder.fingerprint, seconds=round(time.perf_counter() - started, 1))

@@ -10,13 +10,13 @@ from harness.core.benchmarks import benchmark_name, load_benchmark
 from harness.core.errors import RequestError
 from harness.core.run_files import read_manifest
 from harness.core.spec import RunSpec
-from harness.evaluate.calibrate.request import check_setting, rebuilt_spec
 from harness.evaluate.encode.canonical import CanonicalEncoder
 from harness.evaluate.encode.device import find_device
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.encode.store import VectorStore
 from harness.evaluate.prepared import Outcome
 from harness.evaluate.progress import Progress
+from harness.evaluate.rebuilt import check_setting, rebuilt_spec
 from harness.evaluate.runner import execute
 
 _BENCHMARK, _RESULTS = "benchmark=", "results_dir="
@@ -24,7 +24,7 @@ _BENCHMARK, _RESULTS = "benchmark=", "results_dir="
 
 def rescored_spec(folder: Path, overrides: Sequence[str], *, tasks: Sequence[str] = ()) -> RunSpec:
     """The settings of the run in a folder under another benchmark: `benchmark=NAME` among the `overrides`, beside where things are
-    (`harness.evaluate.calibrate.request.PLACES`) and `results_dir=DIR`, by default that of the run. `tasks`: names or types of the other
+    (`harness.evaluate.rebuilt.PLACES`) and `results_dir=DIR`, by default that of the run. `tasks`: names or types of the other
     benchmark, all by default.
 
     Raises:

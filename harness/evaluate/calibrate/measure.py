@@ -9,56 +9,47 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
 
 from harness.core.benchmarks import Benchmark
-from harness.core.calibration import Calibration, MetricNoise, Rounding, Spread, metric_points, points, read_calibration
-from harness.core.errors import InputError, MachineError, RequestError, unknown
+from harness.core.calibration import Calibration, MetricNoise, Rounding, Spread, metric_points, points
+from harness.core.errors import InputError, RequestError
 from harness.core.examples import Examples, units
 from harness.core.folds import folds
 from harness.core.prompts import PromptTable
 from harness.core.records import Run
-from harness.core.run_files import benchmark_of, read_manifest, read_run
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec, flat_name
 from harness.core.typed import plain
-from harness.core.words import few
 from harness.data.sources import load_task
 from harness.data.types import LoadedTask
 from harness.evaluate.calibrate.floors import (
     CONFIDENCE,
     COVERAGE,
     RESOLUTION,
-    expected_false_alarms,
     rounding_floor,
     spread,
     tolerance_factor,
 )
 from harness.evaluate.calibrate.jitter import TEXTS, Jitter, RoundingScale, measure_scale
 from harness.evaluate.calibrate.kernels import canary_distances
-from harness.evaluate.calibrate.request import check_setting, rebuilt_spec
+from harness.evaluate.calibrate.request import PARTS, FloorName, check_draws, chosen_tasks, read_calibrated
 from harness.evaluate.encode.canonical import CanonicalEncoder
-from harness.evaluate.encode.device import find_device
 from harness.evaluate.encode.encoder import ENCODERS
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.prompting import run_prompts
+from harness.evaluate.rebuilt import canonical_encoder, check_setting, rebuilt_spec
 from harness.evaluate.score.scorer import run_scorer
 from harness.evaluate.score.tasks import SEED
 from harness.evaluate.score.workers import Scored, ScoringJob, ScoringPool
-
-FloorName = Literal["rounding", "seeds", "sampling"]
-PARTS: tuple[FloorName, ...] = get_args(FloorName)
 
 WIDE, LESS_WIDE, WIDEST = 10.0, 3.0, 0.05
 """The multiple of the rounding scale under which jumps are looked for that are too rare to be seen at the scale itself: the larger one,
 unless vectors would move by more than a twentieth of their length. Ten times the error of bf16 makes another model, whose scores say
 nothing of jumps."""
-
-FEWEST = 5
-"""Draws of rounding below which every third check of C-MTEB raises a false alarm, or more."""
 
 RESAMPLES = 1000
 """Bootstrap resamples of a task's examples."""
@@ -101,7 +92,7 @@ def calibrate(
 ) -> Calibrated:
     """The noise floors of a run, from its data and the store of its vectors.
 
-    `overrides`: where things are (`harness.evaluate.calibrate.request.PLACES`). `draws`: re-scorings for rounding under other kernels, as
+    `overrides`: where things are (`harness.evaluate.rebuilt.PLACES`). `draws`: re-scorings for rounding under other kernels, as
     many for the same kernels, half as many at a multiple of the scale, and as many for seeds. `tasks`: names or types, by default all
     that the run has.
 
@@ -110,13 +101,11 @@ def calibrate(
         InputError: the data, the weights or the store's vectors are not the run's, or its vectors give other scores than its records have.
         MachineError: this machine or its packages are not those of the run.
     """
-    _check_draws(draws, parts)
-    run, benchmark = _read(folder)
-    chosen = _chosen(run, benchmark, tasks)
+    check_draws(draws, parts)
+    run, benchmark = read_calibrated(folder)
+    chosen = chosen_tasks(run, benchmark, tasks)
     spec = rebuilt_spec(folder, run.manifest, overrides, tasks=tuple(task.name for task in chosen))
-    encoder = EncoderPool().encoder(spec, find_device())
-    if not isinstance(encoder, CanonicalEncoder):
-        raise RequestError(f"{folder} was run with model.kind={spec.model.kind}: only runs of canonical encoders can be calibrated")
+    encoder = canonical_encoder(folder, spec, EncoderPool(), to="calibrated")
     check_setting(encoder, folder, run.manifest)
     ENCODERS.get(spec.model.kind).prove_store(encoder)  # before a vector of it is read, or one is added
     own = ENCODERS.get(spec.model.kind).own_settings(spec.model)
@@ -152,78 +141,6 @@ def calibrate(
         vectors=vectors,
     )
     return Calibrated(calibration=calibration, benchmark=benchmark, forwards=encoder.counters.forwards, measuring=measuring)
-
-
-def _check_draws(draws: int, parts: Sequence[FloorName]) -> None:
-    """Refuse too few: of a spread, and of a tolerance whose gate would often close with nothing wrong."""
-    if draws < 3:
-        raise RequestError(f"--draws {draws}: a spread needs at least 3, a tolerance {FEWEST}; more draws make it tighter (20)")
-    if "rounding" in parts and draws < FEWEST:
-        raise RequestError(
-            f"--draws {draws}: a gate with so few raises {expected_false_alarms(draws):.1g} false alarms in a check of 370 metrics "
-            f"under other kernels (20 draws: {expected_false_alarms(20):.1g}). Give at least {FEWEST}, or leave rounding out with "
-            "--parts seeds,sampling"
-        )
-
-
-def check_parts(names: Sequence[str]) -> tuple[FloorName, ...]:
-    """The parts of these names, in the order of `PARTS`.
-
-    Raises:
-        RequestError: a name is no part, all of them in one message; or there is none.
-    """
-    wrong = [unknown("part", name, PARTS) for name in names if name not in PARTS]
-    if wrong:
-        raise RequestError("\n".join(wrong))
-    return tuple(part for part in PARTS if part in names)
-
-
-def check_output(output: Path, folder: Path, *, parts: Sequence[FloorName], tasks: Sequence[str]) -> None:
-    """Pass a file that can be written, and that holds no calibration of this very run with more in it: what was measured is not lost.
-
-    Raises:
-        RequestError: the file has more, or is a folder; or as `calibrate`.
-        MachineError: its folder can't be made.
-    """
-    run, benchmark = _read(folder)
-    if output.is_dir():
-        raise RequestError(f"{output} is a folder: name a file with -o")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MachineError(f"can't write {output}: {error.strerror}. Name another file with -o") from error
-    try:
-        before = read_calibration(output, benchmark)
-        before.check_belongs(run, benchmark)
-    except (InputError, RequestError):
-        return  # there is none, or it is worth nothing
-    chosen = {task.name for task in _chosen(run, benchmark, tasks)}
-    kept = [noise for metrics in before.tasks.values() for noise in metrics.values()]
-    lost = [name for name in before.tasks if name not in chosen]
-    lost += [f"all of {part}" for part in PARTS if part not in parts and any(getattr(noise, part) for noise in kept)]
-    if lost:
-        raise RequestError(
-            f"{output} has values that this call would not measure, and they would be lost: {few(lost)}. Name another file with -o"
-        )
-
-
-def _read(folder: Path) -> tuple[Run, Benchmark]:
-    if not folder.is_dir():
-        raise RequestError(f"{folder} is no folder: name a run folder, such as results/<model>/<run>")
-    named, benchmark = read_manifest(folder).benchmark, benchmark_of([folder])
-    if named and named.digest != benchmark.digest:
-        raise InputError(
-            f"{folder} was run with another table of {benchmark.name} ({str(named.digest)[:8]}, here {benchmark.digest[:8]}): run again"
-        )
-    return read_run(folder, benchmark), benchmark
-
-
-def _chosen(run: Run, benchmark: Benchmark, tasks: Sequence[str]) -> list[TaskSpec]:
-    chosen = [task for task in benchmark.select(tasks) if tasks or task.name in run.records]
-    absent = [task.name for task in chosen if task.name not in run.records]
-    if absent or not chosen:
-        raise RequestError(f"{run.path} has no record of {', '.join(absent) or 'any task'}: run these first, or name others with --tasks")
-    return chosen
 
 
 def own_texts(spec: RunSpec, prompts: PromptTable, tasks: Sequence[TaskSpec]) -> list[str]:

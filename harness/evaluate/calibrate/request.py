@@ -1,96 +1,96 @@
-"""From a run folder back to the run: its spec, as the manifest tells it, and what only the caller knows of this machine."""
+"""What a calibration is asked for: which floors of which tasks, from how many draws, into which file; what can't be done is refused."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from dataclasses import fields, replace
 from pathlib import Path
+from typing import Literal, get_args
 
-from harness.core import environment
-from harness.core.config import compose_config
+from harness.core.benchmarks import Benchmark
+from harness.core.calibration import read_calibration
 from harness.core.errors import InputError, MachineError, RequestError, unknown
-from harness.core.fingerprint import Fingerprint
-from harness.core.records import Manifest
-from harness.core.run_files import benchmark_word
-from harness.core.spec import RunSpec
-from harness.evaluate.encode.canonical import CanonicalEncoder
+from harness.core.records import Run
+from harness.core.run_files import benchmark_of, read_manifest, read_run
+from harness.core.tasks import TaskSpec
+from harness.core.words import few
+from harness.evaluate.calibrate.floors import expected_false_alarms
 
-PLACES = ("store", "model.path", "data.root", "workers")
-"""What a manifest does not tell, or what may lie elsewhere by now; given as KEY=VALUE."""
+FloorName = Literal["rounding", "seeds", "sampling"]
+PARTS: tuple[FloorName, ...] = get_args(FloorName)
 
-
-def rebuilt_spec(folder: Path, manifest: Manifest, overrides: Sequence[str], *, tasks: tuple[str, ...]) -> RunSpec:
-    """The spec of the run in a folder.
-
-    Raises:
-        RequestError: an override is none of `PLACES`, or the model's folder must be named.
-        InputError: the manifest is not one of this harness.
-    """
-    places = _places(overrides)
-    before = manifest.spec
-    if before is None:
-        raise InputError(f"{folder} has no manifest of this harness: name a run folder that this version made")
-    model = replace(before.model, path=places["model.path"])
-    spec = RunSpec(
-        **{item.name: getattr(before, item.name) for item in fields(before) if item.name not in ("benchmark", "model", "data")},
-        benchmark=benchmark_word(before.benchmark, folder),
-        model=model,
-        data=replace(before.data, root=places["data.root"] or before.data.root),
-        tasks=tasks,
-        store=Path(places["store"]).expanduser() if places["store"] else None,
-        workers=_workers(places["workers"]),
-        results_dir=folder.parent.parent,
-    )
-    if not (model.path or model.package or model.hub):
-        raise RequestError(f"{folder} was run from a local folder of {model.name}: add model.path=DIR")
-    return spec
+FEWEST = 5
+"""Draws of rounding below which every third check of C-MTEB raises a false alarm, or more."""
 
 
-def check_setting(encoder: CanonicalEncoder, folder: Path, manifest: Manifest) -> None:
-    """Pass an encoder and packages that give the very vectors and scores of the run.
+def check_draws(draws: int, parts: Sequence[FloorName]) -> None:
+    """Refuse too few: of a spread, and of a tolerance whose gate would often close with nothing wrong."""
+    if draws < 3:
+        raise RequestError(f"--draws {draws}: a spread needs at least 3, a tolerance {FEWEST}; more draws make it tighter (20)")
+    if "rounding" in parts and draws < FEWEST:
+        raise RequestError(
+            f"--draws {draws}: a gate with so few raises {expected_false_alarms(draws):.1g} false alarms in a check of 370 metrics "
+            f"under other kernels (20 draws: {expected_false_alarms(20):.1g}). Give at least {FEWEST}, or leave rounding out with "
+            "--parts seeds,sampling"
+        )
+
+
+def check_parts(names: Sequence[str]) -> tuple[FloorName, ...]:
+    """The parts of these names, in the order of `PARTS`.
 
     Raises:
-        InputError: the weights are others.
-        MachineError: the device, its kernels or the packages are others.
+        RequestError: a name is no part, all of them in one message; or there is none.
     """
-    before, now = manifest.model or Fingerprint(), encoder.fingerprint
-    if before.weights_digest != now.weights_digest:
+    wrong = [unknown("part", name, PARTS) for name in names if name not in PARTS]
+    if wrong:
+        raise RequestError("\n".join(wrong))
+    return tuple(part for part in PARTS if part in names)
+
+
+def check_output(output: Path, folder: Path, *, parts: Sequence[FloorName], tasks: Sequence[str]) -> None:
+    """Pass a file that can be written, and that holds no calibration of this very run with more in it: what was measured is not lost.
+
+    Raises:
+        RequestError: the file has more, or is a folder; or as `calibrate`.
+        MachineError: its folder can't be made.
+    """
+    run, benchmark = read_calibrated(folder)
+    if output.is_dir():
+        raise RequestError(f"{output} is a folder: name a file with -o")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineError(f"can't write {output}: {error.strerror}. Name another file with -o") from error
+    try:
+        before = read_calibration(output, benchmark)
+        before.check_belongs(run, benchmark)
+    except (InputError, RequestError):
+        return  # there is none, or it is worth nothing
+    chosen = {task.name for task in chosen_tasks(run, benchmark, tasks)}
+    kept = [noise for metrics in before.tasks.values() for noise in metrics.values()]
+    lost = [name for name in before.tasks if name not in chosen]
+    lost += [f"all of {part}" for part in PARTS if part not in parts and any(getattr(noise, part) for noise in kept)]
+    if lost:
+        raise RequestError(
+            f"{output} has values that this call would not measure, and they would be lost: {few(lost)}. Name another file with -o"
+        )
+
+
+def read_calibrated(folder: Path) -> tuple[Run, Benchmark]:
+    """The run that is to be calibrated, and the benchmark whose table it was run with."""
+    if not folder.is_dir():
+        raise RequestError(f"{folder} is no folder: name a run folder, such as results/<model>/<run>")
+    named, benchmark = read_manifest(folder).benchmark, benchmark_of([folder])
+    if named and named.digest != benchmark.digest:
         raise InputError(
-            f"the weights here ({now.weights_digest[:8]}) are not those of {folder} ({before.weights_digest[:8]}): give the "
-            "folder of the model that was run with model.path=DIR"
+            f"{folder} was run with another table of {benchmark.name} ({str(named.digest)[:8]}, here {benchmark.digest[:8]}): run again"
         )
-    versions = environment.scoring_versions()
-    there = manifest.versions or {}
-    changed = [f"{name}: {version} there, {versions.get(name)} here" for name, version in there.items() if versions.get(name) != version]
-    if before.digest != now.digest:
-        changed.append(f"kernels: {before.kernel} there, {now.kernel} here")
-    if changed:
-        raise MachineError(
-            f"{folder} was made under another setting, so this machine has other vectors and scores:\n  " + "\n  ".join(changed) + "\n"
-            "Calibrate where the run was made, or make the run again here"
-        )
+    return read_run(folder, benchmark), benchmark
 
 
-def _places(overrides: Sequence[str]) -> dict[str, str | None]:
-    given: dict[str, str | None] = dict.fromkeys(PLACES)
-    given["store"] = str(compose_config([]).store or "")
-    problems = []
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        if not equals:
-            problems.append(f"{text!r} is not KEY=VALUE: for example store=DIR")
-        elif key not in PLACES:
-            problems.append(f"{text}: the run's settings come from its manifest. {unknown('key', key, PLACES)}")
-        else:
-            given[key] = None if value in ("", "null") else value
-    if given["workers"] is not None and not given["workers"].isdecimal():
-        problems.append(f"workers={given['workers']}: give a number of processes, 0 to score in this one")
-    if problems:
-        raise RequestError("\n".join(problems))
-    return given
-
-
-def _workers(asked: str | None) -> int:
-    """Nothing encodes meanwhile, so scoring may have half the cores."""
-    return int(asked) if asked is not None else (os.cpu_count() or 1) // 2 if (os.cpu_count() or 1) >= 4 else 0
+def chosen_tasks(run: Run, benchmark: Benchmark, tasks: Sequence[str]) -> list[TaskSpec]:
+    """The tasks that are to be calibrated: those of the names or types, by default all that the run has."""
+    chosen = [task for task in benchmark.select(tasks) if tasks or task.name in run.records]
+    absent = [task.name for task in chosen if task.name not in run.records]
+    if absent or not chosen:
+        raise RequestError(f"{run.path} has no record of {', '.join(absent) or 'any task'}: run these first, or name others with --tasks")
+    return chosen
