@@ -49,6 +49,12 @@ class RowHeader:
         """The GPU, the dtype, `max_len` and `dim`, by the names of the fields: what tells runs of one model apart."""
         return {"gpu": self.gpu, "dtype": self.dtype, "max_len": self.max_len, "dim": self.dim}
 
+    @property
+    def text(self) -> str:
+        """The model and the setting, as far as they are stated: `acge, NVIDIA A100, float16, max_len 512, dim 1792`."""
+        sizes = (f"{name} {size}" for name, size in (("max_len", self.max_len), ("dim", self.dim)) if size)
+        return ", ".join(filter(None, (self.model, self.gpu, self.dtype, *sizes)))
+
     @classmethod
     def unknown(cls, model: str, *notes: str) -> RowHeader:
         """The header of a row of which only the model is known."""

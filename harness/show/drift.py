@@ -182,9 +182,7 @@ def _below(report: DriftReport) -> Iterator[str]:
 
 
 def _run_line(run: Run) -> str:
-    header = run.header
-    setting = [header.model, header.gpu, header.dtype, header.max_len and f"max_len {header.max_len}", header.dim and f"dim {header.dim}"]
-    return f"{run.path}: {', '.join(str(each) for each in setting if each)}"
+    return f"{run.path}: {run.header.text}"
 
 
 def _size(value: float) -> str:

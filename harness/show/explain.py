@@ -24,7 +24,7 @@ def explanation_document(explanation: Explanation) -> Document:
 def _blocks(explanation: Explanation) -> Iterator[Block]:
     yield Heading("What is compared")
     places = ((each, f"in {each.run.path}" if each.run else "as printed") for each in explanation.subjects)
-    yield Sentences(tuple(f"[{each.number}] {each.setting}, {where}" for each, where in places), "list")
+    yield Sentences(tuple(f"[{each.number}] {each.header.text}, {where}" for each, where in places), "list")
     if explanation.unreadable:
         yield Sentences(tuple(f"left out: {message}" for message in explanation.unreadable), "list")
     if len(explanation.comparisons) > 1:

@@ -82,12 +82,6 @@ def board(rows: Sequence[Row], *, tasks: bool = False) -> Document:
     )
 
 
-def setting_of(header: RowHeader) -> str:
-    """The row's model and setting in a line: `acge, NVIDIA A100, float16, dim 1792, len 512`."""
-    limits = [f"{what} {value}" for what, value in (("dim", header.dim), ("len", header.max_len)) if value is not None]
-    return ", ".join(part for part in (header.model, header.gpu, header.dtype, *limits) if part)
-
-
 def _blocks(rows: Sequence[Row], *, tasks: bool) -> Iterator[Block]:
     notes = _notes(rows)
     yield grid(_columns(rows), (line for row in rows for line in _lines(row, notes)))
@@ -159,7 +153,7 @@ def _latex(rows: Sequence[Row], *, tasks: bool) -> str:
             [escape_latex(task.task), escape_latex(task.metric), *(_latex_score(row.tasks[index]) for row in rows)]
             for index, task in enumerate(rows[0].tasks)
         ]
-        settings = [rf"\#{number}: {escape_latex(setting_of(row.header))}" for number, row in enumerate(rows, start=1)]
+        settings = [rf"\#{number}: {escape_latex(row.header.text)}" for number, row in enumerate(rows, start=1)]
         tables.append(booktabs("ll" + "r" * len(rows), head, lines, caption=f"Main score per task. {_LATEX_LEGEND}.", notes=settings))
     return "\n\n".join(tables)
 
@@ -312,14 +306,10 @@ def _task_legend(rows: Sequence[Row]) -> list[str]:
     legend = []
     for index, row in enumerate(rows, start=1):
         other = row.reference
-        beside_what = f"; published: {_setting(other.other.header)}" if other else ""
+        beside_what = f"; published: {other.other.header.text}" if other else ""
         remark = f" ({other.remark})" if other and other.remark else ""
-        legend.append(f"Run {index}: {_setting(row.header)} in {row.path}{beside_what}{remark}")
+        legend.append(f"Run {index}: {row.header.text} in {row.path}{beside_what}{remark}")
     return legend
-
-
-def _setting(header: RowHeader) -> str:
-    return ", ".join(cell for cell in _header_cells(header) if cell)
 
 
 def _identity_cell(task: TaskScore) -> str:

@@ -15,7 +15,7 @@ from harness.evaluate.prepared import Outcome
 from harness.read.earlier_scores import Known, known_scores, published_run
 from harness.read.leaderboard import Row, leaderboard_row, printed
 from harness.show.form import Block, Column, Document, Grid, Heading, Sentences, grid, number_columns
-from harness.show.leaderboard import beside_published, board, setting_of, task_values
+from harness.show.leaderboard import beside_published, board, task_values
 
 _LEGEND = "Data: ok verified, ? not verified, no not C-MTEB's; * not the pinned revision. n/c: not comparable, the data differs"
 
@@ -77,11 +77,11 @@ def _blocks(shown: _Shown) -> Iterator[Block]:
     if shown.whole:
         yield from shown.whole.blocks()
     else:
-        yield Heading(setting_of(row.header))
+        yield Heading(row.header.text)
     yield _scores(shown)
     yield Sentences(() if shown.whole else (_LEGEND,))
     yield Sentences(
-        tuple(f"{each.kind.capitalize()}: {setting_of(each.row.header)} in {each.row.path}" for each in shown.known), "notes", tight=True
+        tuple(f"{each.kind.capitalize()}: {each.row.header.text} in {each.row.path}" for each in shown.known), "notes", tight=True
     )
     yield Sentences(() if shown.whole else row.notes, "numbered", tight=True)
     yield Sentences(tuple(_computed_again(outcome)), "notes")

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Sequence
 
 from harness.core.dtypes import dtype_named
 from harness.core.tasks import SHORT_TYPES
-from harness.core.words import SHORT_IDENTITIES, display_width, one_line, printable
+from harness.core.words import display_width, one_line, printable
 from harness.show.form import Block, Column, Document, Grid, Heading, Sentences, Style, is_empty
 
 TERMINAL_WIDTH = 100
 _NARROWEST = 40
 _NAME_SPACES = 3  # a cell of more words is a sentence
 _LONGEST_LINE = 400  # of a table in a file
+_SHORT_IDENTITIES = {"verified": "ok", "unverified": "?", "self-reported": "self", "not C-MTEB": "no"}
 _MAKER_NAMES = ("NVIDIA ", "TESLA ", "Tesla ", "GeForce ")
 
 
@@ -154,6 +155,6 @@ def _brief(column: Column, cell: str) -> str:
             return SHORT_TYPES.get(cell, cell)
         case "Data":
             verdict = cell.rstrip("*")
-            return SHORT_IDENTITIES.get(verdict, verdict) + cell[len(verdict) :]
+            return _SHORT_IDENTITIES.get(verdict, verdict) + cell[len(verdict) :]
         case _:
             return "n/c" if column.numeric and cell == "not comparable" else cell

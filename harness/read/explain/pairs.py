@@ -41,13 +41,6 @@ class Subject:
     run: Run | None = None
     row: Row | None = None
 
-    @property
-    def setting(self) -> str:
-        """Model, GPU, dtype, dim and max_len, as far as they are stated."""
-        header = self.header
-        sizes = [f"dim {header.dim}" if header.dim else "", f"max_len {header.max_len}" if header.max_len else ""]
-        return ", ".join(filter(None, (header.model, header.gpu, header.dtype, *sizes)))
-
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
