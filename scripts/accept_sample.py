@@ -21,6 +21,7 @@ from harness.commands import main
 from harness.commands.stages import run_sample
 from harness.core.benchmarks import Benchmark, load_benchmark
 from harness.core.dtypes import dtype_named
+from harness.core.files import write_json
 from harness.core.records import Run
 from harness.core.typed import leaves
 from harness.data.sources import load_task
@@ -33,7 +34,7 @@ from harness.evaluate.here import resolve_here
 from harness.evaluate.prompting import run_prompts
 from harness.evaluate.score.scorer import run_scorer
 from harness.evaluate.score.workers import ScoringJob, ScoringPool
-from harness.read.selfcheck import STRICT, Tolerances, write_expected
+from harness.read.selfcheck import STRICT, Tolerances, expected_file, setting_name, tolerances_file
 
 
 def accept() -> int:
@@ -61,9 +62,15 @@ def _expected(draws: int) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         runs = list(run_sample([f"results_dir={scratch}"], benchmark))
     longest = {run.header.dtype: run for run in sorted(runs, key=lambda run: run.header.max_len or 0)}
-    print(
-        f"{write_expected(runs, {dtype: dict(_tolerances(run, benchmark, draws)) for dtype, run in longest.items()})}: {len(runs)} settings"
-    )
+    scores = {
+        setting_name(run): {
+            name: {metric: float(value) for metric, value in leaves(record.metrics)} for name, record in run.records.items()
+        }
+        for run in runs
+    }
+    write_json(expected_file(), scores)
+    write_json(tolerances_file(), {dtype: dict(_tolerances(run, benchmark, draws)) for dtype, run in longest.items()})
+    print(f"{expected_file().parent}: {len(runs)} settings")
     return 0
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError
-from harness.core.files import write_json
 from harness.core.records import Run, TaskRecord
 from harness.core.resources import resource_dir
 from harness.core.typed import leaves, read_typed
@@ -57,13 +55,6 @@ def deviations(run: Run, benchmark: Benchmark) -> list[Deviation]:
         for metric, value in expected[setting].get(task.name, {}).items()
         if not _agrees(value, found.get(task.name, {}).get(metric), tolerances.get(task.name, {}).get(metric, STRICT))
     ]
-
-
-def write_expected(runs: Sequence[Run], tolerances: Mapping[str, Mapping[str, Tolerances]]) -> Path:
-    """Commit the scores of these runs as the expected ones, with the tolerances by dtype and task; the folder that was written."""
-    write_json(expected_file(), {setting_name(run): {name: _flat(record) for name, record in run.records.items()} for run in runs})
-    write_json(tolerances_file(), tolerances)
-    return expected_file().parent
 
 
 def expected_file() -> Path:

@@ -46,11 +46,6 @@ class VectorDrift:
         """Whether something else than rounding lies between the two."""
         return bool(self.why)
 
-    @property
-    def identical(self) -> bool:
-        """Whether the two have the same bits, as far as a sketch keeps them."""
-        return self.distance.farthest == 0 and not self.why
-
 
 def compare_vectors(
     baseline: Sketch, candidate: Sketch, models: tuple[Fingerprint, Fingerprint], calibration: Calibration | None
