@@ -216,6 +216,15 @@ def test_other_data_has_curves_of_its_own(tmp_path: Path) -> None:
     assert [(each.axis, each.on_benchmark, len(each.lines)) for each in curves] == [("dim", True, 1), ("dim", False, 1)]
 
 
+def test_a_run_with_averages_of_some_types_stretches_no_other_axis(tmp_path: Path) -> None:
+    pairs = {task.name: 0.5 for task in BENCHMARK.tasks if task.type == "PairClassification"}
+    for dim, scores in ((8, pairs), (512, BY_HAND), (1792, BY_HAND)):
+        ours(tmp_path / str(dim), dim=dim, scores=scores)
+    write_charts(build_report([tmp_path], BENCHMARK), tmp_path / "charts")
+    svg = (tmp_path / "charts" / "dim.svg").read_text(encoding="utf-8")
+    assert [svg.count(f">{dim}</text>") for dim in (8, 512, 1792)] == [1, 7, 7]
+
+
 def test_a_hole_breaks_a_curve_and_is_shown_in_its_table(tmp_path: Path) -> None:
     for dim in (64, 256, 1792):
         ours(tmp_path / str(dim), dim=dim, scores={n: s for n, s in BY_HAND.items() if dim != 256 or n != "STSB"})

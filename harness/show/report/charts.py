@@ -180,7 +180,9 @@ def _panel(curves: CurveSet, key: str, colours: Sequence[str], *, legend: alt.Le
             score = point.values[key]
             label = "" if score is None else f"{point.x}: {score:.2f} (#{point.entry.number})"
             values.append({"x": point.x, "y": score, "line": name, "label": label})
-    ticks, low, high = sorted({each["x"] for each in values}), *_range([each["y"] for each in values if each["y"] is not None])
+    there = [each for each in values if each["y"] is not None]
+    ticks, low, high = sorted({each["x"] for each in there}), *_range([each["y"] for each in there])
+    values = [each for each in values if there and ticks[0] <= each["x"] <= ticks[-1]]  # what only other averages have stretches no axis
     steps = alt.Axis(values=ticks, format="d", grid=False, labelOverlap=True, labelFlush=False, tickSize=4)
     x = alt.X("x:Q", scale=alt.Scale(type="log", base=2, nice=False, padding=12), axis=steps, title=axis)
     scores = alt.Axis(tickCount=4, format=".1f", domain=False)
