@@ -150,7 +150,7 @@ def test_a_near_miss_in_a_repository_s_name_is_read_with_a_note(tmp_path: Path, 
 
     run = read_card_run(write_card(tmp_path, changed(card_text(brief=True), rename)), BENCHMARK)
     assert (task in run.records) is read
-    assert any("the repository is called otherwise" in note and f"{task} ({repository})" in note for note in run.header.notes) is read
+    assert any("the repository has another name" in note and f"{task} ({repository})" in note for note in run.header.notes) is read
 
 
 @pytest.mark.parametrize("key", ["type", "name", "split"])

@@ -334,7 +334,7 @@ def test_a_sound_record_of_another_benchmark_is_not_called_broken(capsys: pytest
     (run,) = (ROOT / "results" / "baselines" / "sample").iterdir()
     assert main(["table", "--benchmark", "cmn_v1", "--tasks", str(run)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "is of a run of cmteb35 and has not the numbers that cmn_v1 wants" in shown
+    assert "is of a run of cmteb35 and does not have the numbers that cmn_v1 needs" in shown
     assert f"score {run} benchmark=cmn_v1" in shown
     assert "delete it" not in shown
 

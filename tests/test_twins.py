@@ -101,7 +101,7 @@ def test_an_end_token_is_appended_where_the_model_wants_one_and_checked(tmp_path
     end = None
     folder = build_model(tmp_path / "none", **TWINS["Qwen3"])
     for kind in (CANONICAL, REFERENCE):
-        with pytest.raises(InputError, match=r"wants its end token after every text.*the end token is None.*model.add_eos_token=false"):
+        with pytest.raises(InputError, match=r"needs its end token after every text.*the end token is None.*model.add_eos_token=false"):
             kind.load(ModelSpec(name="twin", path=str(folder), add_eos_token=True), dtype="fp32", device=torch.device("cpu"))
 
 
