@@ -194,17 +194,17 @@ def as_planned(counters: Counters) -> dict[str, int]:
 
 def test_a_model_that_draws_random_numbers_is_found_out(tmp_path: Path) -> None:
     encoder = encoder_of(build_model(tmp_path, model_type="bert"))
-    encoder.backend._chain.train()
-    for module in encoder.backend._chain.modules():
+    encoder.backend.model.train()
+    for module in encoder.backend.model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.5
-    chain_encode = encoder.backend._chain.encode
+    chain_encode = encoder.backend.model.encode
 
     def noisy(*arguments, **settings):
         found = chain_encode(*arguments, **settings)
         return found + torch.randn_like(found)
 
-    encoder.backend._chain.encode = noisy
+    encoder.backend.model.encode = noisy
     with pytest.raises(CanaryError, match="is not repeatable"):
         REFERENCE.check(encoder)
 
@@ -215,6 +215,15 @@ def test_foreign_code_is_named_before_it_could_run(tmp_path: Path) -> None:
     (folder / "config.json").write_text(json.dumps(values | {"auto_map": {"AutoModel": "evil.Evil"}}))
     with pytest.raises(RequestError, match=r"names code of its own.*model.trust_remote_code=true"):
         REFERENCE.load(spec_of(folder), dtype="fp32", device=torch.device("cpu"))
+
+
+def test_a_module_that_asks_for_a_task_is_refused(tmp_path: Path) -> None:
+    folder = build_model(tmp_path, model_type="bert")
+    path = folder / "modules.json"
+    modules = json.loads(path.read_text())
+    path.write_text(json.dumps([{**modules[0], "kwargs": ["task"]}, *modules[1:]]))
+    with pytest.raises(RequestError, match=r"'as-is' has a module that asks for a task.*model.kind=endpoint"):
+        encoder_of(folder)
 
 
 @pytest.mark.parametrize("kind", ["canonical", "reference"])

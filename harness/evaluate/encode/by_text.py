@@ -27,6 +27,7 @@ from harness.evaluate.encode.canary import CONSTANT, canary_texts
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.encoder import Checked, Encoded, EncodingStep, OnStep
 from harness.evaluate.encode.names import keys_of
+from harness.evaluate.encode.shards import Keys
 from harness.evaluate.encode.store import VectorStore
 from harness.evaluate.encode.stored import StoredVectors
 from harness.evaluate.encode.tokens import refuse_lone_surrogates
@@ -42,9 +43,10 @@ PART = 512
 """Texts between two reports."""
 
 
-def text_key(digest: str, text: str, cut_to: int | None) -> bytes:
-    """What the vector of a text is kept under, 16 bytes; a text that is cut has another under another `max_len`."""
-    return hashlib.blake2b(f"{digest} {cut_to or 0} {text}".encode(), digest_size=16).digest()
+def text_keys(digest: str, texts: Sequence[str], cut: npt.NDArray[np.bool_], *, max_len: int) -> Keys:
+    """What the vectors of texts are kept under, [n, 16]; a text that is cut has another key under another `max_len`."""
+    named = (f"{digest} {max_len if one else 0} {text}" for text, one in zip(texts, cut.tolist(), strict=True))
+    return keys_of([hashlib.blake2b(name.encode(), digest_size=16).digest() for name in named])
 
 
 class Backend(Protocol):
@@ -93,9 +95,9 @@ class TextEncoder:
         """FLOP of one text of each of the token counts."""
         return self._architecture.text_flops(counts) if self._architecture else np.zeros_like(counts)
 
-    def key(self, text: str, *, cut: bool) -> bytes:
-        """What the vector of a text is kept under (`text_key`)."""
-        return text_key(self.fingerprint.digest, text, self.max_len if cut else None)
+    def keys(self, texts: Sequence[str], cut: npt.NDArray[np.bool_]) -> Keys:
+        """What the vectors of the texts are kept under, [n, 16]. `cut`: whether `max_len` shortens each."""
+        return text_keys(self.fingerprint.digest, texts, cut, max_len=self.max_len)
 
     def encode_counted(self, texts: Sequence[str], *, progress: OnStep | None = None) -> Encoded:
         """The raw vectors of the texts, in their order; equal texts are computed once.
@@ -111,9 +113,9 @@ class TextEncoder:
         refuse_lone_surrogates(distinct)
         lengths, cut = self.backend.lengths(distinct)
         vectors = torch.empty(len(distinct), self.embedding_dim, dtype=TORCH_DTYPE[self.backend.dtype])
-        keys = keys_of([self.key(text, cut=bool(one)) for text, one in zip(distinct, cut, strict=True)]) if distinct else None
+        keys = self.keys(distinct, cut)
         found = np.zeros(len(distinct), dtype=bool)
-        if self.stored is not None and keys is not None:
+        if self.stored is not None and distinct:
             self.stored.refresh()
             found, kept = self.stored.get(keys)
             vectors[torch.from_numpy(np.flatnonzero(found))] = kept
@@ -127,7 +129,7 @@ class TextEncoder:
                 _refuse_undefined(computed, some, self.backend.dtype)
                 vectors[torch.from_numpy(rows)] = computed
                 calls += took
-                if self.stored is not None and keys is not None:
+                if self.stored is not None:
                     self.stored.put(keys[rows], computed)
                 if progress is not None:
                     done = left[: start + len(rows)]
@@ -182,6 +184,15 @@ class Proof:
         return float((functional.normalize(made.double(), dim=1) - self.units).norm(dim=1).max())
 
 
+def in_two_orders(backend: Backend, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The vectors [n, embedding_dim] of the texts, and once more with the texts in another order and so in other batches."""
+    order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(0))
+    lengths, _ = backend.lengths(texts)
+    first, _ = backend.vectors(texts, lengths)
+    again, _ = backend.vectors([texts[index] for index in order.tolist()], lengths[order.numpy()])
+    return first, again[order.argsort()]
+
+
 def measure_repeatability(encoder: TextEncoder, *, what: str) -> Checked:
     """Encode the canary's texts twice, in two orders and so in other batches, and compare; `what`: of what the vectors come from.
 
@@ -193,11 +204,7 @@ def measure_repeatability(encoder: TextEncoder, *, what: str) -> Checked:
     """
     started = time.perf_counter()
     texts = list(canary_texts())
-    order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(0))
-    lengths, cut = encoder.backend.lengths(texts)
-    first, _ = encoder.backend.vectors(texts, lengths)
-    again, _ = encoder.backend.vectors([texts[index] for index in order.tolist()], lengths[order.numpy()])
-    again = again[order.argsort()]
+    first, again = in_two_orders(encoder.backend, texts)
     _refuse_undefined(first, texts, encoder.backend.dtype)
     _refuse_undefined(again, texts, encoder.backend.dtype)
     differing = int((first.view(torch.uint8) != again.view(torch.uint8)).any(dim=1).sum())
@@ -209,7 +216,7 @@ def measure_repeatability(encoder: TextEncoder, *, what: str) -> Checked:
         raise CanaryError(f"{what} is not repeatable: asked twice, a text's vector moves by up to {floor:.1e}, at most {UNREPEATABLE}")
     if cosine > CONSTANT:
         raise CanaryError(f"{what} gives nearly constant vectors: the median cosine of different texts is {cosine:.4f}")
-    _compare_store(encoder, texts, cut, units, first, floor)
+    _compare_store(encoder, texts, units, first, floor)
     encoder.proof = Proof(texts=texts[:_PROVEN], units=units[:_PROVEN], most=repeat_limit(floor))
     found: dict[str, Any] = {
         "verdict": "passed",
@@ -230,12 +237,10 @@ def measure_repeatability(encoder: TextEncoder, *, what: str) -> Checked:
     return Checked(found=found, seconds=round(time.perf_counter() - started, 2), notes=notes, sketch=sketch)
 
 
-def _compare_store(
-    encoder: TextEncoder, texts: list[str], cut: npt.NDArray[np.bool_], units: torch.Tensor, vectors: torch.Tensor, floor: float
-) -> None:
+def _compare_store(encoder: TextEncoder, texts: list[str], units: torch.Tensor, vectors: torch.Tensor, floor: float) -> None:
     if encoder.stored is None:
         return
-    keys = keys_of([encoder.key(text, cut=bool(one)) for text, one in zip(texts, cut, strict=True)])
+    keys = encoder.keys(texts, encoder.backend.lengths(texts)[1])
     found, kept = encoder.stored.get(keys)
     distance = (functional.normalize(kept.double(), dim=1) - units[torch.from_numpy(found)]).norm(dim=1)
     most = repeat_limit(floor)

@@ -32,9 +32,8 @@ from harness.core.errors import EncodingError, MachineError, RequestError
 from harness.core.fingerprint import Fingerprint
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.core.words import one_line, without_passwords
-from harness.evaluate.encode.by_text import IntArray, TextEncoder, measure_repeatability, text_key
+from harness.evaluate.encode.by_text import IntArray, TextEncoder, measure_repeatability, text_keys
 from harness.evaluate.encode.encoder import Checked, EncoderKind
-from harness.evaluate.encode.names import keys_of
 from harness.evaluate.encode.own import OwnSettings
 from harness.evaluate.encode.planned import Counted
 from harness.evaluate.encode.store import VectorStore
@@ -195,10 +194,10 @@ class ServedOutline:
 
     def count(self, texts: Sequence[str], *, max_len: int, encoding: EncodingSpec, digest: str) -> Counted:
         """Estimated from characters; what the server cuts is not known. Raises as `refuse_lone_surrogates` does."""
-        del max_len, encoding
+        del encoding
         refuse_lone_surrogates(texts)
-        names = keys_of([text_key(digest, text, None) for text in texts])
-        return Counted(basis="characters", names=names, counts=estimated_counts(texts), cut=np.zeros(len(texts), dtype=bool))
+        cut = np.zeros(len(texts), dtype=bool)
+        return Counted(basis="characters", names=text_keys(digest, texts, cut, max_len=max_len), counts=estimated_counts(texts), cut=cut)
 
     def refuses(self, dtype: Dtype) -> str | None:
         """Why it can't run in the dtype."""

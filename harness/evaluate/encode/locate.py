@@ -7,7 +7,7 @@ import importlib.resources
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -115,9 +115,18 @@ def files_digest(folder: Path) -> str:
     """
     modules = read_json(folder / "modules.json")
     places = {folder, *(folder / str(module.get("path", "")) for module in modules if isinstance(module, dict))}
-    paths = {path for place in places if place.is_dir() for path in place.iterdir() if path.suffix in _DECIDING and path.is_file()}
+    return _digest_files(folder, {path for place in places if place.is_dir() for path in place.iterdir()})
+
+
+def all_files_digest(folder: Path) -> str:
+    """As `files_digest`, of the files in all folders within this one, whatever modules there are."""
+    return _digest_files(folder, folder.rglob("*"))
+
+
+def _digest_files(folder: Path, paths: Iterable[Path]) -> str:
+    found = sorted(path for path in paths if path.suffix in _DECIDING and path.is_file())
     try:
-        lines = "".join(f"{sha256_file(path)}  {path.relative_to(folder).as_posix()}\n" for path in sorted(paths))
+        lines = "".join(f"{sha256_file(path)}  {path.relative_to(folder).as_posix()}\n" for path in found)
     except OSError as error:
         raise InputError(f"{error.filename or folder} can't be read ({error.strerror}): download the model again") from error
     return hashlib.sha256(lines.encode()).hexdigest()

@@ -1,6 +1,6 @@
 """Models that sentence-transformers loads and runs as a whole: what the kinds `reference` and `reranker` share.
 
-Nothing is known of what the modules do, so their kinds measure how repeatable they are.
+Nothing is known of what the modules do, so purity is measured before the run, and stated in the manifest, under the table and in the store.
 """
 
 from __future__ import annotations
@@ -8,28 +8,31 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from sentence_transformers.base.modules import Transformer
-from transformers import PreTrainedModel
 
 from harness.core.costs import Counters
 from harness.core.errors import RequestError
 from harness.core.fingerprint import Fingerprint
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
-from harness.evaluate.encode.by_text import PART, IntArray, text_key
+from harness.evaluate.encode.by_text import PART, IntArray, TextEncoder, text_keys
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, kernel_identity, numeric_flags
-from harness.evaluate.encode.locate import LocatedModel, Weights, hash_weights, read_json
+from harness.evaluate.encode.encoder import Checked, EncoderKind
+from harness.evaluate.encode.locate import LocatedModel, Weights, find_model, find_present_model, hash_weights, read_json
 from harness.evaluate.encode.model import check_end_token, does_not_load, max_positions_of, quiet_transformers, tokenizer_options
-from harness.evaluate.encode.names import keys_of
 from harness.evaluate.encode.own import OwnSettings
 from harness.evaluate.encode.planned import Counted
 from harness.evaluate.encode.sizes import Sizes, read_sizes
+from harness.evaluate.encode.store import VectorStore
 from harness.evaluate.encode.tokens import refuse_lone_surrogates, refuse_tokens
 from harness.evaluate.encode.work import Architecture
 from harness.evaluate.lengths import estimated_counts
@@ -53,11 +56,6 @@ class WholeModel:
     files: str
 
     @property
-    def parameters(self) -> int:
-        """Numbers in it, as loaded."""
-        return sum(parameter.numel() for parameter in self.model.parameters())
-
-    @property
     def otherwise(self) -> str:
         """How many of them are in another dtype than `dtype`, because transformers keeps them there; empty where none is."""
         floating = [parameter for parameter in self.model.parameters() if parameter.is_floating_point()]
@@ -69,112 +67,15 @@ class WholeModel:
         return f"{kept:,} of {numbers:,} numbers are in {dtypes}, as transformers keeps them"
 
 
-def load_whole(make: Any, located: LocatedModel, spec: ModelSpec, *, dtype: Dtype, device: torch.device, files: str) -> WholeModel:
-    """What `make`, a class of sentence-transformers, makes of the folder. `files`: the digest of its files beside the weights.
-
-    Raises:
-        RequestError: it needs remote code that is not allowed.
-        InputError: it does not load.
-    """
-    refuse_code(located.folder, spec)
-    weights = hash_weights(located.folder, allow_pickle=spec.allow_pickle)
-    options = {"dtype": TORCH_DTYPE[dtype], "use_safetensors": None if spec.allow_pickle else True}
-    with torch.random.fork_rng(devices=[]), quiet_transformers():
-        try:
-            model = make(
-                str(located.folder),
-                device=str(device),
-                local_files_only=True,
-                trust_remote_code=spec.trust_remote_code,
-                processor_kwargs=tokenizer_options(spec),
-                model_kwargs=options,
-            )
-        except Exception as error:  # tokenizers raises it bare
-            raise does_not_load(located.folder, error) from error
-    check_end_token(model.tokenizer, spec)
-    sizes = read_sizes(located.folder, weights)
-    return WholeModel(located=located, spec=spec, dtype=dtype, model=model.eval(), weights=weights, sizes=sizes, files=files)
-
-
-def token_counts(first: Transformer, inputs: Sequence[Any]) -> IntArray:
-    """Tokens of texts or pairs before cutting, as the first module makes them: with the chat template that some put around them.
-
-    Raises:
-        InputError: one has tokens that the model can't run (`refuse_tokens`).
-    """
-    if not inputs:
-        return np.zeros(0, dtype=np.int64)
-    whole = {"text": {"truncation": False, "padding": False, "verbose": False}, "common": {"return_tensors": None}}
-    rows = first.preprocess(list(inputs), processing_kwargs=whole)["input_ids"]
-    counts = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
-    offsets = np.concatenate([[0], counts.cumsum()])
-    flat = np.fromiter(itertools.chain.from_iterable(rows), dtype=np.int64, count=int(offsets[-1]))
-    refuse_tokens(inputs, flat, offsets, getattr(first.config, "vocab_size", None))
-    return counts
-
-
-def cast(model: Any, dtype: torch.dtype) -> None:
-    """Give the numbers of a chain the dtype, but for those that transformers has loaded in it and keeps in another (T5's `wo` in fp32)."""
-    loaded = [part for part in model.modules() if isinstance(part, PreTrainedModel) and part.dtype == dtype]
-    done = {id(parameter) for part in loaded for parameter in part.parameters()}
-    for parameter in model.parameters():
-        if parameter.is_floating_point() and id(parameter) not in done:
-            parameter.data = parameter.data.to(dtype)
-
-
-def whole_fingerprint(
-    kind: str, loaded: WholeModel, *, max_len: int, encoding: EncodingSpec, device: torch.device, dim: int, modules: tuple[str, ...]
-) -> Fingerprint:
-    """What names the vectors [n, `dim`] of a model that runs in batches of equal length, whatever `gpu.ladder` says."""
-    return Fingerprint(
-        model=loaded.spec.name,
-        source=loaded.located.source,
-        repository=loaded.located.repository,
-        commit=loaded.located.commit,
-        weights_digest=loaded.weights.digest,
-        weights_sha256=dict(loaded.weights.sha256),
-        modules=(*modules, loaded.otherwise) if loaded.otherwise else modules,
-        parameters=loaded.parameters,
-        stored_parameters=loaded.weights.stored_parameters,
-        dtype=loaded.dtype,
-        attention="as sentence-transformers chooses: purity is measured, not given",
-        max_len=max_len,
-        embedding_dim=dim,
-        ladder="equal lengths",
-        batch_tokens=encoding.batch_tokens,
-        device=describe_device(device),
-        flags=numeric_flags(),
-        kernel=kernel_identity(device),
-        digest=whole_digest(kind, loaded.weights, loaded.files, dtype=loaded.dtype, encoding=encoding, device=device),
-    )
-
-
 def whole_digest(kind: str, weights: Weights, files: str, *, dtype: Dtype, encoding: EncodingSpec, device: torch.device) -> str:
     """`Fingerprint.digest` from what it is made of; no weight needs to be loaded for it."""
     decides = [_MADE, kind, weights.digest, files, dtype, encoding.batch_tokens, kernel_identity(device)]
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
 
-def in_equal_lengths(
-    run: Callable[[list[int], int], torch.Tensor], lengths: IntArray, *, dim: int, dtype: Dtype, batch_tokens: int
-) -> tuple[torch.Tensor, int]:
-    """The vectors [n, dim] of texts of these token counts, and the number of batches: only texts of one count stand in a batch.
-
-    `run`: makes the vectors of the texts of some rows, with so many rows in a batch at most.
-    """
-    made = torch.empty(len(lengths), dim, dtype=TORCH_DTYPE[dtype])
-    batches = 0
-    for length in np.unique(lengths).tolist():
-        rows = np.flatnonzero(lengths == length)
-        size = max(1, batch_tokens // max(1, length))
-        batches += -(-len(rows) // size)
-        made[torch.from_numpy(rows)] = run(rows.tolist(), size).to(TORCH_DTYPE[dtype]).cpu().reshape(len(rows), dim)
-    return made, batches
-
-
 @dataclass(frozen=True, kw_only=True)
 class EqualLengthsWork:
-    """In batches of texts of one token count (`in_equal_lengths`), of so many tokens at most."""
+    """In batches of texts of one token count, of so many tokens at most."""
 
     batch_tokens: int
     architecture: Architecture
@@ -231,39 +132,226 @@ class WholeOutline:
         refuse_lone_surrogates(texts)
         counts = self.lengths(texts) if self.lengths else estimated_counts(texts)
         cut = counts > max_len
-        names = [text_key(digest, text, max_len if one else None) for text, one in zip(texts, cut.tolist(), strict=True)]
         basis: Literal["counted", "characters"] = "counted" if self.lengths else "characters"
-        return Counted(basis=basis, names=keys_of(names), counts=np.minimum(counts, max_len), cut=cut)
+        return Counted(basis=basis, names=text_keys(digest, texts, cut, max_len=max_len), counts=np.minimum(counts, max_len), cut=cut)
 
     def refuses(self, dtype: Dtype) -> None:
         """Nothing is known to refuse."""
         del dtype
 
 
-def refuse_code(folder: Path, model: ModelSpec) -> None:
-    """Pass a folder without code, which transformers would leave out in silence or ask for on the terminal, or with code that is allowed.
+class WholeKind(EncoderKind):
+    """A kind whose folders sentence-transformers loads and runs; remote code runs only where `model.trust_remote_code` allows it.
+
+    `name`: as `model.kind=` has it. `maker`: the class of sentence-transformers. `marker`: the file that a folder must have. `hash_files`:
+    the digest of a folder's files beside the weights. `read_settings`: what they say. `count`: tokens of texts before cutting.
+    """
+
+    name: str
+    maker: Any
+    marker: str
+    hash_files: Callable[[Path], str]
+    read_settings: Callable[[LocatedModel], OwnSettings]
+    count: Callable[[Any, Sequence[str]], IntArray]
+
+    @abstractmethod
+    def prepare(self, model: Any, located: LocatedModel, dtype: Dtype) -> None:
+        """Set a model that was loaded in the dtype to what a run needs of it.
+
+        Raises:
+            RequestError: it is none of the kind.
+        """
+
+    @abstractmethod
+    def describe(self, model: Any) -> tuple[int, tuple[str, ...]]:
+        """Numbers in a vector, and the modules in words."""
+
+    @abstractmethod
+    def run(self, model: Any, texts: list[str], *, max_len: int, rows: int) -> torch.Tensor:
+        """What the model makes of the texts, raw, with so many in a batch at most."""
+
+    @abstractmethod
+    def first_module(self, located: LocatedModel, model: ModelSpec) -> tuple[Any, int | None, int | None]:
+        """The first module or its tokenizer, the tokens that a text may have, the numbers in a vector; None for what only a run tells."""
+
+    @abstractmethod
+    def measure(self, encoder: TextEncoder) -> Checked:
+        """How repeatable the vectors are.
+
+        Raises:
+            CanaryError: not enough.
+        """
+
+    def refuse(self, located: LocatedModel, model: ModelSpec) -> None:
+        """Pass a folder whose code is allowed, or that has none: transformers leaves code out in silence, or asks on the terminal.
+
+        Raises:
+            RequestError: the spec does not allow its code.
+        """
+        if model.trust_remote_code:
+            return
+        for path in (*located.folder.glob("config.json"), *located.folder.glob("*/config.json")):
+            values = read_json(path)
+            if isinstance(values, dict) and "auto_map" in values:
+                raise RequestError(f"{path} names code of its own: read it, then allow it with model.trust_remote_code=true")
+
+    def weights_digest(self, model: ModelSpec) -> str:
+        """The digest of the folder's weight files; raises as `find_model` does."""
+        return hash_weights(find_model(model, marker=self.marker).folder, allow_pickle=model.allow_pickle).digest
+
+    def files_digest(self, model: ModelSpec) -> str:
+        """The digest of the folder's other files, and of what the tokenizer is told beside them; raises as `find_model` does."""
+        return self._files(find_model(model, marker=self.marker), model)
+
+    def load(self, model: ModelSpec, *, dtype: Dtype, device: torch.device) -> WholeModel:
+        """The model on the device.
+
+        Raises:
+            RequestError: it needs remote code that is not allowed, or is none of the kind.
+            InputError: it does not load.
+        """
+        located = find_model(model, marker=self.marker)
+        self.refuse(located, model)
+        weights = hash_weights(located.folder, allow_pickle=model.allow_pickle)
+        with torch.random.fork_rng(devices=[]), quiet_transformers():
+            try:
+                loaded = self.maker(
+                    str(located.folder),
+                    device=str(device),
+                    local_files_only=True,
+                    trust_remote_code=model.trust_remote_code,
+                    processor_kwargs=tokenizer_options(model),
+                    model_kwargs={"dtype": TORCH_DTYPE[dtype], "use_safetensors": None if model.allow_pickle else True},
+                )
+            except Exception as error:  # tokenizers raises it bare
+                raise does_not_load(located.folder, error) from error
+        check_end_token(loaded.tokenizer, model)
+        loaded.default_prompt_name = None  # prompts are in the texts
+        self.prepare(loaded, located, dtype)
+        sizes, files = read_sizes(located.folder, weights), self._files(located, model)
+        return WholeModel(located=located, spec=model, dtype=dtype, model=loaded.eval(), weights=weights, sizes=sizes, files=files)
+
+    def encoder(
+        self, weights: WholeModel, *, max_len: int, encoding: EncodingSpec, device: torch.device, store: VectorStore | None
+    ) -> TextEncoder:
+        """The encoder, in batches of texts of one token count, whatever `gpu.ladder` says.
+
+        Raises:
+            RequestError: the model carries fewer than `max_len` tokens.
+        """
+        name, positions = weights.spec.name, positions_of(getattr(weights.model[0], "config", None))
+        if positions is not None and max_len > positions:
+            raise RequestError(
+                f"max_len={max_len} is more than {name} carries, which is {positions} tokens: set max_len={positions} or less"
+            )
+        embedding_dim, modules = self.describe(weights.model)
+        fingerprint = Fingerprint(
+            model=name,
+            source=weights.located.source,
+            repository=weights.located.repository,
+            commit=weights.located.commit,
+            weights_digest=weights.weights.digest,
+            weights_sha256=dict(weights.weights.sha256),
+            modules=(*modules, weights.otherwise) if weights.otherwise else modules,
+            parameters=sum(parameter.numel() for parameter in weights.model.parameters()),
+            stored_parameters=weights.weights.stored_parameters,
+            dtype=weights.dtype,
+            attention="as sentence-transformers chooses: purity is measured, not given",
+            max_len=max_len,
+            embedding_dim=embedding_dim,
+            ladder="equal lengths",
+            batch_tokens=encoding.batch_tokens,
+            device=describe_device(device),
+            flags=numeric_flags(),
+            kernel=kernel_identity(device),
+            digest=whole_digest(self.name, weights.weights, weights.files, dtype=weights.dtype, encoding=encoding, device=device),
+        )
+        backend = WholeBackend(self, weights, embedding_dim=embedding_dim, max_len=max_len, batch_tokens=encoding.batch_tokens)
+        return TextEncoder(backend, fingerprint=fingerprint, max_len=max_len, architecture=weights.sizes.architecture, store=store)
+
+    def check(self, encoder: TextEncoder) -> Checked:
+        """How repeatable the vectors are, and what is not in the run's dtype; raises as `measure` does."""
+        found, otherwise = self.measure(encoder), getattr(encoder.backend, "otherwise", "")
+        note = f"{encoder.fingerprint.model} as sentence-transformers runs it: {otherwise}"
+        return replace(found, notes=(*found.notes, note)) if otherwise else found
+
+    def own_settings(self, model: ModelSpec) -> OwnSettings:
+        """Those of the folder; raises as `find_model` and `read_own_settings` do."""
+        return self.read_settings(find_model(model, marker=self.marker))
+
+    def outline(self, model: ModelSpec) -> WholeOutline:
+        """The folder's outline; raises as `find_present_model`, `refuse` and `first_module` do."""
+        located = find_present_model(model, marker=self.marker)
+        self.refuse(located, model)
+        weights = hash_weights(located.folder, allow_pickle=model.allow_pickle)
+        first, positions, dim = self.first_module(located, model)
+        return WholeOutline(
+            kind=self.name,
+            weights=weights,
+            files_digest=self._files(located, model),
+            sizes=read_sizes(located.folder, weights),
+            max_positions=positions,
+            embedding_dim=dim,
+            own=self.read_settings(located),
+            lengths=first and partial(self.count, first),
+        )
+
+    def work(self, architecture: Architecture, *, encoding: EncodingSpec, positions: int) -> EqualLengthsWork:
+        """Batches of texts of one token count."""
+        del positions
+        return EqualLengthsWork(batch_tokens=encoding.batch_tokens, architecture=architecture)
+
+    def _files(self, located: LocatedModel, model: ModelSpec) -> str:
+        return self.hash_files(located.folder) + " add_eos_token" * model.add_eos_token
+
+
+class WholeBackend:
+    """`by_text.Backend` over a loaded model: texts of one token count make a batch, with `batch_tokens // count` rows at most."""
+
+    elsewhere = False
+
+    def __init__(self, kind: WholeKind, loaded: WholeModel, *, embedding_dim: int, max_len: int, batch_tokens: int) -> None:
+        self.model = loaded.model
+        self.dtype = loaded.dtype
+        self.otherwise = loaded.otherwise
+        self.embedding_dim = embedding_dim
+        self._kind, self._max_len, self._batch_tokens = kind, max_len, batch_tokens
+
+    def lengths(self, texts: Sequence[str]) -> tuple[IntArray, npt.NDArray[np.bool_]]:
+        """Tokens of each text after cutting, as its kind counts them, and whether it is cut."""
+        whole = self._kind.count(self.model[0], texts)
+        return np.minimum(whole, self._max_len), whole > self._max_len
+
+    def vectors(self, texts: Sequence[str], lengths: IntArray) -> tuple[torch.Tensor, int]:
+        """The vectors, raw; the number of batches."""
+        made = torch.empty(len(lengths), self.embedding_dim, dtype=TORCH_DTYPE[self.dtype])
+        batches = 0
+        for length in np.unique(lengths).tolist():
+            places = np.flatnonzero(lengths == length)
+            rows = max(1, self._batch_tokens // max(1, length))
+            batches += -(-len(places) // rows)
+            found = self._kind.run(self.model, [texts[place] for place in places.tolist()], max_len=self._max_len, rows=rows)
+            made[torch.from_numpy(places)] = found.to(made.dtype).cpu().reshape(len(places), self.embedding_dim)
+        return made, batches
+
+
+def token_counts(first: Transformer, inputs: Sequence[Any]) -> IntArray:
+    """Tokens of texts or pairs before cutting, as the first module makes them: with the chat template that some put around them.
 
     Raises:
-        RequestError: the spec does not allow its code.
+        InputError: one has tokens that the model can't run (`refuse_tokens`).
     """
-    if model.trust_remote_code:
-        return
-    for path in (*folder.glob("config.json"), *folder.glob("*/config.json")):
-        values = read_json(path)
-        if isinstance(values, dict) and "auto_map" in values:
-            raise RequestError(f"{path} names code of its own: read it, then allow it with model.trust_remote_code=true")
+    if not inputs:
+        return np.zeros(0, dtype=np.int64)
+    whole = {"text": {"truncation": False, "padding": False, "verbose": False}, "common": {"return_tensors": None}}
+    rows = first.preprocess(list(inputs), processing_kwargs=whole)["input_ids"]
+    counts = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+    offsets = np.concatenate([[0], counts.cumsum()])
+    flat = np.fromiter(itertools.chain.from_iterable(rows), dtype=np.int64, count=int(offsets[-1]))
+    refuse_tokens(inputs, flat, offsets, getattr(first.config, "vocab_size", None))
+    return counts
 
 
 def positions_of(config: Any) -> int | None:
     """The most tokens of a text by a configuration of transformers; None where it does not say."""
     return None if getattr(config, "max_position_embeddings", None) is None else max_positions_of(config)
-
-
-def refuse_length(max_len: int, positions: int | None, name: str) -> None:
-    """Pass a `max_len` that the model carries, or of which that is not known.
-
-    Raises:
-        RequestError: it is more.
-    """
-    if positions is not None and max_len > positions:
-        raise RequestError(f"max_len={max_len} is more than {name} carries, which is {positions} tokens: set max_len={positions} or less")
