@@ -51,3 +51,15 @@ def test_folders_that_are_not_there_are_named(tmp_path: Path) -> None:
 def test_a_missing_model_folder_is_reported(tmp_path: Path) -> None:
     message = missing_inputs(resolve_run(["model=folder", f"model.path={tmp_path / 'gone'}", "data=sample"], **CPU))
     assert "is missing" in message[0]
+
+
+def test_each_kind_of_model_says_what_it_needs(tmp_path: Path) -> None:
+    def problems(*overrides: str) -> list[str]:
+        return missing_inputs(resolve_run(["model=folder", "model.name=mine", "data=sample", *overrides], **CPU))
+
+    assert "http://127.0.0.1:9/v1 does not answer" in problems("model.kind=endpoint", "model.url=http://127.0.0.1:9/v1")[0]
+    reranker = tmp_path / "reranker"
+    reranker.mkdir()
+    (reranker / "config.json").write_text("{}")
+    assert problems("model.kind=reranker", f"model.path={reranker}") == []
+    assert "has no modules.json" in problems(f"model.path={reranker}")[0]

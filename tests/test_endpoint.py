@@ -324,6 +324,14 @@ def test_a_run_does_not_go_on_with_another_model_without_a_store(server: Server,
     assert set(run_here([*longer, "overwrite=true"]).computed) == {"STSB", "Ocnli"}
 
 
+def test_without_the_canary_a_store_is_compared_all_the_same(server: Server, tmp_path: Path) -> None:
+    run_here(request(tmp_path, server, "canary=off"))
+    assert run_here(request(tmp_path, server, "canary=off", "tasks=[Ocnli]")).failed == {}
+    server.salt = "another model"
+    with pytest.raises(InputError, match=r"has other vectors for the same texts.*Name another store=DIR"):
+        run_here(request(tmp_path, server, "canary=off", "tasks=[BQ]"))
+
+
 def test_scores_of_a_run_that_differs_in_max_len_are_taken_from_the_same_model_alone(server: Server, tmp_path: Path) -> None:
     first = read_run(run_here(request(tmp_path, server, "store=null", "max_len=512")).folder, BENCHMARK).records["STSB"].metrics
     taken = run_here(request(tmp_path, server, "store=null", "max_len=1024"))

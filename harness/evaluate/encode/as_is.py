@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from harness.core.errors import InputError, RequestError
 from harness.core.spec import Dtype, ModelSpec
-from harness.evaluate.encode.by_text import IntArray, TextEncoder, measure_repeatability
+from harness.evaluate.encode.by_text import IntArray, TextEncoder, measure_repeatability, prove_store
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.encoder import Checked
 from harness.evaluate.encode.locate import LocatedModel, files_digest, read_json, stored_tensors
@@ -86,6 +86,10 @@ class Reference(WholeKind):
     def measure(self, encoder: TextEncoder) -> Checked:
         """Of the canary's texts; raises as `measure_repeatability` does."""
         return measure_repeatability(encoder, what=f"{encoder.fingerprint.model} as sentence-transformers runs it")
+
+    def prove_store(self, encoder: TextEncoder) -> None:
+        """By the canary's texts; raises as `by_text.prove_store` does."""
+        prove_store(encoder)
 
     def first_module(self, located: LocatedModel, model: ModelSpec) -> tuple[Any, int | None, int | None]:
         """Of the modules that are known; raises InputError where modules.json lists none."""

@@ -237,6 +237,20 @@ def measure_repeatability(encoder: TextEncoder, *, what: str) -> Checked:
     return Checked(found=found, seconds=round(time.perf_counter() - started, 2), notes=notes, sketch=sketch)
 
 
+def prove_store(encoder: TextEncoder) -> None:
+    """Where a run skips the check: encode the canary's texts once, and compare the store's vectors of them.
+
+    Raises:
+        InputError: the store has vectors of another model under this name.
+    """
+    if encoder.stored is None:
+        return
+    texts = list(canary_texts())
+    vectors, _ = encoder.backend.vectors(texts, encoder.backend.lengths(texts)[0])
+    _refuse_undefined(vectors, texts, encoder.backend.dtype)
+    _compare_store(encoder, texts, functional.normalize(vectors.double(), dim=1), vectors, UNREPEATABLE)
+
+
 def _compare_store(encoder: TextEncoder, texts: list[str], units: torch.Tensor, vectors: torch.Tensor, floor: float) -> None:
     if encoder.stored is None:
         return

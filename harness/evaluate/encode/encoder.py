@@ -128,6 +128,14 @@ class EncoderKind(Protocol):
         """Names whatever else of the model decides its vectors: tokenizer, modules, their settings."""
         return ""
 
+    def problem(self, model: ModelSpec) -> str | None:
+        """Why `load` would not get at the model from here, with the way out; nothing is loaded or downloaded to find out.
+
+        Raises:
+            HarnessError: the same.
+        """
+        return None
+
     def load(self, model: ModelSpec, *, dtype: Dtype, device: torch.device) -> Any:
         """The weights, which all encoders of the model in this dtype share."""
         ...

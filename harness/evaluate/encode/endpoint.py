@@ -32,7 +32,7 @@ from harness.core.errors import EncodingError, MachineError, RequestError
 from harness.core.fingerprint import Fingerprint
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.core.words import one_line, without_passwords
-from harness.evaluate.encode.by_text import IntArray, TextEncoder, measure_repeatability, text_keys
+from harness.evaluate.encode.by_text import IntArray, TextEncoder, measure_repeatability, prove_store, text_keys
 from harness.evaluate.encode.encoder import Checked, EncoderKind
 from harness.evaluate.encode.own import OwnSettings
 from harness.evaluate.encode.planned import Counted
@@ -48,6 +48,7 @@ TRIES = 6
 PAUSE = 0.5  # seconds before the second try, doubled before each further one
 LONGEST_PAUSE = 60.0  # whatever Retry-After says
 _TIMEOUT = 120.0
+_LOOK = 5.0  # seconds that `doctor` waits
 _TEXTS = 32  # of a request, if the server takes as many
 _OTHER = 0.5  # distance of a vector from itself in another form: bytes that are read wrongly give any direction; noise is measured later
 _TOO_MUCH = (400, 413, 422)  # what servers answer to more texts than they take
@@ -215,6 +216,16 @@ class Endpoint(EncoderKind):
         """Names address and model: the weights themselves are not known."""
         return hashlib.sha256(json.dumps(["endpoint", _shown(_address(model)), _served_as(model), model.dimensions]).encode()).hexdigest()
 
+    def problem(self, model: ModelSpec) -> str | None:
+        """Whether something listens at the address; raises where it is none."""
+        try:
+            urllib.request.urlopen(_address(model), timeout=_LOOK).close()  # noqa: S310 (its scheme is checked)
+        except urllib.error.HTTPError:
+            pass  # it answers; a GET asks for no vector
+        except (OSError, http.client.HTTPException) as error:
+            return f"{_shown(model.url or '')} does not answer ({getattr(error, 'reason', error)}): start the server, or correct model.url"
+        return None
+
     def load(self, model: ModelSpec, *, dtype: Dtype, device: torch.device) -> Served:
         """Ask for one vector, so that a wrong address, model or key shows at once; raises as `embed` does."""
         del device
@@ -264,6 +275,10 @@ class Endpoint(EncoderKind):
         checked = measure_repeatability(encoder, what=f"the endpoint {encoder.fingerprint.repository}")
         others = tuple(f"the endpoint {name}, asked for {encoder.fingerprint.model}" for name in encoder.fingerprint.modules[1:])
         return replace(checked, notes=(*checked.notes, *others))
+
+    def prove_store(self, encoder: TextEncoder) -> None:
+        """By the canary's texts; raises as `by_text.prove_store` does."""
+        prove_store(encoder)
 
     def outline(self, model: ModelSpec) -> ServedOutline:
         """What the request says; raises where the address is none."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.encoder import Checked, EncoderKind
-from harness.evaluate.encode.locate import files_digest, find_model, find_present_model, hash_weights
+from harness.evaluate.encode.locate import files_digest, find_model, find_present_model, hash_weights, model_problem
 from harness.evaluate.encode.own import OwnSettings, read_own_settings
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ class Canonical(EncoderKind):
     def files_digest(self, model: ModelSpec) -> str:
         """The digest of the folder's tokenizer and module files; raises as `find_model` does."""
         return files_digest(find_model(model).folder)
+
+    def problem(self, model: ModelSpec) -> str | None:
+        """Whether its folder is at hand; raises as `find_model` does."""
+        return model_problem(model)
 
     def load(self, model: ModelSpec, *, dtype: Dtype, device: torch.device) -> LoadedModel:
         """The module chain on the device; raises as `find_model` and `load_model` do."""

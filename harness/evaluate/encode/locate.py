@@ -75,6 +75,19 @@ def find_model(model: ModelSpec, *, marker: str = "modules.json") -> LocatedMode
     raise RequestError(f"model {model.name!r} does not say where it is: set model.path=DIR, model.package=NAME or model.hub=OWNER/NAME")
 
 
+def model_problem(model: ModelSpec, *, marker: str = "modules.json") -> str | None:
+    """Why `find_model` would not find the model, with the way out; nothing is downloaded to find out. Raises as `find_model` does."""
+    if model.hub is None or model.path or model.package:
+        find_model(model, marker=marker)
+        return None
+    from harness.data.hub import hub_settings, hub_status
+
+    cached = hub_settings().cache / f"models--{model.hub.replace('/', '--')}" / "snapshots"
+    if cached.is_dir() or (status := hub_status()).reachable:
+        return None
+    return f"model {model.name}: {model.hub} is not in the cache {cached.parent.parent}, and the hub can't be reached ({status.detail})"
+
+
 def find_present_model(model: ModelSpec, *, marker: str = "modules.json") -> LocatedModel:
     """The folder that `find_model` gives where it need not download it; raises as that does, for what is not in the hub's cache too."""
     if model.path is None and model.package is None and model.hub is not None:

@@ -27,7 +27,15 @@ from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.by_text import PART, IntArray, TextEncoder, text_keys
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, kernel_identity, numeric_flags
 from harness.evaluate.encode.encoder import Checked, EncoderKind
-from harness.evaluate.encode.locate import LocatedModel, Weights, find_model, find_present_model, hash_weights, read_json
+from harness.evaluate.encode.locate import (
+    LocatedModel,
+    Weights,
+    find_model,
+    find_present_model,
+    hash_weights,
+    model_problem,
+    read_json,
+)
 from harness.evaluate.encode.model import check_end_token, does_not_load, max_positions_of, quiet_transformers, tokenizer_options
 from harness.evaluate.encode.own import OwnSettings
 from harness.evaluate.encode.planned import Counted
@@ -202,6 +210,10 @@ class WholeKind(EncoderKind):
     def files_digest(self, model: ModelSpec) -> str:
         """The digest of the folder's other files, and of what the tokenizer is told beside them; raises as `find_model` does."""
         return self._files(find_model(model, marker=self.marker), model)
+
+    def problem(self, model: ModelSpec) -> str | None:
+        """Whether its folder is at hand; raises as `find_model` does."""
+        return model_problem(model, marker=self.marker)
 
     def load(self, model: ModelSpec, *, dtype: Dtype, device: torch.device) -> WholeModel:
         """The model on the device.
