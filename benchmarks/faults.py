@@ -28,11 +28,11 @@ from harness.core.spec import ModelSpec
 from harness.core.tasks import TaskSpec
 from harness.data.types import LoadedTask, RetrievalData
 from harness.evaluate import evaluation
-from harness.evaluate.encode import canonical as encoding
-from harness.evaluate.encode import model as loading
-from harness.evaluate.encode.locate import find_model
-from harness.evaluate.encode.model import LoadedModel
-from harness.evaluate.encode.tokens import TextTokenizer
+from harness.evaluate.encode.canonical import encoding
+from harness.evaluate.encode.model import loading
+from harness.evaluate.encode.model.loading import LoadedModel
+from harness.evaluate.encode.model.locate import find_model
+from harness.evaluate.encode.model.tokens import TextTokenizer
 from harness.evaluate.score import adapter, reference, search, tasks
 from harness.evaluate.score.seeding import seed_generators
 

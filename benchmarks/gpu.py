@@ -31,7 +31,7 @@ from harness.core.config import resolve_run
 from harness.core.costs import Counters
 from harness.core.spec import EncodingSpec, Ladder, ModelSpec, RunSpec
 from harness.core.tasks import TaskType
-from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder, load_encoder
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device
 from harness.evaluate.lengths import fields
 

@@ -20,7 +20,7 @@ from synthetic import ACGE, TINY, build_model
 from harness.core.config import compose_config
 from harness.core.run_files import MANIFEST
 from harness.evaluate.encode.device import TORCH_DTYPE
-from harness.evaluate.encode.locate import find_model
+from harness.evaluate.encode.model.locate import find_model
 
 _LOAD = """
 import sys, torch

@@ -21,9 +21,9 @@ from synthetic import TINY, Shape, build_model, write_texts
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.spec import Dtype, EncodingSpec, Ladder, ModelSpec
-from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder, load_encoder
 from harness.evaluate.encode.device import TORCH_DTYPE, find_device
-from harness.evaluate.encode.store import VectorStore
+from harness.evaluate.encode.store.store import VectorStore
 from harness.evaluate.lengths import fields
 
 MAX_LEN = 512

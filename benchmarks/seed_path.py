@@ -20,7 +20,7 @@ from harness.core.spec import Dtype, ModelSpec
 from harness.core.tasks import TaskSpec
 from harness.data.types import ClassificationData, ClusteringData, PairData, RerankingData, RetrievalData, TaskData
 from harness.evaluate.encode.device import TORCH_DTYPE
-from harness.evaluate.encode.locate import find_model
+from harness.evaluate.encode.model.locate import find_model
 from harness.evaluate.score.reference import fresh_task, quiet_reference
 
 

@@ -32,12 +32,12 @@ from harness.core.benchmarks import load_benchmark
 from harness.core.config import resolve_run
 from harness.core.costs import COSTS
 from harness.core.tasks import TASK_TYPES
-from harness.evaluate.encode import batches
-from harness.evaluate.encode.batches import run_batch
+from harness.evaluate.encode.canonical import batches
+from harness.evaluate.encode.canonical.batches import run_batch
+from harness.evaluate.encode.canonical.shapes import BatchShape, ShapeLadder
 from harness.evaluate.encode.device import describe_device, find_device
-from harness.evaluate.encode.model import LoadedModel
+from harness.evaluate.encode.model.loading import LoadedModel
 from harness.evaluate.encode.pool import EncoderPool
-from harness.evaluate.encode.shapes import BatchShape, ShapeLadder
 from harness.evaluate.here import resolve_here
 from harness.evaluate.lengths import fields
 from harness.evaluate.prepared import Outcome

@@ -27,8 +27,8 @@ from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
 from harness.core.tasks import TaskSpec
 from harness.data.sources import load_task
 from harness.data.types import TaskData
-from harness.evaluate.encode.canonical import load_encoder
-from harness.evaluate.encode.shapes import ShapeLadder
+from harness.evaluate.encode.canonical.encoding import load_encoder
+from harness.evaluate.encode.canonical.shapes import ShapeLadder
 from harness.evaluate.lengths import fields
 from harness.evaluate.score.tasks import planned_texts
 

@@ -29,7 +29,8 @@ PROSE = {
     1023: 1,
 }
 """Chinese texts by characters, of which BERT's tokenizers make two tokens more. 39, 75, 143, 267 and 531 are padded by 1, 3, 7, 3 and 11
-on the padded ladder (harness/evaluate/encode/shapes.py). 126 and 127, 254 and 255, ... are as long as a usual `max_len`, and one longer."""
+on the padded ladder (harness/evaluate/encode/canonical/shapes.py). 126 and 127, 254 and 255, ... are as long as a usual `max_len`, and one
+longer."""
 CODES = {6: 29, 14: 20, 30: 4}
 """Texts of single letters, of either case, and digits, by tokens: a tokenizer that knows no Chinese character still tells them apart."""
 MARKED = (

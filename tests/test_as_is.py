@@ -21,11 +21,11 @@ from harness.core.costs import Counters
 from harness.core.errors import CanaryError, InputError, RequestError
 from harness.core.run_files import read_run
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
-from harness.evaluate.encode.as_is import REFERENCE
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.encoder import ENCODERS, EncoderKind
-from harness.evaluate.encode.reranker import RERANKER
-from harness.evaluate.encode.store import VectorStore
+from harness.evaluate.encode.store.store import VectorStore
+from harness.evaluate.encode.whole.as_is import REFERENCE
+from harness.evaluate.encode.whole.reranker import RERANKER
 from harness.evaluate.plan.planning import make_plan
 
 BENCHMARK = load_benchmark()

@@ -13,7 +13,7 @@ from test_export_mteb2 import mteb2  # noqa: F401  a fixture
 from harness.core.benchmarks import load_benchmark
 from harness.core.config import compose_config
 from harness.data.types import PairData, RetrievalData
-from harness.evaluate.encode.own import OwnSettings
+from harness.evaluate.encode.model.own import OwnSettings
 from harness.evaluate.prompting import run_prompts
 from harness.evaluate.score.tasks import planned_texts
 

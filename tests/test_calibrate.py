@@ -29,9 +29,9 @@ from harness.evaluate.calibrate.floors import COVERAGE, RESOLUTION, expected_fal
 from harness.evaluate.calibrate.jitter import Jitter, RoundingScale, measure_scale
 from harness.evaluate.calibrate.measure import calibrate
 from harness.evaluate.calibrate.request import check_parts
-from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
-from harness.evaluate.encode.shards import open_shard, write_shard
-from harness.evaluate.encode.store import VectorStore
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.store.shards import open_shard, write_shard
+from harness.evaluate.encode.store.store import VectorStore
 from harness.evaluate.score.adapter import EmbeddingModel
 from harness.evaluate.score.tasks import MTEB1, planned_texts
 from harness.show.calibration import calibration_document

@@ -30,15 +30,16 @@ from harness.core.errors import CanaryError, RequestError
 from harness.core.run_files import read_run
 from harness.core.sketch import packed, read_sketch, write_sketch
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec, RunSpec
-from harness.evaluate.encode import layout, second_chain
-from harness.evaluate.encode import model as loading
-from harness.evaluate.encode.canary import BANDS, Canary, canary_texts, run_canary
-from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
-from harness.evaluate.encode.model import LoadedModel
+from harness.evaluate.encode.canary import second_chain
+from harness.evaluate.encode.canary.canary import BANDS, Canary, canary_texts, run_canary
+from harness.evaluate.encode.canonical import layout
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.model import loading
+from harness.evaluate.encode.model.loading import LoadedModel
+from harness.evaluate.encode.model.tokens import TextTokenizer
 from harness.evaluate.encode.pool import EncoderPool
-from harness.evaluate.encode.store import VectorStore
-from harness.evaluate.encode.stored import StoredVectors
-from harness.evaluate.encode.tokens import TextTokenizer
+from harness.evaluate.encode.store.store import VectorStore
+from harness.evaluate.encode.store.stored import StoredVectors
 from harness.evaluate.progress import Silent
 from harness.evaluate.runner import execute
 
@@ -427,7 +428,7 @@ def test_it_runs_once_for_all_runs_of_a_process_and_not_at_all_where_nothing_is_
         seen.append((encoder.model.dtype, encoder.max_len))
         return run_canary(encoder)
 
-    monkeypatch.setattr("harness.evaluate.encode.canary.run_canary", counted)
+    monkeypatch.setattr("harness.evaluate.encode.canary.canary.run_canary", counted)
     pool = EncoderPool()
     for overrides in (["dim=64"], ["dim=128"], ["max_len=32"], ["dtype=fp16"], ["dim=64"]):
         outcome = execute(spec_of(tmp_path, *overrides), CPU, Silent(), encoders=pool)
@@ -487,6 +488,6 @@ def test_a_real_model_passes() -> None:
 
 
 def test_the_read_side_is_not_asked_to_load_it() -> None:
-    code = "import sys, harness.core.records, harness.read.leaderboard; print('harness.evaluate.encode.canary' in sys.modules)"
+    code = "import sys, harness.core.records, harness.read.leaderboard; print('harness.evaluate.encode.canary.canary' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

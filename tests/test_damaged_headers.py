@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import InputError
-from harness.evaluate.encode.locate import read_json, stored_tensors
-from harness.evaluate.encode.shards import DamagedShardError, open_shard
+from harness.evaluate.encode.model.locate import read_json, stored_tensors
+from harness.evaluate.encode.store.shards import DamagedShardError, open_shard
 
 HEADERS = {
     "length of 2^63": (2**63, b"{}"),

@@ -19,8 +19,8 @@ from tiny_models import HAN
 
 from harness.core.errors import MachineError, RequestError
 from harness.core.spec import EncodingSpec, ModelSpec
-from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
-from harness.evaluate.encode.devices import DeviceProcesses, find_devices
+from harness.evaluate.encode.canonical.devices import DeviceProcesses, find_devices
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder, load_encoder
 from harness.evaluate.encode.encoder import EncoderKind
 from harness.evaluate.here import resolve_here
 
@@ -79,8 +79,8 @@ def test_processes_end_with_the_one_that_started_them(tiny_model: Path) -> None:
     code = f"""
 import os, signal, torch
 from harness.core.spec import EncodingSpec, ModelSpec
-from harness.evaluate.encode.canonical import load_encoder
-from harness.evaluate.encode.devices import DeviceProcesses
+from harness.evaluate.encode.canonical.encoding import load_encoder
+from harness.evaluate.encode.canonical.devices import DeviceProcesses
 if __name__ == "__main__":
     cpu, encoding = torch.device("cpu"), EncodingSpec(ladder="padded", batch_tokens=64)
     encoder = load_encoder(ModelSpec(name="tiny", path={str(tiny_model)!r}), dtype="fp32", max_len=32, encoding=encoding, device=cpu)

@@ -19,14 +19,14 @@ from transformers import AutoTokenizer
 
 from harness.core.errors import EncodingError, InputError, RequestError
 from harness.core.spec import Dtype, EncodingSpec, Ladder, ModelSpec
-from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.canonical.linear import PackedLinear
+from harness.evaluate.encode.canonical.shapes import ShapeLadder
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.encoder import Counters, EncodingStep
-from harness.evaluate.encode.linear import PackedLinear
-from harness.evaluate.encode.locate import find_model
-from harness.evaluate.encode.shapes import ShapeLadder
-from harness.evaluate.encode.tokens import TextTokenizer
-from harness.evaluate.encode.whole import token_counts
+from harness.evaluate.encode.model.locate import find_model
+from harness.evaluate.encode.model.tokens import TextTokenizer
+from harness.evaluate.encode.whole.kind import token_counts
 
 CPU = torch.device("cpu")
 DTYPES: list[Dtype] = ["fp32", "bf16", "fp16"]

@@ -26,8 +26,8 @@ from harness.core.benchmarks import load_benchmark
 from harness.core.errors import CanaryError, EncodingError, InputError, MachineError, RequestError
 from harness.core.run_files import read_run
 from harness.core.spec import ModelSpec
-from harness.evaluate.encode import by_text, endpoint
-from harness.evaluate.encode.endpoint import KEY, EndpointBackend, Served, embed
+from harness.evaluate.encode.whole import by_text, endpoint
+from harness.evaluate.encode.whole.endpoint import KEY, EndpointBackend, Served, embed
 from harness.evaluate.plan.planning import make_plan
 
 BENCHMARK = load_benchmark()

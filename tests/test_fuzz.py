@@ -43,12 +43,12 @@ from harness.core.spec import DataSpec, ModelSpec
 from harness.data.hub import HubSettings, resolve_commit
 from harness.data.local import read_mirror
 from harness.data.sources import load_task
-from harness.evaluate.encode.locate import LocatedModel, hash_weights, read_json, stored_tensors
-from harness.evaluate.encode.outline import empty_transformer
-from harness.evaluate.encode.own import read_own_settings
-from harness.evaluate.encode.shards import DamagedShardError, open_shard, write_shard
-from harness.evaluate.encode.sizes import read_sizes
-from harness.evaluate.encode.stored import read_about
+from harness.evaluate.encode.model.locate import LocatedModel, hash_weights, read_json, stored_tensors
+from harness.evaluate.encode.model.outline import empty_transformer
+from harness.evaluate.encode.model.own import read_own_settings
+from harness.evaluate.encode.model.sizes import read_sizes
+from harness.evaluate.encode.store.shards import DamagedShardError, open_shard, write_shard
+from harness.evaluate.encode.store.stored import read_about
 from harness.read.cards.claimed import read_card_run
 from harness.read.cards.page import read_rows
 from harness.read.claims.sheet import read_sheet

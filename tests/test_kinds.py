@@ -18,7 +18,7 @@ from harness.core.fingerprint import Fingerprint
 from harness.core.run_files import read_run
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.encoder import ENCODERS, Encoded, EncoderKind, OnStep
-from harness.evaluate.encode.store import VectorStore
+from harness.evaluate.encode.store.store import VectorStore
 from harness.evaluate.here import resolve_here
 from harness.evaluate.plan.planning import make_plan
 from harness.evaluate.prepared import Outcome

@@ -12,9 +12,9 @@ from tiny_models import build_model
 
 from harness.core import config, resources
 from harness.core.errors import InputError, RequestError
-from harness.evaluate.encode import model_lock
-from harness.evaluate.encode.locate import find_model, hash_weights
-from harness.evaluate.encode.model import load_model
+from harness.evaluate.encode.model import lock as model_lock
+from harness.evaluate.encode.model.loading import load_model
+from harness.evaluate.encode.model.locate import find_model, hash_weights
 
 
 @pytest.fixture

@@ -19,10 +19,10 @@ from tiny_models import HIDDEN, POSITIONS, build_model
 
 from harness.core.errors import InputError, RequestError
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
-from harness.evaluate.encode.canonical import load_encoder
+from harness.evaluate.encode.canonical.encoding import load_encoder
 from harness.evaluate.encode.device import TORCH_DTYPE, attention_kernel, describe_device, find_device, kernel_identity
-from harness.evaluate.encode.locate import find_model, hash_weights
-from harness.evaluate.encode.model import LoadedModel, load_model
+from harness.evaluate.encode.model.loading import LoadedModel, load_model
+from harness.evaluate.encode.model.locate import find_model, hash_weights
 
 CPU = torch.device("cpu")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -105,7 +105,7 @@ def test_the_package_with_the_real_model() -> None:
 # --- the hub ---------------------------------------------------------------------------------------------------------------------------
 
 FIND = (
-    "import sys; from harness.evaluate.encode.locate import find_model\n"
+    "import sys; from harness.evaluate.encode.model.locate import find_model\n"
     "from harness.core.errors import HarnessError; from harness.core.spec import ModelSpec\n"
     "try:\n"
     "    found = find_model(ModelSpec(name='m', hub='owner/model', revision=sys.argv[1] or None)); print(found.commit, found.folder)\n"

@@ -28,8 +28,8 @@ from harness.core.resources import SAMPLE_DIR
 from harness.core.run_files import read_run
 from harness.core.tasks import TaskSpec
 from harness.data.types import ClassificationData, ClusteringData, LabelledTexts, PairData, RerankingData, RerankingSample, RetrievalData
-from harness.evaluate.encode.locate import LocatedModel
-from harness.evaluate.encode.own import read_own_settings
+from harness.evaluate.encode.model.locate import LocatedModel
+from harness.evaluate.encode.model.own import read_own_settings
 from harness.evaluate.plan.planning import make_plan
 from harness.evaluate.score.adapter import EmbeddingModel
 from harness.evaluate.score.mteb2 import MTEB2

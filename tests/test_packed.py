@@ -17,14 +17,14 @@ from tiny_models import HAN, POSITIONS, TWINS, build_model
 
 from harness.core.errors import RequestError
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
-from harness.evaluate.encode import bodies
-from harness.evaluate.encode.canary import run_canary
-from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
-from harness.evaluate.encode.kernels import PlainKernels, Reach
-from harness.evaluate.encode.layout import block_size, lay_out
-from harness.evaluate.encode.packed import PackedEncoder
-from harness.evaluate.encode.shapes import ShapeLadder
-from harness.evaluate.encode.store import VectorStore
+from harness.evaluate.encode.canary.canary import run_canary
+from harness.evaluate.encode.canonical import bodies
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.canonical.kernels import PlainKernels, Reach
+from harness.evaluate.encode.canonical.layout import block_size, lay_out
+from harness.evaluate.encode.canonical.packed import PackedEncoder
+from harness.evaluate.encode.canonical.shapes import ShapeLadder
+from harness.evaluate.encode.store.store import VectorStore
 
 CPU = torch.device("cpu")
 PACKED = EncodingSpec(ladder="packed", batch_tokens=512)
@@ -178,7 +178,7 @@ def test_sizes_whose_rows_differ_are_found(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, uneven: Any, smallest: int | None
 ) -> None:
     monkeypatch.setattr(_Uneven, "uneven", staticmethod(uneven))
-    monkeypatch.setattr("harness.evaluate.encode.packed.PlainKernels", _Uneven)
+    monkeypatch.setattr("harness.evaluate.encode.canonical.packed.PlainKernels", _Uneven)
     with caplog.at_level(logging.WARNING):
         encoder = load(tiny_model, encoding=EncodingSpec(ladder="packed", batch_tokens=1152))
     if smallest is not None:
@@ -212,7 +212,7 @@ def fused() -> Any:
     pytest.importorskip("triton", reason="the fused kernels need Triton: pip install triton==3.7.1 (`.ci/run` does)")
     if torch.cuda.is_available():
         pytest.skip("on a GPU benchmarks/gpu.py compares the kernels")
-    from harness.evaluate.encode.fused import FusedKernels
+    from harness.evaluate.encode.canonical.fused import FusedKernels
 
     return FusedKernels()
 
@@ -309,8 +309,8 @@ _COMPILE = """
 from itertools import product
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
-from harness.evaluate.encode.fused import _attention, stages
-from harness.evaluate.encode.layout import block_size
+from harness.evaluate.encode.canonical.fused import _attention, stages
+from harness.evaluate.encode.canonical.layout import block_size
 
 pointers = dict(queries="*{0}", keys="*{0}", values="*{0}", out="*{0}", starts="*i32", lengths="*i32", blocks="*i32")
 numbers = dict(scale="fp32", query_head="i32", key_head="i32", value_head="i32")

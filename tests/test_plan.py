@@ -26,12 +26,12 @@ from harness.core.costs import COSTS
 from harness.core.errors import RequestError
 from harness.core.spec import ModelSpec
 from harness.core.words import display_width
-from harness.evaluate.encode.locate import LocatedModel
-from harness.evaluate.encode.model import load_model
-from harness.evaluate.encode.outline import read_outline
+from harness.evaluate.encode.canonical.shapes import BatchShape
+from harness.evaluate.encode.model.loading import load_model
+from harness.evaluate.encode.model.locate import LocatedModel
+from harness.evaluate.encode.model.outline import read_outline
+from harness.evaluate.encode.model.tokens import TextTokenizer
 from harness.evaluate.encode.pool import EncoderPool
-from harness.evaluate.encode.shapes import BatchShape
-from harness.evaluate.encode.tokens import TextTokenizer
 from harness.evaluate.encode.work import Architecture, Forecast
 from harness.evaluate.lengths import fields, modelled_counts
 from harness.evaluate.plan.planning import make_plan

@@ -23,12 +23,12 @@ from harness.core.resources import SAMPLE_DIR
 from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
 from harness.data.types import RetrievalData
 from harness.evaluate import evaluation
-from harness.evaluate.encode import canonical as encoding
-from harness.evaluate.encode import model as loading
-from harness.evaluate.encode.canary import canary_texts, run_canary
-from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
-from harness.evaluate.encode.locate import hash_weights
-from harness.evaluate.encode.model import LoadedModel, hash_module_files
+from harness.evaluate.encode.canary.canary import canary_texts, run_canary
+from harness.evaluate.encode.canonical import encoding
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.model import loading
+from harness.evaluate.encode.model.loading import LoadedModel, hash_module_files
+from harness.evaluate.encode.model.locate import hash_weights
 from harness.evaluate.score import adapter, reference, search, tasks
 from harness.evaluate.score.adapter import EmbeddingModel
 

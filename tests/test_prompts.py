@@ -22,8 +22,8 @@ from harness.core.prompts import PromptTable, RolePrompts, TaskPrompts, named_pr
 from harness.core.resources import SAMPLE_DIR
 from harness.core.run_files import read_run
 from harness.core.spec import RunSpec
-from harness.evaluate.encode.locate import LocatedModel
-from harness.evaluate.encode.own import read_own_settings
+from harness.evaluate.encode.model.locate import LocatedModel
+from harness.evaluate.encode.model.own import read_own_settings
 from harness.evaluate.here import resolve_here
 from harness.evaluate.plan.planning import make_plan
 

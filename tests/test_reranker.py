@@ -17,9 +17,9 @@ from harness.core.errors import RequestError
 from harness.core.run_files import read_run
 from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
 from harness.data.sources import load_task
-from harness.evaluate.encode.pairs import pair_text
-from harness.evaluate.encode.reranker import RERANKER
-from harness.evaluate.encode.store import VectorStore
+from harness.evaluate.encode.store.store import VectorStore
+from harness.evaluate.encode.whole.pairs import pair_text
+from harness.evaluate.encode.whole.reranker import RERANKER
 from harness.evaluate.here import resolve_here
 from harness.evaluate.plan.planning import make_plan
 from harness.evaluate.prepared import Outcome

@@ -21,8 +21,8 @@ from harness.core.spec import DataSpec, EncodingSpec
 from harness.core.tasks import TASK_TYPES, TaskSpec
 from harness.data.sources import load_task
 from harness.data.types import ClassificationData, RerankingData, RetrievalData, TaskData
-from harness.evaluate.encode.canary import canary_texts
-from harness.evaluate.encode.canonical import load_encoder
+from harness.evaluate.encode.canary.canary import canary_texts
+from harness.evaluate.encode.canonical.encoding import load_encoder
 from harness.evaluate.encode.encoder import Encoded
 from harness.evaluate.score import tasks as scoring
 from harness.evaluate.score.adapter import EmbeddingModel

@@ -30,7 +30,7 @@ from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
 from harness.core.tasks import TaskSpec
 from harness.data.sources import load_task
 from harness.data.types import RetrievalData, TaskData
-from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder, load_encoder
 from harness.evaluate.score.adapter import EmbeddingModel
 from harness.evaluate.score.tasks import MTEB1, planned_texts
 

@@ -19,7 +19,7 @@ from harness.core.code import SCORING, bare_code, code_digest
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.records import Bits, Run
 from harness.core.run_files import read_run, write_record
-from harness.evaluate.encode import model as loading
+from harness.evaluate.encode.model import loading
 from harness.evaluate.plan.planning import make_plan
 from harness.evaluate.prepared import Outcome
 from harness.read.drift.check import check_runs
@@ -190,7 +190,7 @@ class TestStore:
         def full(*_: object, **__: object) -> Path:
             raise MachineError("can't write store/x: No space left on device")
 
-        monkeypatch.setattr("harness.evaluate.encode.stored.write_shard", full)
+        monkeypatch.setattr("harness.evaluate.encode.store.stored.write_shard", full)
         outcome = go()
         assert (outcome.computed, outcome.failed) == (("STSB",), {})
         assert [record.getMessage().count("No space left") for record in caplog.records] == [1]

@@ -22,11 +22,11 @@ from tiny_models import HAN, POSITIONS, build_model
 from harness.commands import main
 from harness.core.errors import InputError, MachineError
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
-from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder, load_encoder
 from harness.evaluate.encode.device import TORCH_DTYPE
-from harness.evaluate.encode.shards import Keys
-from harness.evaluate.encode.store import VectorStore
-from harness.evaluate.encode.stored import StoredVectors
+from harness.evaluate.encode.store.shards import Keys
+from harness.evaluate.encode.store.store import VectorStore
+from harness.evaluate.encode.store.stored import StoredVectors
 
 CPU = torch.device("cpu")
 DIGEST = hashlib.sha256(b"setting").hexdigest()
@@ -146,9 +146,9 @@ import hashlib, sys, numpy as np, torch
 from pathlib import Path
 from harness.core.spec import Dtype
 from harness.evaluate.encode.device import TORCH_DTYPE
-from harness.evaluate.encode.shards import Keys
-from harness.evaluate.encode.store import VectorStore
-from harness.evaluate.encode.stored import StoredVectors
+from harness.evaluate.encode.store.shards import Keys
+from harness.evaluate.encode.store.store import VectorStore
+from harness.evaluate.encode.store.stored import StoredVectors
 DIGEST = {DIGEST!r}
 {"".join(map(inspect.getsource, (keys_of, numbers, open_vectors)))}
 vectors, mine = open_vectors(VectorStore(Path(sys.argv[1]))), int(sys.argv[2])

@@ -18,10 +18,10 @@ from harness.core.benchmarks import load_benchmark
 from harness.core.errors import InputError, RequestError
 from harness.core.run_files import read_run
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
-from harness.evaluate.encode.as_is import REFERENCE
-from harness.evaluate.encode.canary import BANDS, WORST
-from harness.evaluate.encode.canonical import load_encoder
-from harness.evaluate.encode.kinds import CANONICAL
+from harness.evaluate.encode.canary.canary import BANDS, WORST
+from harness.evaluate.encode.canonical.encoding import load_encoder
+from harness.evaluate.encode.canonical.kind import CANONICAL
+from harness.evaluate.encode.whole.as_is import REFERENCE
 from harness.evaluate.plan.planning import make_plan
 
 BENCHMARK = load_benchmark()

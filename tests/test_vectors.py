@@ -23,7 +23,7 @@ from harness.core.fingerprint import Fingerprint
 from harness.core.run_files import CANARY, read_manifest, read_run
 from harness.core.sketch import NUMBERS, Floats, Sketch, distance, packed, read_sketch, sketch_rows, write_sketch
 from harness.evaluate.agenda import Agenda, made_here
-from harness.evaluate.encode import model as loading
+from harness.evaluate.encode.model import loading
 from harness.evaluate.here import resolve_here
 from harness.read.drift.check import check_folders, check_runs
 from harness.read.drift.vectors import KERNELS_MARGIN, SHAPES_MARGIN, VectorDrift, compare_vectors

@@ -12,7 +12,7 @@ from sentence_transformers import SentenceTransformer
 from tiny_models import HAN, HOSTILE
 
 from harness.core.spec import Dtype, EncodingSpec, Ladder, ModelSpec
-from harness.evaluate.encode.canonical import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder, load_encoder
 
 DTYPES: tuple[Dtype, ...] = ("fp32", "bf16")
 MAX_LEN = 48

@@ -10,7 +10,7 @@ from harness.commands.arguments import command, overrides, say
 @command("write a model's hub commit and the hash of its weights into its config: lock model=acge", overrides())
 def call(arguments: Namespace) -> int:
     """Write a model's identity into its config."""
-    from harness.evaluate.encode.model_lock import lock_model
+    from harness.evaluate.encode.model.lock import lock_model
 
     say(lock_model(arguments.overrides))
     return 0

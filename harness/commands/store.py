@@ -12,7 +12,7 @@ from harness.commands.arguments import command, option, output_format, say, show
 from harness.core.errors import RequestError
 
 if TYPE_CHECKING:
-    from harness.evaluate.encode.store import VectorStore
+    from harness.evaluate.encode.store.store import VectorStore
 
 
 @command(
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 )
 def call(arguments: Namespace) -> int:
     """Look at the stored vectors, verify them, delete them."""
-    from harness.evaluate.encode.store import VectorStore
+    from harness.evaluate.encode.store.store import VectorStore
     from harness.show.summaries import pruned_document, store_document
 
     if not arguments.path.is_dir():

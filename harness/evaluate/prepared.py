@@ -23,7 +23,7 @@ from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
 from harness.evaluate.agenda import Agenda, made_here, named_apart
 from harness.evaluate.encode.encoder import ENCODERS
-from harness.evaluate.encode.own import OwnSettings
+from harness.evaluate.encode.model.own import OwnSettings
 from harness.evaluate.prompting import run_prompts
 
 _GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")

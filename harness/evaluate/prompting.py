@@ -8,7 +8,7 @@ from harness.core.errors import RequestError
 from harness.core.prompts import PromptTable, instructed_queries
 from harness.core.spec import Settings
 from harness.core.words import few, one_line
-from harness.evaluate.encode.own import OwnSettings
+from harness.evaluate.encode.model.own import OwnSettings
 from harness.evaluate.score.scorer import scorer_name
 
 _SHOWN = 40  # characters of a prompt

@@ -14,7 +14,7 @@ from harness.core.fingerprint import Fingerprint
 from harness.core.records import Manifest
 from harness.core.run_files import benchmark_word
 from harness.core.spec import RunSpec
-from harness.evaluate.encode.canonical import CanonicalEncoder
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.encode.device import find_device
 from harness.evaluate.encode.pool import EncoderPool
 

@@ -10,10 +10,10 @@ from harness.core.benchmarks import benchmark_name, load_benchmark
 from harness.core.errors import RequestError
 from harness.core.run_files import read_manifest
 from harness.core.spec import RunSpec
-from harness.evaluate.encode.canonical import CanonicalEncoder
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.encode.device import find_device
 from harness.evaluate.encode.pool import EncoderPool
-from harness.evaluate.encode.store import VectorStore
+from harness.evaluate.encode.store.store import VectorStore
 from harness.evaluate.prepared import Outcome
 from harness.evaluate.progress import Progress
 from harness.evaluate.rebuilt import check_setting, rebuilt_spec

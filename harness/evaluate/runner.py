@@ -33,7 +33,7 @@ from harness.data.types import LoadedTask
 from harness.evaluate.agenda import Agenda, code_of
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, peak_memory
 from harness.evaluate.encode.encoder import ENCODERS, Checked, Encoder
-from harness.evaluate.encode.own import OwnSettings
+from harness.evaluate.encode.model.own import OwnSettings
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.evaluation import Evaluated, Evaluation
 from harness.evaluate.prepared import Outcome, prepare

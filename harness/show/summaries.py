@@ -18,7 +18,7 @@ from harness.show.outcome import cost_blocks
 
 if TYPE_CHECKING:  # their modules import torch, which takes seconds
     from harness.data.mirror import FetchResult
-    from harness.evaluate.encode.store import Pruned, SettingInfo
+    from harness.evaluate.encode.store.store import Pruned, SettingInfo
     from harness.evaluate.parts import EncodedPart
     from harness.evaluate.sweep import Job
 

@@ -19,8 +19,8 @@ from torch.nn import functional
 
 from harness.core.errors import InputError
 from harness.core.spec import EncodingSpec
-from harness.evaluate.encode.canary import BANDS, second_vectors
-from harness.evaluate.encode.canonical import CanonicalEncoder
+from harness.evaluate.encode.canary.canary import BANDS, second_vectors
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 
 TEXTS = 256
 """Texts of the run whose rounding is measured."""

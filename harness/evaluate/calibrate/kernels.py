@@ -7,9 +7,9 @@ import torch
 from harness.core.calibration import CanaryDistances
 from harness.core.sketch import distance
 from harness.evaluate.calibrate.jitter import other_shapes
-from harness.evaluate.encode.canary import canary_texts, second_vectors
-from harness.evaluate.encode.canonical import CanonicalEncoder
-from harness.evaluate.encode.sketched import rows_of
+from harness.evaluate.encode.canary.canary import canary_texts, second_vectors
+from harness.evaluate.encode.canary.sketched import rows_of
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 
 
 def canary_distances(encoder: CanonicalEncoder) -> tuple[CanaryDistances, int]:

@@ -1,1 +1,1 @@
-"""Texts to vectors: load a model, tokenise, run canonical batches, keep the vectors."""
+"""Texts to vectors: the seam of model kinds, the pool of loaded models, what vectors cost; a folder per kind and job."""

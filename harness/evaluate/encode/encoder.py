@@ -18,14 +18,14 @@ from harness.core.fingerprint import Fingerprint
 from harness.core.plugins import Seam
 from harness.core.sketch import Sketch
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
-from harness.evaluate.encode.own import OwnSettings
+from harness.evaluate.encode.canonical.shapes import ShapeLadder, packing
+from harness.evaluate.encode.model.own import OwnSettings
 from harness.evaluate.encode.planned import LadderWork, Outline, Work
-from harness.evaluate.encode.shapes import ShapeLadder, packing
 
 if TYPE_CHECKING:  # a finished run is answered without torch
     import torch
 
-    from harness.evaluate.encode.store import VectorStore
+    from harness.evaluate.encode.store.store import VectorStore
     from harness.evaluate.encode.work import Architecture
 
 
@@ -186,10 +186,10 @@ class EncoderKind(Protocol):
 ENCODERS: Seam[EncoderKind] = Seam(
     "encoders",
     {
-        "canonical": "harness.evaluate.encode.kinds:CANONICAL",
-        "endpoint": "harness.evaluate.encode.endpoint:ENDPOINT",
-        "reference": "harness.evaluate.encode.as_is:REFERENCE",
-        "reranker": "harness.evaluate.encode.reranker:RERANKER",
+        "canonical": "harness.evaluate.encode.canonical.kind:CANONICAL",
+        "endpoint": "harness.evaluate.encode.whole.endpoint:ENDPOINT",
+        "reference": "harness.evaluate.encode.whole.as_is:REFERENCE",
+        "reranker": "harness.evaluate.encode.whole.reranker:RERANKER",
     },
 )
 """The kinds of `model.kind=`."""

@@ -11,13 +11,13 @@ import numpy.typing as npt
 
 from harness.core.costs import Counters
 from harness.core.spec import Dtype, EncodingSpec
-from harness.evaluate.encode.own import OwnSettings
-from harness.evaluate.encode.shapes import ShapeLadder
+from harness.evaluate.encode.canonical.shapes import ShapeLadder
+from harness.evaluate.encode.model.own import OwnSettings
 
 if TYPE_CHECKING:  # a finished run is answered without torch
     import torch
 
-    from harness.evaluate.encode.shards import Keys
+    from harness.evaluate.encode.store.shards import Keys
     from harness.evaluate.encode.work import Architecture
 
 IntArray = npt.NDArray[np.int64]

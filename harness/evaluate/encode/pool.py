@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from harness.core.spec import RunSpec
-from harness.evaluate.encode.devices import find_devices
+from harness.evaluate.encode.canonical.devices import find_devices
 from harness.evaluate.encode.encoder import ENCODERS, Checked, Encoder
-from harness.evaluate.encode.store import VectorStore
+from harness.evaluate.encode.store.store import VectorStore
 
 
 class EncoderPool:

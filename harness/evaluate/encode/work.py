@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from harness.evaluate.encode.shapes import BatchShape, ShapeLadder
+from harness.evaluate.encode.canonical.shapes import BatchShape, ShapeLadder
 
 IntArray = npt.NDArray[np.int64]
 

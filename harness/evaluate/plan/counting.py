@@ -11,8 +11,8 @@ import numpy.typing as npt
 from harness.core.costs import Counters
 from harness.evaluate.agenda import windows
 from harness.evaluate.encode.planned import Work
-from harness.evaluate.encode.shards import Keys
-from harness.evaluate.encode.stored import StoredNames
+from harness.evaluate.encode.store.shards import Keys
+from harness.evaluate.encode.store.stored import StoredNames
 from harness.evaluate.plan.texts import TaskTexts
 from harness.evaluate.plan.values import Amount
 

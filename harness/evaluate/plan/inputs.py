@@ -18,9 +18,9 @@ from harness.data.hub import HubStatus, hub_status
 from harness.data.sources import SOURCES, load_task
 from harness.data.types import LoadedTask
 from harness.evaluate.encode.encoder import ENCODERS
-from harness.evaluate.encode.own import OwnSettings
+from harness.evaluate.encode.model.own import OwnSettings
 from harness.evaluate.encode.planned import Outline
-from harness.evaluate.encode.store import VectorStore
+from harness.evaluate.encode.store.store import VectorStore
 from harness.evaluate.encode.work import Architecture
 from harness.evaluate.plan.counting import Shelf
 from harness.evaluate.plan.rates import runs_like

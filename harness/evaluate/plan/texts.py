@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from harness.core.tasks import TaskSpec
 from harness.evaluate.encode.planned import Counted
-from harness.evaluate.encode.shards import Keys
+from harness.evaluate.encode.store.shards import Keys
 from harness.evaluate.lengths import estimated_counts, modelled_counts
 from harness.evaluate.plan.values import Basis
 

@@ -11,7 +11,7 @@ from harness.core.examples import make_examples
 from harness.core.prompts import TaskPrompts
 from harness.core.tasks import TaskSpec
 from harness.data.types import RerankingData, RerankingSample, TaskData
-from harness.evaluate.encode.pairs import pair_text
+from harness.evaluate.encode.whole.pairs import pair_text
 from harness.evaluate.score.adapter import EmbeddingModel
 from harness.evaluate.score.seeding import SEED
 from harness.evaluate.score.tasks import TaskScores

@@ -10,7 +10,7 @@ import torch
 
 from harness.core.calibration import Distance
 from harness.core.sketch import Floats, Sketch, packed, sketch_rows
-from harness.evaluate.encode.canonical import CanonicalEncoder
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 
 
 def rows_of(vectors: torch.Tensor) -> Floats:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from harness.evaluate.encode.shapes import BatchShape
-from harness.evaluate.encode.shards import Keys
+from harness.evaluate.encode.canonical.shapes import BatchShape
+from harness.evaluate.encode.store.shards import Keys
 
 
 class Namer:

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.encoder import Checked, EncoderKind
-from harness.evaluate.encode.locate import files_digest, find_model, find_present_model, hash_weights, model_problem
-from harness.evaluate.encode.own import OwnSettings, read_own_settings
+from harness.evaluate.encode.model.locate import files_digest, find_model, find_present_model, hash_weights, model_problem
+from harness.evaluate.encode.model.own import OwnSettings, read_own_settings
 
 if TYPE_CHECKING:
     import torch
 
-    from harness.evaluate.encode.canonical import CanonicalEncoder
-    from harness.evaluate.encode.devices import DeviceProcesses
-    from harness.evaluate.encode.model import LoadedModel
-    from harness.evaluate.encode.outline import ChainOutline
-    from harness.evaluate.encode.store import VectorStore
+    from harness.evaluate.encode.canonical.devices import DeviceProcesses
+    from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
+    from harness.evaluate.encode.model.loading import LoadedModel
+    from harness.evaluate.encode.model.outline import ChainOutline
+    from harness.evaluate.encode.store.store import VectorStore
 
 
 class Canonical(EncoderKind):
@@ -42,7 +42,7 @@ class Canonical(EncoderKind):
 
     def load(self, model: ModelSpec, *, dtype: Dtype, device: torch.device) -> LoadedModel:
         """The module chain on the device; raises as `find_model` and `load_model` do."""
-        from harness.evaluate.encode.model import load_model
+        from harness.evaluate.encode.model.loading import load_model
 
         return load_model(find_model(model), model, dtype=dtype, device=device)
 
@@ -50,13 +50,13 @@ class Canonical(EncoderKind):
         self, weights: LoadedModel, *, max_len: int, encoding: EncodingSpec, device: torch.device, store: VectorStore | None
     ) -> CanonicalEncoder:
         """The encoder; raises as `CanonicalEncoder` does."""
-        from harness.evaluate.encode.canonical import CanonicalEncoder
+        from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 
         return CanonicalEncoder(weights, max_len=max_len, encoding=encoding, device=device, store=store)
 
     def check(self, encoder: CanonicalEncoder) -> Checked:
         """The canary, and that the store has the same bits for its texts; raises as `run_canary` and `CanonicalEncoder.prove` do."""
-        from harness.evaluate.encode.canary import canary_texts, run_canary
+        from harness.evaluate.encode.canary.canary import canary_texts, run_canary
 
         canary = run_canary(encoder)
         encoder.prove(canary_texts(), canary.vectors)
@@ -64,13 +64,13 @@ class Canonical(EncoderKind):
 
     def prove_store(self, encoder: CanonicalEncoder) -> None:
         """Encodes the canary's texts; raises as `CanonicalEncoder.prove` does."""
-        from harness.evaluate.encode.canary import canary_texts
+        from harness.evaluate.encode.canary.canary import canary_texts
 
         encoder.prove(canary_texts(), encoder.apart().encode(canary_texts()))
 
     def spread(self, encoder: CanonicalEncoder, devices: Sequence[torch.device], started: DeviceProcesses | None) -> DeviceProcesses:
         """A process on each device; raises as `DeviceProcesses.start` does."""
-        from harness.evaluate.encode.devices import DeviceProcesses
+        from harness.evaluate.encode.canonical.devices import DeviceProcesses
 
         processes = started or DeviceProcesses(encoder.model, encoder.ladder.spec, encoder.device, devices)
         processes.start()
@@ -83,7 +83,7 @@ class Canonical(EncoderKind):
 
     def outline(self, model: ModelSpec) -> ChainOutline:
         """The folder's outline; raises as `find_present_model` and `read_outline` do."""
-        from harness.evaluate.encode.outline import read_outline
+        from harness.evaluate.encode.model.outline import read_outline
 
         return read_outline(find_present_model(model), model)
 

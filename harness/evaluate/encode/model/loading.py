@@ -23,12 +23,12 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.spec import Dtype, ModelSpec
+from harness.evaluate.encode.canonical.linear import linear_kernel, pack_linear_layers
+from harness.evaluate.encode.canonical.packed import Packable, PackedEncoder, packable, position_padding
 from harness.evaluate.encode.device import TORCH_DTYPE
-from harness.evaluate.encode.families import KNOWN, Masking, attention_mask, attention_of, masking_of
-from harness.evaluate.encode.linear import linear_kernel, pack_linear_layers
-from harness.evaluate.encode.locate import LocatedModel, Weights, hash_weights, read_json, stored_tensors, transformer_path
-from harness.evaluate.encode.own import refuse_roles
-from harness.evaluate.encode.packed import Packable, PackedEncoder, packable, position_padding
+from harness.evaluate.encode.model.families import KNOWN, Masking, attention_mask, attention_of, masking_of
+from harness.evaluate.encode.model.locate import LocatedModel, Weights, hash_weights, read_json, stored_tensors, transformer_path
+from harness.evaluate.encode.model.own import refuse_roles
 from harness.evaluate.encode.work import Architecture, architecture_of
 
 TAIL = ("Pooling", "Dense", "Normalize")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from harness.core.errors import InputError
-from harness.evaluate.encode.locate import Weights, read_json, stored_tensors, transformer_folder
+from harness.evaluate.encode.model.locate import Weights, read_json, stored_tensors, transformer_folder
 from harness.evaluate.encode.work import Architecture
 
 _UNCOUNTED = "embed"  # tables are looked up, not multiplied

@@ -20,18 +20,18 @@ from torch.nn.attention import sdpa_kernel
 from harness.core.costs import Counters
 from harness.core.errors import EncodingError, InputError, RequestError
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
-from harness.evaluate.encode.batches import BatchQueue, Devices, check_memory
+from harness.evaluate.encode.canonical.batches import BatchQueue, Devices, check_memory
+from harness.evaluate.encode.canonical.fingerprint import take_fingerprint
+from harness.evaluate.encode.canonical.proof import find_ladder
+from harness.evaluate.encode.canonical.shapes import BatchShape, Plan, ShapeLadder
 from harness.evaluate.encode.device import TORCH_DTYPE, attention_kernel
 from harness.evaluate.encode.encoder import Encoded, EncodingStep, OnStep
-from harness.evaluate.encode.fingerprint import take_fingerprint
-from harness.evaluate.encode.locate import find_model
-from harness.evaluate.encode.model import LoadedModel, load_model
-from harness.evaluate.encode.names import Namer, ids_digest, keys_of
-from harness.evaluate.encode.proof import find_ladder
-from harness.evaluate.encode.shapes import BatchShape, Plan, ShapeLadder
-from harness.evaluate.encode.store import VectorStore
-from harness.evaluate.encode.stored import StoredVectors
-from harness.evaluate.encode.tokens import Chunk, TextTokenizer
+from harness.evaluate.encode.model.loading import LoadedModel, load_model
+from harness.evaluate.encode.model.locate import find_model
+from harness.evaluate.encode.model.tokens import Chunk, TextTokenizer
+from harness.evaluate.encode.store.names import Namer, ids_digest, keys_of
+from harness.evaluate.encode.store.store import VectorStore
+from harness.evaluate.encode.store.stored import StoredVectors
 from harness.evaluate.encode.work import Forecast
 
 

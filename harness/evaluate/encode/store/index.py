@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from harness.evaluate.encode.shards import Keys
+from harness.evaluate.encode.store.shards import Keys
 
 
 class Index:

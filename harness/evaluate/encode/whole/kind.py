@@ -24,10 +24,10 @@ from harness.core.costs import Counters
 from harness.core.errors import RequestError
 from harness.core.fingerprint import Fingerprint
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
-from harness.evaluate.encode.by_text import PART, IntArray, TextEncoder, text_keys
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, kernel_identity, numeric_flags
 from harness.evaluate.encode.encoder import Checked, EncoderKind
-from harness.evaluate.encode.locate import (
+from harness.evaluate.encode.model.loading import check_end_token, does_not_load, max_positions_of, quiet_transformers, tokenizer_options
+from harness.evaluate.encode.model.locate import (
     LocatedModel,
     Weights,
     find_model,
@@ -36,12 +36,12 @@ from harness.evaluate.encode.locate import (
     model_problem,
     read_json,
 )
-from harness.evaluate.encode.model import check_end_token, does_not_load, max_positions_of, quiet_transformers, tokenizer_options
-from harness.evaluate.encode.own import OwnSettings
+from harness.evaluate.encode.model.own import OwnSettings
+from harness.evaluate.encode.model.sizes import Sizes, read_sizes
+from harness.evaluate.encode.model.tokens import refuse_lone_surrogates, refuse_tokens
 from harness.evaluate.encode.planned import Counted
-from harness.evaluate.encode.sizes import Sizes, read_sizes
-from harness.evaluate.encode.store import VectorStore
-from harness.evaluate.encode.tokens import refuse_lone_surrogates, refuse_tokens
+from harness.evaluate.encode.store.store import VectorStore
+from harness.evaluate.encode.whole.by_text import PART, IntArray, TextEncoder, text_keys
 from harness.evaluate.encode.work import Architecture
 from harness.evaluate.lengths import estimated_counts
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from harness.evaluate.encode.layout import PackLayout
-from harness.evaluate.encode.watching import watched_attention
+from harness.evaluate.encode.canonical.layout import PackLayout
+from harness.evaluate.encode.canonical.watching import watched_attention
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ import torch
 from torch.nn.attention import sdpa_kernel
 
 from harness.core.spec import EncodingSpec
+from harness.evaluate.encode.canonical.layout import Ids, PackLayout
+from harness.evaluate.encode.canonical.packed import PackedEncoder
+from harness.evaluate.encode.canonical.shapes import ShapeLadder, packing
 from harness.evaluate.encode.device import attention_kernel
-from harness.evaluate.encode.layout import Ids, PackLayout
-from harness.evaluate.encode.model import LoadedModel
-from harness.evaluate.encode.packed import PackedEncoder
-from harness.evaluate.encode.shapes import ShapeLadder, packing
+from harness.evaluate.encode.model.loading import LoadedModel
 
 log = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from typing import Any
 from harness.core.errors import InputError
 from harness.core.files import abandoned
 from harness.core.spec import Dtype
-from harness.evaluate.encode.shards import DAMAGED, PROOF, SUFFIX, DamagedShardError, open_shard
-from harness.evaluate.encode.stored import (
+from harness.evaluate.encode.store.shards import DAMAGED, PROOF, SUFFIX, DamagedShardError, open_shard
+from harness.evaluate.encode.store.stored import (
     SETTING,
     StoredNames,
     StoredVectors,

@@ -25,13 +25,13 @@ from harness.core.errors import CanaryError, EncodingError, InputError, MachineE
 from harness.core.resources import SAMPLE_DIR
 from harness.core.sketch import Sketch, distance
 from harness.core.spec import Dtype
-from harness.evaluate.encode.batches import run_batch
-from harness.evaluate.encode.canonical import CanonicalEncoder
+from harness.evaluate.encode.canary.second_chain import reference_vectors
+from harness.evaluate.encode.canary.sketched import rows_of, sketch_texts
+from harness.evaluate.encode.canonical.batches import run_batch
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
+from harness.evaluate.encode.canonical.packed import position_padding
+from harness.evaluate.encode.canonical.watching import watched_attention
 from harness.evaluate.encode.device import TORCH_DTYPE
-from harness.evaluate.encode.packed import position_padding
-from harness.evaluate.encode.second_chain import reference_vectors
-from harness.evaluate.encode.sketched import rows_of, sketch_texts
-from harness.evaluate.encode.watching import watched_attention
 
 TEXTS = SAMPLE_DIR / "canary.json"
 

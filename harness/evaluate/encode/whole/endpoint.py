@@ -32,12 +32,12 @@ from harness.core.errors import EncodingError, MachineError, RequestError
 from harness.core.fingerprint import Fingerprint
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.core.words import one_line, without_passwords
-from harness.evaluate.encode.by_text import IntArray, TextEncoder, measure_repeatability, prove_store, text_keys
 from harness.evaluate.encode.encoder import Checked, EncoderKind
-from harness.evaluate.encode.own import OwnSettings
+from harness.evaluate.encode.model.own import OwnSettings
+from harness.evaluate.encode.model.tokens import refuse_lone_surrogates
 from harness.evaluate.encode.planned import Counted
-from harness.evaluate.encode.store import VectorStore
-from harness.evaluate.encode.tokens import refuse_lone_surrogates
+from harness.evaluate.encode.store.store import VectorStore
+from harness.evaluate.encode.whole.by_text import IntArray, TextEncoder, measure_repeatability, prove_store, text_keys
 from harness.evaluate.encode.work import Architecture
 from harness.evaluate.lengths import estimated_counts
 

@@ -14,9 +14,10 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 
 from harness.core.errors import InputError
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
-from harness.evaluate.encode.fingerprint import vectors_digest
-from harness.evaluate.encode.locate import LocatedModel, Weights, files_digest, hash_weights, read_json, transformer_path
-from harness.evaluate.encode.model import (
+from harness.evaluate.encode.canonical.fingerprint import vectors_digest
+from harness.evaluate.encode.canonical.packed import Packable, packable
+from harness.evaluate.encode.canonical.shapes import ShapeLadder, packing
+from harness.evaluate.encode.model.loading import (
     check_architecture,
     check_end_token,
     check_pinned,
@@ -27,12 +28,11 @@ from harness.evaluate.encode.model import (
     quiet_transformers,
     tokenizer_options,
 )
-from harness.evaluate.encode.names import Namer, ids_digest, keys_of
-from harness.evaluate.encode.own import OwnSettings, read_own_settings, refuse_roles
-from harness.evaluate.encode.packed import Packable, packable
+from harness.evaluate.encode.model.locate import LocatedModel, Weights, files_digest, hash_weights, read_json, transformer_path
+from harness.evaluate.encode.model.own import OwnSettings, read_own_settings, refuse_roles
+from harness.evaluate.encode.model.tokens import TextTokenizer
 from harness.evaluate.encode.planned import Counted
-from harness.evaluate.encode.shapes import ShapeLadder, packing
-from harness.evaluate.encode.tokens import TextTokenizer
+from harness.evaluate.encode.store.names import Namer, ids_digest, keys_of
 from harness.evaluate.encode.work import Architecture, architecture_of
 
 

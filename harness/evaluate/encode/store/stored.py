@@ -19,8 +19,8 @@ from harness.core.files import abandoned, write_json
 from harness.core.spec import Dtype
 from harness.core.typed import parse
 from harness.evaluate.encode.device import TORCH_DTYPE
-from harness.evaluate.encode.index import Index
-from harness.evaluate.encode.shards import DAMAGED, PROOF, SUFFIX, DamagedShardError, Keys, Shard, open_shard, set_aside, write_shard
+from harness.evaluate.encode.store.index import Index
+from harness.evaluate.encode.store.shards import DAMAGED, PROOF, SUFFIX, DamagedShardError, Keys, Shard, open_shard, set_aside, write_shard
 
 SETTING = "setting.json"
 

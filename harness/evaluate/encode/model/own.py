@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.core.errors import InputError, RequestError
 from harness.core.prompts import PromptTable, named_prompts
-from harness.evaluate.encode.locate import LocatedModel, read_json, transformer_folder
+from harness.evaluate.encode.model.locate import LocatedModel, read_json, transformer_folder
 
 _SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")  # that sentence-transformers 6.2 knows; it takes any other for the first
 _LENGTHS = "sentence_*_config.json"  # sentence_bert_config.json and its kin for other architectures

@@ -16,10 +16,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from harness.evaluate.encode.bodies import body_of
-from harness.evaluate.encode.families import KNOWN, Masking, attention_of
-from harness.evaluate.encode.kernels import Kernels, PlainKernels, WatchedKernels
-from harness.evaluate.encode.layout import Ids, PackLayout, lay_out
+from harness.evaluate.encode.canonical.bodies import body_of
+from harness.evaluate.encode.canonical.kernels import Kernels, PlainKernels, WatchedKernels
+from harness.evaluate.encode.canonical.layout import Ids, PackLayout, lay_out
+from harness.evaluate.encode.model.families import KNOWN, Masking, attention_of
 
 _FUSED_HEADS = (16, 32, 64, 128, 256)
 
@@ -93,7 +93,7 @@ class Packable:
         """The fused kernels on a GPU in half precision where Triton is installed, else torch's."""
         half = dtype in (torch.float16, torch.bfloat16)
         if device.type == "cuda" and half and self.head_dim in _FUSED_HEADS and importlib.util.find_spec("triton") is not None:
-            from harness.evaluate.encode.fused import FusedKernels  # Triton comes with torch's CUDA builds alone
+            from harness.evaluate.encode.canonical.fused import FusedKernels  # Triton comes with torch's CUDA builds alone
 
             return FusedKernels()
         return PlainKernels()

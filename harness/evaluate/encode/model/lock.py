@@ -10,7 +10,7 @@ from harness.core.config import compose_config
 from harness.core.errors import RequestError, unknown
 from harness.core.files import atomic_write
 from harness.core.resources import config_names, resource_dir
-from harness.evaluate.encode.locate import find_model, hash_weights
+from harness.evaluate.encode.model.locate import find_model, hash_weights
 
 
 def lock_model(overrides: Sequence[str]) -> str:

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import torch
 
 from harness.core.errors import MachineError
-from harness.evaluate.encode.model import LoadedModel
-from harness.evaluate.encode.shapes import Batch, BatchShape, Pack, ShapeLadder
+from harness.evaluate.encode.canonical.shapes import Batch, BatchShape, Pack, ShapeLadder
+from harness.evaluate.encode.model.loading import LoadedModel
 
 IntArray = npt.NDArray[np.int64]
 Ids = npt.NDArray[np.int32]

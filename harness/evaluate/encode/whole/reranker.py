@@ -16,14 +16,14 @@ from torch import nn
 
 from harness.core.errors import CanaryError, RequestError
 from harness.core.spec import Dtype, ModelSpec
-from harness.evaluate.encode.by_text import UNREPEATABLE, IntArray, TextEncoder, in_two_orders
-from harness.evaluate.encode.canary import canary_texts
+from harness.evaluate.encode.canary.canary import canary_texts
 from harness.evaluate.encode.encoder import Checked
-from harness.evaluate.encode.locate import LocatedModel, all_files_digest, transformer_folder
-from harness.evaluate.encode.outline import empty_transformer
-from harness.evaluate.encode.own import read_pair_settings
-from harness.evaluate.encode.pairs import pair_text, read_pair
-from harness.evaluate.encode.whole import WholeKind, positions_of, token_counts
+from harness.evaluate.encode.model.locate import LocatedModel, all_files_digest, transformer_folder
+from harness.evaluate.encode.model.outline import empty_transformer
+from harness.evaluate.encode.model.own import read_pair_settings
+from harness.evaluate.encode.whole.by_text import UNREPEATABLE, IntArray, TextEncoder, in_two_orders
+from harness.evaluate.encode.whole.kind import WholeKind, positions_of, token_counts
+from harness.evaluate.encode.whole.pairs import pair_text, read_pair
 
 _PAIRS = 128  # of the canary's texts
 

@@ -13,9 +13,9 @@ from torch.nn import functional
 from transformers import AttentionInterface
 
 from harness.core.errors import RequestError
-from harness.evaluate.encode.families import Masking
-from harness.evaluate.encode.kernels import Kernels, Reach
-from harness.evaluate.encode.layout import PackLayout
+from harness.evaluate.encode.canonical.kernels import Kernels, Reach
+from harness.evaluate.encode.canonical.layout import PackLayout
+from harness.evaluate.encode.model.families import Masking
 
 BERTS = ("bert", "camembert", "ernie", "roberta", "xlm-roberta")
 """Types of models, as transformers calls them, whose layers are BERT's."""

@@ -10,8 +10,8 @@ import torch
 import triton
 import triton.language as tl
 
-from harness.evaluate.encode.kernels import Reach
-from harness.evaluate.encode.layout import BlockSize, PackLayout
+from harness.evaluate.encode.canonical.kernels import Reach
+from harness.evaluate.encode.canonical.layout import BlockSize, PackLayout
 
 VERSION = 3
 """Changes with what these kernels compute, so that stored vectors of other bits have other names."""

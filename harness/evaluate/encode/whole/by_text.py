@@ -23,14 +23,14 @@ from harness.core.errors import CanaryError, EncodingError, InputError
 from harness.core.fingerprint import Fingerprint
 from harness.core.sketch import Sketch, packed, repeat_limit, sketch_rows
 from harness.core.spec import Dtype
-from harness.evaluate.encode.canary import CONSTANT, canary_texts
+from harness.evaluate.encode.canary.canary import CONSTANT, canary_texts
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.encoder import Checked, Encoded, EncodingStep, OnStep
-from harness.evaluate.encode.names import keys_of
-from harness.evaluate.encode.shards import Keys
-from harness.evaluate.encode.store import VectorStore
-from harness.evaluate.encode.stored import StoredVectors
-from harness.evaluate.encode.tokens import refuse_lone_surrogates
+from harness.evaluate.encode.model.tokens import refuse_lone_surrogates
+from harness.evaluate.encode.store.names import keys_of
+from harness.evaluate.encode.store.shards import Keys
+from harness.evaluate.encode.store.store import VectorStore
+from harness.evaluate.encode.store.stored import StoredVectors
 from harness.evaluate.encode.work import Architecture
 
 IntArray = npt.NDArray[np.int64]

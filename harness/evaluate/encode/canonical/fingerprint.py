@@ -11,13 +11,13 @@ import torch
 
 from harness.core.fingerprint import Fingerprint
 from harness.core.spec import Dtype, EncodingSpec
+from harness.evaluate.encode.canonical.kernels import PlainKernels
+from harness.evaluate.encode.canonical.linear import linear_kernel
+from harness.evaluate.encode.canonical.packed import Packable
 from harness.evaluate.encode.device import TORCH_DTYPE, attention_kernel, describe_device, kernel_identity, numeric_flags
-from harness.evaluate.encode.families import attention_of
-from harness.evaluate.encode.kernels import PlainKernels
-from harness.evaluate.encode.linear import linear_kernel
-from harness.evaluate.encode.locate import Weights
-from harness.evaluate.encode.model import LoadedModel
-from harness.evaluate.encode.packed import Packable
+from harness.evaluate.encode.model.families import attention_of
+from harness.evaluate.encode.model.loading import LoadedModel
+from harness.evaluate.encode.model.locate import Weights
 
 _NAMES = "names of vectors, 2"
 """Changes with `names`: a store's vectors under other names would lie there for nothing."""

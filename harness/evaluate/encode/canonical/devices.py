@@ -23,11 +23,11 @@ from torch.nn.attention import sdpa_kernel
 
 from harness.core.errors import HarnessError, MachineError, RequestError
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
-from harness.evaluate.encode.batches import Ids, run_batch
+from harness.evaluate.encode.canonical.batches import Ids, run_batch
+from harness.evaluate.encode.canonical.shapes import Batch, ShapeLadder
 from harness.evaluate.encode.device import TORCH_DTYPE, attention_kernel, kernel_identity
-from harness.evaluate.encode.locate import find_model
-from harness.evaluate.encode.model import LoadedModel, load_model
-from harness.evaluate.encode.shapes import Batch, ShapeLadder
+from harness.evaluate.encode.model.loading import LoadedModel, load_model
+from harness.evaluate.encode.model.locate import find_model
 
 ALL = "all"
 _AHEAD = 2  # batches that a GPU's process has at once: one runs while the next one is copied

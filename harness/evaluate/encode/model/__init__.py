@@ -1,0 +1,1 @@
+"""The files of a SentenceTransformer: where they are, what they say, its weights in memory, its tokenizer."""
