@@ -410,6 +410,6 @@ def test_the_command_and_its_exit_codes(
     assert (tmp_path / "junit.xml").is_file()
     assert main(["check", base, str(tmp_path / "moved"), "--tasks", "STS,Waimai"]) == 0
     assert main(["check", base, str(tmp_path / "nowhere")]) == 2
-    assert main(["check", base, str(tmp_path / "same"), "--calibration", str(tmp_path / "none.json")]) == 1
+    assert main(["check", base, str(tmp_path / "same"), "--calibration", str(tmp_path / "none.json")]) == 2
     assert main(["check", base, str(tmp_path / "same"), "--junit", str(tmp_path / "junit.xml" / "x")]) == 1
     assert main(["check", base, str(tmp_path / "same"), "--tasks", "TNewz"]) == 2

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from harness.commands import main
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import InputError, RequestError
 from harness.core.records import Run
-from harness.core.run_files import read_run, write_failure, write_manifest
+from harness.core.run_files import MANIFEST, read_run, write_failure, write_manifest
 from harness.core.tasks import TASK_TYPES
 from harness.read.leaderboard import Row, beside, compare, leaderboard_row, printed, printed_rows
 from harness.read.runs import load_runs, one_run
@@ -130,6 +132,26 @@ def test_what_is_no_number_is_no_score(tmp_path: Path, score: str) -> None:
     path.write_text(path.read_text(encoding="utf-8").replace('"accuracy": 0.8', f'"accuracy": {score}'), encoding="utf-8")
     row = row_of(read_run(tmp_path, BENCHMARK))
     assert numbers(row)[:2] == ["34/35", "8/9"]
+
+
+def test_a_run_folder_that_nobody_may_open_is_named() -> None:
+    with tempfile.TemporaryDirectory() as place:  # pytest's own folders are the user's alone
+        folder = Path(place)
+        folder.chmod(0o755)
+        write_run(folder / "open", BY_HAND)
+        write_run(folder / "closed", BY_HAND)
+        (folder / "closed").chmod(0)
+        root = os.geteuid() == 0
+        try:
+            if root:  # who may open everything
+                os.seteuid(65534)
+            closed, opened = load_runs([folder], BENCHMARK)
+        finally:
+            if root:
+                os.seteuid(0)
+            (folder / "closed").chmod(0o755)
+    assert "Permission denied" in closed.broken[MANIFEST]
+    assert len(opened.records) == len(BY_HAND)
 
 
 def test_a_failed_task_is_listed_with_its_reason(tmp_path: Path) -> None:

@@ -134,7 +134,11 @@ def read_manifest(folder: Path) -> Manifest:
     remedy = "the command of the run, given again, writes it anew and computes no task for it"
     if not folder.exists():
         raise RequestError(f"there is no {folder}: name a run folder")
-    if not (folder / MANIFEST).exists():
+    try:
+        has_manifest = (folder / MANIFEST).exists()
+    except OSError as error:
+        raise InputError(f"{folder} can't be read ({error.strerror}): correct its permissions, or name the other runs") from error
+    if not has_manifest:
         raise InputError(f"{folder} has no {MANIFEST}, so it is no run folder: name one. Where a run has lost it, {remedy}")
     return read_typed(folder / MANIFEST, Manifest, what="manifest of a run", remedy=remedy, schema=SCHEMA)
 
@@ -217,8 +221,17 @@ def benchmark_word(name: str, folder: Path) -> str:
 
 
 def find_runs(path: Path) -> list[Path]:
-    """The run folders at or below a path, sorted; those named by their manifest."""
-    return sorted(manifest.parent for manifest in path.rglob(MANIFEST))
+    """The folders at or below a path, sorted, that have a manifest, or that can't be opened: for the reader to say, not to leave out."""
+    found: list[Path] = []
+
+    def closed(error: OSError) -> None:
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            found.append(Path(error.filename))
+
+    for folder, _, names in os.walk(path, onerror=closed):
+        if MANIFEST in names:
+            found.append(Path(folder))
+    return sorted(found)
 
 
 def manifests_below(path: Path) -> Iterator[tuple[Path, Manifest]]:
