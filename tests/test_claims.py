@@ -797,7 +797,7 @@ def test_a_folder_of_results_is_checked_as_a_card_is(capsys: pytest.CaptureFixtu
         (["CARD", "--against", "nowhere"], 2, "no run at nowhere"),
         (["CARD", "--against", "TWO"], 2, "holds 2 runs"),
         (["CARD", "--noise", "x.json"], 2, "--noise has a meaning only with --against"),
-        (["CARD", "--against", "RUN", "--noise", "x.json"], 1, "x.json is no calibration"),
+        (["CARD", "--against", "RUN", "--noise", "x.json"], 2, "there is no file x.json"),
         (["CARD", "--benchmark", "cmteb"], 2, "unknown benchmark 'cmteb'"),
         (["EMPTY"], 1, "no YAML front matter"),
     ],

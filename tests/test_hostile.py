@@ -125,7 +125,7 @@ def test_what_is_no_baseline_is_not_replaced(tmp_path: Path, make: Callable[[Pat
 def test_a_benchmark_whose_tasks_would_be_files_elsewhere_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
     path.write_text("name: own\ntasks: [../../x]\nfacts:\n  ../../x: {type: STS, hub: a/b}\n")
-    with pytest.raises(InputError, match=r"'\.\./\.\./x' can't be the name of a file"):
+    with pytest.raises(RequestError, match=r"'\.\./\.\./x' can't be the name of a file"):
         load_benchmark(str(path))
 
 
