@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.config import resolve_run
+from harness.core.errors import RequestError
 from harness.evaluate.doctor import diagnose, missing_inputs
 from harness.show.doctor import doctor_document
 from harness.show.form import write_document
@@ -58,6 +59,8 @@ def test_each_kind_of_model_says_what_it_needs(tmp_path: Path) -> None:
         return missing_inputs(resolve_run(["model=folder", "model.name=mine", "data=sample", *overrides], **CPU))
 
     assert "http://127.0.0.1:9/v1 does not answer" in problems("model.kind=endpoint", "model.url=http://127.0.0.1:9/v1")[0]
+    with pytest.raises(RequestError, match=r"needs its address; give model\.url="):
+        problems("model.kind=endpoint")
     reranker = tmp_path / "reranker"
     reranker.mkdir()
     (reranker / "config.json").write_text("{}")

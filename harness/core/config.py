@@ -328,7 +328,9 @@ def _value_problems(config: RunSpec) -> list[str]:
             problems.append(str(error))
     model = config.model
     placed = model.path or model.package or model.hub or model.url
-    if not placed:
+    if not placed and model.kind == "endpoint":
+        problems.append("model.url: a served model needs its address; give model.url=http://HOST:PORT/v1")
+    elif not placed:
         problems.append("model.path: the model has no source; give model.path=DIR, or one of model=" + "|".join(config_names("model")))
     if (model.name or placed) and not FOLDER_NAME.fullmatch(model.name):
         problems.append(f"model.name={model.name!r}: it names a results folder, so only letters, digits and . _ + - are possible")
