@@ -15,10 +15,10 @@ from harness.core.benchmarks import Benchmark, load_benchmark
 from harness.core.calibration import points
 from harness.core.errors import InputError, RequestError
 from harness.core.examples import read_examples
+from harness.core.formatting import amount, few
 from harness.core.overrides import override
 from harness.core.records import Run
 from harness.core.run_files import benchmark_of, read_run
-from harness.core.words import amount, few
 from harness.read import runs as readers
 from harness.read.leaderboard import identity_of, leaderboard_row
 

@@ -14,9 +14,9 @@ from runs import BENCHMARK, BY_HAND, HEADER, write_run
 
 from harness.commands import main
 from harness.core.benchmarks import load_benchmark
+from harness.core.formatting import bare_name
 from harness.core.records import RowHeader
 from harness.core.tasks import TaskSpec
-from harness.core.words import bare_name
 from harness.read.cards.claimed import read_card_run
 from harness.read.cards.entries import task_claims
 from harness.read.cards.page import PrintedRow, card_claims, score_table

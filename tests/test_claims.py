@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from cards import METRICS, SCRIPT, card_text, fenced, mteb2_file, rows_table, write_card
 from real_data import SEED_CARD, needs_seed_card
+from rich.cells import cell_len
 from runs import BENCHMARK, HEADER, PUBLISHED, VERIFIED, manifest_of, write_task
 
 from harness.commands import main
@@ -26,7 +27,6 @@ from harness.core.errors import InputError, RequestError
 from harness.core.fingerprint import Fingerprint
 from harness.core.records import RowHeader, nested_metrics
 from harness.core.run_files import read_manifest, read_run, write_failure, write_manifest
-from harness.core.words import display_width
 from harness.read.claims.findings import Check
 from harness.read.claims.provenance import MTEB_1_1_1
 from harness.read.claims.report import ClaimsReport, claims_report
@@ -851,7 +851,7 @@ def test_the_golden_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, for
         path.write_text(found + "\n", encoding="utf-8")
     assert found + "\n" == path.read_text(encoding="utf-8")
     if form == "text":
-        assert max(map(display_width, found.splitlines())) <= 100
+        assert max(map(cell_len, found.splitlines())) <= 100
 
 
 def test_claims_need_neither_torch_nor_mteb() -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from harness.commands import main
+from harness.core.formatting import of_task
 from harness.core.schema import RunConfig, schema_keys
-from harness.core.words import of_task
 
 PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published"
 

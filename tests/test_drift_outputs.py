@@ -10,11 +10,11 @@ from xml.etree import ElementTree
 
 import pytest
 from gates import calibration_of, check, gate_run
+from rich.cells import cell_len
 from runs import BENCHMARK
 
 from harness.core.errors import MachineError
 from harness.core.run_files import read_run, write_failure
-from harness.core.words import display_width
 from harness.read.drift.check import DriftReport, check_runs
 from harness.show.ci import append_summary, workflow_commands, write_junit
 from harness.show.drift import drift_document, drift_markdown, signed
@@ -54,7 +54,7 @@ def test_the_golden_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, for
         path.write_text(found, encoding="utf-8")
     assert found == path.read_text(encoding="utf-8")
     if suffix == "txt":
-        assert max(map(display_width, found.splitlines())) <= 100
+        assert max(map(cell_len, found.splitlines())) <= 100
         assert "\x1b" not in found
 
 

@@ -20,9 +20,9 @@ from runs import BENCHMARK, HEADER, write_run
 from harness.commands import main
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import HarnessError, InputError, RequestError
+from harness.core.formatting import csv_cell, one_line, printable, without_passwords
 from harness.core.run_files import MANIFEST, read_record, read_run, write_failure
 from harness.core.spec import DataSpec
-from harness.core.words import csv_cell, one_line, printable, without_passwords
 from harness.data.hub import hub_status
 from harness.data.local import MIRROR, read_mirror
 from harness.data.sources import load_task

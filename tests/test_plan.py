@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from records import run_here
+from rich.cells import cell_len
 from safetensors.torch import load_file, save_file
 from tiny_models import build_model
 
@@ -25,7 +26,6 @@ from harness.core.benchmarks import load_benchmark
 from harness.core.costs import COSTS
 from harness.core.errors import RequestError
 from harness.core.spec import ModelSpec
-from harness.core.words import display_width
 from harness.evaluate.encode.canonical.shapes import BatchShape
 from harness.evaluate.encode.model.loading import load_model
 from harness.evaluate.encode.model.locate import LocatedModel
@@ -265,7 +265,7 @@ def test_the_card_is_planned_for_a_gpu_that_is_not_here_from_statistics(tmp_path
     assert any("35 of 35 tasks" in text and "HF_HUB_OFFLINE" in text for text in long.obstacles)
     assert list(tmp_path.iterdir()) == []
     for text in (render_text(plan_document(sweep)), render_text(plan_document(Plan(runs=(long,))))):
-        assert max(map(display_width, text.splitlines())) <= TERMINAL_WIDTH
+        assert max(map(cell_len, text.splitlines())) <= TERMINAL_WIDTH
     assert json.loads(json.dumps(plan_document(sweep).data(), allow_nan=False))["runs"][1]["flops"] == 0
 
 

@@ -15,12 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, table, write_run
 
 from harness.core.errors import RequestError
 from harness.core.records import Run
 from harness.core.run_files import read_run, write_failure
-from harness.core.words import display_width
 from harness.read.leaderboard import leaderboard_row, printed_rows
 from harness.read.runs import load_runs
 from harness.show.form import write_document
@@ -88,7 +88,7 @@ def test_the_golden_table_of_the_card_itself(form: str) -> None:
 @pytest.mark.parametrize("tasks", [False, True])
 def test_a_terminal_of_100_columns_is_enough(runs: list[Run], published: Run, convention: str, tasks: bool) -> None:
     text = table(runs, BENCHMARK, convention=convention, format="text", tasks=tasks, against=published)
-    assert max(display_width(line) for line in text.split("\n")) <= 100
+    assert max(cell_len(line) for line in text.split("\n")) <= 100
     assert "\x1b" not in text
 
 

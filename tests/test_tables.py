@@ -8,8 +8,9 @@ import io
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
-from harness.core.words import csv_cell, display_width, one_line
+from harness.core.formatting import csv_cell, one_line
 from harness.show.form import Column
 from harness.show.formats import csv_table, escape_markdown, markdown_table
 from harness.show.text import TERMINAL_WIDTH, paragraph, text_table
@@ -34,15 +35,15 @@ def test_numbers_stand_under_each_other_at_the_point() -> None:
 def test_wide_characters_take_two_columns() -> None:
     rows = [["向量模型", "1.5"], ["e\u0301t\u0301e\u0301", "2.5"], ["plain", "3.5"]]
     lines = text_table([NAME, SCORE], rows).splitlines()
-    assert [display_width(line) for line in lines] == [15, 15, 15, 15]
+    assert [cell_len(line) for line in lines] == [15, 15, 15, 15]
     assert lines[1] == "向量模型    1.5"
-    assert display_width("ｅ模e\u0301") == 5
+    assert cell_len("ｅ模e\u0301") == 5
 
 
 def test_names_are_cut_to_fit_and_numbers_never() -> None:
     rows = [["m" * 90, "g" * 30, "69.07"], ["模" * 45, "A10", "1234567.89"]]
     lines = text_table([NAME, GPU, SCORE], rows).splitlines()
-    assert {display_width(line) for line in lines} == {TERMINAL_WIDTH}
+    assert {cell_len(line) for line in lines} == {TERMINAL_WIDTH}
     name, gpu, score = lines[1].split()
     assert (len(name), set(name), name.count("~"), gpu, score) == (TERMINAL_WIDTH - 4 - 10 - 2, {"m", "~"}, 1, "gg~g", "69.07")
     assert lines[2].endswith("模  A10  1234567.89")
@@ -60,12 +61,12 @@ def test_two_names_are_never_cut_to_one(monkeypatch: pytest.MonkeyPatch, width: 
 def test_columns_and_files_decide_how_wide_a_table_is(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [["a" * 150, "1.5"], ["b" * 20_000, "2.5"]]
     monkeypatch.setenv("COLUMNS", "60")
-    assert max(map(display_width, text_table([NAME, SCORE], rows).splitlines())) == 60
-    assert max(map(display_width, paragraph("word " * 30, indent=3).splitlines())) <= 60
+    assert max(map(cell_len, text_table([NAME, SCORE], rows).splitlines())) == 60
+    assert max(map(cell_len, paragraph("word " * 30, indent=3).splitlines())) <= 60
     monkeypatch.delenv("COLUMNS")
     shown = text_table([NAME, SCORE], rows)
     assert "a" * 150 in shown
-    assert max(map(display_width, shown.splitlines())) == 400
+    assert max(map(cell_len, shown.splitlines())) == 400
 
 
 def test_a_terminal_obeys_nothing_in_a_cell() -> None:
@@ -94,7 +95,7 @@ def test_no_cell_breaks_a_line_or_the_width(rows: list[list[str]]) -> None:
     cells = [[name, gpu, str(len(number))] for name, gpu, number in rows]
     lines = text_table([NAME, GPU, SCORE], cells).split("\n")
     assert len(lines) == len(rows) + 1
-    assert all(display_width(line) <= TERMINAL_WIDTH for line in lines)
+    assert all(cell_len(line) <= TERMINAL_WIDTH for line in lines)
     assert len(markdown_table([NAME, GPU, SCORE], rows).splitlines()) == len(rows) + 2
 
 
@@ -102,7 +103,7 @@ def test_no_cell_breaks_a_line_or_the_width(rows: list[list[str]]) -> None:
 def test_a_paragraph_is_as_wide_as_the_terminal(text: str, lines: int) -> None:
     wrapped = paragraph(text, indent=3).split("\n")
     assert len(wrapped) == lines
-    assert all(display_width(line) <= TERMINAL_WIDTH or " " not in line.strip() for line in wrapped)
+    assert all(cell_len(line) <= TERMINAL_WIDTH or " " not in line.strip() for line in wrapped)
     assert all(line.startswith("   ") for line in wrapped[1:])
     assert "".join(wrapped).replace(" ", "") == text.replace(" ", "")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from harness.commands.settings import complete_setting, settings_help
-from harness.core.words import of_task, printable
+from harness.core.formatting import of_task, printable
 from harness.show.form import Document, format_names, write_document
 from harness.show.streams import writing
 

@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from harness.commands.arguments import command, names, option, overrides, say, show
-from harness.core.words import amount
+from harness.core.formatting import amount
 
 
 @command(

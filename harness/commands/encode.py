@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 
 from harness.commands.arguments import QUIET, command, overrides, say, show
-from harness.core.words import of_task
+from harness.core.formatting import of_task
 
 
 @command(

@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from harness.commands.arguments import BENCHMARK, Group, benchmark_for, command, option, say
-from harness.core.words import amount
+from harness.core.formatting import amount
 
 _SHARED = (
     option("run", type=Path, metavar="RUN", help="a run folder, published records, mteb's own result files, or a model card"),

@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from harness.commands.arguments import BENCHMARK, benchmark_for, command, option, say
-from harness.core.words import amount
+from harness.core.formatting import amount
 
 
 @command(

@@ -15,9 +15,9 @@ from pathlib import Path
 from harness.core.calibration import CALIBRATION
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.files import abandoned_folders, atomic_write, scratch_folder
+from harness.core.formatting import few
 from harness.core.run_files import CANARY, MANIFEST
 from harness.core.typed import convert, parse
-from harness.core.words import few
 
 _NEW, _EARLIER = "new", "earlier"
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from harness.core.errors import InputError, RequestError, unknown
 from harness.core.files import FOLDER_NAME
+from harness.core.formatting import shortened
 from harness.core.resources import config_names, resource_dir
 from harness.core.tasks import TASK_TYPES, TaskSpec, known_tasks, parsed_facts, task_spec, tasks_file
-from harness.core.words import shortened
 
 DEFAULT = "cmteb35"
 """The benchmark of a run that names none, and of model cards and result files of others, which never do."""

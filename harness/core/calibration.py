@@ -18,10 +18,10 @@ from msgspec import Meta
 from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError, RequestError, unknown
 from harness.core.files import atomic_write
+from harness.core.formatting import shell_command
 from harness.core.records import Run, TaskRecord, flat_metrics
 from harness.core.tasks import TaskSpec, flat_name
 from harness.core.typed import plain, read_typed
-from harness.core.words import shell_command
 
 SCHEMA = 1
 Size = Annotated[float, Meta(ge=0)]

@@ -18,10 +18,10 @@ from hydra.errors import HydraException
 
 from harness.core.dtypes import dtype_named
 from harness.core.errors import RequestError, unknown
+from harness.core.formatting import few
 from harness.core.registry import RegistryModel, registry
 from harness.core.resources import config_names, resource_dir
 from harness.core.spec import ModelSpec
-from harness.core.words import few
 
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_/.+-]*")
 _KEYWORDS = {"null", "true", "false", "nan", "inf", "yes", "no", "on", "off"}

@@ -22,9 +22,9 @@ from typing import Any, Literal
 import yaml
 
 from harness.core.errors import RequestError, unknown
+from harness.core.formatting import shortened
 from harness.core.tasks import TASK_TYPES, TaskSpec, known_tasks
 from harness.core.typed import convert
-from harness.core.words import shortened
 
 PromptSource = Literal["none", "model", "file"]
 

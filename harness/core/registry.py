@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from harness.core.formatting import few
 from harness.core.prompts import PromptTable
 from harness.core.resources import resource_dir
 from harness.core.typed import read_typed
-from harness.core.words import few
 
 _FILE = "models.json"
 _CLOSE = 0.6

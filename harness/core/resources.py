@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from harness.core.errors import RequestError
-from harness.core.words import shell_command
+from harness.core.formatting import shell_command
 
 DATA_ENVIRONMENT = "CMTEB_DATA"
 """Where `data.root` comes from when it is not given."""

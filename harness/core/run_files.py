@@ -17,11 +17,11 @@ from typing import Any
 from harness.core.benchmarks import DEFAULT, Benchmark, load_benchmark
 from harness.core.errors import InputError, RequestError
 from harness.core.files import FOLDER_NAME, write_json
+from harness.core.formatting import shell_command, without_passwords
 from harness.core.records import ROUNDING, SCHEMA, BenchmarkName, Made, Manifest, Run, TaskRecord, flat_metrics
 from harness.core.resources import config_names
 from harness.core.tasks import TaskSpec
 from harness.core.typed import convert, merged, plain, read_object, read_typed
-from harness.core.words import shell_command, without_passwords
 
 MANIFEST = "manifest.json"
 EXAMPLES = "per_example"

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from harness.core.errors import InputError
-from harness.core.words import shortened
+from harness.core.formatting import shortened
 
 T = TypeVar("T")
 _LONG_NUMBER, _DIGITS_AS_0 = b"0" * 300, bytes.maketrans(b"123456789", b"000000000")

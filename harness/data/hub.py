@@ -29,9 +29,9 @@ from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils.tqdm import tqdm
 
 from harness.core.errors import InputError, MachineError
+from harness.core.formatting import without_passwords
 from harness.core.records import Provenance
 from harness.core.tasks import Repository, TaskSpec
-from harness.core.words import without_passwords
 from harness.data.layout import Part, find_parts, find_ranked
 from harness.data.loading import TaskFiles
 from harness.data.tables import DataFile

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.core.errors import InputError
+from harness.core.formatting import few
 from harness.core.tasks import TaskSpec
-from harness.core.words import few
 
 FORMATS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
 """What a table file may end in; `.json` and `.json.gz` hold JSON lines too, or one array of objects."""

@@ -9,10 +9,10 @@ from typing import Any
 
 from harness.core.errors import InputError
 from harness.core.files import is_inside
+from harness.core.formatting import few, shell_command
 from harness.core.records import Provenance
 from harness.core.tasks import TaskSpec
 from harness.core.typed import read_typed
-from harness.core.words import few, shell_command
 from harness.data.checksums import CHECKSUMS, read_checksums
 from harness.data.layout import LOCAL_FORMATS, Part, find_parts, find_ranked
 from harness.data.loading import TaskFiles

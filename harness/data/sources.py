@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.core.errors import InputError, RequestError
+from harness.core.formatting import amount
 from harness.core.plugins import Seam
 from harness.core.resources import SAMPLE_DIR, data_root
 from harness.core.spec import DataSpec
 from harness.core.tasks import TaskSpec
-from harness.core.words import amount
 from harness.data.hub import cache_folder, hub_settings, hub_status, locate_cached, locate_hub
 from harness.data.loading import TaskFiles, assemble_task
 from harness.data.local import find_folder, locate_local

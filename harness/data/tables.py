@@ -25,7 +25,7 @@ import pyarrow.ipc
 import pyarrow.parquet
 
 from harness.core.errors import InputError
-from harness.core.words import few
+from harness.core.formatting import few
 from harness.data.layout import Part
 from harness.data.types import Table
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.core.errors import RequestError
+from harness.core.formatting import few, one_line
 from harness.core.prompts import PromptTable, instructed_queries
 from harness.core.spec import Settings
-from harness.core.words import few, one_line
 from harness.evaluate.encode.model.own import OwnSettings
 from harness.evaluate.score.scorer import scorer_name
 

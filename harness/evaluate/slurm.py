@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import MachineError, RequestError
-from harness.core.words import shortened
+from harness.core.formatting import shortened
 
 _POLL_SECONDS = 2.0
 _NFS_TRIES = 5

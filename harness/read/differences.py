@@ -10,9 +10,9 @@ from typing import Literal, get_args
 
 from harness.core.environment import SCORING_PINS
 from harness.core.fingerprint import Fingerprint
+from harness.core.formatting import stated
 from harness.core.records import Manifest, Run
 from harness.core.typed import leaves, plain
-from harness.core.words import stated
 
 Kind = Literal["protocol", "model", "setting", "device", "kernel", "packages", "source"]
 """`protocol`: what a score means (benchmark, scoring, seed). `model`: name, revision, weights, tokenizer. `setting`: whatever else the run

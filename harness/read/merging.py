@@ -14,8 +14,8 @@ from typing import Any
 
 from harness.core.benchmarks import Benchmark
 from harness.core.errors import RequestError
+from harness.core.formatting import amount, few
 from harness.core.records import RowHeader, Run, TaskRecord
-from harness.core.words import amount, few
 from harness.read.results import SELF_REPORTED, is_revision
 
 NEWEST = "newest"

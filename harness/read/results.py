@@ -26,12 +26,12 @@ import msgspec
 
 from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError
+from harness.core.formatting import amount, counted, few
 from harness.core.mteb2_names import STAND_INS, mteb1_metric
 from harness.core.records import Made, Manifest, Origin, OtherDefinition, Provenance, RowHeader, Run, TaskRecord, Trust, nested_metrics
 from harness.core.run_files import MANIFEST
 from harness.core.tasks import TaskSpec
 from harness.core.typed import convert, leaves, refuse_long_numbers
-from harness.core.words import amount, counted, few
 
 Form = Literal["mteb 1", "mteb 2"]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError, RequestError
+from harness.core.formatting import few
 from harness.core.records import Manifest, RowHeader, Run
 from harness.core.run_files import MANIFEST, find_runs, read_run
-from harness.core.words import few
 from harness.read.cards.claimed import read_card_run
 from harness.read.merging import merge_runs
 from harness.read.results import find_results, read_results

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.core.baselines import LOG, LogEntry
 from harness.core.calibration import CALIBRATION
-from harness.core.words import amount, one_line
+from harness.core.formatting import amount, one_line
 from harness.read.drift.baselines import Listed, Promotion
 from harness.show.form import Block, Document, Sentences, grid, number_columns, plain_columns
 

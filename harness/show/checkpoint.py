@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from harness.core.words import amount
+from harness.core.formatting import amount
 from harness.read.drift.checkpoint import Loss, LossReport
 from harness.read.leaderboard import printed
 from harness.show.drift import signed

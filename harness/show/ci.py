@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from harness.core.errors import MachineError
 from harness.core.files import atomic_write
-from harness.core.words import printable
+from harness.core.formatting import printable
 from harness.read.drift.check import DriftReport
 from harness.show.drift import conclusion, drift_markdown, failure_line
 from harness.show.vectors import vector_line

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from harness.core.formatting import amount
 from harness.core.tasks import SHORT_TYPES
-from harness.core.words import amount
 from harness.read.claims.findings import VERDICTS
 from harness.read.claims.grading import COMPARED, GRADES, Comparison, Graded
 from harness.read.claims.report import ClaimsReport

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from harness.core.formatting import amount
 from harness.core.records import Run
-from harness.core.words import amount
 from harness.read.differences import SettingDifference
 from harness.read.drift.check import LAYERS, VERDICTS, DriftReport, MetricDrift, TaskDrift
 from harness.read.leaderboard import printed

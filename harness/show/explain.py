@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from harness.core.formatting import amount
 from harness.core.tasks import TYPES
-from harness.core.words import amount
 from harness.read.explain.build import Comparison, Explanation
 from harness.read.explain.definitions import PLAIN, Defined
 from harness.read.explain.effects import LEVEL, MEAN, POWER, RESAMPLES, SEED, Effect

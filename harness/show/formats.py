@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from harness.core.words import csv_cell, one_line
+from harness.core.formatting import csv_cell, one_line
 from harness.show.form import Block, Column, Document, Grid, Heading, Sentences
 
 _MARKS = {"plain": "", "verbatim": "", "list": "* ", "notes": "- "}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from harness.core.words import one_line
+from harness.core.formatting import one_line
 from harness.show.form import Block, Document, Grid, Heading, Sentences
 
 _ESCAPES = {

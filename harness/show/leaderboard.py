@@ -8,9 +8,9 @@ from typing import Any
 
 from harness.core.benchmarks import Benchmark
 from harness.core.errors import RequestError
+from harness.core.formatting import named, of_task
 from harness.core.records import RowHeader, Run
 from harness.core.tasks import SHORT_TYPES
-from harness.core.words import named, of_task
 from harness.read.cards.page import HEADER_TITLES
 from harness.read.leaderboard import (
     Cell,

@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from harness.core.formatting import duration, one_line
 from harness.core.tasks import TaskSpec
-from harness.core.words import duration, one_line
 from harness.evaluate.encode.encoder import EncodingStep
 from harness.evaluate.progress import Estimate, Progress, Silent, WindowPart
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from harness.core.benchmarks import Benchmark, load_benchmark
 from harness.core.costs import Cost, Counters
+from harness.core.formatting import few, shell_command
 from harness.core.run_files import read_run
-from harness.core.words import few, shell_command
 from harness.evaluate.prepared import Outcome
 from harness.read.earlier_scores import Known, known_scores, published_run
 from harness.read.leaderboard import Row, leaderboard_row, printed

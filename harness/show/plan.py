@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from harness.core.words import amount, duration, scaled, unit_of
+from harness.core.formatting import amount, duration, scaled, unit_of
 from harness.evaluate.plan.values import Amount, Plan, RunPlan, TaskPlan
 from harness.show.form import Block, Column, Document, Sentences, grid, number_columns, plain_columns
 

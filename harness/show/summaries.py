@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.core.formatting import amount
 from harness.core.run_files import MANIFEST, benchmark_of, read_run
-from harness.core.words import amount
 from harness.read.earlier_scores import published_run
 from harness.read.leaderboard import leaderboard_row
 from harness.show.form import Document, Sentences, grid, number_columns, plain_columns

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from harness.core.benchmarks import Benchmark
+from harness.core.formatting import amount
 from harness.core.tasks import TASK_TYPES, TaskSpec, TaskType
-from harness.core.words import amount
 from harness.show.form import Block, Document, Sentences, grid, plain_columns
 
 _COLUMNS = plain_columns("Task", "Type", "Main metric", "Repository", "Revision", "Split", "Size")

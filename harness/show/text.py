@@ -7,9 +7,11 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 
+from rich.cells import cell_len
+
 from harness.core.dtypes import dtype_named
+from harness.core.formatting import one_line, printable
 from harness.core.tasks import SHORT_TYPES
-from harness.core.words import display_width, one_line, printable
 from harness.show.form import Block, Column, Document, Grid, Heading, Sentences, Style, is_empty
 
 TERMINAL_WIDTH = 100
@@ -75,7 +77,7 @@ def text_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
             for row, cell in zip(body, _aligned([row[index] for row in body]), strict=True):
                 row[index] = cell
     lines = [[column.short for column in columns], *body]
-    widths = [max(display_width(line[index]) for line in lines) for index in range(len(columns))]
+    widths = [max(cell_len(line[index]) for line in lines) for index in range(len(columns))]
     gap = 2 if sum(widths) + 2 * (len(widths) - 1) <= text_width() else 1
     room = text_width() if _stated_width() else max(text_width(), _LONGEST_LINE)
     widths = _shrunk(columns, lines, widths, room - gap * (len(widths) - 1))
@@ -89,7 +91,7 @@ def paragraph(text: str, *, indent: int) -> str:
     """The text wrapped between words to the width of the terminal, all lines but the first indented."""
     lines = [""]
     for word in one_line(text).split():
-        if lines[-1].strip() and display_width(lines[-1]) + 1 + display_width(word) > text_width():
+        if lines[-1].strip() and cell_len(lines[-1]) + 1 + cell_len(word) > text_width():
             lines.append(" " * indent + word)
         else:
             lines[-1] += f" {word}" if lines[-1].strip() else word
@@ -119,21 +121,21 @@ def _shrunk(columns: Sequence[Column], lines: Sequence[Sequence[str]], widths: l
 
 def _cut(cell: str, width: int) -> str:
     """The cell in so many columns, with a `~` where something is left out: of a name its middle, of a sentence its end."""
-    if display_width(cell) <= width:
+    if cell_len(cell) <= width:
         return cell
     tail = 0 if cell.count(" ") > _NAME_SPACES else (width - 1) // 3  # names differ at their ends
     head = width - 1 - tail
     first, last = cell[:head], cell[len(cell) - tail :] if tail else ""
-    while display_width(first) > head:
+    while cell_len(first) > head:
         first = first[:-1]
-    while display_width(last) > tail:
+    while cell_len(last) > tail:
         last = last[1:]
     return f"{first}~{last}"
 
 
 def _fitted(cell: str, width: int, numeric: bool) -> str:
     cell = _cut(cell, width)
-    padding = " " * (width - display_width(cell))
+    padding = " " * (width - cell_len(cell))
     return padding + cell if numeric else cell + padding
 
 

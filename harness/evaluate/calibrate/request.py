@@ -9,10 +9,10 @@ from typing import Literal, get_args
 from harness.core.benchmarks import Benchmark
 from harness.core.calibration import read_calibration
 from harness.core.errors import InputError, MachineError, RequestError, unknown
+from harness.core.formatting import few
 from harness.core.records import Run
 from harness.core.run_files import benchmark_of, read_manifest, read_run
 from harness.core.tasks import TaskSpec
-from harness.core.words import few
 from harness.evaluate.calibrate.floors import expected_false_alarms
 
 FloorName = Literal["rounding", "seeds", "sampling"]

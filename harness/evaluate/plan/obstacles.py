@@ -9,8 +9,8 @@ from harness.core import environment
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import RequestError
 from harness.core.fingerprint import DeviceInfo, Fingerprint
+from harness.core.formatting import amount
 from harness.core.records import Manifest, RowHeader
-from harness.core.words import amount
 from harness.data.sources import SOURCES
 from harness.evaluate.agenda import Agenda
 from harness.evaluate.plan.counting import Shelf

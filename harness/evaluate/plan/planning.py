@@ -10,10 +10,10 @@ from harness.core.benchmarks import load_benchmark
 from harness.core.config import check_overrides, device_matches, expand_sweep, resolve_request
 from harness.core.errors import HarnessError, InputError, RequestError
 from harness.core.fingerprint import DeviceInfo
+from harness.core.formatting import scaled
 from harness.core.records import ModelName, TaskRecord
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
-from harness.core.words import scaled
 from harness.data.sources import SOURCES
 from harness.evaluate.agenda import LARGEST_WINDOW, Agenda, ForeseenRun, MadeWith, code_of, named_apart, window_bytes
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, find_device

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from harness.core.config import device_matches
 from harness.core.costs import read_costs
+from harness.core.formatting import amount
 from harness.core.records import Manifest
 from harness.core.run_files import manifests_below
 from harness.core.spec import RunSpec
-from harness.core.words import amount
 from harness.evaluate.plan.values import Rate
 
 _ENOUGH = 2.0  # seconds of encoding, below which starting up is most of what was measured

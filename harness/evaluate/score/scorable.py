@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from harness.core.errors import InputError
+from harness.core.formatting import few
 from harness.core.tasks import TaskSpec, TaskType
-from harness.core.words import few
 from harness.data.types import ClassificationData, ClusteringData, Label, LabelledTexts, PairData, RerankingData, RetrievalData, TaskData
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError
+from harness.core.formatting import amount, counted
 from harness.core.records import Made, Manifest, Origin, Provenance, RowHeader, Run, TaskRecord
 from harness.core.tasks import TaskSpec
-from harness.core.words import amount, counted
 from harness.read.cards.page import CardClaims, Claim, card_claims, read_card, unit_metrics
 
 _SOURCE = "self-reported: front matter of a model card"

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.core.benchmarks import Benchmark
+from harness.core.formatting import bare_name, few
 from harness.core.mteb2_names import STAND_INS, mteb1_metric
 from harness.core.records import OtherDefinition
 from harness.core.tasks import TaskSpec, known_tasks
-from harness.core.words import bare_name, few
 
 EXACT, COPY, NEAR = range(3)
 """How well an entry names the task's repository: by its name, by that of the copy mteb 2 reads, nearly."""

@@ -14,10 +14,10 @@ import yaml
 from harness.core.benchmarks import DEFAULT, Benchmark
 from harness.core.dtypes import card_dtype
 from harness.core.errors import InputError, RequestError
+from harness.core.formatting import few, named
 from harness.core.records import OtherDefinition, RowHeader, nested_metrics
 from harness.core.tasks import TASK_TYPES, TaskSpec
 from harness.core.typed import convert, parse
-from harness.core.words import few, named
 from harness.read.cards.entries import NEAR, Match, TaskClaims, entry_label, match_entry, task_claims, usable_score
 from harness.read.cards.headings import Headings, average_tables, without_marks
 from harness.read.cards.markdown import Table, markdown_tables

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.core.benchmarks import Benchmark
 from harness.core.dtypes import DTYPES, dtype_named
-from harness.core.words import bare_name
+from harness.core.formatting import bare_name
 from harness.read.cards.page import PrintedRow, score_titles
 from harness.read.claims.findings import Check, Finding, check, judged
 from harness.read.claims.sheet import Sheet

@@ -12,9 +12,9 @@ from typing import Literal, get_args
 
 from harness.core.benchmarks import Benchmark
 from harness.core.calibration import Calibration
+from harness.core.formatting import amount, bare_name, stated
 from harness.core.records import RowHeader, Run, TaskRecord, flat_metrics
 from harness.core.tasks import TaskSpec, TaskType
-from harness.core.words import amount, bare_name, stated
 from harness.read.cards.page import Claim, score_titles
 from harness.read.claims.averages import Averages
 from harness.read.claims.numbers import resolution

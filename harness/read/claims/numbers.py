@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.core.benchmarks import Benchmark
+from harness.core.formatting import few
 from harness.core.tasks import TaskSpec, TaskType
-from harness.core.words import few
 from harness.read.cards.page import Claim
 from harness.read.claims.findings import Check, Finding, check, judged
 from harness.read.claims.sheet import Sheet

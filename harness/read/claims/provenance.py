@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from harness.core.benchmarks import Benchmark
-from harness.core.words import amount, few
+from harness.core.formatting import amount, few
 from harness.read.claims.findings import Check, Finding, check, judged
 from harness.read.claims.sheet import Sheet
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from harness.core.benchmarks import Benchmark
 from harness.core.errors import RequestError
+from harness.core.formatting import amount, few, stated
 from harness.core.records import Run
 from harness.core.registry import RegistryModel, registry, unknown_model
-from harness.core.words import amount, few, stated
 from harness.read.claims.grading import RecipeField
 from harness.read.results import find_results
 from harness.read.runs import one_run

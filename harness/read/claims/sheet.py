@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.benchmarks import Benchmark
+from harness.core.formatting import few
 from harness.core.records import Manifest, RowHeader, Run, flat_metrics
 from harness.core.tasks import TaskSpec
-from harness.core.words import few
 from harness.read.cards.claimed import card_records, named_claims
 from harness.read.cards.markdown import Document, parse_document
 from harness.read.cards.page import ROWS, Claim, PrintedRow, read_card, rows_beside, score_table

@@ -11,10 +11,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rich.cells import cell_len
+
 from harness.core.benchmarks import Benchmark
 from harness.core.dtypes import DTYPES, card_dtype, dtype_named
+from harness.core.formatting import bare_name
 from harness.core.tasks import TYPES
-from harness.core.words import bare_name, display_width
 from harness.read.cards.headings import average_columns
 from harness.read.cards.markdown import Document, Table, markdown_tables
 from harness.read.cards.page import column, score_titles
@@ -248,6 +250,6 @@ def _dtypes(card: _Card) -> Iterator[Finding]:
 def _quote(text: str) -> str:
     """The words of the card, cut where they would fill more than a line."""
     shown = text
-    while display_width(shown) > _QUOTE_WIDTH:
+    while cell_len(shown) > _QUOTE_WIDTH:
         shown = shown[:-1]
     return f'"{shown}{"" if shown == text else ".."}"'

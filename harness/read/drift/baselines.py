@@ -15,10 +15,10 @@ from harness.core.benchmarks import Benchmark
 from harness.core.calibration import CALIBRATION, Calibration, points, read_calibration
 from harness.core.errors import InputError, RequestError
 from harness.core.files import FOLDER_NAME
+from harness.core.formatting import few, shell_command
 from harness.core.records import Run
 from harness.core.run_files import MANIFEST, benchmark_of, find_runs, read_run
 from harness.core.tasks import TaskSpec
-from harness.core.words import few, shell_command
 from harness.read.drift.check import DriftReport, check_runs
 
 

@@ -13,11 +13,11 @@ from harness.core.benchmarks import Benchmark
 from harness.core.calibration import CALIBRATION, Calibration, KernelLevel, points, read_calibration
 from harness.core.errors import InputError
 from harness.core.fingerprint import Fingerprint
+from harness.core.formatting import shell_command
 from harness.core.records import Run, TaskRecord
 from harness.core.run_files import CANARY
 from harness.core.sketch import read_sketch
 from harness.core.tasks import TaskSpec
-from harness.core.words import shell_command
 from harness.read.differences import SettingDifference, same_vectors
 from harness.read.drift.likeness import environment, same_files, unlike_data, unlike_settings
 from harness.read.drift.sides import damaged_records, read_sides, wanted_tasks

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from harness.core.formatting import stated
 from harness.core.records import Run, TaskRecord
 from harness.core.tasks import TaskSpec
-from harness.core.words import stated
 from harness.read.differences import SettingDifference, differences
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from harness.core.benchmarks import Benchmark, Convention
+from harness.core.formatting import amount
 from harness.core.records import Run
-from harness.core.words import amount
 from harness.read.explain.pairs import Subject
 from harness.read.leaderboard import leaderboard_row
 

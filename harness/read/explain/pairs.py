@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from harness.core.formatting import stated
 from harness.core.records import RowHeader, Run
-from harness.core.words import stated
 from harness.read.differences import SettingDifference, differences
 from harness.read.leaderboard import Row
 

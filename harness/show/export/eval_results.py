@@ -14,7 +14,7 @@ from typing import Any
 from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError, RequestError
 from harness.core.files import atomic_write
-from harness.core.words import few, stated
+from harness.core.formatting import few, stated
 from harness.show.export.model_index import dump
 from harness.show.export.mteb2 import missing_splits, nearest_metric, split_metrics
 from harness.show.export.selection import Exported, Selection

@@ -17,7 +17,7 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
 from harness.core.errors import InputError, RequestError
 from harness.core.files import atomic_write
-from harness.core.words import bare_name
+from harness.core.formatting import bare_name
 from harness.read.cards.entries import near_repository
 from harness.show.export.model_index import Entry, dump, index_yaml
 

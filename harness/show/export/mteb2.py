@@ -16,12 +16,12 @@ from typing import Any
 from harness.core.errors import InputError, RequestError
 from harness.core.files import write_json
 from harness.core.fingerprint import Fingerprint
+from harness.core.formatting import amount
 from harness.core.mteb2_names import MAIN_SCORES, mteb2_metric
 from harness.core.records import flat_metrics
 from harness.core.run_files import made_json
 from harness.core.tasks import TaskSpec, TaskType
 from harness.core.typed import parse
-from harness.core.words import amount
 from harness.read.results import META, SELF_REPORTED
 from harness.show.export.selection import OTHER_DATA, Exported, Selection
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from harness.core.benchmarks import Benchmark
 from harness.core.errors import RequestError
+from harness.core.formatting import amount, named
 from harness.core.records import Run, TaskRecord
 from harness.core.run_files import MANIFEST
 from harness.core.tasks import TaskSpec
-from harness.core.words import amount, named
 from harness.read.leaderboard import TaskScore, leaderboard_row
 
 OTHER_DATA = "not C-MTEB"

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from harness.core.benchmarks import Benchmark
 from harness.core.errors import HarnessError
 from harness.core.examples import Examples, text_digest
+from harness.core.formatting import shell_command
 from harness.core.records import Run
 from harness.core.tasks import TaskSpec
-from harness.core.words import shell_command
 from harness.data.sources import load_task
 from harness.data.types import ClassificationData, ClusteringData, PairData, RerankingData, TaskData
 from harness.read.explain.build import KnownExamples, shared_examples

@@ -16,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 
 from harness.core.errors import InputError, MachineError, RequestError, described
 from harness.core.files import sha256_file
+from harness.core.formatting import without_passwords
 from harness.core.spec import ModelSpec
-from harness.core.words import without_passwords
 
 _HUB_FILES = ("*.json", "*.txt", "*.safetensors", "*.model")
 _DECIDING = (".json", ".txt", ".model", ".jinja", ".py")  # suffixes of the tokenizer's and the modules' files

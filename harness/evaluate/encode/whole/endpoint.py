@@ -30,8 +30,8 @@ from torch.nn import functional
 from harness.core.costs import Counters
 from harness.core.errors import EncodingError, MachineError, RequestError
 from harness.core.fingerprint import Fingerprint
+from harness.core.formatting import one_line, without_passwords
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
-from harness.core.words import one_line, without_passwords
 from harness.evaluate.encode.encoder import Checked, EncoderKind
 from harness.evaluate.encode.model.own import OwnSettings
 from harness.evaluate.encode.model.tokens import refuse_lone_surrogates

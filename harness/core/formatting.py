@@ -1,10 +1,9 @@
-"""Small words that several wings print, and text from elsewhere made fit for one line."""
+"""How numbers, lists of names and commands are written, and how text from elsewhere is made fit for one line."""
 
 from __future__ import annotations
 
 import re
 import shlex
-import unicodedata
 from collections.abc import Sequence
 
 _COMMAND = re.compile(r"\A\s*::|##\[")  # GitHub's runner takes both forms, the first one at the beginning of a line only
@@ -17,6 +16,11 @@ _CREDENTIALS = re.compile(r'://[^/\s?#"<>]*@')
 def few(names: Sequence[str], most: int = 4, between: str = ", ") -> str:
     """The first names, and dots where there are more."""
     return between.join([*names[:most], *(["..."] if len(names) > most else [])])
+
+
+def counted(names: Sequence[str]) -> str:
+    """How many names, and the first of them: `4 (a, b, c, ...)`."""
+    return f"{len(names)} ({few(names, 3)})"
 
 
 def named(names: Sequence[str], of: int, most: int = 8) -> str:
@@ -79,11 +83,6 @@ def scaled(value: float) -> str:
     return f"{count:,.0f} {letter}" if count >= 100 else f"{count:.3g} {letter}"
 
 
-def display_width(text: str) -> int:
-    """How many columns of a terminal the text takes: two for a wide character, none for a combining one."""
-    return sum(_character_width(character) for character in text)
-
-
 def one_line(text: str) -> str:
     """The text without line ends, with nothing in it that a terminal or a CI system would obey (`::error ...`), and without passwords."""
     line = "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in without_passwords(text))
@@ -104,14 +103,3 @@ def printable(text: str) -> str:
 def without_passwords(text: str) -> str:
     """The text with `***` in place of the user and the password of every address (`https://user:password@host`)."""
     return _CREDENTIALS.sub("://***@", text)
-
-
-def _character_width(character: str) -> int:
-    if unicodedata.category(character) in ("Mn", "Me"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def counted(names: Sequence[str]) -> str:
-    """How many names, and the first of them: `4 (a, b, c, ...)`."""
-    return f"{len(names)} ({few(names, 3)})"
