@@ -32,7 +32,7 @@ from faults import FAULTS, FILL, Fault
 from measuring import ROOT, real_data, say_machine, torch_threads
 
 from harness.core.benchmarks import load_benchmark
-from harness.core.calibration import CALIBRATION, read_calibration, write_calibration
+from harness.core.calibration import CALIBRATION, run_calibration, write_calibration
 from harness.core.config import compose_config, resolve_run
 from harness.core.errors import CanaryError, HarnessError
 from harness.core.fingerprint import Fingerprint
@@ -244,7 +244,7 @@ class _Bench:
         if elsewhere:
             other = replace(after.manifest.model or Fingerprint(), kernel="another", digest="another")
             after = replace(after, manifest=replace(after.manifest, model=other))
-        calibration = read_calibration(self._baseline / CALIBRATION, BENCHMARK)
+        calibration = run_calibration(before, BENCHMARK)
         return check_runs(before, after, BENCHMARK, calibration=calibration, allow_unlike=unlike)
 
     def _scikit_learn(self) -> Judged:

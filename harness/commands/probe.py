@@ -17,7 +17,7 @@ from harness.commands.arguments import BENCHMARK, benchmark_for, command, option
 )
 def call(arguments: Namespace) -> int:
     """Encode the canary under the settings of a baseline, and compare with its vectors."""
-    from harness.core.calibration import CALIBRATION, read_calibration
+    from harness.core.calibration import run_calibration
     from harness.core.errors import InputError
     from harness.core.fingerprint import Fingerprint
     from harness.core.run_files import CANARY
@@ -27,12 +27,10 @@ def call(arguments: Namespace) -> int:
 
     benchmark = benchmark_for(arguments, arguments.baseline)
     run = one_run(arguments.baseline, benchmark)
-    before, file = read_sketch(run.path, run.manifest), run.path / CALIBRATION
+    before = read_sketch(run.path, run.manifest)
     if before is None:
         raise InputError(f"{run.path} has no {CANARY}: make the baseline again, with canary=on")
-    calibration = read_calibration(file, benchmark) if file.is_file() else None
-    if calibration is not None:
-        calibration.check_belongs(run, benchmark)
+    calibration = run_calibration(run, benchmark)
 
     from harness.evaluate.probe import probe_model  # imports torch, so what can't be compared is named first
     from harness.show.vectors import probe_document

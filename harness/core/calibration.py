@@ -201,6 +201,19 @@ def read_calibration(path: Path, benchmark: Benchmark) -> Calibration:
     return calibration
 
 
+def run_calibration(run: Run, benchmark: Benchmark, path: Path | None = None) -> Calibration | None:
+    """The calibration of a run: the file at `path`, else the one beside its records; None where there is none.
+
+    Raises:
+        InputError, RequestError: as `read_calibration` and `Calibration.check_belongs` do.
+    """
+    if path is None and not (run.path / CALIBRATION).is_file():
+        return None
+    calibration = read_calibration(path or run.path / CALIBRATION, benchmark)
+    calibration.check_belongs(run, benchmark)
+    return calibration
+
+
 def _noise_json(noise: MetricNoise) -> str:
     return json.dumps({key: value for key, value in asdict(noise).items() if value is not None}, allow_nan=False)
 

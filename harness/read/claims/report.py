@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.core.calibration import read_calibration
+from harness.core.calibration import run_calibration
 from harness.core.errors import RequestError
 from harness.core.run_files import benchmark_of
 from harness.read.claims.averages import Averages, average_checks, averages
@@ -54,10 +54,7 @@ def claims_report(
     comparison = None
     if against is not None:
         run = one_run(against, table)
-        calibration = read_calibration(noise, table) if noise else None
-        if calibration is not None:
-            calibration.check_belongs(run, table)
-        comparison = grade(sheet, found, run, table, calibration)
+        comparison = grade(sheet, found, run, table, run_calibration(run, table, noise) if noise else None)
         if isinstance(card, Published):
             first = tuple(published_recipe(card, run))
             rest = (each for each in comparison.recipe if each.name not in {field.name for field in first})

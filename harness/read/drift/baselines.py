@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.core.baselines import LOG, LogEntry, read_log, standing_baseline
 from harness.core.benchmarks import Benchmark
-from harness.core.calibration import CALIBRATION, Calibration, points, read_calibration
+from harness.core.calibration import CALIBRATION, Calibration, points, run_calibration
 from harness.core.errors import InputError, RequestError
 from harness.core.files import FOLDER_NAME
 from harness.core.formatting import few, shell_command
@@ -89,18 +89,7 @@ def plan_promotion(
         raise RequestError(f"{run.path} is that baseline already: name a run outside of {to}")
     standing = standing_baseline(to, f"{model}/{name}")
     before = read_run(standing, benchmark) if standing else None
-    changes = None
-    if before is not None and before.records:
-        common = [task.name for task in benchmark.tasks if task.name in before.records]
-        changes = check_runs(
-            before,
-            run,
-            benchmark,
-            calibration=_own_calibration(before, benchmark),
-            calibration_file=before.path / CALIBRATION,
-            tasks=common,
-            allow_unlike=True,
-        )
+    changes = _changes(before, run, benchmark) if before is not None and before.records else None
     entry = LogEntry(
         date=when.isoformat(timespec="seconds"),
         who=who,
@@ -119,12 +108,8 @@ def plan_promotion(
 
 def _without_floor(run: Run, benchmark: Benchmark, tasks: Sequence[TaskSpec]) -> list[str]:
     """The tasks whose main metric the run's calibration gives no tolerance; raises where the calibration is damaged or another run's."""
-    file = run.path / CALIBRATION
-    if not file.is_file():
-        return [task.name for task in tasks]
-    calibration = read_calibration(file, benchmark)
-    calibration.check_belongs(run, benchmark)
-    return [task.name for task in tasks if calibration.tolerance(task.name, task.flat_main) is None]
+    calibration = run_calibration(run, benchmark)
+    return [task.name for task in tasks if calibration is None or calibration.tolerance(task.name, task.flat_main) is None]
 
 
 def list_baselines(folder: Path, named: str | None = None) -> list[Listed]:
@@ -174,10 +159,11 @@ def _complete(run: Run, tasks: Sequence[TaskSpec]) -> tuple[TaskSpec, ...]:
     return tuple(tasks)
 
 
-def _own_calibration(run: Run, benchmark: Benchmark) -> Calibration | None:
-    """The run's calibration where it has one that is its own; the changes can be shown without."""
+def _changes(before: Run, run: Run, benchmark: Benchmark) -> DriftReport:
+    """The run beside the baseline that it replaces; without tolerances where the calibration of that one is not its own."""
+    calibration: Calibration | None = None
     with contextlib.suppress(InputError, RequestError):
-        calibration = read_calibration(run.path / CALIBRATION, benchmark)
-        calibration.check_belongs(run, benchmark)
-        return calibration
-    return None
+        calibration = run_calibration(before, benchmark)
+    file = before.path / CALIBRATION if calibration else None
+    common = [task.name for task in benchmark.tasks if task.name in before.records]
+    return check_runs(before, run, benchmark, calibration=calibration, calibration_file=file, tasks=common, allow_unlike=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from harness.core.benchmarks import Benchmark
-from harness.core.calibration import CALIBRATION, Calibration, KernelLevel, points, read_calibration
+from harness.core.calibration import CALIBRATION, Calibration, KernelLevel, points, run_calibration
 from harness.core.errors import InputError
 from harness.core.fingerprint import Fingerprint
 from harness.core.formatting import shell_command
@@ -20,7 +20,7 @@ from harness.core.sketch import read_sketch
 from harness.core.tasks import TaskSpec
 from harness.read.differences import SettingDifference, same_vectors
 from harness.read.drift.likeness import environment, same_files, unlike_data, unlike_settings
-from harness.read.drift.sides import damaged_records, read_sides, wanted_tasks
+from harness.read.drift.sides import read_sides, wanted_tasks
 from harness.read.drift.vectors import VectorDrift, compare_vectors, kernel_level
 from harness.read.leaderboard import Cell, leaderboard_row
 
@@ -147,14 +147,13 @@ def check_folders(
         InputError: a manifest, a record or the calibration is damaged, or the baseline is not complete.
     """
     before, after = read_sides(baseline, candidate, benchmark, merge=merge)
-    own = before.path / CALIBRATION
-    file = calibration or (own if own.is_file() else None)
+    found = run_calibration(before, benchmark, calibration)
     return check_runs(
         before,
         after,
         benchmark,
-        calibration=read_calibration(file, benchmark) if file else None,
-        calibration_file=file,
+        calibration=found,
+        calibration_file=calibration or (before.path / CALIBRATION if found else None),
         tasks=tasks,
         allow_unlike=allow_unlike,
         main_only=main_only,
@@ -172,10 +171,10 @@ def check_runs(
     allow_unlike: bool = False,
     main_only: bool = False,
 ) -> DriftReport:
-    """The report on two runs: all tasks of the baseline, or those of `tasks` (names or types).
+    """The report on two runs: all tasks of the baseline, or those of `tasks` (names or types). `calibration`: the baseline's own.
 
     Raises:
-        RequestError: the calibration belongs to another run, or `tasks` names what the baseline does not have.
+        RequestError: `tasks` names what the baseline does not have.
         InputError: a record of one side is damaged, or the baseline has failed tasks or none.
     """
     if baseline.failed and not tasks:
@@ -183,11 +182,7 @@ def check_runs(
         raise InputError(
             f"{baseline.path} is no baseline: {failed} failed in it. Run these tasks again, or check the others by name with --tasks"
         )
-    wanted = wanted_tasks(baseline, benchmark, tasks)
-    if damaged := damaged_records(wanted, baseline, candidate):
-        raise InputError("\n".join(damaged))
-    if calibration is not None:
-        calibration.check_belongs(baseline, benchmark)
+    wanted = wanted_tasks(baseline, candidate, benchmark, tasks)
     unlike = unlike_settings(baseline, candidate)
     vectors = "" if unlike else _vectors(baseline, candidate, calibration)
     found = [

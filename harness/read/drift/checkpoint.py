@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 from harness.core.benchmarks import Benchmark
-from harness.core.errors import InputError, RequestError
+from harness.core.errors import RequestError
 from harness.core.records import Run
 from harness.read.differences import SettingDifference, differences
-from harness.read.drift.sides import damaged_records, read_sides, wanted_tasks
+from harness.read.drift.sides import read_sides, wanted_tasks
 from harness.read.explain.build import compare_runs
 from harness.read.explain.effects import Effect
 
@@ -83,9 +83,7 @@ def judge_checkpoint(
     if limit is not None and not 0 <= limit < math.inf:
         raise RequestError(f"--worse-than {limit}: give the points that a task may lose, 0 or more")
     before, after = read_sides(baseline, candidate, benchmark, merge=merge)
-    wanted = wanted_tasks(before, benchmark, tasks)
-    if damaged := damaged_records(wanted, before, after):
-        raise InputError("\n".join(damaged))
+    wanted = wanted_tasks(before, after, benchmark, tasks)
     unlike = tuple(each for each in differences(before, after) if each.kind == "protocol")
     names = [task.name for task in wanted]
     sides = [Run(run.path, run.manifest, {name: run.records[name] for name in names if name in run.records}) for run in (before, after)]

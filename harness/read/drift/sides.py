@@ -19,12 +19,12 @@ def read_sides(baseline: Path, candidate: Path, benchmark: Benchmark, *, merge: 
     return one_run(baseline, benchmark, merge=merge), one_run(candidate, benchmark, merge=merge)
 
 
-def wanted_tasks(baseline: Run, benchmark: Benchmark, tasks: Sequence[str]) -> tuple[TaskSpec, ...]:
+def wanted_tasks(baseline: Run, candidate: Run, benchmark: Benchmark, tasks: Sequence[str]) -> tuple[TaskSpec, ...]:
     """All tasks of the baseline, or those of `tasks` (names or types).
 
     Raises:
         RequestError: `tasks` names what the baseline does not have.
-        InputError: the baseline has no record.
+        InputError: the baseline has no record, or a record of one side is damaged.
     """
     there = {**baseline.records, **baseline.broken}
     wanted = tuple(task for task in benchmark.select(tasks) if tasks or task.name in there)
@@ -32,9 +32,6 @@ def wanted_tasks(baseline: Run, benchmark: Benchmark, tasks: Sequence[str]) -> t
         raise RequestError(f"{baseline.path} has no score for {', '.join(absent)}: name tasks that it has with --tasks")
     if not wanted:
         raise InputError(f"{baseline.path} has no record, so no candidate can be compared with it: name a finished run")
+    if damaged := [run.broken[task.name] for run in (baseline, candidate) for task in wanted if task.name in run.broken]:
+        raise InputError("\n".join(damaged))
     return wanted
-
-
-def damaged_records(tasks: Sequence[TaskSpec], *runs: Run) -> list[str]:
-    """What is wrong with records of the tasks that can't be read, a message each."""
-    return [run.broken[task.name] for run in runs for task in tasks if task.name in run.broken]

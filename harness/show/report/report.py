@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.benchmarks import Benchmark
-from harness.core.calibration import CALIBRATION, Calibration, read_calibration
+from harness.core.calibration import CALIBRATION, Calibration, read_calibration, run_calibration
 from harness.core.errors import InputError, RequestError
+from harness.core.records import Run
 from harness.core.run_files import EXAMPLES, read_manifest
 from harness.read.claims.report import ClaimsReport, claims_report
 from harness.read.claims.sheet import read_sheet
@@ -105,16 +106,12 @@ def build_report(
     entries = read_entries([*paths, *([reference] if reference else [])], benchmark, convention=convention, merge=merge)
     noise = read_calibration(calibration, benchmark) if calibration else None
     chosen = _reference(entries, reference, noise)
-    if chosen is not None and noise is None and _of_benchmark(chosen, benchmark) and (chosen.row.path / CALIBRATION).is_file():
-        calibration = chosen.row.path / CALIBRATION
-        noise = read_calibration(calibration, benchmark)
-    if noise is not None:
-        if chosen is None or chosen.run is None:
-            raise RequestError("a calibration needs the run that it belongs to: name it with --reference RUN")
-        noise.check_belongs(chosen.run, benchmark)
+    if noise is not None and (chosen is None or chosen.run is None):
+        raise RequestError("a calibration needs the run that it belongs to: name it with --reference RUN")
     bands = _bands(entries, benchmark)
-    if chosen and noise and calibration:
-        bands[chosen.number] = Noise(calibration, noise)
+    if chosen and chosen.run and (calibration or _of_benchmark(chosen.run, benchmark)):  # where its own is damaged, it is an error
+        own = run_calibration(chosen.run, benchmark, calibration)
+        bands |= {chosen.number: Noise(calibration or chosen.run.path / CALIBRATION, own)} if own else {}
     detailed = _detailed(entries, chosen)
     ours = [entry for entry in detailed if entry.kind == "ours" and entry.row.unreadable is None]
     costs = [(entry, run_cost(entry)) for entry in ours]
@@ -131,7 +128,7 @@ def build_report(
         without_costs=tuple(entry for entry, cost in costs if cost is None),
         settings=_settings(ours, chosen),
         offered=_calibrated_baseline(chosen, baselines) if chosen and chosen.number not in bands else None,
-        claims=_claims(card, entries, benchmark, noise, calibration) if card else (),
+        claims=_claims(card, entries, benchmark, bands.get(chosen.number) if chosen else None) if card else (),
     )
 
 
@@ -174,20 +171,18 @@ def _coverage(entries: Sequence[Entry], entry: Entry) -> tuple[bool, bool, int]:
 
 def _bands(entries: Sequence[Entry], benchmark: Benchmark) -> dict[int, Noise]:
     """The noise bands beside the runs of ours, where they belong to the records there; by `Entry.number`."""
-    found = {}
+    found: dict[int, Noise] = {}
     for entry in entries:
-        path = entry.row.path / CALIBRATION
-        if entry.run and entry.run.ours and path.is_file():
+        if entry.run and entry.run.ours:
             with contextlib.suppress(InputError, RequestError):  # of the reference it is an error, of another row nothing is lost
-                calibration = read_calibration(path, benchmark)
-                calibration.check_belongs(entry.run, benchmark)
-                found[entry.number] = Noise(path, calibration)
+                calibration = run_calibration(entry.run, benchmark)
+                found |= {entry.number: Noise(entry.run.path / CALIBRATION, calibration)} if calibration else {}
     return found
 
 
-def _of_benchmark(entry: Entry, benchmark: Benchmark) -> bool:
-    """Whether the entry's run was made for this benchmark: a calibration holds for the one that its run was made for."""
-    made_for = entry.run.manifest.benchmark if entry.run else None
+def _of_benchmark(run: Run, benchmark: Benchmark) -> bool:
+    """Whether the run was made for this benchmark: a calibration holds for the one that its run was made for."""
+    made_for = run.manifest.benchmark
     return made_for is None or made_for.name == benchmark.name
 
 
@@ -216,15 +211,13 @@ def _settings(ours: Sequence[Entry], reference: Entry | None) -> Settings | None
     return Settings(tuple(ordered), tuple(sorted(rows, key=lambda row: (row.group, row.name))))
 
 
-def _claims(
-    card: Path, entries: Sequence[Entry], benchmark: Benchmark, noise: Calibration | None, calibration: Path | None
-) -> tuple[ClaimsReport, ...]:
+def _claims(card: Path, entries: Sequence[Entry], benchmark: Benchmark, noise: Noise | None) -> tuple[ClaimsReport, ...]:
     """The card graded against every run of its model; by itself where there is none."""
     model = read_sheet(card, benchmark).model
     reports = []
     for entry in entries:
         if entry.run is None or entry.row.unreadable or entry.row.path.resolve() == card.resolve() or not same_model(entry, model):
             continue
-        own = calibration if noise and entry.run.manifest.run == noise.run else None
+        own = noise.path if noise and entry.run.manifest.run == noise.calibration.run else None
         reports.append(claims_report(card, against=entry.row.path, noise=own, benchmark=benchmark.name))
     return tuple(reports) or (claims_report(card, benchmark=benchmark.name),)
