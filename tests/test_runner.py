@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import multiprocessing
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -162,6 +163,14 @@ def test_scoring_processes_give_the_same_records(run: Run, tmp_path: Path) -> No
     apart = run("workers=2", f"results_dir={tmp_path / 'apart'}")
     assert apart.failed == {}
     assert contents(apart.folder) == contents(run("workers=0").folder)
+
+
+def test_no_more_scoring_processes_start_than_tasks_are_left(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[object] = []
+    start = multiprocessing.get_context("forkserver").Process.start
+    monkeypatch.setattr(multiprocessing.get_context("forkserver").Process, "start", lambda self: (started.append(self), start(self))[1])
+    run("tasks=[STSB,Ocnli]", "workers=5")
+    assert 1 <= len(started) <= 2
 
 
 def test_tasks_without_a_cut_text_share_their_score_across_max_len(run: Run, tmp_path: Path) -> None:

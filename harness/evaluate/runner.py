@@ -66,7 +66,7 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
     scorer = run_scorer(spec)
     scorer.refuse_unknown(todo)
     refuse_similarity(spec, todo, prepared.own.similarity)
-    with _exclusive(spec.folder), ScoringPool(_workers(spec, device), None if device.type == "cpu" else device) as pool:
+    with _exclusive(spec.folder), ScoringPool(_workers(spec, device, len(todo)), None if device.type == "cpu" else device) as pool:
         pool.start(scorer)
         encoders = encoders or EncoderPool()
         encoder = encoders.encoder(spec, device)
@@ -198,11 +198,12 @@ class _Records:
         append_cost(self._spec.folder, line)
 
 
-def _workers(spec: RunSpec, device: torch.device) -> int:
-    """Scoring processes: as asked; else beside a GPU a quarter of the cores, and none on a CPU, where the model has use for all of them."""
+def _workers(spec: RunSpec, device: torch.device, tasks: int) -> int:
+    """Scoring processes: as asked, but never more than tasks; else beside a GPU a quarter of the cores, and none on a CPU, where the
+    model has use for all of them."""
     if spec.workers is not None:
-        return spec.workers
-    return 0 if device.type == "cpu" else max(1, len(os.sched_getaffinity(0)) // 4)
+        return min(spec.workers, tasks)
+    return 0 if device.type == "cpu" else min(max(1, len(os.sched_getaffinity(0)) // 4), tasks)
 
 
 def _manifest(
