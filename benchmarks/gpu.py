@@ -20,7 +20,7 @@ from typing import get_args
 
 import numpy as np
 import torch
-from measuring import NO_DEVICE, Cost, measure, report, say_machine
+from measuring import NO_DEVICE, Cost, load_encoder, measure, report, say_machine
 from seed_path import load_seed_model
 from sentence_transformers import SentenceTransformer
 from synthetic import SHAPES, build_model, write_texts
@@ -31,7 +31,7 @@ from harness.core.config import resolve_run
 from harness.core.costs import Counters
 from harness.core.spec import EncodingSpec, Ladder, ModelSpec, RunSpec
 from harness.core.tasks import TaskType
-from harness.evaluate.encode.canonical.encoding import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device
 from harness.evaluate.lengths import fields
 

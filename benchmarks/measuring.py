@@ -11,15 +11,30 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a source tree that is not installed
 
+if TYPE_CHECKING:
+    from harness.core.spec import Dtype, EncodingSpec, ModelSpec
+    from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
+    from harness.evaluate.encode.store.store import VectorStore
+
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
 NO_DEVICE = "needs a CUDA device, torch sees none: not measured"
+
+
+def load_encoder(
+    model: ModelSpec, *, dtype: Dtype, max_len: int, encoding: EncodingSpec, device: torch.device, store: VectorStore | None = None
+) -> CanonicalEncoder:
+    """The encoder of a model, loaded for it alone."""
+    from harness.evaluate.encode.canonical.kind import CANONICAL
+
+    weights = CANONICAL.load(model, dtype=dtype, device=device)
+    return CANONICAL.encoder(weights, max_len=max_len, encoding=encoding, device=device, store=store)
 
 
 @dataclass(frozen=True)

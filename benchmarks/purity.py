@@ -16,12 +16,12 @@ from typing import get_args
 
 import numpy as np
 import torch
-from measuring import report, say_machine
+from measuring import load_encoder, report, say_machine
 from synthetic import TINY, Shape, build_model, write_texts
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.spec import Dtype, EncodingSpec, Ladder, ModelSpec
-from harness.evaluate.encode.canonical.encoding import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.encode.device import TORCH_DTYPE, find_device
 from harness.evaluate.encode.store.store import VectorStore
 from harness.evaluate.lengths import fields

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 import yaml
 from measuring import real_data, report, say_machine
 from seed_path import TokenCount, load_seed_model, prepare_task, run_task, without_computing
@@ -27,7 +26,7 @@ from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
 from harness.core.tasks import TaskSpec
 from harness.data.sources import load_task
 from harness.data.types import TaskData
-from harness.evaluate.encode.canonical.encoding import load_encoder
+from harness.evaluate.encode.canonical.kind import CANONICAL
 from harness.evaluate.encode.canonical.shapes import ShapeLadder
 from harness.evaluate.lengths import fields
 from harness.evaluate.score.tasks import planned_texts
@@ -79,7 +78,15 @@ def plan_modelled(settings: dict[EncodingSpec, str], share: float, repeats: int,
 def plan_real(root: Path, names: Sequence[str], *, script: bool) -> None:
     """The ratio on the real sets, as a run on this machine's CPU would have it; `script`: and the tokens of the other side."""
     encoding = next(encoding for encoding, name in _settings().items() if "cpu" in name)
-    encoder = load_encoder(MINILM, dtype="fp32", max_len=MAX_LEN, encoding=encoding, device=torch.device("cpu"))
+    outline = CANONICAL.outline(MINILM)
+
+    def sequences(texts: list[str]) -> npt.NDArray[np.int64]:
+        counted = outline.count(texts, max_len=MAX_LEN, encoding=encoding, digest="")
+        return counted.counts[np.unique(counted.names, axis=0, return_index=True)[1]]
+
+    def overhead(*parts: npt.NDArray[np.int64]) -> float:
+        return _overhead(ShapeLadder(encoding, outline.max_positions), list(parts))
+
     sets: dict[str, list[str]] = {}
     tokens_of_script = _ScriptTokens() if script else None
     for task in load_benchmark().select(names):
@@ -90,18 +97,19 @@ def plan_real(root: Path, names: Sequence[str], *, script: bool) -> None:
         sets[task.name] = planned_texts(task, data, TaskPrompts())
         if tokens_of_script is not None:
             tokens_of_script.add(task, data)
-    together = encoder.plan(list(dict.fromkeys(chain.from_iterable(sets.values()))))
+    together = sequences(list(dict.fromkeys(chain.from_iterable(sets.values()))))
     print(
         f"\nreal texts of {len(sets)} tasks, all-MiniLM-L6-v2, max_len={MAX_LEN}, padded ladder of {encoding.batch_tokens} tokens a batch"
     )
-    alone = [encoder.plan(texts) for texts in sets.values()]
-    for name, plan in zip(sets, alone, strict=True):
-        print(f"  {name}: {plan.texts} distinct sequences, {plan.real_tokens} tokens, ratio {plan.overhead:.4f}, {plan.forwards} forwards")
+    alone = [sequences(texts) for texts in sets.values()]
+    for name, counts in zip(sets, alone, strict=True):
+        print(f"  {name}: {len(counts)} distinct sequences, {counts.sum()} tokens, ratio {overhead(counts):.4f}")
     if tokens_of_script is not None:
-        print(f"tokens through the model: {tokens_of_script.total:,} by the script, {together.tokens:,} by the harness")
-        report("tokens through the model, the script's / the harness's", [tokens_of_script.total / together.tokens])
-    report("real sets, together as in a run", [together.overhead], at_most=1.08)
-    report("real sets, task by task", [sum(plan.tokens for plan in alone) / sum(plan.real_tokens for plan in alone)])
+        _, tokens = ShapeLadder(encoding, outline.max_positions).plan(together)
+        print(f"tokens through the model: {tokens_of_script.total:,} by the script, {tokens:,} by the harness")
+        report("tokens through the model, the script's / the harness's", [tokens_of_script.total / tokens])
+    report("real sets, together as in a run", [overhead(together)], at_most=1.08)
+    report("real sets, task by task", [overhead(*alone)])
 
 
 class _ScriptTokens:
@@ -141,8 +149,7 @@ def _windows(tasks: Counts, size: int) -> Iterator[npt.NDArray[np.int64]]:
 
 
 def _overhead(ladder: ShapeLadder, parts: Counts) -> float:
-    plans = [ladder.plan(counts) for counts in parts]
-    return sum(plan.tokens for plan in plans) / sum(plan.real_tokens for plan in plans)
+    return sum(ladder.plan(counts)[1] for counts in parts) / sum(int(counts.sum()) for counts in parts)
 
 
 def _settings() -> dict[EncodingSpec, str]:

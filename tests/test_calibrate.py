@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from records import run_here
 from scipy.stats import norm
+from tiny_models import load_encoder
 
 from harness.commands import main
 from harness.core.benchmarks import load_benchmark
@@ -29,7 +30,7 @@ from harness.evaluate.calibrate.floors import COVERAGE, RESOLUTION, expected_fal
 from harness.evaluate.calibrate.jitter import Jitter, RoundingScale, measure_scale
 from harness.evaluate.calibrate.measure import calibrate
 from harness.evaluate.calibrate.request import check_parts
-from harness.evaluate.encode.canonical.encoding import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.encode.store.shards import open_shard, write_shard
 from harness.evaluate.encode.store.store import VectorStore
 from harness.evaluate.score.adapter import EmbeddingModel

@@ -20,7 +20,7 @@ import tiny_models
 import torch
 from runs import BENCHMARK, ROOT, table
 from safetensors.torch import load_file, save_file
-from tiny_models import build_model
+from tiny_models import build_model, load_encoder
 from tokenizers import normalizers
 from torch import nn
 
@@ -33,7 +33,7 @@ from harness.core.spec import Dtype, EncodingSpec, ModelSpec, RunSpec
 from harness.evaluate.encode.canary import second_chain
 from harness.evaluate.encode.canary.canary import BANDS, Canary, canary_texts, run_canary
 from harness.evaluate.encode.canonical import layout
-from harness.evaluate.encode.canonical.encoding import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.encode.model import loading
 from harness.evaluate.encode.model.loading import LoadedModel
 from harness.evaluate.encode.model.tokens import TextTokenizer

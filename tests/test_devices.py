@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -15,12 +16,12 @@ from typing import Any
 import pytest
 import torch
 from records import run_here, same_records
-from tiny_models import HAN
+from tiny_models import HAN, load_encoder
 
 from harness.core.errors import MachineError, RequestError
 from harness.core.spec import EncodingSpec, ModelSpec
 from harness.evaluate.encode.canonical.devices import DeviceProcesses, find_devices
-from harness.evaluate.encode.canonical.encoding import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.encode.encoder import EncoderKind
 from harness.evaluate.here import resolve_here
 
@@ -42,6 +43,10 @@ def processes(encoder: CanonicalEncoder) -> Iterator[DeviceProcesses]:
     two.stop()
 
 
+def children() -> list[int]:
+    return [process.pid or 0 for process in multiprocessing.active_children() if process.name.startswith("encode on")]
+
+
 def equal(one: torch.Tensor, other: torch.Tensor) -> bool:
     return torch.equal(one.view(torch.uint8), other.view(torch.uint8))
 
@@ -60,7 +65,7 @@ def test_processes_share_the_batches_and_take_over_from_those_that_die(
 
     def kill_one(step: Any) -> None:
         if step.tokens and not killed:
-            killed.append(processes.pids[0])
+            killed.append(children()[0])
             os.kill(killed[0], signal.SIGKILL)
 
     with caplog.at_level(logging.WARNING):
@@ -69,7 +74,7 @@ def test_processes_share_the_batches_and_take_over_from_those_that_die(
     assert equal(vectors, plain)
     assert "died (exit code -9); 1 of 2 go on, and run its batch" in caplog.text
 
-    os.kill(processes.pids[0], signal.SIGKILL)
+    os.kill(children()[0], signal.SIGKILL)
     with pytest.raises(MachineError, match="every encoding process died"):
         encoder.encode(TEXTS)
 
@@ -77,16 +82,15 @@ def test_processes_share_the_batches_and_take_over_from_those_that_die(
 @pytest.mark.slow
 def test_processes_end_with_the_one_that_started_them(tiny_model: Path) -> None:
     code = f"""
-import os, signal, torch
+import multiprocessing, os, signal, torch
 from harness.core.spec import EncodingSpec, ModelSpec
-from harness.evaluate.encode.canonical.encoding import load_encoder
 from harness.evaluate.encode.canonical.devices import DeviceProcesses
+from harness.evaluate.encode.canonical.kind import CANONICAL
 if __name__ == "__main__":
     cpu, encoding = torch.device("cpu"), EncodingSpec(ladder="padded", batch_tokens=64)
-    encoder = load_encoder(ModelSpec(name="tiny", path={str(tiny_model)!r}), dtype="fp32", max_len=32, encoding=encoding, device=cpu)
-    processes = DeviceProcesses(encoder.model, encoding, cpu, [cpu])
-    processes.start()
-    print(*processes.pids, flush=True)
+    model = CANONICAL.load(ModelSpec(name="tiny", path={str(tiny_model)!r}), dtype="fp32", device=cpu)
+    DeviceProcesses(model, encoding, cpu, [cpu]).start()
+    print(*(process.pid for process in multiprocessing.active_children()), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
     script = tiny_model.parent / "killed.py"

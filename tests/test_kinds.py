@@ -30,7 +30,6 @@ class LetterEncoder:
     """Counts characters by their code, modulo `dim`."""
 
     embedding_dim = 64
-    vector_bytes = 256
     fingerprint = Fingerprint(digest="letters", weights_digest="none")
 
     def __init__(self, max_len: int) -> None:

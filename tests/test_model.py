@@ -15,11 +15,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_models import HIDDEN, POSITIONS, build_model
+from tiny_models import HIDDEN, POSITIONS, build_model, load_encoder
 
 from harness.core.errors import InputError, RequestError
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
-from harness.evaluate.encode.canonical.encoding import load_encoder
 from harness.evaluate.encode.device import TORCH_DTYPE, attention_kernel, describe_device, find_device, kernel_identity
 from harness.evaluate.encode.model.loading import LoadedModel, load_model
 from harness.evaluate.encode.model.locate import find_model, hash_weights

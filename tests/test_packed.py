@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_models import HAN, POSITIONS, TWINS, build_model
+from tiny_models import HAN, POSITIONS, TWINS, build_model, load_encoder
 
 from harness.core.errors import RequestError
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.canary.canary import run_canary
 from harness.evaluate.encode.canonical import bodies
-from harness.evaluate.encode.canonical.encoding import CanonicalEncoder, load_encoder
-from harness.evaluate.encode.canonical.kernels import PlainKernels, Reach
-from harness.evaluate.encode.canonical.layout import block_size, lay_out
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
+from harness.evaluate.encode.canonical.kernels import Kernels, Reach
+from harness.evaluate.encode.canonical.layout import BlockSize, lay_out
 from harness.evaluate.encode.canonical.packed import PackedEncoder
 from harness.evaluate.encode.canonical.shapes import ShapeLadder
 from harness.evaluate.encode.store.store import VectorStore
@@ -49,16 +49,15 @@ def test_packs_are_filled_up_by_less_than_one_token_in_two_hundred(tokens: int) 
     draw = np.random.default_rng(0)
     counts = np.minimum(np.exp(draw.normal(4, 1.2, size=tokens)).astype(np.int64) + 3, 1024)
     counts = counts[: int(np.searchsorted(np.cumsum(counts), tokens)) + 1]
-    plan = ShapeLadder(EncodingSpec(ladder="packed", batch_tokens=16384), positions=1024).plan(counts)
-    assert plan.real_tokens >= tokens
-    assert plan.tokens / plan.real_tokens <= 1.005
+    _, planned = ShapeLadder(EncodingSpec(ladder="packed", batch_tokens=16384), positions=1024).plan(counts)
+    assert counts.sum() >= tokens
+    assert planned / counts.sum() <= 1.005
 
 
 def test_packs_by_hand() -> None:
     ladder = ShapeLadder(EncodingSpec(ladder="packed", batch_tokens=256), positions=300)
-    plan = ladder.plan(np.array([100, 100, 57, 256, 300, 3]))
-    assert (plan.forwards, plan.real_tokens) == (5, 816)
-    assert plan.tokens == 256 + 128 + 256 + 320 + 128  # 100 + 100 fill up to 256; 57, and 3 alone, to the smallest pack
+    # 100 + 100 fill up to 256; 57, and 3 alone, to the smallest pack
+    assert ladder.plan(np.array([100, 100, 57, 256, 300, 3])) == (5, 256 + 128 + 256 + 320 + 128)
     assert ladder.pack_sizes(300) == [128, 192, 256, 320]
     assert ladder.pack_sizes(20) == [128, 192, 256]
 
@@ -163,7 +162,7 @@ def test_what_can_not_be_packed_runs_in_exact_batches_and_the_fingerprint_says_w
     assert encoder.fingerprint.packs == f"none, the ladder is exact: {why}"
 
 
-class _Uneven(PlainKernels):
+class _Uneven(Kernels):
     """Rows have another last bit in packs of some sizes, as where a library chooses its kernel by the number of rows."""
 
     uneven: Any = None
@@ -178,7 +177,7 @@ def test_sizes_whose_rows_differ_are_found(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, uneven: Any, smallest: int | None
 ) -> None:
     monkeypatch.setattr(_Uneven, "uneven", staticmethod(uneven))
-    monkeypatch.setattr("harness.evaluate.encode.canonical.packed.PlainKernels", _Uneven)
+    monkeypatch.setattr("harness.evaluate.encode.canonical.packed.Kernels", _Uneven)
     with caplog.at_level(logging.WARNING):
         encoder = load(tiny_model, encoding=EncodingSpec(ladder="packed", batch_tokens=1152))
     if smallest is not None:
@@ -204,6 +203,12 @@ def test_every_token_of_a_pack_is_a_query_of_one_block() -> None:
     assert all(part.data_ptr() % 16 == 0 for part in (layout.starts, layout.lengths, *(blocks for _, blocks in layout.blocks)))
 
 
+def block_size(length: int) -> BlockSize:
+    """The size of a text's blocks where it is alone in its pack."""
+    [(size, _)] = lay_out([np.zeros(length, dtype=np.int32)], length, CPU).blocks
+    return size
+
+
 # --- the fused kernels, in Triton's interpreter -----------------------------------------------------------------------------------------
 
 
@@ -224,7 +229,7 @@ def test_fused_kernels_compute_what_torch_does(fused: Any, dtype: torch.dtype, n
     lengths = [1, 15, 16, 17, 40, 64, 65, 100, 130, 300]
     assert len({block_size(length) for length in lengths}) == 4
     layout = lay_out([draw.integers(0, 50, size=length, dtype=np.int32) for length in lengths], 768, CPU)
-    plain = PlainKernels()
+    plain = Kernels()
     query, key, value = torch.randn(768, 3, 2, 16, generator=generator).to(dtype).unbind(1)
     attended = fused.attention(query, key, value, layout, reach=Reach(), scale=0.25)
     assert (attended.float() - plain.attention(query, key, value, layout, reach=Reach(), scale=0.25).float()).abs().max() < noise
@@ -248,7 +253,7 @@ def test_fused_attention_sees_what_a_token_reaches(fused: Any, reach: Reach, sha
     key = torch.randn(4 // shared, 704, 16, generator=generator).transpose(0, 1)
     value = torch.randn(704, 4 // shared, 16, generator=generator)
     attended = fused.attention(query, key, value, layout, reach=reach, scale=0.25)
-    plain = PlainKernels().attention(query, key, value, layout, reach=reach, scale=0.25)
+    plain = Kernels().attention(query, key, value, layout, reach=reach, scale=0.25)
     assert (attended - plain).abs().max() < 2e-6
     for length, start in zip(layout.lengths.tolist(), layout.starts.tolist(), strict=True):
         seen = reach.mask(length, CPU)
@@ -285,7 +290,7 @@ def test_fused_kernels_run_any_model_that_can_be_packed(fused: Any, name: str, t
 
     with torch.inference_mode():
         ours = vectors(fused, rows)
-        assert (ours - vectors(PlainKernels(), rows)).norm(dim=1).max() < 2e-5 * ours.norm(dim=1).max()
+        assert (ours - vectors(Kernels(), rows)).norm(dim=1).max() < 2e-5 * ours.norm(dim=1).max()
         assert torch.equal(vectors(fused, rows[::-1]).flip(0), ours)
 
 
@@ -310,14 +315,15 @@ from itertools import product
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 from harness.evaluate.encode.canonical.fused import _attention, stages
-from harness.evaluate.encode.canonical.layout import block_size
+from harness.evaluate.encode.canonical.layout import lay_out
+import numpy, torch
 
 pointers = dict(queries="*{0}", keys="*{0}", values="*{0}", out="*{0}", starts="*i32", lengths="*i32", blocks="*i32")
 numbers = dict(scale="fp32", query_head="i32", key_head="i32", value_head="i32")
 widths = [(64, 1, -1, -1), (128, 2, -1, 0), (256, 4, 511, 0), (64, 1, 64, 64)]  # BERT, Qwen3, Gemma 3, ModernBERT
 kinds = [*product((86, 90), ["bf16"], (16, 64, 512), widths), *product((80, 86, 90), ["fp16"], (32, 512), widths[:1])]
 for capability, dtype, length, (head_dim, shared, before, after) in kinds:
-    size = block_size(length)
+    [(size, _)] = lay_out([numpy.zeros(length, numpy.int32)], length, torch.device("cpu")).blocks
     constants = dict(query_row=1024, key_row=1024, value_row=1024, heads=16, head_dim=head_dim, shared=shared, before=before, after=after)
     constants |= dict(rows=size.rows, columns=size.columns, one=size.one)
     signature = {name: kind.format(dtype) for name, kind in (pointers | numbers).items()} | dict.fromkeys(constants, "constexpr")

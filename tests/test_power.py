@@ -15,6 +15,7 @@ import pytest
 import sklearn.cluster
 import torch
 from runs import BENCHMARK, ROOT
+from tiny_models import load_encoder
 
 from harness.core.config import compose_config
 from harness.core.errors import CanaryError, HarnessError
@@ -25,7 +26,7 @@ from harness.data.types import RetrievalData
 from harness.evaluate import evaluation
 from harness.evaluate.encode.canary.canary import canary_texts, run_canary
 from harness.evaluate.encode.canonical import encoding
-from harness.evaluate.encode.canonical.encoding import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.encode.model import loading
 from harness.evaluate.encode.model.loading import LoadedModel, hash_module_files
 from harness.evaluate.encode.model.locate import hash_weights

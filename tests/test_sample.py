@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_models import load_encoder
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.config import compose_config
@@ -22,7 +23,6 @@ from harness.core.tasks import TASK_TYPES, TaskSpec
 from harness.data.sources import load_task
 from harness.data.types import ClassificationData, RerankingData, RetrievalData, TaskData
 from harness.evaluate.encode.canary.canary import canary_texts
-from harness.evaluate.encode.canonical.encoding import load_encoder
 from harness.evaluate.encode.encoder import Encoded
 from harness.evaluate.score import tasks as scoring
 from harness.evaluate.score.adapter import EmbeddingModel

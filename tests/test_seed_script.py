@@ -22,6 +22,7 @@ import torch
 from real_data import SEED_CARD
 from safetensors.torch import save_file
 from scoring_cases import write_hub_folders
+from tiny_models import load_encoder
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.prompts import TaskPrompts
@@ -30,7 +31,7 @@ from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
 from harness.core.tasks import TaskSpec
 from harness.data.sources import load_task
 from harness.data.types import RetrievalData, TaskData
-from harness.evaluate.encode.canonical.encoding import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.score.adapter import EmbeddingModel
 from harness.evaluate.score.tasks import MTEB1, planned_texts
 

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from tiny_models import HAN, POSITIONS, build_model
+from tiny_models import HAN, POSITIONS, build_model, load_encoder
 
 from harness.commands import main
 from harness.core.errors import InputError, MachineError
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
-from harness.evaluate.encode.canonical.encoding import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.store.shards import Keys
 from harness.evaluate.encode.store.store import VectorStore

@@ -10,7 +10,7 @@ import pytest
 import tiny_models
 import torch
 from records import run_here
-from tiny_models import TWINS, build_model
+from tiny_models import TWINS, build_model, load_encoder
 from tokenizers.processors import ByteLevel
 from twins import DTYPES, measure
 
@@ -19,7 +19,6 @@ from harness.core.errors import InputError, RequestError
 from harness.core.run_files import read_run
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.canary.canary import BANDS, WORST
-from harness.evaluate.encode.canonical.encoding import load_encoder
 from harness.evaluate.encode.canonical.kind import CANONICAL
 from harness.evaluate.encode.whole.as_is import REFERENCE
 from harness.evaluate.plan.planning import make_plan

@@ -13,6 +13,11 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
+from harness.core.spec import Dtype, EncodingSpec, ModelSpec
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
+from harness.evaluate.encode.canonical.kind import CANONICAL
+from harness.evaluate.encode.store.store import VectorStore
+
 HIDDEN = 32
 POSITIONS = 64
 HAN = "一二三四五六七八九十天地人你我他好中文本句子模型今明昨日月星山水火木金土大小多少上下左右前后东西南北"
@@ -167,3 +172,11 @@ def _tokenizer(pad_id: int, *, decoder: bool = False, padding_side: str = "right
     backend.post_processor = processors.TemplateProcessing(single=single, special_tokens=ends)
     names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
     return PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=POSITIONS, padding_side=padding_side, **names)
+
+
+def load_encoder(
+    model: ModelSpec, *, dtype: Dtype, max_len: int, encoding: EncodingSpec, device: torch.device, store: VectorStore | None = None
+) -> CanonicalEncoder:
+    """The encoder of a model, loaded for it alone."""
+    weights = CANONICAL.load(model, dtype=dtype, device=device)
+    return CANONICAL.encoder(weights, max_len=max_len, encoding=encoding, device=device, store=store)

@@ -9,10 +9,10 @@ from typing import get_args
 
 import torch
 from sentence_transformers import SentenceTransformer
-from tiny_models import HAN, HOSTILE
+from tiny_models import HAN, HOSTILE, load_encoder
 
 from harness.core.spec import Dtype, EncodingSpec, Ladder, ModelSpec
-from harness.evaluate.encode.canonical.encoding import CanonicalEncoder, load_encoder
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 
 DTYPES: tuple[Dtype, ...] = ("fp32", "bf16")
 MAX_LEN = 48

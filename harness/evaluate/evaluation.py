@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from harness.core.costs import Counters
+from harness.core.dtypes import DTYPES
 from harness.core.errors import EncodingError, described
 from harness.core.examples import Examples
 from harness.core.prompts import PromptTable, TaskPrompts
@@ -139,7 +140,8 @@ def encode_windows(
     share = 1 / Shard.parse(spec.shard or "1/1").of
     modelled = {task.name: share * modelled_flops(task, encoder) for task in tasks}
     progress.expected(weights(modelled), spec.gpu.flops_per_second(spec.dtype))
-    for window in windows(guarded(), size=lambda each: len(each.texts) * encoder.vector_bytes, limit=window_bytes()):
+    vector_bytes = encoder.embedding_dim * DTYPES[spec.dtype].bytes
+    for window in windows(guarded(), size=lambda each: len(each.texts) * vector_bytes, limit=window_bytes()):
         yield from encoded(window)
 
 

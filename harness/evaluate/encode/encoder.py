@@ -90,11 +90,6 @@ class Encoder(Protocol):
         ...
 
     @property
-    def vector_bytes(self) -> int:
-        """Bytes of a raw vector."""
-        ...
-
-    @property
     def fingerprint(self) -> Fingerprint:
         """What decides its vectors; `digest`, `weights_digest` and `parameters` at least."""
         ...

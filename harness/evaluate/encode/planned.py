@@ -115,5 +115,5 @@ class LadderWork:
 
     def cost(self, counts: IntArray) -> Counters:
         """The batches, full ones all."""
-        planned = self.ladder.plan(counts)
-        return Counters(forwards=planned.forwards, tokens=planned.tokens, flops=self.architecture.flops(self.ladder, counts))
+        forwards, tokens = self.ladder.plan(counts)
+        return Counters(forwards=forwards, tokens=tokens, flops=self.architecture.flops(self.ladder, counts))

@@ -12,13 +12,12 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional
 
 from harness.core.errors import CanaryError, EncodingError, InputError, MachineError
@@ -27,7 +26,6 @@ from harness.core.sketch import Sketch, distance
 from harness.core.spec import Dtype
 from harness.evaluate.encode.canary.second_chain import reference_vectors
 from harness.evaluate.encode.canary.sketched import rows_of, sketch_texts
-from harness.evaluate.encode.canonical.batches import run_batch
 from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.encode.canonical.packed import position_padding
 from harness.evaluate.encode.canonical.watching import watched_attention
@@ -132,7 +130,7 @@ def run_canary(encoder: CanonicalEncoder) -> Canary:
         distinct=len(distinct),
         parameter_dtype=str(TORCH_DTYPE[model.dtype]).removeprefix("torch."),
         embedding_dim=vectors.shape[1],
-        attention=_attention_kernels(bare, texts[:_WATCHED]),
+        attention=_attention_kernels(encoder, texts[:_WATCHED]),
         rows_differing=differing,
         distance=float(distances.median()),
         farthest=float(distances.max()),
@@ -184,7 +182,7 @@ def _wrong_numbers(encoder: CanonicalEncoder) -> list[str]:
     if damaged:
         return [f"parameters: NaN or infinity in {', '.join(damaged[:3])}: load the model again, from an undamaged folder"]
     ids = np.array([model.tokenizer.cls_token_id or 0, model.tokenizer.sep_token_id or 0], dtype=np.int32)
-    vector = run_batch(model, encoder.device, encoder.ladder.batch(len(ids)), [ids])
+    vector = encoder.run(ids)
     found = []
     if vector.dtype != wanted:
         found.append(f"vectors: they come out as {vector.dtype}, dtype={model.dtype} asks for {wanted}: a module computes in another dtype")
@@ -229,30 +227,13 @@ def second_vectors(encoder: CanonicalEncoder, texts: Sequence[str], *, weights: 
         raise InputError(f"model folder {folder} does not load in sentence-transformers ({type(error).__name__}: {error})") from error
 
 
-class _Watched(nn.Module):
-    """A transformer whose attention is watched in whatever thread it runs."""
-
-    def __init__(self, transformer: nn.Module) -> None:
-        super().__init__()
-        self.transformer = transformer
-        self.names: set[str] = set()
-
-    def forward(self, **inputs: Any) -> Any:
-        with watched_attention() as names:
-            states = self.transformer(**inputs)
-        self.names |= names
-        return states
-
-
 def _attention_kernels(encoder: CanonicalEncoder, texts: Sequence[str]) -> tuple[str, ...]:
-    """The kernels that ran while the encoder encoded the texts, by torch's names; the fused ones by their own."""
-    if encoder.ladder.packs:
-        with encoder.model.packed.watched() as names:
-            encoder.apart().encode(texts)
-        return tuple(sorted(names))
-    watched = _Watched(encoder.model.transformer)
-    encoder.apart(replace(encoder.model, transformer=watched)).encode(texts)
-    return tuple(sorted(watched.names))
+    """The kernels that run for texts of these lengths, by torch's names; the fused ones, which torch does not see, by their own."""
+    with watched_attention() as names:
+        for ids in {len(ids): ids for ids in encoder.tokenizer.tokenize(texts).rows()}.values():
+            encoder.run(ids)
+    fused = encoder.model.packed.kernels.name if encoder.ladder.packs else None
+    return tuple(sorted(names)) or ((fused,) if fused else ())
 
 
 def _distinct(encoder: CanonicalEncoder, texts: Sequence[str]) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,16 +21,8 @@ BERTS = ("bert", "camembert", "ernie", "roberta", "xlm-roberta")
 """Types of models, as transformers calls them, whose layers are BERT's."""
 
 
-class Body(Protocol):
-    """What makes hidden states of a pack's tokens."""
-
-    def states(self, layout: PackLayout, kernels: Kernels, *, few_layers: bool) -> torch.Tensor:
-        """[total, hidden]; `few_layers`: behind so many layers that each kind of them has run once."""
-        ...
-
-
-def body_of(transformer: Any, masking: Masking) -> Body:
-    """The body of a loaded model, whose weights it shares."""
+def body_of(transformer: Any, masking: Masking) -> BertBody | ModelBody:
+    """What makes hidden states of a pack's tokens by the layers of a loaded model, whose weights it shares."""
     return BertBody(transformer) if transformer.config.model_type in BERTS else ModelBody(transformer, masking)
 
 
@@ -76,7 +68,7 @@ class BertBody:
         self._heads: int = transformer.config.num_attention_heads
 
     def states(self, layout: PackLayout, kernels: Kernels, *, few_layers: bool) -> torch.Tensor:
-        """As `Body` says."""
+        """[total, hidden]; `few_layers`: behind so many layers that each kind of them has run once."""
         states = self._embed(layout, kernels)
         for layer in self._layers[: 1 if few_layers else None]:
             query, key, value = layer.qkv(states).view(len(states), 3, self._heads, -1).unbind(1)
@@ -157,7 +149,7 @@ class ModelBody:
                     setattr(module, name, child[: max(map(kinds.index, kinds)) + 1])
 
     def states(self, layout: PackLayout, kernels: Kernels, *, few_layers: bool) -> torch.Tensor:
-        """As `Body` says."""
+        """[total, hidden]; `few_layers`: behind so many layers that each kind of them has run once."""
         model = self._short if few_layers else self._model
         pack = _Pack(layout, kernels, self._masking)
         found: torch.Tensor = model(input_ids=layout.ids[None], position_ids=layout.positions[None], pack=pack).last_hidden_state[0]

@@ -104,11 +104,6 @@ class DeviceProcesses:
         """Batches that run at once."""
         return len(self._devices) * (_AHEAD if self._main.type == "cuda" else 1)
 
-    @property
-    def pids(self) -> list[int]:
-        """The processes that are alive, one for each device."""
-        return sorted({lane.process.pid or 0 for lane in self._alive})
-
     def stop(self) -> None:
         """End the processes; nothing runs after that."""
         for lane in self._alive:

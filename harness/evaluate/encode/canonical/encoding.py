@@ -19,15 +19,14 @@ from torch.nn.attention import sdpa_kernel
 
 from harness.core.costs import Counters
 from harness.core.errors import EncodingError, InputError, RequestError
-from harness.core.spec import Dtype, EncodingSpec, ModelSpec
-from harness.evaluate.encode.canonical.batches import BatchQueue, Devices, check_memory
+from harness.core.spec import EncodingSpec
+from harness.evaluate.encode.canonical.batches import BatchQueue, Devices, check_memory, run_batch
 from harness.evaluate.encode.canonical.fingerprint import take_fingerprint
 from harness.evaluate.encode.canonical.proof import find_ladder
-from harness.evaluate.encode.canonical.shapes import BatchShape, Plan, ShapeLadder
+from harness.evaluate.encode.canonical.shapes import BatchShape, ShapeLadder
 from harness.evaluate.encode.device import TORCH_DTYPE, attention_kernel
 from harness.evaluate.encode.encoder import Encoded, EncodingStep, OnStep
-from harness.evaluate.encode.model.loading import LoadedModel, load_model
-from harness.evaluate.encode.model.locate import find_model
+from harness.evaluate.encode.model.loading import LoadedModel
 from harness.evaluate.encode.model.tokens import Chunk, TextTokenizer
 from harness.evaluate.encode.store.names import Namer, ids_digest, keys_of
 from harness.evaluate.encode.store.store import VectorStore
@@ -36,8 +35,9 @@ from harness.evaluate.encode.work import Forecast
 
 
 class CanonicalEncoder:
-    """One model in one dtype under one `max_len`; made by `load_encoder`. Not for several threads at once.
+    """One model in one dtype under one `max_len`. Not for several threads at once.
 
+    With a `store`, vectors found there are not computed, and those computed are kept there; their bits are the same either way.
     `model`, `device`, `tokenizer` and `ladder` are what it runs with; to be read, not to be changed. `ladder` is `exact` where `packed`
     was asked for and can't be; the fingerprint says why.
     """
@@ -75,11 +75,6 @@ class CanonicalEncoder:
         return self.model.embedding_dim
 
     @property
-    def vector_bytes(self) -> int:
-        """Bytes of a raw vector."""
-        return self.model.embedding_dim * TORCH_DTYPE[self.model.dtype].itemsize
-
-    @property
     def max_len(self) -> int:
         """The most tokens of a text that are encoded, specials included."""
         return self.tokenizer.max_len
@@ -88,11 +83,16 @@ class CanonicalEncoder:
         """FLOP of one text of each of the token counts."""
         return self.model.architecture.text_flops(counts)
 
-    def apart(self, model: LoadedModel | None = None) -> CanonicalEncoder:
-        """The same setting without a store and with counters of its own; with the modules of another `model`, if one is given."""
+    def apart(self) -> CanonicalEncoder:
+        """The same setting without a store and with counters of its own."""
         other = copy.copy(self)
-        other.model, other._stored, other.counters, other._devices = model or self.model, None, Counters(), None
+        other._stored, other.counters, other._devices = None, Counters(), None
         return other
+
+    def run(self, ids: npt.NDArray[np.int32]) -> torch.Tensor:
+        """The vector [1, embedding_dim] of a text's token ids on the device, in the batch that it has when it is alone, by this thread."""
+        with sdpa_kernel(self._kernel):
+            return run_batch(self.model, self.device, self.ladder.batch(len(ids)), [ids])
 
     def spread(self, devices: Devices) -> None:
         """Run every batch on one of the devices from here on; what is `apart` stays on its own."""
@@ -108,13 +108,6 @@ class CanonicalEncoder:
             rows = self.tokenizer.tokenize(texts).rows()
             names = [self._namer.name(self.ladder.shape(len(ids)), ids_digest(ids)) for ids in rows]
             self._stored.prove(keys_of(names), vectors)
-
-    def plan(self, texts: Sequence[str]) -> Plan:
-        """What encoding the texts in one call would cost if nothing were stored; tokenises, and runs no model."""
-        rows: dict[bytes, None] = {}  # in the order of the texts, as they would be packed
-        for chunk in self.tokenizer.tokenize_ahead(list(dict.fromkeys(texts))):
-            rows.update((ids.tobytes(), None) for ids in chunk.tokens.rows())
-        return self.ladder.plan(np.array([len(row) // 4 for row in rows], dtype=np.int64))
 
     def encode(self, texts: Sequence[str], *, progress: OnStep | None = None) -> torch.Tensor:
         """Raw vectors [len(texts), embedding_dim] on the CPU in the model's dtype: the module chain's output, not normalised by us.
@@ -136,22 +129,6 @@ class CanonicalEncoder:
             call.run(self.tokenizer, self.ladder, self._namer, self.device, self._devices)
         self.counters += call.counters()
         return call.result()
-
-
-def load_encoder(
-    model: ModelSpec, *, dtype: Dtype, max_len: int, encoding: EncodingSpec, device: torch.device, store: VectorStore | None = None
-) -> CanonicalEncoder:
-    """The encoder of a model in `dtype` on `device`, its weights checked against the spec (`find_model`, `load_model`).
-
-    With a `store`, vectors found there are not computed, and those computed are kept there; their bits are the same either way.
-
-    Raises:
-        RequestError: the model can't be run as a pure function, or carries fewer than `max_len` tokens.
-        InputError: its files are missing, damaged or not the pinned ones.
-        MachineError: the hub is out of reach, the dtype is not what was loaded, or the memory does not suffice.
-    """
-    loaded = load_model(find_model(model), model, dtype=dtype, device=device)
-    return CanonicalEncoder(loaded, max_len=max_len, encoding=encoding, device=device, store=store)
 
 
 @dataclass(frozen=True, slots=True)

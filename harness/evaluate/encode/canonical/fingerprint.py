@@ -11,7 +11,6 @@ import torch
 
 from harness.core.fingerprint import Fingerprint
 from harness.core.spec import Dtype, EncodingSpec
-from harness.evaluate.encode.canonical.kernels import PlainKernels
 from harness.evaluate.encode.canonical.linear import linear_kernel
 from harness.evaluate.encode.canonical.packed import Packable
 from harness.evaluate.encode.device import TORCH_DTYPE, attention_kernel, describe_device, kernel_identity, numeric_flags
@@ -80,8 +79,7 @@ def _attention(device: torch.device, dtype: Dtype, encoding: EncodingSpec, packa
     sdpa = f"sdpa:{attention_kernel(device, dtype, encoding.ladder).name.lower()}"
     if encoding.ladder != "packed":
         return sdpa
-    kernels = packable.kernels(device, TORCH_DTYPE[dtype])
-    return f"packed {sdpa if kernels.name == PlainKernels.name else kernels.name}"
+    return f"packed {packable.kernels(device, TORCH_DTYPE[dtype]).name or sdpa}"
 
 
 def _kernel(device: torch.device) -> str:

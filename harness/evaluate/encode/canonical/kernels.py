@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from harness.evaluate.encode.canonical.layout import PackLayout
-from harness.evaluate.encode.canonical.watching import watched_attention
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +21,7 @@ class Reach:
 
     def mask(self, length: int, device: torch.device) -> torch.Tensor | None:
         """[length, length] of queries and keys, True where a key is seen; None where a text of this length needs none."""
-        if self.before_in(length) is None and self.after in (None, 0):
+        if (self.before is None or self.before >= length - 1) and self.after in (None, 0):
             return None
         places = torch.arange(length, device=device)
         apart = places[None, :] - places[:, None]
@@ -34,41 +32,18 @@ class Reach:
             seen &= apart <= self.after
         return seen
 
-    def before_in(self, length: int) -> int | None:
-        """`before` in a text of this length."""
-        return None if self.before is None or self.before >= length - 1 else self.before
 
+class Kernels:
+    """What a pack's forward pass is built of, by torch: attention over the texts of one length at a time."""
 
-class Kernels(Protocol):
-    """What a pack's forward pass is built of. `name`: goes into the names of the vectors."""
-
-    name: str
+    name: str | None = None
+    """Goes into the names of the vectors; None: torch's, of which the encoder chooses one."""
 
     def attention(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: PackLayout, *, reach: Reach, scale: float
     ) -> torch.Tensor:
         """[tokens, heads, head_dim] of queries of this shape, and of keys and values [tokens, heads or fewer, head_dim]: each token over
         those of its text that it reaches. Rows that belong to no text are 0."""
-        ...
-
-    def add_norm(self, inputs: torch.Tensor, residual: torch.Tensor | None, norm: nn.LayerNorm) -> torch.Tensor:
-        """LayerNorm of inputs [tokens, hidden] plus residual."""
-        ...
-
-    def mean(self, states: torch.Tensor, layout: PackLayout) -> torch.Tensor:
-        """[texts, hidden]."""
-        ...
-
-
-class PlainKernels:
-    """By torch: attention over the texts of one length at a time."""
-
-    name = "sdpa"  # which of its kernels: the encoder's choice
-
-    def attention(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: PackLayout, *, reach: Reach, scale: float
-    ) -> torch.Tensor:
-        """As `Kernels` says."""
         parts, start = [], 0
         for length, number in layout.groups:
             end = start + length * number
@@ -88,29 +63,12 @@ class PlainKernels:
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal, scale=scale)
 
     def add_norm(self, inputs: torch.Tensor, residual: torch.Tensor | None, norm: nn.LayerNorm) -> torch.Tensor:
-        """As `Kernels` says."""
+        """LayerNorm of inputs [tokens, hidden] plus residual."""
         found: torch.Tensor = norm(inputs if residual is None else inputs + residual)
         return found
 
     def mean(self, states: torch.Tensor, layout: PackLayout) -> torch.Tensor:
-        """As `Kernels` says; in fp32, a text's tokens one after the other."""
+        """The mean of each text's tokens, [texts, hidden]: in fp32, one after the other."""
         numbers = states[: layout.real].float()
         sums = torch.segment_reduce(numbers, "sum", lengths=layout.lengths, axis=0, unsafe=True)
         return (sums / layout.lengths[:, None]).to(states.dtype)
-
-
-class WatchedKernels:
-    """Kernels whose attention is noted in `names`: by torch's names, or by their own."""
-
-    def __init__(self, kernels: Kernels, names: set[str]) -> None:
-        self._names = names
-        self.name, self.add_norm, self.mean, self._kernels = kernels.name, kernels.add_norm, kernels.mean, kernels
-
-    def attention(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: PackLayout, *, reach: Reach, scale: float
-    ) -> torch.Tensor:
-        """As `Kernels` says."""
-        with watched_attention() as names:
-            out = self._kernels.attention(query, key, value, layout, reach=reach, scale=scale)
-        self._names |= names or {self.name}
-        return out

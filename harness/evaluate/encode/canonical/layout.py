@@ -23,18 +23,13 @@ class BlockSize:
     stages: int
 
 
-_SIZES = {
+_SIZES = {  # by the number of a text's tokens, and by nothing else: it decides the bits
     16: BlockSize(16, 16, True, 1, 1),
     32: BlockSize(32, 32, True, 1, 1),
     64: BlockSize(64, 64, True, 4, 1),
 }
 _LONG = BlockSize(64, 64, False, 4, 3)
 """The fastest of those tried on an H200 (docs/performance.md)."""
-
-
-def block_size(length: int) -> BlockSize:
-    """By the number of a text's tokens, and by nothing else: it decides the bits."""
-    return next((size for limit, size in _SIZES.items() if length <= limit), _LONG)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ of pack that will be run.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from harness.evaluate.encode.canonical.bodies import body_of
-from harness.evaluate.encode.canonical.kernels import Kernels, PlainKernels, WatchedKernels
+from harness.evaluate.encode.canonical.kernels import Kernels
 from harness.evaluate.encode.canonical.layout import Ids, PackLayout, lay_out
 from harness.evaluate.encode.model.families import KNOWN, Masking, attention_of
 
@@ -40,16 +39,6 @@ class PackedEncoder:
     def lay_out(self, rows: Sequence[Ids], total: int, device: torch.device) -> PackLayout:
         """The rows as a pack."""
         return lay_out(rows, total, device, padding=self._padding)
-
-    @contextmanager
-    def watched(self) -> Iterator[set[str]]:
-        """Within this, the names of the kernels that attention ran on are noted in the set."""
-        names: set[str] = set()
-        kernels, self.kernels = self.kernels, WatchedKernels(self.kernels, names)
-        try:
-            yield names
-        finally:
-            self.kernels = kernels
 
     def states(self, layout: PackLayout, *, few_layers: bool = False) -> torch.Tensor:
         """Hidden states [total, hidden] of the pack's tokens; `few_layers`: behind so many that each kind of them has run once."""
@@ -96,7 +85,7 @@ class Packable:
             from harness.evaluate.encode.canonical.fused import FusedKernels  # Triton comes with torch's CUDA builds alone
 
             return FusedKernels()
-        return PlainKernels()
+        return Kernels()
 
 
 def packable(config: Any, tail: Sequence[str], pooling: object) -> Packable:

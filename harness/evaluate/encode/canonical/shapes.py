@@ -47,16 +47,6 @@ class Pack:
 Batch = BatchShape | Pack
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a set of texts costs, by arithmetic. `tokens` go through the model for `real_tokens` of the texts."""
-
-    texts: int
-    real_tokens: int
-    forwards: int
-    tokens: int
-
-
 def packing(encoding: EncodingSpec, possible: bool) -> EncodingSpec:
     """The setting that a model runs in: `exact` where `packed` is asked for and is not possible."""
     return encoding if possible or encoding.ladder != "packed" else replace(encoding, ladder="exact")
@@ -103,18 +93,13 @@ class ShapeLadder:
         length = min(-(-count // step) * step, self.positions)
         return BatchShape(rows=max(1, self.spec.batch_tokens // length), length=length, masked=step > 1)
 
-    def plan(self, counts: IntArray) -> Plan:
-        """The cost of running texts of these token counts, each once, in one go; packed in this order."""
+    def plan(self, counts: IntArray) -> tuple[int, int]:
+        """Forward passes of texts of these token counts, each run once, in one go, packed in this order; and tokens of the batches."""
         if self.packs:
             packs = self._packs(counts)
-            return Plan(texts=len(counts), real_tokens=int(counts.sum()), forwards=len(packs), tokens=sum(pack.tokens for pack in packs))
-        forwards = self.batches(counts)
-        return Plan(
-            texts=len(counts),
-            real_tokens=int(counts.sum()),
-            forwards=sum(forwards.values()),
-            tokens=sum(shape.tokens * number for shape, number in forwards.items()),
-        )
+            return len(packs), sum(pack.tokens for pack in packs)
+        batches = self.batches(counts)
+        return sum(batches.values()), sum(shape.tokens * number for shape, number in batches.items())
 
     def batches(self, counts: IntArray) -> dict[BatchShape, int]:
         """How many batches of each shape run texts of these token counts, each once, in one go."""

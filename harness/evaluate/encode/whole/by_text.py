@@ -86,11 +86,6 @@ class TextEncoder:
         """Numbers in a raw vector."""
         return self.backend.embedding_dim
 
-    @property
-    def vector_bytes(self) -> int:
-        """Bytes of a raw vector."""
-        return self.embedding_dim * TORCH_DTYPE[self.backend.dtype].itemsize
-
     def text_flops(self, counts: IntArray) -> IntArray:
         """FLOP of one text of each of the token counts."""
         return self._architecture.text_flops(counts) if self._architecture else np.zeros_like(counts)
