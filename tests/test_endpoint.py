@@ -47,7 +47,8 @@ def vector_of(text: str, salt: str = "") -> np.ndarray:
 @dataclass
 class Server:
     """`faults`: status codes of the next answers. `noise`: how far a vector moves from call to call. `seen`: bodies and headers.
-    `most`: texts that it takes; `longest`: characters of one; `wire`: the numbers within its base64."""
+    `most`: texts that it takes; `longest`: characters of one; `wire`: the numbers within its base64. `context`: as vLLM has one, in
+    characters here: a longer text is refused, unless the request has `truncate_prompt_tokens`, -1 for all that fit."""
 
     url: str = ""
     faults: list[tuple[int, dict[str, str]]] = field(default_factory=list)
@@ -55,6 +56,7 @@ class Server:
     form: str = "base64"
     dim: int = DIM
     most: int = 1000
+    context: int | None = None
     longest: int = 100_000
     wire: str = "<f4"
     reordered: bool = True
@@ -64,11 +66,15 @@ class Server:
     calls: int = 0
     name: str | None = None
 
+    def kept(self, body: dict[str, Any]) -> int | None:
+        asked = body.get("truncate_prompt_tokens")
+        return self.context if asked == -1 else asked
+
     def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         self.calls += 1
         noise = np.random.default_rng(self.calls)
         items = []
-        for index, text in enumerate(body["input"]):
+        for index, text in enumerate(text[: self.kept(body)] for text in body["input"]):
             vector = vector_of(text, self.salt)[: body.get("dimensions", self.dim)]
             vector = vector + self.noise * np.linalg.norm(vector) / np.sqrt(len(vector)) * noise.standard_normal(len(vector))
             if self.bad is not None and self.bad in text:
@@ -92,6 +98,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
             key = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
             if len(body["input"]) > state.most or any(len(text) > state.longest for text in body["input"]):
                 status, headers = 413, {}
+            kept = state.kept(body)
+            if state.context and any(len(text[:kept]) > state.context for text in body["input"]):
+                status = 400
             payload = state.answer(body) if status == 200 else f"failed for {key}"
             payload = payload if isinstance(payload, str) else json.dumps(payload)
             self.send_response(status)
@@ -170,7 +179,7 @@ def test_wrong_answers_are_named(server: Server, tmp_path: Path) -> None:
         run_here(request(tmp_path, server, "model.dimensions=99"))
     with pytest.raises(RequestError, match="dtype=fp16: an endpoint gives fp32"):
         run_here(request(tmp_path, server, "dtype=fp16"))
-    assert embed(url, "served", ["好"], dimensions=8).vectors.shape == (1, 8)
+    assert embed(url, "served", ["好"], further={"dimensions": 8}).vectors.shape == (1, 8)
 
 
 @pytest.mark.parametrize(
@@ -217,12 +226,60 @@ def test_a_server_that_takes_fewer_texts_is_asked_for_fewer(server: Server, tmp_
 
 def test_a_text_that_the_server_refuses_is_named(server: Server) -> None:
     server.longest = 50
-    served = Served(
-        spec=ModelSpec(name="m"), url=f"{server.url}/embeddings", model="m", dimensions=None, embedding_dim=DIM, answers_as=None
-    )
+    served = Served(spec=ModelSpec(name="m"), url=f"{server.url}/embeddings", model="m", embedding_dim=DIM, answers_as=None)
     texts = [*(str(number) for number in range(20)), "天" * 51]
     with pytest.raises(RequestError, match=r"413 .*The text has 51 characters: '天天"):
         EndpointBackend(served).vectors(texts, np.zeros(21, dtype=np.int64))
+
+
+def test_texts_beyond_the_context_run_where_the_request_asks_to_cut_them(server: Server, tmp_path: Path) -> None:
+    server.context = 40
+    asked = request(tmp_path, server, "canary=off")
+    with pytest.raises(RequestError, match=r"The text has \d+ characters: .*\. If it is too long: vLLM cuts texts where model.request="):
+        run_here(asked)
+    whole = run_here([*asked, "model.request={truncate_prompt_tokens:-1}"])
+    short = run_here([*asked, 'model.request={"user": "我", "truncate_prompt_tokens": 8}'])
+    assert [one["body"].get("truncate_prompt_tokens") for one in (server.seen[0], server.seen[-1])] == [None, 8]
+    assert server.seen[-1]["body"]["user"] == "我"
+    first, second = (read_run(outcome.folder, BENCHMARK) for outcome in (whole, short))
+    assert (whole.failed, short.failed, short.cost.encoding.found) == ({}, {}, 0)  # one store, and no vector of the other's
+    assert first.manifest.spec.model.request == '{"truncate_prompt_tokens": -1}'
+    assert second.manifest.spec.model.request == '{"truncate_prompt_tokens": 8, "user": "我"}'
+    assert first.records["STSB"].main_score(BENCHMARK.task("STSB")) != second.records["STSB"].main_score(BENCHMARK.task("STSB"))
+    assert first.path != second.path
+    assert run_here([*asked, "model.request={truncate_prompt_tokens:-1}"]).reused == ("STSB",)
+
+
+def test_a_file_of_ones_own_names_fields_of_requests(server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "served.yaml"
+    path.write_text(
+        f"name: served\nkind: endpoint\nurl: {server.url}\nrequest:\n  truncate_prompt_tokens: 8\n  priority: {{a: [1.5, null]}}\n"
+    )
+    asked = [f"model={path}", *(word for word in request(tmp_path, server) if not word.startswith("model"))]
+    assert run_here(asked).failed == {}
+    assert {json.dumps(one["body"]["priority"]) for one in server.seen} == {'{"a": [1.5, null]}'}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("{input:[a]}", r"model.request has input \(of the data\), which every request has already"),
+        ("{dimensions:8,model:x}", r"dimensions \(of model.dimensions\), model \(of model.served_as\)"),
+        ("{encoding_format:float}", "encoding_format"),
+        ("[1,2]", "no table of a request's fields"),
+        ("truncate", "no table of a request's fields"),
+        ('{"a": NaN}', "no table of a request's fields"),
+    ],
+)
+def test_a_request_has_no_field_twice(value: str, message: str, server: Server, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=message):
+        run_here(request(tmp_path, server, f"model.request={value}"))
+    assert server.seen == []
+
+
+def test_fields_of_requests_without_a_server_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"model.request is for a served model, and model.url does not name one"):
+        run_here(["model=sample", "data=sample", "gpu=cpu", "model.request={a:1}", f"results_dir={tmp_path}"])
 
 
 @pytest.mark.parametrize("pause", ["-5", "nan", "inf", "soon"])

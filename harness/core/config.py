@@ -332,6 +332,8 @@ def _value_problems(config: RunSpec) -> list[str]:
         problems.append("model.url: a served model needs its address; give model.url=http://HOST:PORT/v1")
     elif not placed:
         problems.append("model.path: the model has no source; give model.path=DIR, or one of model=" + "|".join(config_names("model")))
+    if not model.url and (stray := [key for key in ("served_as", "dimensions", "request") if getattr(model, key) is not None]):
+        problems.append(f"model.{stray[0]} is for a served model, and model.url does not name one: leave it out, or give model.url=URL")
     if (model.name or placed) and not FOLDER_NAME.fullmatch(model.name):
         problems.append(f"model.name={model.name!r}: it names a results folder, so only letters, digits and . _ + - are possible")
     return problems

@@ -5,6 +5,7 @@ Without imports of `config`: nothing is composed here.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -125,7 +126,7 @@ def _check_keys(path: Path) -> dict[str, Any]:
     known = [item.name for item in fields(ModelSpec)]
     if not isinstance(values, dict):
         raise RequestError(f"{path} holds no keys and values: docs/models.md has its keys")
-    if tables := [str(key) for key, value in values.items() if isinstance(value, dict) and key != "defaults"]:
+    if tables := [str(key) for key, value in values.items() if isinstance(value, dict) and key not in ("defaults", "request")]:
         raise RequestError(f"{path}: the value of {few(tables)} is a table, expected text, a number, true or false, or a list")
     if wrong := [str(key) for key in values if key not in known and key != "defaults"]:
         raise RequestError("\n".join(f"{path}: {unknown('key', key, known)}" for key in wrong))
@@ -185,6 +186,8 @@ def _word(value: Any) -> str:
             return value if _PLAIN.fullmatch(value) and value.lower() not in _KEYWORDS else _quoted(value)
         case list() | tuple():
             return f"[{','.join(map(_word, value))}]"
+        case dict():
+            return _quoted(json.dumps(value, ensure_ascii=False))
     raise RequestError(f"{value!r} is a {type(value).__name__}: settings are text, numbers, booleans, None, paths and lists of these")
 
 

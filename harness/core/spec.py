@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.core.benchmarks import benchmark_name
+from harness.core.errors import RequestError
 from harness.core.prompts import Prompts, prompts_from
 
 Dtype = Literal["fp32", "fp16", "bf16"]
@@ -28,6 +29,30 @@ YAML_TYPE = "yaml"
 """The metadata of such a field that is no text in YAML: its type there."""
 
 
+_OF_REQUESTS = {"model": "model.served_as", "dimensions": "model.dimensions", "input": "the data", "encoding_format": "the harness"}
+"""Fields of a request that have a setting of their own or none."""
+
+
+def _request_fields(value: Any) -> str | None:
+    """Further fields of requests, as JSON with sorted keys, from a table or its JSON.
+
+    Raises:
+        RequestError: it is no table, or names a field that the harness sets.
+    """
+    try:
+        table = json.loads(value) if isinstance(value, str) else value
+        if table is not None and not isinstance(table, dict):
+            raise ValueError(f"found {table!r:.60}")
+        text = json.dumps(table, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise RequestError(
+            f"model.request is no table of a request's fields ({error}): for example {{truncate_prompt_tokens:512}}"
+        ) from error
+    if taken := [f"{key} (of {_OF_REQUESTS[key]})" for key in table or () if key in _OF_REQUESTS]:
+        raise RequestError(f"model.request has {', '.join(taken)}, which every request has already: take it out of model.request")
+    return text if table else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """Which model. Exactly one of `path`, `package` and `hub` is where its SentenceTransformer folder comes from, or `url` where it
@@ -38,7 +63,8 @@ class ModelSpec:
     `weights_sha256`, `parameters`, `max_positions`, `embedding_dim`: checked against what is loaded where not None.
     `kind`: of encoder (`harness.evaluate.encode.encoder.ENCODERS`). `query_instruction`: put before every Retrieval query, nothing else.
     `add_eos_token`: the tokenizer is told to end every text with its end token, and it is checked that it does.
-    `url`, `served_as`, `dimensions`: of an endpoint: its address, what it calls the model, and the size of vectors to ask for.
+    `url`, `served_as`, `dimensions`, `request`: of an endpoint: its address, what it calls the model, the size of vectors to ask for, and
+    further fields of every request, as JSON.
     `layers`, `hidden_size`, `intermediate_size`: of the transformer, for plans where its folder is not at hand.
     """
 
@@ -60,6 +86,7 @@ class ModelSpec:
     url: str | None = None
     served_as: str | None = None
     dimensions: int | None = None
+    request: str | None = field(default=None, metadata={READ: _request_fields, YAML_TYPE: Any})
     layers: int | None = None
     hidden_size: int | None = None
     intermediate_size: int | None = None
@@ -169,7 +196,7 @@ class Settings:
             del plain["prompts"]
         for key in ("path", "layers", "hidden_size", "intermediate_size"):
             del plain["model"][key]
-        for key in ("url", "served_as", "dimensions"):
+        for key in ("url", "served_as", "dimensions", "request"):
             if plain["model"][key] is None:
                 del plain["model"][key]
         if self.model.kind == ModelSpec.kind:

@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from email.message import Message
 from typing import Any
@@ -57,13 +57,12 @@ _AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """A model behind an address. `dimensions`: asked for, None for the server's own; `embedding_dim`: what it answered with; `answers_as`:
-    what the server calls its model in its answers, None where it does not say."""
+    """A model behind an address. `embedding_dim`: what it answered with; `answers_as`: what the server calls its model in its answers, None
+    where it does not say."""
 
     spec: ModelSpec
     url: str
     model: str
-    dimensions: int | None
     embedding_dim: int
     answers_as: str | None
 
@@ -106,7 +105,8 @@ class EndpointBackend:
                 if error.code not in _TOO_MUCH:
                     raise
                 if len(part) == 1:
-                    raise RequestError(f"{error}. The text has {len(part[0])} characters: {part[0][:60]!r}") from error
+                    cut = "If it is too long: vLLM cuts texts where model.request={truncate_prompt_tokens:512} asks for it"
+                    raise RequestError(f"{error}. The text has {len(part[0])} characters: {part[0][:60]!r}. {cut}") from error
                 self._texts = len(part) // 2
                 continue
             start += len(part)
@@ -114,7 +114,7 @@ class EndpointBackend:
 
     def _ask(self, texts: Sequence[str]) -> torch.Tensor:
         served = self._served
-        answer = embed(served.url, served.model, texts, dimensions=served.dimensions)
+        answer = embed(served.url, served.model, texts, further=_asked_for(served.spec))
         if None not in (answer.model, served.answers_as) and answer.model != served.answers_as:
             raise MachineError(
                 f"{_shown(served.url)} answered as the model {answer.model!r:.80}, before as {served.answers_as!r:.80}: it was replaced "
@@ -133,17 +133,16 @@ class _RefusedError(RequestError):
         self.code = code
 
 
-def embed(url: str, model: str, texts: Sequence[str], *, dimensions: int | None = None, form: str = "base64") -> Embedded:
+def embed(url: str, model: str, texts: Sequence[str], *, form: str = "base64", further: Mapping[str, Any] | None = None) -> Embedded:
     """The vectors [n, dim] of the texts, fp32, in their order, whatever the order of the answer. Floats and base64 are read; `form` is
-    the one that is asked for.
+    the one that is asked for. `further`: fields of the request beside these.
 
     Raises:
         RequestError: the server refuses the request.
         MachineError: it can't be reached, or answers with something else, after `TRIES` tries.
         EncodingError: a number is NaN or infinite.
     """
-    body: dict[str, Any] = {"model": model, "input": list(texts), "encoding_format": form}
-    answer = _post(url, body if dimensions is None else body | {"dimensions": dimensions})
+    answer = _post(url, {"model": model, "input": list(texts), "encoding_format": form, **(further or {})})
     try:
         items = sorted(answer["data"], key=lambda item: item["index"])
         if [item["index"] for item in items] != list(range(len(texts))):
@@ -214,7 +213,8 @@ class Endpoint(EncoderKind):
 
     def weights_digest(self, model: ModelSpec) -> str:
         """Names address and model: the weights themselves are not known."""
-        return hashlib.sha256(json.dumps(["endpoint", _shown(_address(model)), _served_as(model), model.dimensions]).encode()).hexdigest()
+        named = ["endpoint", _shown(_address(model)), _served_as(model), model.dimensions, *filter(None, [model.request])]
+        return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
     def problem(self, model: ModelSpec) -> str | None:
         """Whether something listens at the address; raises where it is none."""
@@ -232,7 +232,7 @@ class Endpoint(EncoderKind):
         if problem := self.outline(model).refuses(dtype):
             raise RequestError(problem)
         url = _address(model)
-        answer, plain = (embed(url, _served_as(model), ["你好"], dimensions=model.dimensions, form=form) for form in ("base64", "float"))
+        answer, plain = (embed(url, _served_as(model), ["你好"], form=form, further=_asked_for(model)) for form in ("base64", "float"))
         units = [functional.normalize(one.vectors.double()) for one in (answer, plain)]
         found, expected = answer.vectors.shape[1], plain.vectors.shape[1]
         apart = float((units[0] - units[1]).norm()) if found == expected else math.inf
@@ -245,9 +245,7 @@ class Endpoint(EncoderKind):
             raise RequestError(f"model.dimensions={model.dimensions}: {_shown(url)} gave {found} numbers, so it does not take dimensions")
         if model.embedding_dim not in (None, found):
             raise RequestError(f"model.embedding_dim={model.embedding_dim}: {_shown(url)} gave {found} numbers")
-        return Served(
-            spec=model, url=url, model=_served_as(model), dimensions=model.dimensions, embedding_dim=found, answers_as=answer.model
-        )
+        return Served(spec=model, url=url, model=_served_as(model), embedding_dim=found, answers_as=answer.model)
 
     def encoder(
         self, weights: Served, *, max_len: int, encoding: EncodingSpec, device: torch.device, store: VectorStore | None
@@ -319,6 +317,12 @@ def _other_name(served: Served) -> bool:
 
 def _digest(weights_digest: str, embedding_dim: int | None) -> str:
     return hashlib.sha256(f"endpoint {weights_digest} {embedding_dim}".encode()).hexdigest()
+
+
+def _asked_for(model: ModelSpec) -> dict[str, Any]:
+    """Fields of every request beside the model, the texts and their form."""
+    further = {} if model.dimensions is None else {"dimensions": model.dimensions}
+    return {**json.loads(model.request or "{}"), **further}
 
 
 def _served_as(model: ModelSpec) -> str:
