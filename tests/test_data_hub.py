@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -269,6 +270,26 @@ def test_a_connection_that_breaks_is_taken_up_again(hub: FakeHub) -> None:
     hub.broken[AFQMC_FILE] = len(content) // 2
     assert load("AFQMC").data == STS_DATA
     assert len(hub.downloads()) == 2
+
+
+def test_some_parts_of_a_converted_table_are_never_taken_for_all(hub: FakeHub, tmp_path: Path) -> None:
+    """Names like `0000.parquet` do not say how many there are."""
+    names = [f"default/validation/000{number}.parquet" for number in range(2)]
+    parts = [parquet({name: [cell] for name, cell in zip(STS, row, strict=True)}) for row in zip(*STS.values(), strict=True)]
+    hub.add(task("AFQMC").hub, task("AFQMC").revision, dict(zip(names, parts, strict=True)), main=False)
+    hub.status[names[0]] = 500
+    failure("AFQMC", MachineError)
+    hub.status.clear()
+    assert load("AFQMC").data == STS_DATA
+    blob = tmp_path / "hf/hub/datasets--C-MTEB--AFQMC/blobs" / hashlib.sha256(parts[1]).hexdigest()
+    blob.write_bytes(b"?")
+    assert load("AFQMC").data == STS_DATA
+
+
+def test_a_benchmark_that_pins_a_branch_is_told_to_name_a_commit(hub: FakeHub) -> None:
+    hub.add(task("AFQMC").hub, task("AFQMC").revision, {AFQMC_FILE: parquet(STS)})
+    with pytest.raises(InputError, match=r"C-MTEB/AFQMC has no pinned revision \(found main\): name a commit"):
+        load_task(replace(task("AFQMC"), revision="main"), DataSpec(source="hub", verify="label"))
 
 
 def test_a_hub_that_breaks_off_for_good_leaves_nothing_half_read(hub: FakeHub, tmp_path: Path) -> None:

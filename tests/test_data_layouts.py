@@ -104,6 +104,12 @@ def test_a_reranking_of_mteb_2_has_the_samples_of_c_mteb(tmp_path: Path, qrels: 
         ("top_ranked", {"query-id": ["q0"], "corpus-ids": [["apos_0", "neg_0"]]}, "1 relevant passages are no candidates of their query"),
         ("qrels", {"query-id": ["q0"], "corpus-id": ["neg_1"], "score": [1]}, "1 queries have relevant candidates that ties would not put"),
         ("qrels", {"query-id": ["q0"], "corpus-id": ["apos_0"], "score": [2]}, "grades are neither 0 nor 1"),
+        ("corpus", {**RANKED["corpus"], "_id": ["apos_0", "apos_1", "neg_0", "neg_1", "neg_1"]}, "passage ids are given twice .*: neg_1"),
+        ("queries", {"_id": ["q0", "q0"], "text": ["问", "别的"]}, "query ids are given twice .*: q0"),
+        ("top_ranked", {"query-id": ["q0", "q0"], "corpus-ids": [["apos_0", "apos_1"], ["apos_0", "apos_1"]]}, "listed twice, .*: q0"),
+        ("top_ranked", {"query-id": ["q0"], "corpus-ids": [["apos_0", "apos_1", "neg_0", "neg_0"]]}, "list a candidate twice: q0"),
+        ("qrels", {"query-id": ["q0", "q0"], "corpus-id": ["apos_0"] * 2, "score": [1, 0]}, "pairs are judged twice"),
+        ("qrels", {"query-id": ["q0", "q9"], "corpus-id": ["apos_0"] * 2, "score": [1, 1]}, "queries are not in the queries table: q9"),
     ],
 )
 def test_a_reranking_that_mteb_2_would_score_otherwise_is_refused(tmp_path: Path, table: str, rows: Any, message: str) -> None:
@@ -117,10 +123,12 @@ def test_what_save_to_disk_writes(tmp_path: Path) -> None:
     datasets.DatasetDict({"validation": datasets.Dataset.from_list(STS_ROWS)}).save_to_disk(str(tmp_path / "AFQMC"))
     assert load("AFQMC", tmp_path).data == PairData(["甲", "丙"], ["乙", ""], [1, 0])
     (shard,) = (tmp_path / "AFQMC" / "validation").glob("*.arrow")
-    shard.write_bytes(shard.read_bytes()[:100])
-    (tmp_path / "AFQMC" / "checksums.json").unlink()
-    with pytest.raises(InputError, match=r"truncated or damaged Arrow"):
-        load("AFQMC", tmp_path)
+    whole = shard.read_bytes()
+    for damaged in (whole[:100], whole[:-8], whole + whole):  # pyarrow itself reads the rows before a cut, and the first of two streams
+        shard.write_bytes(damaged)
+        (tmp_path / "AFQMC" / "checksums.json").unlink(missing_ok=True)
+        with pytest.raises(InputError, match=r"truncated or damaged Arrow"):
+            load("AFQMC", tmp_path)
 
 
 @pytest.mark.parametrize(("suffix", "mark"), [("csv", ","), ("tsv", "\t")])
@@ -181,8 +189,13 @@ def test_an_array_of_objects(tmp_path: Path, file: str) -> None:
         ("AFQMC", "AFQMC/validation.json", b'[{"sentence1": "a", "sentence2": "b", "score": "x"}]', "row 1, column 'score': found"),
         ("AFQMC", "AFQMC/validation.csv", b"sentence1,sentence2,score\na,b,x\n", "line 2, column 'score': found \"x\", expected a finite"),
         ("AFQMC", "AFQMC/validation.csv", b"sentence1,score\na,1\n", "column 'sentence2' is missing"),
-        ("CLSClusteringS2S", "CLSClusteringS2S/test.csv", delimited(SETS, ","), "holds lists, which this format has no way to write"),
+        ("CLSClusteringS2S", "CLSClusteringS2S/test.csv", delimited(SETS, ","), "holds lists: give JSON lines or Parquet"),
         ("AFQMC", "AFQMC/validation.csv", b"sentence1,sentence2,score\na,b,1.0\na,b,\n", "line 3, column 'score': found \"\", expected a"),
+        ("AFQMC", "AFQMC/validation.csv", b"sentence1,sentence2,score,more\na,b,1,x,y\n", "line 2 has 5 cells, the header 4"),
+        ("AFQMC", "AFQMC/validation.tsv", b'sentence1\tsentence2\tscore\na\t"b\t1\nc\td\t0\n', "unexpected end of data, after line 1"),
+        ("AFQMC", "AFQMC/validation.tsv", b'sentence1\tsentence2\tscore\na\t"b" c\t1\n', "expected after '\"', after line 1"),
+        ("AFQMC", "AFQMC/validation.csv", b"sentence1,sentence2,score,score\na,b,1,0\n", "column 'score' is there twice"),
+        ("AFQMC", "AFQMC/validation.csv", b"sentence1,sentence2,score\na,b,1_0\n", 'found "1_0", expected a finite number'),
         ("AFQMC", "AFQMC/validation.tsv", b"\xff\xfe", "not a table in UTF-8"),
         ("AFQMC", "AFQMC/validation.csv", "句子".encode("gbk"), "iconv -f GB18030 -t UTF-8"),
         ("AFQMC", "AFQMC/validation.zip", b"PK", "no file of table 'validation'"),

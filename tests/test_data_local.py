@@ -21,6 +21,7 @@ from harness.core.errors import InputError, RequestError
 from harness.core.files import sha256_file
 from harness.core.spec import DataSpec
 from harness.core.tasks import TaskSpec
+from harness.data import loading
 from harness.data.sources import load_task
 from harness.data.types import ClassificationData, ClusteringData, LoadedTask, PairData, RerankingData, RetrievalData
 
@@ -341,6 +342,75 @@ def test_two_files_for_a_table_are_no_choice_of_ours(tmp_path: Path) -> None:
     write(tmp_path, {"AFQMC/validation.jsonl": json_lines(STS_ROWS), "AFQMC/data/validation.jsonl.gz": gzipped(json_lines(STS_ROWS))})
     message = fails("AFQMC", tmp_path)
     assert "validation.jsonl, data/validation.jsonl.gz" in message
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("corpus.jsonl", "corpus/corpus.jsonl"), ("default/corpus.jsonl", "corpus.jsonl"), ("qrels/dev.jsonl", "dev.jsonl")],
+)
+def test_a_table_in_two_layouts_is_no_choice_of_ours(tmp_path: Path, one: str, other: str) -> None:
+    tables = {"corpus.jsonl": CORPUS, "queries.jsonl": QUERIES, "qrels.jsonl": QRELS}
+    files = {file: json_lines(rows) for file, rows in tables.items() if file[:5] != one.removeprefix("default/")[:5]}
+    rows = json_lines(CORPUS if "corpus" in one else QRELS)
+    write(tmp_path / "CovidRetrieval", {**files, one: rows, other: rows})
+    message = fails("CovidRetrieval", tmp_path)
+    assert one in message
+    assert other in message
+
+
+def test_judgements_in_the_folder_and_beside_it_are_no_choice_of_ours(tmp_path: Path) -> None:
+    tables = {"corpus": CORPUS, "queries": QUERIES, "qrels": QRELS}
+    write(tmp_path / "CovidRetrieval", {f"{name}.jsonl": json_lines(rows) for name, rows in tables.items()})
+    write(tmp_path / "CovidRetrieval-qrels", {"dev.jsonl": json_lines(QRELS)})
+    assert "CovidRetrieval/qrels.jsonl and in " in fails("CovidRetrieval", tmp_path)
+
+
+def test_a_title_or_a_language_of_some_rows_is_not_passed_over(tmp_path: Path) -> None:
+    untitled = [{**CORPUS[1], "id": "d0"}, *CORPUS]
+    del untitled[0]["title"]
+    files = {"queries.jsonl": json_lines(QUERIES), "qrels.jsonl": json_lines(QRELS), "corpus.jsonl": json_lines(untitled)}
+    write(tmp_path / "CovidRetrieval", files)
+    assert "line 2: column 'title' is missing in the rows before" in fails("CovidRetrieval", tmp_path)
+    (tmp_path / "CovidRetrieval/corpus.jsonl").unlink()
+    shards = {f"corpus-0000{number}-of-00002.parquet": parquet({"id": [f"d{number + 1}"], "text": ["一"]}) for number in range(2)}
+    shards["corpus-00001-of-00002.parquet"] = parquet({"id": ["d2"], "text": ["两"], "title": ["题"]})
+    write(tmp_path / "CovidRetrieval", shards)
+    assert "corpus-00000-of-00002.parquet: column 'title' is missing, and other parts" in fails("CovidRetrieval", tmp_path)
+    rows = [{"text": "甲", "label": 0}, {"text": "乙", "label": 1, "lang": "de"}, {"text": "丙", "label": 1, "lang": "zh"}]
+    for table, expected in (
+        (rows, "line 2: column 'lang' is missing in the rows before"),
+        (rows[::-1], "line 3: column 'lang' is missing"),
+    ):
+        write(tmp_path, {f"AmazonReviewsClassification/{split}.jsonl": json_lines(table) for split in ("train", "test")})
+        assert expected in fails("AmazonReviewsClassification", tmp_path)
+
+
+def test_a_table_with_a_header_leaves_other_languages_out(tmp_path: Path) -> None:
+    rows = b"lang,text,label\nzh,a,0\nde,b,1\nzh,c,1\n"
+    write(tmp_path, {f"AmazonReviewsClassification/{split}.csv": rows for split in ("train", "test")})
+    data = load("AmazonReviewsClassification", tmp_path).data
+    assert isinstance(data, ClassificationData)
+    assert (data.train.texts, data.train.labels) == (["a", "c"], [0, 1])
+
+
+def test_labels_that_are_one_number_in_two_spellings_stay_apart(tmp_path: Path) -> None:
+    write(tmp_path, {f"TNews/{split}.csv": b"text,label\na,01\nb,1\n" for split in ("train", "validation")})
+    data = load("TNews", tmp_path).data
+    assert isinstance(data, ClassificationData)
+    assert data.train.labels == ["01", "1"]
+
+
+def test_a_file_that_changes_while_it_is_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {"AFQMC/validation.jsonl": json_lines(STS_ROWS)})
+
+    def grows(path: Path) -> str:
+        found = sha256_file(path)
+        path.write_bytes(path.read_bytes() + json_lines(STS_ROWS))
+        return found
+
+    monkeypatch.setattr(loading, "sha256_file", grows)
+    assert "validation.jsonl changed while it was read" in fails("AFQMC", tmp_path)
+    assert not (tmp_path / "AFQMC/checksums.json").exists()
 
 
 def test_two_folders_for_a_task_are_no_choice_of_ours(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def test_an_archive_is_mirrored_as_it_is(hub: FakeHub, tmp_path: Path) -> None:
 
 def test_killed_in_the_middle_of_a_download_and_resumed(hub: FakeHub, tmp_path: Path) -> None:
     root = tmp_path / "mirror"
-    hub.stall_path = BQ_FILES[1]
+    hub.stall_path = BQ_FILES[0]  # the last to be asked for
     child = start(CHILD, root, "AFQMC", "BQ")
     assert hub.stalling.wait(timeout=60), child.communicate()
     child.kill()
@@ -180,7 +180,7 @@ def test_killed_in_the_middle_of_a_download_and_resumed(hub: FakeHub, tmp_path: 
     before = len(hub.downloads())
     assert [result.status for result in fetch(tasks("AFQMC", "BQ"), root)] == ["present", "fetched"]
     assert [path.rsplit("/", 1)[1] for path in hub.downloads()[before:]] == [
-        BQ_FILES[1].rsplit("/", 1)[1]
+        BQ_FILES[0].rsplit("/", 1)[1]
     ]  # what was finished is not asked for again
     assert read("BQ", root)[0] == PairData(["一", "三"], ["二", "四"], [0, 1])
 

@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -177,7 +177,7 @@ def _locate(task: TaskSpec, settings: HubSettings) -> TaskFiles:
             "loading scripts are never run. Put the tables into a folder as JSON lines or Parquet: data=local data.root=DIR"
         )
     commit = _pinned(read)
-    tables = {table: tuple(_download(read.hub, commit, commit, part, settings) for part in found) for table, found in parts.items()}
+    tables = {table: _download(read.hub, commit, commit, found, settings) for table, found in parts.items()}
     qrels_commit = None
     if task.qrels is not None:
         qrels_commit, tables["qrels"] = _locate_qrels(task, task.qrels, settings)
@@ -197,10 +197,9 @@ def _locate(task: TaskSpec, settings: HubSettings) -> TaskFiles:
 
 
 def _fetch_again(task: TaskSpec, damaged: Path, settings: HubSettings) -> TaskFiles:
-    """The task's files, one of them downloaded anew: the link of the snapshot and the bytes it leads to are deleted before."""
+    """The task's files, one of them downloaded anew: its bytes are deleted before, and the link to them stays: the commit has it."""
     try:
-        for path in (damaged.parent / damaged.readlink(), damaged):
-            path.unlink(missing_ok=True)
+        (damaged.parent / damaged.readlink()).unlink(missing_ok=True)
     except OSError as error:
         raise MachineError(f"{damaged} is damaged and can't be deleted ({error.strerror or error}): delete it and run again") from error
     return _locate(task, settings)
@@ -215,19 +214,20 @@ def _locate_qrels(task: TaskSpec, qrels: Repository, settings: HubSettings) -> t
             raise _offline(f"{qrels.hub}@{commit} (the judgements of {task.name})", settings)
         listed = ", ".join(names[:_SHOWN]) or "nothing"
         raise InputError(f"{task.name}: no readable file for {task.split} in {qrels.hub}@{commit} (found {listed})")
-    return commit, tuple(_download(qrels.hub, qrels.revision or _MAIN, commit, part, settings) for part in parts["qrels"])
+    return commit, _download(qrels.hub, qrels.revision or _MAIN, commit, parts["qrels"], settings)
 
 
 def _pinned(repository: Repository) -> str:
-    if repository.revision is None:
-        raise InputError(f"{repository.hub} has no pinned revision: name one in the benchmark table")
+    if repository.revision is None or not _COMMIT.fullmatch(repository.revision):
+        raise InputError(f"{repository.hub} has no pinned revision (found {repository.revision}): name a commit in the benchmark table")
     return repository.revision
 
 
 def _find(task: TaskSpec, repository: str, commit: str, splits: Mapping[str, str], settings: HubSettings) -> tuple[Parts | None, list[str]]:
     """The parts of the tables, first among what the cache has; None when the commit does not have them all. And the names looked at."""
     snapshot = cache_folder(repository, settings) / "snapshots" / commit
-    cached = sorted(path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()) if snapshot.is_dir() else []
+    held = (path for path in snapshot.rglob("*") if path.is_file() or path.is_symlink()) if snapshot.is_dir() else ()
+    cached = sorted(path.relative_to(snapshot).as_posix() for path in held)
     place = f"{repository}@{commit[:8]}"
     try:
         parts = _parts(task, splits, cached, place)
@@ -263,7 +263,12 @@ def _list_repository(repository: str, revision: str, settings: HubSettings) -> t
         return info.sha, sorted(names)
 
 
-def _download(repository: str, revision: str, commit: str, part: Part, settings: HubSettings) -> DataFile:
+def _download(repository: str, revision: str, commit: str, parts: Sequence[Part], settings: HubSettings) -> tuple[DataFile, ...]:
+    """The last part first: where a download breaks off, the cache lacks the first one, and is never taken for the whole table."""
+    return tuple(reversed([_download_part(repository, revision, commit, part, settings) for part in reversed(parts)]))
+
+
+def _download_part(repository: str, revision: str, commit: str, part: Part, settings: HubSettings) -> DataFile:
     with _hub_errors(repository, revision, settings):
         found = hf_hub_download(
             repository,

@@ -53,7 +53,7 @@ class Part:
 def find_parts(task: TaskSpec, split: str, names: Iterable[str], *, place: str, formats: Sequence[str] = FORMATS) -> tuple[Part, ...]:
     """The files that hold a split of the task, among `names` (paths within `place`), shards in order; empty when there are none.
 
-    Files of the task's own config (its language) go before files of all configs, whose rows differ in a `lang` column.
+    Files of the task's own language go before files of all languages, whose rows differ in a `lang` column.
 
     Raises:
         InputError: several files claim the split, or a shard is missing.
@@ -62,7 +62,7 @@ def find_parts(task: TaskSpec, split: str, names: Iterable[str], *, place: str, 
     only = None if task.config == "default" else ("lang", task.config)
     own = (f"{task.config}/{split}", f"{split}/{task.config}", f"data/{task.config}/{split}")
     foldered = (f"{split}/{task.split}", f"{split}/{split}", f"{split}/data") if split != task.split else (f"{split}/data",)
-    for bases in (own, (split, f"data/{split}"), foldered):
+    for bases in ((*own, split, f"data/{split}", *foldered),) if only is None else (own, (split, f"data/{split}", *foldered)):
         groups = _groups(bases, known, formats, place)
         if len(groups) > 1:
             raise InputError(

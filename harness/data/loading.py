@@ -21,6 +21,7 @@ from harness.data.types import LoadedTask, TaskData
 log = logging.getLogger(__name__)
 
 Verify = Literal["error", "label", "off"]
+_State = tuple[int, int, int]
 
 _SAMPLE = "embedded sample: made up for this package, not the benchmark's data"
 
@@ -48,8 +49,10 @@ def assemble_task(task: TaskSpec, files: TaskFiles, *, verify: Verify) -> Loaded
             (judgements of unknown passages, ids given twice) and is not the pinned data; or, under `verify="error"`, a figure differs.
     """
     try:
-        files, hashes = _sound_files(files)
+        files, hashes, states = _sound_files(files)
         tables = {table: read_table(parts, table_schema(task, table)) for table, parts in files.tables.items()}
+        if changed := [path for path, state in states.items() if _state(path) != state]:
+            raise InputError(f"{changed[0]} changed while it was read, so its checksum may be of other rows: run again")
         parsed = parse_task(task, tables)
     except InputError as error:
         raise InputError(f"{task.name}: {error}. {files.remedy}") from error
@@ -88,31 +91,38 @@ class _WrongChecksumError(InputError):
         self.path = path
 
 
-def _sound_files(files: TaskFiles) -> tuple[TaskFiles, dict[str, str]]:
-    """The files and their SHA-256; a damaged one is fetched again, once, where the source can do that."""
+def _sound_files(files: TaskFiles) -> tuple[TaskFiles, dict[str, str], dict[Path, _State]]:
+    """The files, their SHA-256 and their states; a damaged one is fetched again, once, where the source can do that."""
     try:
-        return files, _hash_files(files)
+        return files, *_hash_files(files)
     except _WrongChecksumError as damage:
         if files.again is None:
             raise
         log.warning("%s: fetched again", damage)
         fetched = files.again(damage.path)
-        return fetched, _hash_files(fetched)
+        return fetched, *_hash_files(fetched)
 
 
-def _hash_files(files: TaskFiles) -> dict[str, str]:
+def _state(path: Path) -> _State:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _hash_files(files: TaskFiles) -> tuple[dict[str, str], dict[Path, _State]]:
     hashes: dict[str, str] = {}
+    states: dict[Path, _State] = {}
     seen: dict[Path, str] = {}
     for file in (file for parts in files.tables.values() for file in parts):
         if file.path not in seen:
             try:
+                states[file.path] = _state(file.path)
                 seen[file.path] = sha256_file(file.path)
             except OSError as error:
                 raise InputError(f"{file.origin}: can't be read ({error.strerror or error})") from error
         if file.sha256 is not None and seen[file.path] != file.sha256:
             raise _WrongChecksumError(f"{file.origin}: damaged: its sha256 is {seen[file.path]}, expected {file.sha256}", file.path)
         hashes[file.part.name] = seen[file.path]
-    return hashes
+    return hashes, states
 
 
 def _judge(task: TaskSpec, data: TaskData, source: str, verify: Verify) -> tuple[DataVerdict, tuple[str, ...]]:

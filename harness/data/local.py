@@ -71,18 +71,20 @@ def locate_local(task: TaskSpec, root: Path, *, source: str = "local", keep_chec
     names = _names(folder) if mirror is None else list(mirror.files)
     ranked = find_ranked(task, names, place=str(folder), formats=LOCAL_FORMATS)
     tables = {table: _files(folder, parts, mirror, first_used) for table, parts in (ranked or {}).items()}
+    sibling = folder.with_name(f"{folder.name}-qrels")
     for table in () if ranked else task.tables:
-        place, parts = folder, find_parts(task, table, names, place=str(folder), formats=LOCAL_FORMATS)
-        sibling = folder.with_name(f"{folder.name}-qrels")
-        if not parts and table == "qrels":  # mteb 2's default config
-            parts = find_parts(task, task.split, names, place=str(folder), formats=LOCAL_FORMATS)
-        if not parts and table == "qrels" and sibling.is_dir():  # the hub keeps judgements in a repository of their own
-            place, parts = sibling, find_parts(task, task.split, _names(sibling), place=str(sibling), formats=LOCAL_FORMATS)
-        if not parts:
+        places = [(folder, names, table)]
+        if table == "qrels":  # they are mteb 2's default config, and the hub may keep them in a repository of their own
+            places += [(folder, names, task.split), (sibling, _names(sibling), task.split)]
+        found = {place / each[0].name: (place, each) for place, there, split in places if (each := _find(task, split, there, place))}
+        if len(found) > 1:
+            raise InputError(f"{task.name} has table {table!r} in {' and in '.join(map(str, found))}: keep one of them")
+        if not found:
             raise InputError(
                 f"{task.name}: no file of table {table!r} in {folder} (found {few(_files_below(folder)) or 'no file'}), expected one of "
                 f"{', '.join(table + suffix for suffix in LOCAL_FORMATS)} there or in data/{_also(task, table, folder)}. {remedy}"
             )
+        [(place, parts)] = found.values()
         tables[table] = _files(place, parts, mirror, first_used)
     if mirror is None:
         kept = folder if keep_checksums else None
@@ -96,6 +98,10 @@ def locate_local(task: TaskSpec, root: Path, *, source: str = "local", keep_chec
         notes=mirror.notes,
     )
     return TaskFiles(tables=tables, provenance=provenance, remedy=remedy)
+
+
+def _find(task: TaskSpec, split: str, names: list[str], place: Path) -> tuple[Part, ...]:
+    return find_parts(task, split, names, place=str(place), formats=LOCAL_FORMATS)
 
 
 def _files(place: Path, parts: Sequence[Part], mirror: Mirror | None, first_used: Mapping[str, str]) -> tuple[DataFile, ...]:

@@ -76,7 +76,7 @@ def parse_task(task: TaskSpec, tables: Mapping[str, Table]) -> Parsed:
 
 
 def _classification(train: Table, *tests: Table) -> Parsed:
-    kinds = {type(label).__name__: table.origin for table in (train, *tests) for label in table.columns["label"][:1]}
+    kinds = {type(label).__name__: table.origin for table in (train, *tests) for label in table.columns["label"]}
     if len(kinds) > 1:
         found = ", ".join(f"{kind} in {origin}" for kind, origin in kinds.items())
         raise InputError(f"column 'label': found {found}, expected one type: a label is never equal to one of another type")
@@ -124,6 +124,7 @@ def _ranked(corpus: Table, queries: Table, top_ranked: Table, qrels: Table) -> P
     if lost or unlisted:
         what = f"candidate {lost[0]!r} is not in the corpus table" if lost else f"query {unlisted[0]!r} has no candidates"
         raise InputError(f"{top_ranked.origin}: {what} ({len(lost) or len(unlisted)} such)")
+    twice = _repeated(top_ranked.columns["qid"]) | {query for query, listed in candidates.items() if _repeated(listed)}
     samples, outside, out_of_order = [], set(), set()
     for key, text in asked.items():
         if key not in grades:
@@ -138,6 +139,8 @@ def _ranked(corpus: Table, queries: Table, top_ranked: Table, qrels: Table) -> P
         *_doubt(qrels, "relevant passages are no candidates of their query", outside),
         *_doubt(top_ranked, "queries have relevant candidates that ties would not put behind the others", out_of_order),
         *_doubt(qrels, "grades are neither 0 nor 1", {grade for each in grades.values() for grade in each.values()} - {0, 1}),
+        *_doubt(top_ranked, "queries are listed twice, or list a candidate twice", twice),
+        *_ambiguous(corpus, queries, qrels, asked, grades),
     )
     return Parsed(RerankingData(samples), doubts)
 
@@ -162,16 +165,22 @@ def _retrieval(corpus: Table, queries: Table, qrels: Table) -> Parsed:
     questions = dict(zip(queries.columns["id"], queries.columns["text"], strict=True))
     judged = _judgements(qrels)
     passages = {passage for grades in judged.values() for passage in grades}
-    pairs = list(zip(qrels.columns["qid"], qrels.columns["pid"], strict=True))
     doubts = (
-        *_doubt(corpus, "passage ids are given twice (the last one counts)", _repeated(corpus.columns["id"])),
-        *_doubt(queries, "query ids are given twice (the last one counts)", _repeated(queries.columns["id"])),
-        *_doubt(qrels, "pairs are judged twice (the last judgement counts)", _repeated(pairs)),
-        *_doubt(qrels, "queries are not in the queries table", judged.keys() - questions.keys()),
+        *_ambiguous(corpus, queries, qrels, questions, judged),
         *_doubt(qrels, "passages are not in the corpus table", passages - texts.keys()),
         *_doubt(qrels, "queries have no judgement", questions.keys() - judged.keys()),
     )
     return Parsed(RetrievalData(texts, questions, judged, {key: title for key, title in titles.items() if title}), doubts)
+
+
+def _ambiguous(corpus: Table, queries: Table, qrels: Table, asked: Mapping[str, str], judged: Mapping[str, Any]) -> tuple[str, ...]:
+    pairs = list(zip(qrels.columns["qid"], qrels.columns["pid"], strict=True))
+    return (
+        *_doubt(corpus, "passage ids are given twice (the last one counts)", _repeated(corpus.columns["id"])),
+        *_doubt(queries, "query ids are given twice (the last one counts)", _repeated(queries.columns["id"])),
+        *_doubt(qrels, "pairs are judged twice (the last judgement counts)", _repeated(pairs)),
+        *_doubt(qrels, "queries are not in the queries table", judged.keys() - asked.keys()),
+    )
 
 
 _PARSERS: dict[TaskType, Callable[..., Parsed]] = {

@@ -10,7 +10,8 @@ import csv
 import gzip
 import io
 import json
-import math
+import re
+import sys
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -55,8 +56,13 @@ _ALIASES = {"id": "_id", "qid": "query-id", "pid": "corpus-id", "pids": "corpus-
 
 _LISTS: frozenset[Kind] = frozenset({"texts", "labels"})
 _SHOWN = 60
+_LARGEST = sys.float_info.max
+_DELIMITED = "quote a cell that has a separator, a quote or a line break. From GBK: iconv -f GB18030 -t UTF-8 OLD > NEW"
+_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
+_END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 _LFS_POINTER = b"version https://git-lfs"
 _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError)
+_ARROW_DAMAGED = (pyarrow.ArrowException, OSError, UnicodeDecodeError)  # the last: names of columns
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,10 @@ def read_table(files: Sequence[DataFile], schema: Schema) -> Table:
     tables = [_read_file(file, schema) for file in files]
     if len(tables) == 1:
         return tables[0]
-    present = [name for name in schema.columns if all(name in table.columns for table in tables)]
+    present = [name for name in schema.columns if any(name in table.columns for table in tables)]
+    for table in tables:
+        if lost := [name for name in present if name not in table.columns]:
+            raise InputError(f"{table.origin}: column {lost[0]!r} is missing, and other parts of the table have it")
     columns = {name: [cell for table in tables for cell in table.columns[name]] for name in present}
     return Table(columns, " + ".join(table.origin for table in tables))
 
@@ -124,6 +133,7 @@ def _check_is_content(file: DataFile) -> None:
 def _read_jsonl(file: DataFile, schema: Schema) -> _Rows:
     columns: dict[str, list[Any]] = {}
     appenders: list[tuple[str, Callable[[Any], None]]] = []
+    absent: set[str] = set()
     only = file.part.only
     numbers: list[int] = []
     escaped = False
@@ -135,11 +145,14 @@ def _read_jsonl(file: DataFile, schema: Schema) -> _Rows:
                 called = _present(file, schema, row, f", {unit} {line}")
                 columns = {name: [] for name in called}
                 appenders = [(called[name], cells.append) for name, cells in columns.items()]
-                if only and only[0] not in row and file.part.member is None:
-                    only = None
-            if only and row.get(only[0]) != only[1]:
-                continue
+                absent = {*schema.optional, *(only[:1] if only and file.part.member is None else ())} - row.keys()
+                only = None if only and only[0] in absent else only
+            if not absent.isdisjoint(row):
+                late = min(absent & row.keys())
+                raise InputError(f"{file.origin}, {unit} {line}: column {late!r} is missing in the rows before: give it in all or in none")
             try:
+                if only and row[only[0]] != only[1]:
+                    continue
                 for key, append in appenders:
                     append(row[key])
             except KeyError as error:
@@ -185,29 +198,26 @@ def _parse_line(file: DataFile, line: int, raw: bytes) -> dict[str, Any] | None:
 
 
 def _read_parquet(file: DataFile, schema: Schema) -> _Rows:
-    try:
-        with pyarrow.parquet.ParquetFile(file.path) as parquet:
-            present = _present(file, schema, parquet.schema_arrow.names, "")
-            only = file.part.only if file.part.only and file.part.only[0] in parquet.schema_arrow.names else None
-            table = parquet.read(columns=list(dict.fromkeys([*present.values(), *([only[0]] if only else [])])))
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: names of columns
-        raise InputError(f"{file.origin}: truncated or damaged Parquet ({error})") from error
-    return _arrow_rows(file, table, present, only)
+    with _no_damage(file, lambda: "Parquet", _ARROW_DAMAGED), pyarrow.parquet.ParquetFile(file.path) as parquet:
+        return _arrow_rows(file, schema, parquet.schema_arrow.names, lambda columns: parquet.read(columns=columns))
 
 
 def _read_arrow(file: DataFile, schema: Schema) -> _Rows:
     """What `datasets` writes with `save_to_disk`: Arrow's stream format."""
-    try:
-        with pyarrow.memory_map(str(file.path)) as stream:
-            table = pyarrow.ipc.open_stream(stream).read_all()
-            table.validate(full=True)  # offsets beyond the buffers would end the process
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file.origin}: truncated or damaged Arrow ({error})") from error
-    only = file.part.only if file.part.only and file.part.only[0] in table.column_names else None
-    return _arrow_rows(file, table, _present(file, schema, table.column_names, ""), only)
+    with _no_damage(file, lambda: "Arrow", _ARROW_DAMAGED), pyarrow.memory_map(str(file.path)) as stream:
+        table = pyarrow.ipc.open_stream(stream).read_all()
+        table.validate(full=True)  # offsets beyond the buffers would end the process
+        end = stream.tell()
+        stream.seek(max(0, stream.size() - len(_END_OF_STREAM)))
+        if end < stream.size() or stream.read() != _END_OF_STREAM:  # pyarrow reads as far as it gets
+            raise pyarrow.ArrowInvalid(f"the stream ends at byte {end} of {stream.size()}, or without its mark")
+        return _arrow_rows(file, schema, table.column_names, table.select)
 
 
-def _arrow_rows(file: DataFile, table: Any, present: Mapping[str, str], only: tuple[str, str] | None) -> _Rows:
+def _arrow_rows(file: DataFile, schema: Schema, names: Sequence[str], read: Callable[[list[str]], Any]) -> _Rows:
+    present = _present(file, schema, names, "")
+    only = _only(file, names)
+    table = read(list({*present.values(), *(only[:1] if only else ())}))
     numbers: Sequence[int] = range(1, table.num_rows + 1)
     try:
         columns = {ours: table.column(theirs).to_pylist() for ours, theirs in present.items()}
@@ -223,42 +233,45 @@ def _arrow_rows(file: DataFile, table: Any, present: Mapping[str, str], only: tu
 
 def _read_delimited(file: DataFile, schema: Schema) -> _Rows:
     """CSV with a header, or the same with tabs. Cells are text there, so numbers are read by what the column must be."""
-    columns: dict[str, list[Any]] = {}
-    present: dict[str, str] = {}
     numbers: list[int] = []
     with (
         _open_lines(file) as raw,
         _no_damage(file, lambda: f"after line {numbers[-1] if numbers else 1}"),
         io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as stream,
     ):
-        rows = csv.DictReader(stream, delimiter="\t" if ".tsv" in file.part.suffix else ",")
+        rows = csv.reader(stream, delimiter="\t" if ".tsv" in file.part.suffix else ",", strict=True)
         try:
-            present = _present(file, schema, rows.fieldnames or [], ", line 1")
-            columns = {name: [] for name in present}
+            header = next(rows, [])
+            present, only = _present(file, schema, header, ", line 1"), _only(file, header)
+            if lists := [name for name in present if schema.columns[name] in _LISTS]:
+                raise InputError(f"{file.origin}: column {lists[0]!r} holds lists: give JSON lines or Parquet")
+            columns: dict[str, list[Any]] = {name: [] for name in present}
+            places = [(columns[ours].append, header.index(theirs)) for ours, theirs in present.items()]
             for row in rows:
-                for ours, theirs in present.items():
-                    columns[ours].append(row[theirs])
-                numbers.append(rows.line_num)
+                if row and len(row) != len(header):
+                    raise csv.Error(f"line {rows.line_num} has {len(row)} cells, the header {len(header)}")
+                if row and (only is None or row[header.index(only[0])] == only[1]):
+                    for append, place in places:
+                        append(row[place])
+                    numbers.append(rows.line_num)
         except (UnicodeDecodeError, csv.Error) as error:
-            raise InputError(f"{file.origin}: not a table in UTF-8 ({error}). From GBK: iconv -f GB18030 -t UTF-8 OLD > NEW") from error
-    if lists := [name for name in present if schema.columns[name] in _LISTS]:
-        raise InputError(
-            f"{file.origin}: column {lists[0]!r} holds lists, which this format has no way to write: give JSON lines or Parquet"
-        )
+            raise InputError(
+                f"{file.origin}: not a table in UTF-8 ({error}, after line {numbers[-1] if numbers else 1}): {_DELIMITED}"
+            ) from error
     return _Rows({name: _numbers(cells, schema.columns[name]) for name, cells in columns.items()}, numbers, "line")
 
 
 def _numbers(cells: list[Any], kind: Kind) -> list[Any]:
     """The cells as numbers where the kind asks for them; one that is none stays as it is, for `_check_cells` to name. Labels are numbers
-    where all are."""
+    where all are, and no two of them are one number (`1` and `01`)."""
     convert = {"number": float, "grade": int, "label": int}.get(kind)
     read = cells if convert is None else [_number(cell, convert) for cell in cells]
-    return cells if kind == "label" and any(type(cell) is str for cell in read) else read
+    return cells if kind == "label" and (any(type(cell) is str for cell in read) or len(set(read)) < len(set(cells))) else read
 
 
 def _number(cell: Any, convert: Callable[[Any], Any]) -> Any:
     try:
-        return convert(cell)
+        return cell if "_" in cell else convert(cell)  # Python's own `1_000`
     except (TypeError, ValueError):
         return cell
 
@@ -272,18 +285,26 @@ _READERS: Mapping[str, Callable[[DataFile, Schema], _Rows]] = {
 """By what the name ends in; everything else is JSON lines."""
 
 
+def _only(file: DataFile, found: Sequence[str]) -> tuple[str, str] | None:
+    """The column and the value by which the rows of this table are told, where the file has the column."""
+    return file.part.only if file.part.only and file.part.only[0] in found else None
+
+
 def _present(file: DataFile, schema: Schema, found: Mapping[str, Any] | Sequence[str], where: str) -> dict[str, str]:
     """The schema's columns that the file has, and what it calls them.
 
     Raises:
-        InputError: one that is not optional is missing.
+        InputError: one that is not optional is missing, or one is there twice.
     """
     names = {name: file.part.columns.get(name, name) for name in schema.columns}
     names |= {name: alias for name, alias in _ALIASES.items() if name in names and names[name] not in found and alias in found}
     missing = [theirs for ours, theirs in names.items() if theirs not in found and ours not in schema.optional]
     if missing:
         raise _missing_column(file, missing, found, where)
-    return {ours: theirs for ours, theirs in names.items() if theirs in found}
+    present = {ours: theirs for ours, theirs in names.items() if theirs in found}
+    if twice := [theirs for theirs in present.values() if list(found).count(theirs) > 1]:
+        raise InputError(f"{file.origin}{where}: column {twice[0]!r} is there twice: leave one")
+    return present
 
 
 def _missing_column(file: DataFile, missing: list[str], found: Mapping[str, Any] | Sequence[str], where: str) -> InputError:
@@ -299,7 +320,7 @@ def _check_cells(file: DataFile, rows: _Rows, name: str, cells: list[Any], kind:
         found = set(map(type, cells))
         ok = any(found <= types for types in allowed)
         if ok and kind == "number":
-            ok = all(map(_finite, cells))
+            ok = all(abs(cell) <= _LARGEST for cell in cells)  # no NaN, no infinity, no integer that no float holds
     if ok:
         return
     first = next(chain.from_iterable(cell for cell in cells if type(cell) is list) if kind in _LISTS else iter(cells), None)
@@ -312,14 +333,7 @@ def _check_cells(file: DataFile, rows: _Rows, name: str, cells: list[Any], kind:
 def _fits(cell: Any, kind: Kind, types: frozenset[type]) -> bool:
     if kind in _LISTS:
         return type(cell) is list and all(type(item) in types for item in cell)
-    return type(cell) in types and (kind != "number" or _finite(cell))
-
-
-def _finite(number: float) -> bool:
-    try:
-        return math.isfinite(number)
-    except OverflowError:  # a whole number that no float holds
-        return False
+    return type(cell) in types and (kind != "number" or abs(cell) <= _LARGEST)
 
 
 def _wrong_item(cell: Any, kind: Kind, types: frozenset[type]) -> str:
@@ -344,16 +358,8 @@ def _check_surrogates(file: DataFile, rows: _Rows) -> None:
     for name, cells in rows.columns.items():
         for number, cell in zip(rows.numbers, cells, strict=True):
             for item in cell if type(cell) is list else [cell]:
-                if type(item) is str and not _is_unicode(item):
+                if type(item) is str and _HALF_A_PAIR.search(item):
                     raise InputError(f"{file.origin}, {rows.unit} {number}, column {name!r}: found half a surrogate pair, expected text")
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _shown(value: Any) -> str:
@@ -363,10 +369,10 @@ def _shown(value: Any) -> str:
 
 
 @contextmanager
-def _no_damage(file: DataFile, where: Callable[[], str]) -> Iterator[None]:
+def _no_damage(file: DataFile, where: Callable[[], str], damaged: tuple[type[Exception], ...] = _DAMAGED) -> Iterator[None]:
     try:
         yield
-    except _DAMAGED as error:
+    except damaged as error:
         raise InputError(f"{file.origin}: truncated or damaged {where()} ({error})") from error
     except OSError as error:
         raise InputError(f"{file.origin}: can't be read ({error.strerror or error})") from error
