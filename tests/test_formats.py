@@ -19,7 +19,7 @@ DOCUMENT = Document(
         Heading("A & B"),
         Sentences(("first", NASTY), "list"),
         Sentences((), "notes"),
-        Grid((Column(title="Name", short="N"), Column(title="Score", short="S", numeric=True)), ((NASTY, "1.5"),)),
+        Grid((Column("Name", "N"), Column("Score", "S", numeric=True)), ((NASTY, "1.5"),)),
         Sentences(("for a terminal",), width="narrow", tight=True),
         Sentences(("for the rest",), width="wide"),
     ],

@@ -15,9 +15,9 @@ from harness.show.form import Column
 from harness.show.formats import csv_table, escape_markdown, markdown_table
 from harness.show.text import TERMINAL_WIDTH, paragraph, text_table
 
-NAME = Column(title="Model Name", short="Model", shrinks_to=8)
-GPU = Column(title="GPU", short="GPU", shrinks_to=4)
-SCORE = Column(title="Average (35)", short="Avg35", numeric=True)
+NAME = Column("Model Name", "Model", shrinks_to=8)
+GPU = Column("GPU", "GPU", shrinks_to=4)
+SCORE = Column("Average (35)", "Avg35", numeric=True)
 
 
 def test_numbers_stand_under_each_other_at_the_point() -> None:
@@ -85,7 +85,7 @@ def test_markdown_shows_a_cell_literally() -> None:
 
 @given(st.lists(st.lists(st.text(max_size=20), min_size=2, max_size=2), max_size=5))
 def test_csv_gives_back_every_cell_and_has_a_line_per_row(rows: list[list[str]]) -> None:
-    table = csv_table([NAME, SCORE], rows)
+    table = csv_table([NAME.title, SCORE.title], rows)
     assert list(csv.reader(io.StringIO(table))) == [["Model Name", "Average (35)"], *(list(map(csv_cell, row)) for row in rows)]
     assert len(table.split("\n")) == len(rows) + 1
 

@@ -19,7 +19,7 @@ from harness.evaluate.runner import execute
 from harness.read.earlier_scores import published_run
 from harness.read.leaderboard import Row, compare, leaderboard_row, printed_rows
 from harness.read.selfcheck import deviations, setting_name
-from harness.show.form import plain_columns
+from harness.show.form import table_columns
 from harness.show.leaderboard import leaderboard
 from harness.show.live import show_progress
 from harness.show.text import text_table
@@ -60,7 +60,7 @@ def _rebuild(published: Run, rows: Sequence[Row], benchmark: Benchmark) -> bool:
     rebuilt = leaderboard_row(published, "cmteb", benchmark)
     compared = [compare(rebuilt, row) for row in rows]
     say("\nBeside the rows that the card prints (= equal to the last digit, else the difference):")
-    columns = plain_columns("GPU", "Type", "Len", *(cell.key for cell in rebuilt.cells))
+    columns = table_columns("GPU", "Type", "Len", *(cell.key for cell in rebuilt.cells))
     lines = [
         [other.header.gpu, other.header.dtype, str(other.header.max_len), *map(str, comparison.cells)]
         for comparison, other in zip(compared, rows, strict=True)

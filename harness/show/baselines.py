@@ -11,7 +11,7 @@ from harness.core.baselines import LOG, LogEntry
 from harness.core.calibration import CALIBRATION
 from harness.core.formatting import amount, one_line
 from harness.read.drift.baselines import Listed, Promotion
-from harness.show.form import Block, Document, Sentences, grid, number_columns, plain_columns
+from harness.show.form import Block, Document, Sentences, grid, number_columns, table_columns
 
 
 def listed_document(listed: Sequence[Listed]) -> Document:
@@ -20,7 +20,7 @@ def listed_document(listed: Sequence[Listed]) -> Document:
 
 
 def _listed_blocks(listed: Sequence[Listed]) -> Iterator[Block]:
-    columns = (*plain_columns("Baseline"), *number_columns("Tasks"), *plain_columns("Calibrated", "Accepted", "Scores"))
+    columns = table_columns("Baseline", *number_columns("Tasks"), "Calibrated", "Accepted", "Scores")
     rows = [
         (str(each.path), str(len(each.run.records)), "yes" if each.calibrated else "NO", *(_latest(each.entries)))
         for each in listed

@@ -7,15 +7,11 @@ from dataclasses import asdict
 from harness.evaluate.calibrate.floors import expected_false_alarms
 from harness.evaluate.calibrate.measure import Calibrated
 from harness.read.leaderboard import printed
-from harness.show.form import Column, Document, Sentences, grid, number_columns, plain_columns
+from harness.show.form import Column, Document, Sentences, grid, table_columns
 
-_COLUMNS = (
-    *plain_columns("Task", "Metric"),
-    *number_columns("Score"),
-    Column(title="Rounding: tolerance", short="Rounding", numeric=True),
-    *plain_columns("moved"),
-    Column(title="Seeds: sd", short="Seeds sd", numeric=True),
-    Column(title="Sampling: sd", short="Sampling sd", numeric=True),
+_COLUMNS = table_columns(
+    *("Task", "Metric", Column("Score", numeric=True), Column("Rounding: tolerance", "Rounding", numeric=True), "moved"),
+    *(Column("Seeds: sd", "Seeds sd", numeric=True), Column("Sampling: sd", "Sampling sd", numeric=True)),
 )
 
 

@@ -10,13 +10,9 @@ from harness.core.formatting import amount
 from harness.read.drift.checkpoint import Loss, LossReport
 from harness.read.leaderboard import printed
 from harness.show.drift import signed
-from harness.show.form import Block, Document, Sentences, grid, number_columns, plain_columns
+from harness.show.form import Block, Document, Sentences, grid, number_columns, table_columns
 
-_COLUMNS = (
-    *plain_columns("Task", "Metric"),
-    *number_columns("Baseline", "Candidate", "Difference"),
-    *plain_columns("95 % interval", "Verdict"),
-)
+_COLUMNS = table_columns("Task", "Metric", *number_columns("Baseline", "Candidate", "Difference"), "95 % interval", "Verdict")
 
 
 def checkpoint_document(report: LossReport) -> Document:

@@ -12,7 +12,7 @@ from harness.read.claims.findings import VERDICTS
 from harness.read.claims.grading import COMPARED, GRADES, Comparison, Graded
 from harness.read.claims.report import ClaimsReport
 from harness.read.leaderboard import printed
-from harness.show.form import Block, Column, Document, Sentences, grid, number_columns, plain_columns
+from harness.show.form import Block, Column, Document, Sentences, grid, number_columns, table_columns
 
 _LISTED_AT_MOST = 20  # metrics that are not reproduced; JSON has all of them
 
@@ -28,11 +28,7 @@ def _blocks(report: ClaimsReport) -> Iterator[Block]:
     rows = f", {amount(len(sheet.rows), 'printed row')}" if sheet.rows else ""
     yield Sentences((f"{sheet.path}: {sheet.model}, {amount(len(sheet.claims), 'task')}, {amount(sheet.numbers, 'number')}{rows}{row}",))
     yield from _rows_part(report)
-    columns = (
-        *plain_columns("Check", "Verdict"),
-        *number_columns("Held"),
-        Column(title="What must be so", short="What must be so", shrinks_to=30),
-    )
+    columns = table_columns("Check", "Verdict", *number_columns("Held"), Column("What must be so", shrinks_to=30))
     yield from _part("", columns, [[c.name, c.verdict, f"{c.held}/{c.of}" if c.of else "", c.about] for c in report.checks])
     findings = [(check.name, finding) for check in report.checks for finding in check.findings]
     findings.sort(key=lambda each: VERDICTS.index(each[1].verdict))
@@ -58,11 +54,8 @@ def _rows_part(report: ClaimsReport) -> Iterator[Block]:
     found, conventions = report.averages, list(report.averages.computed)
     titles = list(found.computed[conventions[0]])
     columns = [
-        *plain_columns("Row"),
-        Column(title="GPU", short="GPU", shrinks_to=8),
-        Column(title="tensor-type", short="Type"),
-        Column(title="Sequence Length", short="Len", numeric=True),
-        *(Column(title=title, short=_short(title), numeric=True) for title in titles),
+        *table_columns("Row", Column("GPU", shrinks_to=8), Column("tensor-type", "Type"), Column("Sequence Length", "Len", numeric=True)),
+        *(Column(title, _short(title), numeric=True) for title in titles),
         *number_columns(*conventions),
     ]
     lines = []
@@ -127,9 +120,8 @@ def _summary(what: str, comparison: Comparison, *, main: bool) -> str:
     return f"{what}: {listing}" + (f" ({exact} equal in all digits)" if exact else "")
 
 
-def _graded_columns(first: str, *second: str) -> list[Column]:
-    values = number_columns("Claimed", "Found", "Diff")
-    return [Column(title=first, short=first, shrinks_to=12), *plain_columns(*second), *values, *plain_columns("Grade")]
+def _graded_columns(first: str, *second: str) -> tuple[Column, ...]:
+    return table_columns(Column(first, shrinks_to=12), *second, *number_columns("Claimed", "Found", "Diff"), "Grade")
 
 
 def _values_of(cell: Graded) -> list[str]:
@@ -139,7 +131,7 @@ def _values_of(cell: Graded) -> list[str]:
 
 def _task_part(comparison: Comparison) -> Iterator[Block]:
     """A line per task that the run has. The last column: how many of the other metrics passed."""
-    columns = [*_graded_columns("Task", "Metric"), Column(title="Other metrics", short="Others", numeric=True)]
+    columns = [*_graded_columns("Task", "Metric"), Column("Other metrics", "Others", numeric=True)]
     lines = []
     for cell in comparison.cells:
         if cell.main and (cell.found is not None or cell.grade != "not comparable"):

@@ -12,12 +12,12 @@ from harness.core.records import Run
 from harness.read.differences import SettingDifference
 from harness.read.drift.check import LAYERS, VERDICTS, DriftReport, MetricDrift, TaskDrift
 from harness.read.leaderboard import printed
-from harness.show.form import Block, Column, Document, Grid, Sentences, grid, number_columns, plain_columns
+from harness.show.form import Block, Column, Document, Grid, Sentences, grid, number_columns, table_columns
 from harness.show.formats import escape_markdown, markdown_block
 from harness.show.vectors import vector_line, vector_values
 
-_COLUMNS = (*plain_columns("", "Task", "Metric"), *number_columns("Baseline", "Candidate", "Difference", "Tolerance"))
-_OTHERS = Column(title="Other metrics", short="Others")
+_COLUMNS = table_columns("", "Task", "Metric", *number_columns("Baseline", "Candidate", "Difference", "Tolerance"))
+_OTHERS = Column("Other metrics", "Others")
 _HASH = re.compile(r"\b[0-9a-f]{40,64}\b")
 _LEGEND = "= identical, ~ within tolerance, + - drifted up, down, ! missing or not comparable; points (0-100)"
 

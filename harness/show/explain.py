@@ -13,7 +13,7 @@ from harness.read.explain.effects import LEVEL, MEAN, POWER, RESAMPLES, SEED, Ef
 from harness.read.explain.pairs import Pair, Subject
 from harness.read.explain.printed import ROUNDING, PrintedEffect, never_varied, span
 from harness.read.leaderboard import printed
-from harness.show.form import Block, Column, Document, Heading, Sentences, grid, number_columns, plain_columns, type_columns
+from harness.show.form import Block, Column, Document, Heading, Sentences, grid, number_columns, table_columns, type_columns
 
 
 def explanation_document(explanation: Explanation) -> Document:
@@ -85,19 +85,15 @@ def _comparison(comparison: Comparison) -> Iterator[Block]:
         yield grid(_MOVED_COLUMNS, rows)
 
 
-_COLUMNS = (
-    Column(title="Of", short="Of", shrinks_to=16),
-    Column(title="Metric", short="Metric", shrinks_to=10),
-    *number_columns("Examples", "Before", "After"),
-    Column(title="Difference", short="Diff", numeric=True),
-    *plain_columns("95 % interval", "Verdict"),
+_COLUMNS = table_columns(
+    *(Column("Of", shrinks_to=16), Column("Metric", shrinks_to=10), *number_columns("Examples", "Before", "After")),
+    Column("Difference", "Diff", numeric=True),
+    *("95 % interval", "Verdict"),
 )
-_MOVED_COLUMNS = (
-    Column(title="Task", short="Task", shrinks_to=12),
-    *plain_columns("Example"),
-    Column(title="Measure", short="Measure", shrinks_to=12),
+_MOVED_COLUMNS = table_columns(
+    *(Column("Task", shrinks_to=12), "Example", Column("Measure", shrinks_to=12)),
     *number_columns("Before", "After"),
-    Column(title="About", short="About", shrinks_to=20),
+    Column("About", shrinks_to=20),
 )
 
 
@@ -110,11 +106,10 @@ def _row(effect: Effect) -> tuple[str, ...]:
     return (_name(effect), effect.metric, units if effect.units else "", *scores, points(effect.difference, effect.error), between, verdict)
 
 
-_SUMMARY_COLUMNS = (
-    Column(title="What differs", short="What differs", shrinks_to=24),
-    *plain_columns("Runs"),
+_SUMMARY_COLUMNS = table_columns(
+    *(Column("What differs", shrinks_to=24), "Runs"),
     *number_columns("Tasks", "Up", "Down", "None found", "Identical", "No interval"),
-    *plain_columns("Mean of all"),
+    "Mean of all",
 )
 
 
@@ -176,7 +171,7 @@ def _printed(explanation: Explanation) -> Iterator[Block]:
     yield Heading("Rows known only as printed")
     titles = ["Average", *(key for key in (explanation.printed[0].differences if explanation.printed else {}) if key != "Average")]
     if explanation.printed:
-        columns = [*plain_columns("Rows"), Column(title="Setting", short="Setting", shrinks_to=24), *type_columns(titles)]
+        columns = table_columns("Rows", Column("Setting", shrinks_to=24), *type_columns(titles))
         rows = [
             (
                 f"[{effect.pair.before.number}] -> [{effect.pair.after.number}]",
@@ -240,7 +235,7 @@ def _definitions(explanation: Explanation) -> Iterator[Block]:
     rows = (
         (f"[{each.subject.number}]", each.convention, str(each.tasks), *(printed(each.values.get(key)) for key in keys)) for each in shown
     )
-    yield grid((*plain_columns("Run", "Convention"), *number_columns("Tasks"), *type_columns(keys)), rows)
+    yield grid(table_columns("Run", "Convention", *number_columns("Tasks"), *type_columns(keys)), rows)
     lines = []
     for defined, moved in moves:
         if moved:

@@ -19,14 +19,18 @@ Width = Literal["any", "narrow", "wide"]
 """Where a block is shown: everywhere, only on a terminal of 100 columns, or everywhere else."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Column:
-    """A column. `short`: its heading on a terminal. `shrinks_to`: the width down to which a terminal may cut it; None: never cut."""
+    """A column. `short`: its heading on a terminal, the title itself where none is given. `shrinks_to`: the width down to which a terminal
+    may cut it; None: never cut."""
 
     title: str
-    short: str
+    short: str = ""
     numeric: bool = False
     shrinks_to: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "short", self.short or self.title)  # the class is frozen
 
 
 @dataclass(frozen=True)
@@ -66,19 +70,19 @@ def grid(columns: Iterable[Column], rows: Iterable[Iterable[str]], *, width: Wid
     return Grid(tuple(columns), tuple(map(tuple, rows)), width, tight)
 
 
-def plain_columns(*titles: str) -> tuple[Column, ...]:
-    """Columns of text, of which a terminal shows all."""
-    return tuple(Column(title=title, short=title) for title in titles)
+def table_columns(*columns: str | Column) -> tuple[Column, ...]:
+    """Columns, of which a title alone is one of text that a terminal shows whole."""
+    return tuple(Column(each) if isinstance(each, str) else each for each in columns)
 
 
 def number_columns(*titles: str) -> tuple[Column, ...]:
     """Columns of numbers."""
-    return tuple(Column(title=title, short=title, numeric=True) for title in titles)
+    return tuple(Column(title, numeric=True) for title in titles)
 
 
 def type_columns(types: Iterable[str]) -> tuple[Column, ...]:
     """Columns of the averages of types of task."""
-    return tuple(Column(title=key, short=SHORT_TYPES.get(key, key), numeric=True) for key in types)
+    return tuple(Column(key, SHORT_TYPES.get(key, key), numeric=True) for key in types)
 
 
 @dataclass(frozen=True, kw_only=True)

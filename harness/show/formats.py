@@ -48,7 +48,8 @@ def escape_markdown(text: str) -> str:
 
 def render_csv(document: Document) -> str:
     """The tables, with an empty line between two of them."""
-    return "\n\n".join(csv_table(block.columns, block.rows) for block in document.wide() if isinstance(block, Grid))
+    tables = [block for block in document.wide() if isinstance(block, Grid)]
+    return "\n\n".join(csv_table((column.title for column in table.columns), table.rows) for table in tables)
 
 
 def render_json(document: Document) -> str:
@@ -57,11 +58,11 @@ def render_json(document: Document) -> str:
     return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
-def csv_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> str:
+def csv_table(titles: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
     """The table as RFC 4180 has it, but a row is one line; plain newlines, none at the end. No cell is a formula to a spreadsheet."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([column.title for column in columns])
+    writer.writerow(titles)
     writer.writerows(map(csv_cell, row) for row in rows)
     return stream.getvalue().removesuffix("\n")
 

@@ -23,7 +23,7 @@ from harness.read.leaderboard import (
     rounded,
 )
 from harness.read.row_labels import told_apart
-from harness.show.form import Block, Column, Document, Sentences, grid, plain_columns
+from harness.show.form import Block, Column, Document, Sentences, grid, number_columns, table_columns
 from harness.show.formats import csv_table
 from harness.show.latex import booktabs, escape_latex
 from harness.show.text import briefly
@@ -98,7 +98,7 @@ def _blocks(rows: Sequence[Row], *, tasks: bool) -> Iterator[Block]:
 
 
 def _csv(rows: Sequence[Row]) -> str:
-    columns = [*_columns(rows)[:-2], *plain_columns("Kind", "Convention", "Coverage", "Data", "Notes", "Path")]
+    titles = [*HEADER_TITLES, *(cell.title for cell in rows[0].cells), "Kind", "Convention", "Coverage", "Data", "Notes", "Path"]
     lines = []
     for row in rows:
         lines.append(_csv_line(row, "run", [*row.notes, *_problems([row])]))
@@ -106,7 +106,7 @@ def _csv(rows: Sequence[Row]) -> str:
             published = _csv_line(comparison.other, "published", comparison.other.notes)
             header, remark = published[: len(HEADER_TITLES)], comparison.remark or ""
             lines += [published, [*header, *map(str, comparison.cells), "difference", row.convention, "", "", remark, ""]]
-    return csv_table(columns, lines)
+    return csv_table(titles, lines)
 
 
 def _csv_line(row: Row, kind: str, notes: Iterable[str]) -> list[str]:
@@ -130,7 +130,7 @@ def _csv_tasks(rows: Sequence[Row]) -> str:
         for task in row.tasks:
             cells = [task.task, task.type, task.split, task.metric, printed(task.score), task.state, _identity_cell(task)]
             lines.append([*_header_cells(row.header), str(row.path), *cells, *_reference_cells(row, task), task.message])
-    return csv_table(plain_columns(*HEADER_TITLES, *own), lines)
+    return csv_table((*HEADER_TITLES, *own), lines)
 
 
 def _latex(rows: Sequence[Row], *, tasks: bool) -> str:
@@ -224,11 +224,10 @@ def _convention(row: Row) -> dict[str, str]:
 def _columns(rows: Sequence[Row]) -> list[Column]:
     names, cut = HEADER_TITLES[:3], (8, 8, 4)
     return [
-        *(Column(title=name, short=_SHORT_TITLES[name], shrinks_to=width) for name, width in zip(names, cut, strict=True)),
-        *(Column(title=name, short=_SHORT_TITLES[name], numeric=True) for name in HEADER_TITLES[3:]),
-        *(Column(title=cell.title, short=f"{SHORT_TYPES.get(cell.key, cell.key)}{cell.of}", numeric=True) for cell in rows[0].cells),
-        Column(title="Data", short="Data"),
-        Column(title="Notes", short="Notes"),
+        *(Column(name, _SHORT_TITLES[name], shrinks_to=width) for name, width in zip(names, cut, strict=True)),
+        *(Column(name, _SHORT_TITLES[name], numeric=True) for name in HEADER_TITLES[3:]),
+        *(Column(cell.title, f"{SHORT_TYPES.get(cell.key, cell.key)}{cell.of}", numeric=True) for cell in rows[0].cells),
+        *table_columns("Data", "Notes"),
     ]
 
 
@@ -287,13 +286,13 @@ def _problems(rows: Sequence[Row]) -> list[str]:
     return problems
 
 
-def _task_table(rows: Sequence[Row], block: range) -> tuple[list[Column], list[list[str]]]:
+def _task_table(rows: Sequence[Row], block: range) -> tuple[tuple[Column, ...], list[list[str]]]:
     """One line per task for the runs of the block, which are numbered as in the legend."""
-    columns = [Column(title="Task", short="Task", shrinks_to=12), Column(title="Type", short="Type"), Column(title="Split", short="Split")]
+    columns = table_columns(Column("Task", shrinks_to=12), "Type", "Split")
     for index in block:
-        columns += [Column(title=f"Run {index + 1}", short=f"Run {index + 1}", numeric=True), Column(title="Data", short="Data")]
+        columns += table_columns(*number_columns(f"Run {index + 1}"), "Data")
         if rows[index].reference:
-            columns += [Column(title="Published", short="Publ", numeric=True), Column(title="Difference", short="Diff", numeric=True)]
+            columns += (Column("Published", "Publ", numeric=True), Column("Difference", "Diff", numeric=True))
     lines = [[task.task, task.type, task.split] for task in rows[0].tasks]
     for index in block:
         for line, task in zip(lines, rows[index].tasks, strict=True):

@@ -7,9 +7,9 @@ from dataclasses import asdict
 
 from harness.core.errors import RequestError
 from harness.core.registry import RegistryModel, registry, unknown_model
-from harness.show.form import Block, Document, Sentences, grid, plain_columns
+from harness.show.form import Block, Document, Sentences, grid, table_columns
 
-_COLUMNS = plain_columns("Model", "Kind", "Architecture", "Parameters", "Dim", "Tokens", "Prompts", "Code", "Revision")
+_COLUMNS = table_columns("Model", "Kind", "Architecture", "Parameters", "Dim", "Tokens", "Prompts", "Code", "Revision")
 
 
 def models_document(word: str | None, own: Sequence[str]) -> Document:

@@ -14,7 +14,7 @@ from harness.core.run_files import read_run
 from harness.evaluate.prepared import Outcome
 from harness.read.earlier_scores import Known, known_scores, published_run
 from harness.read.leaderboard import Row, leaderboard_row, printed
-from harness.show.form import Block, Column, Document, Grid, Heading, Sentences, grid, number_columns
+from harness.show.form import Block, Column, Document, Grid, Heading, Sentences, grid, number_columns, table_columns
 from harness.show.leaderboard import beside_published, board, task_values
 
 _LEGEND = "Data: ok verified, ? not verified, no not C-MTEB's; * not the pinned revision. n/c: not comparable, the data differs"
@@ -95,12 +95,7 @@ def _blocks(shown: _Shown) -> Iterator[Block]:
 
 
 def _scores(shown: _Shown) -> Grid:
-    columns = [
-        Column(title="Task", short="Task", shrinks_to=16),
-        Column(title="Metric", short="Metric", shrinks_to=12),
-        *number_columns("Score"),
-        Column(title="Data", short="Data"),
-    ]
+    columns = table_columns(Column("Task", shrinks_to=16), Column("Metric", shrinks_to=12), *number_columns("Score"), "Data")
     for each in shown.known:
         columns += number_columns(each.kind.capitalize(), "Diff")
     by_name = [{task.task: task for task in row.tasks} for row in (shown.row, *(each.row for each in shown.known))]

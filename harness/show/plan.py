@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.core.formatting import amount, duration, scaled, unit_of
 from harness.evaluate.plan.values import Amount, Plan, RunPlan, TaskPlan
-from harness.show.form import Block, Column, Document, Sentences, grid, number_columns, plain_columns
+from harness.show.form import Block, Column, Document, Sentences, grid, number_columns, table_columns
 
 _STATES = ("done", "shared", "open", "no data")
 _APPROXIMATE = ("modelled", "characters")
@@ -60,7 +60,7 @@ def _run_blocks(run: RunPlan) -> list[Block]:
     head = f"{spec.model.name} on {spec.gpu.name}, {spec.dtype}, max_len {spec.max_len}, {dim}: {spec.folder}"
     whole, texts, done = run.left, sum(task.texts for task in run.tasks), sum(task.tokens for task in run.tasks)
     tokens, flops = unit_of(max(done, whole.tokens)), unit_of(run.cost.flops)
-    columns = plain_columns("task", "state")
+    columns = table_columns("task", "state")
     columns += number_columns("texts", f"{tokens[1]}tokens", "stored", "left", f"{tokens[1]}tokens", f"{flops[1]}FLOP", "time")
     lines = [_task_line(run, task, tokens[0], flops[0]) for task in run.tasks]
     if run.fill_flops:
@@ -75,7 +75,7 @@ def _run_blocks(run: RunPlan) -> list[Block]:
 
 def _sweep_blocks(plan: Plan) -> list[Block]:
     tokens, flops = unit_of(max(run.left.tokens for run in plan.runs)), unit_of(plan.alone_flops)
-    columns = [Column(title="run", short="run", shrinks_to=20), *number_columns(*_STATES, "left")]
+    columns = [Column("run", shrinks_to=20), *number_columns(*_STATES, "left")]
     columns += number_columns(f"{tokens[1]}tokens", f"{flops[1]}FLOP", "alone", "time")
     common = set.intersection(*(set(run.overrides) for run in plan.runs))
 

@@ -12,7 +12,7 @@ from harness.core.formatting import amount
 from harness.core.run_files import MANIFEST, benchmark_of, read_run
 from harness.read.earlier_scores import published_run
 from harness.read.leaderboard import leaderboard_row
-from harness.show.form import Document, Sentences, grid, number_columns, plain_columns
+from harness.show.form import Document, Sentences, grid, number_columns, table_columns
 from harness.show.leaderboard import beside_published, board
 from harness.show.outcome import cost_blocks
 
@@ -62,7 +62,7 @@ def store_document(settings: Sequence[SettingInfo], damaged: Sequence[Path], *, 
         total += ", every shard read: " + (
             f"{broken} damaged" if (broken := max(len(damaged), sum(each.damaged for each in settings))) else "sound"
         )
-    columns = [*plain_columns("Setting", "Model", "Type", "Last used"), *number_columns("Vectors", "Shards", "MB", "Damaged shards")]
+    columns = table_columns("Setting", "Model", "Type", "Last used", *number_columns("Vectors", "Shards", "MB", "Damaged shards"))
     rows = [
         (
             *(each.name[:12], str(each.about.get("model", "?")), str(each.about.get("dtype", "?"))),

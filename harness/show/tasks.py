@@ -9,9 +9,9 @@ from typing import Any
 from harness.core.benchmarks import Benchmark
 from harness.core.formatting import amount
 from harness.core.tasks import TASK_TYPES, TaskSpec, TaskType
-from harness.show.form import Block, Document, Sentences, grid, plain_columns
+from harness.show.form import Block, Document, Sentences, grid, table_columns
 
-_COLUMNS = plain_columns("Task", "Type", "Main metric", "Repository", "Revision", "Split", "Size")
+_COLUMNS = table_columns("Task", "Type", "Main metric", "Repository", "Revision", "Split", "Size")
 
 
 def tasks_document(benchmark: Benchmark) -> Document:
