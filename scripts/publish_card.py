@@ -15,7 +15,8 @@ from harness.core.errors import HarnessError, InputError
 from harness.core.files import sha256_file, write_json
 from harness.core.records import BenchmarkName, Made, Manifest, Run, TaskRecord
 from harness.core.run_files import write_manifest, write_record
-from harness.read.cards.page import ROWS, Claim, PrintedRow, card_claims, read_card, score_table, unit_metrics
+from harness.read.cards.entries import Claim
+from harness.read.cards.page import ROWS, PrintedRow, card_claims, read_card, score_table, unit_metrics
 from harness.read.leaderboard import leaderboard_row
 
 SOURCE = "self-reported: front matter of the model card"

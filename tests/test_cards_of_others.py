@@ -18,7 +18,7 @@ from harness.core.formatting import bare_name
 from harness.core.records import RowHeader
 from harness.core.tasks import TaskSpec
 from harness.read.cards.claimed import read_card_run
-from harness.read.cards.entries import task_claims
+from harness.read.cards.entries import task_claim
 from harness.read.cards.page import PrintedRow, card_claims, score_table
 from harness.read.claims.averages import Fit, half_digit
 from harness.read.claims.findings import Check
@@ -207,8 +207,8 @@ def test_a_main_metric_that_one_side_lacks_can_not_be_compared(tmp_path: Path) -
 
 @pytest.mark.parametrize("task", load_benchmark("cmn_v1").tasks, ids=lambda task: task.name)
 def test_main_score_is_the_main_metric_where_the_benchmark_is_one_of_mteb_2(task: TaskSpec) -> None:
-    claims = task_claims(task, [(1, {"dataset": {}, "metrics": [{"type": "main_score", "value": "71.5"}]})])  # as YAML has it
-    assert (claims.metrics, claims.problem, claims.other) == ({"main_score": 71.5, task.flat_main: 71.5}, "", None)
+    claim = task_claim(task, [(1, {"dataset": {}, "metrics": [{"type": "main_score", "value": "71.5"}]})])  # as YAML has it
+    assert (claim.metrics, claim.problem, claim.other) == ({"main_score": 71.5, task.flat_main: 71.5}, "", None)
 
 
 @pytest.mark.parametrize("before", ["\n", "\n \n", "\r\n", "\ufeff\n"])

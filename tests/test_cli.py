@@ -178,7 +178,7 @@ def test_an_interrupted_run_says_what_is_kept(
     def interrupt(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.core.config.check_request", interrupt)
+    monkeypatch.setattr("harness.core.config.resolve_request", interrupt)
     assert main(["run", "model=sample", "data=sample", *given]) == 130
     output = capsys.readouterr().err
     assert "every finished task is kept" in output

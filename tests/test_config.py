@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.config import check_request, compose_config, expand_sweep, resolve_run
+from harness.core.config import compose_config, expand_sweep, resolve_request, resolve_run
 from harness.core.errors import MachineError, RequestError
 from harness.core.resources import config_names
 from harness.core.spec import RunSpec
@@ -224,7 +224,7 @@ def test_the_address_of_a_repository_is_its_name(page: str) -> None:
     ],
 )
 def test_a_wrong_word_is_named_with_the_way_out_of_runs_and_sweeps(typed: str, message: str) -> None:
-    for look in (check_request, expand_sweep):
+    for look in (resolve_request, expand_sweep):
         with pytest.raises(RequestError, match=re.escape(message)):
             look([*SAMPLE, typed])
 

@@ -16,7 +16,7 @@ import pytest
 from fakehub import gzipped, json_lines, parquet
 
 from harness.core.benchmarks import load_benchmark
-from harness.core.config import check_request
+from harness.core.config import resolve_request
 from harness.core.errors import InputError, RequestError
 from harness.core.files import sha256_file
 from harness.core.spec import DataSpec
@@ -462,7 +462,7 @@ def test_the_root_comes_from_the_request_or_the_environment(tmp_path: Path, monk
 @pytest.mark.parametrize("source", ["sample", "hub"])
 def test_a_root_without_meaning_is_reported(tmp_path: Path, source: str) -> None:
     with pytest.raises(RequestError, match=f"has no meaning with data={source}"):
-        check_request(["model=sample", f"data={source}", f"data.root={tmp_path}"])
+        resolve_request(["model=sample", f"data={source}", f"data.root={tmp_path}"])
 
 
 def test_the_sample_is_never_taken_for_the_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

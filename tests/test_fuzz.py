@@ -30,7 +30,7 @@ from test_typed import KINDS, make_calibration, make_import, make_log, make_mirr
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.calibration import read_calibration
-from harness.core.config import check_request
+from harness.core.config import resolve_request
 from harness.core.costs import COSTS, Cost, CostLine, append_cost, read_costs
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.examples import make_examples as examples_table
@@ -258,7 +258,7 @@ READERS: dict[str, Reader] = {
     "model": Reader(
         "mine.yaml",
         lambda folder: (folder / "mine.yaml").write_text("hub: org/name\nrevision: main\nmax_positions: 512\nadd_eos_token: false\n"),
-        lambda folder: check_request([f"model={folder / 'mine.yaml'}"]),
+        lambda folder: resolve_request([f"model={folder / 'mine.yaml'}"]),
         20,
     ),
     "examples": Reader("per_example/STSB.parquet", make_examples, lambda folder: read_examples(folder, BENCHMARK.task("STSB"))),

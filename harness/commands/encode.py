@@ -16,9 +16,9 @@ from harness.core.formatting import of_task
 )
 def call(arguments: Namespace) -> int:
     """Encode without scoring."""
-    from harness.core.config import check_request
+    from harness.core.config import resolve_request
 
-    check_request(arguments.overrides)  # a typo is answered before torch is imported
+    resolve_request(arguments.overrides)  # a typo is answered before torch is imported
 
     from harness.evaluate.here import resolve_here
     from harness.evaluate.parts import encode_part

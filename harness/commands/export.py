@@ -5,9 +5,14 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.commands.arguments import BENCHMARK, Group, benchmark_for, command, option, say
 from harness.core.formatting import amount
+
+if TYPE_CHECKING:
+    from harness.core.benchmarks import Benchmark
+    from harness.show.export.selection import Selection
 
 _SHARED = (
     option("run", type=Path, metavar="RUN", help="a run folder, published records, mteb's own result files, or a model card"),
@@ -23,23 +28,18 @@ _SHARED = (
     *_SHARED,
 )
 def _model_index(arguments: Namespace) -> int:
-    from harness.read.runs import one_run
     from harness.show.export.front_matter import merge_into, merge_summary
     from harness.show.export.model_index import card_model_name, index_entries, index_yaml
-    from harness.show.export.selection import select_scores
     from harness.show.streams import writing
 
-    benchmark = benchmark_for(arguments, arguments.run)
-    run = one_run(arguments.run, benchmark)
-    selection = select_scores(run, benchmark, other_data=arguments.other_data)
-    name, entries = arguments.name or card_model_name(run), index_entries(selection)
+    _, selection = _selected(arguments)
+    name, entries = arguments.name or card_model_name(selection.run), index_entries(selection)
     if arguments.into:
         say(merge_summary(arguments.into, merge_into(arguments.into, name, entries)))
     else:
         with writing() as stdout:
             print(f"---\n{index_yaml(name, entries)}---", file=stdout)
-    _tell(selection.notes)
-    return 0
+    return _done(selection)
 
 
 @command(
@@ -49,16 +49,11 @@ def _model_index(arguments: Namespace) -> int:
     *_SHARED,
 )
 def _mteb(arguments: Namespace) -> int:
-    from harness.read.runs import one_run
     from harness.show.export.mteb2 import write_results, written_lines
-    from harness.show.export.selection import select_scores
 
-    benchmark = benchmark_for(arguments, arguments.run)
-    selection = select_scores(one_run(arguments.run, benchmark), benchmark, other_data=arguments.other_data)
-    written = write_results(selection, arguments.output, name=arguments.name)
-    say("\n".join(written_lines(written)))
-    _tell(selection.notes)
-    return 0
+    _, selection = _selected(arguments)
+    say("\n".join(written_lines(write_results(selection, arguments.output, name=arguments.name))))
+    return _done(selection)
 
 
 @command(
@@ -67,23 +62,28 @@ def _mteb(arguments: Namespace) -> int:
     *_SHARED,
 )
 def _eval_results(arguments: Namespace) -> int:
-    from harness.read.runs import one_run
     from harness.show.export.eval_results import write_eval_results
-    from harness.show.export.selection import select_scores
 
-    benchmark = benchmark_for(arguments, arguments.run)
-    selection = select_scores(one_run(arguments.run, benchmark), benchmark, other_data=arguments.other_data)
+    benchmark, selection = _selected(arguments)
     written = write_eval_results(selection, benchmark, arguments.output)
     say(f"{written.paths[0].parent}: {amount(len(written.paths), 'task')}")
     if written.left_out:
         say(f"left out, without mteb 2's main metric (a run with benchmark=cmn_v1 has it): {', '.join(written.left_out)}")
-    _tell(selection.notes)
-    return 0
+    return _done(selection)
 
 
-def _tell(notes: tuple[str, ...]) -> None:
-    for note in notes:
+def _selected(arguments: Namespace) -> tuple[Benchmark, Selection]:
+    from harness.read.runs import one_run
+    from harness.show.export.selection import select_scores
+
+    benchmark = benchmark_for(arguments, arguments.run)
+    return benchmark, select_scores(one_run(arguments.run, benchmark), benchmark, other_data=arguments.other_data)
+
+
+def _done(selection: Selection) -> int:
+    for note in selection.notes:
         say(f"note: {note}", file=sys.stderr)
+    return 0
 
 
 call = Group(

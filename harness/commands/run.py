@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 )
 def call(arguments: Namespace) -> int:
     """Run tasks and show the scores."""
-    from harness.core.config import check_request
+    from harness.core.config import resolve_request
 
-    check_request(arguments.overrides)  # a typo is answered before torch is imported, and so is a run that is finished
+    resolve_request(arguments.overrides)  # a typo is answered before torch is imported, and so is a run that is finished
 
     from harness.evaluate.prepared import finished_run
 

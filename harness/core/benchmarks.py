@@ -136,7 +136,7 @@ def load_benchmark(benchmark: str = DEFAULT) -> Benchmark:
         raise RequestError(f"{hint}; a benchmark of your own is a file: benchmark=DIR/NAME.yaml")
     known_tasks()
     try:
-        found = _made(path.read_bytes(), tasks_file().read_bytes(), own)
+        found = _benchmark(path.read_bytes(), tasks_file().read_bytes(), own)
         if own and found.name in config_names("benchmarks") and found.digest != load_benchmark(found.name).digest:
             raise ValueError(f"{found.name} comes with the package, with other tasks or facts: give your benchmark another name")
         return found
@@ -173,11 +173,8 @@ def _convention(rule: Mapping[str, Any], mains: Mapping[str, str]) -> Convention
 
 
 @cache  # every command asks several times
-def _made(table: bytes, known: bytes, path: Path | None) -> Benchmark:
-    return _benchmark(parsed_facts(table), parsed_facts(known), path)
-
-
-def _benchmark(table: Mapping[str, Any], known: Mapping[str, Any], path: Path | None) -> Benchmark:
+def _benchmark(own: bytes, all_tasks: bytes, path: Path | None) -> Benchmark:
+    table, known = parsed_facts(own), parsed_facts(all_tasks)
     if strange := sorted(set(table) - set(_KEYS)):
         raise ValueError(f"unknown keys: {', '.join(strange)}; known: {', '.join(_KEYS)}")
     if path is not None and table["name"] != path.stem:

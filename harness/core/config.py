@@ -48,8 +48,10 @@ def resolve_run(overrides: Sequence[str], *, device_name: str, device_memory_gib
     return spec
 
 
-def resolve_request(overrides: Sequence[str], *, device_name: str, device_memory_gib: float) -> RunSpec:
+def resolve_request(overrides: Sequence[str], *, device_name: str = "", device_memory_gib: float = 0.0) -> RunSpec:
     """The run that `overrides` ask for, whatever device is here: `resolve_run` without its last check. `gpu=auto` takes the one here.
+
+    Without a device it looks at a request before anything heavy is imported.
 
     Raises:
         RequestError: as `resolve_run` does.
@@ -59,7 +61,8 @@ def resolve_request(overrides: Sequence[str], *, device_name: str, device_memory
     try:
         asked = compose_config(overrides)
     except RequestError:
-        wrong = _wrong_overrides(overrides)
+        found = {text: _override_problems(text, sweep=False) or _compose_problem(text) for text in overrides}
+        wrong = {text: problems for text, problems in found.items() if problems}
         asked = compose_config([text for text in overrides if text not in wrong])
     sound = [text for text in overrides if text not in wrong]
     problems = [problem for text in wrong for problem in wrong[text]]
@@ -83,15 +86,6 @@ def resolve_request(overrides: Sequence[str], *, device_name: str, device_memory
         data = replace(data, root=str(data_root(data.root).resolve()))
     benchmark = str(Path(asked.benchmark).expanduser().resolve()) if is_file_name(asked.benchmark) else asked.benchmark
     return replace(asked, benchmark=benchmark, gpu=gpu, data=data, tasks=tasks)
-
-
-def check_request(overrides: Sequence[str]) -> None:
-    """Look at what a run is asked for, before anything heavy is imported; the device is looked at later.
-
-    Raises:
-        RequestError: as `resolve_run` does.
-    """
-    resolve_request(overrides, device_name="", device_memory_gib=0.0)
 
 
 def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
@@ -185,12 +179,6 @@ def _compose(overrides: Sequence[str]) -> RunSpec:
         return replace(asked, model=replace(asked.model, name=asked.model.name or (asked.model.hub or "").rpartition("/")[2]))
     path = Path(asked.model.path).expanduser().resolve()  # a folder without a name goes by its own
     return replace(asked, model=replace(asked.model, path=str(path), name=asked.model.name or path.name))
-
-
-def _wrong_overrides(overrides: Sequence[str]) -> dict[str, list[str]]:
-    """The overrides that can't be part of a run, and what is wrong with each."""
-    found = {text: _override_problems(text, sweep=False) or _compose_problem(text) for text in overrides}
-    return {text: problems for text, problems in found.items() if problems}
 
 
 def _compose_problem(text: str) -> list[str]:

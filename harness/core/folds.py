@@ -44,7 +44,7 @@ def folds(task: TaskSpec, examples: Examples, rows: NDArray[np.integer[Any]], me
     """The metric of each of b resamples, [b]; `rows`: [b, m], the examples drawn. Raises as `fold` does."""
     count = units(task, examples)
     wanted = metric or task.main
-    known = _folds_of(task, examples)
+    known = dict(_FOLDS[task.type](task, examples))
     if wanted not in known:
         raise RequestError(unknown(f"metric of {task.name} with a value per example", wanted, known))
     step = max(1, _CELLS // count)
@@ -88,10 +88,6 @@ def _weights(examples: Examples) -> Floats | float:
 def _counts(rows: NDArray[np.integer[Any]], count: int) -> Floats:
     flat = rows + count * np.arange(len(rows))[:, None]
     return np.bincount(flat.ravel(), minlength=count * len(rows)).reshape(len(rows), count).astype(np.float64)
-
-
-def _folds_of(task: TaskSpec, examples: Examples) -> dict[str, _Fold]:
-    return dict(_FOLDS[task.type](task, examples))
 
 
 def _of_ranked_samples(task: TaskSpec, examples: Examples) -> Iterator[tuple[str, _Fold]]:

@@ -28,6 +28,11 @@ def named(names: Sequence[str], of: int, most: int = 8) -> str:
     return ", ".join(names) if len(names) <= most else f"{len(names)} of the {of} tasks"
 
 
+def all_named(names: Sequence[str], of: int) -> str:
+    """The names, or `all 35 tasks` where they are all of several."""
+    return f"all {len(names)} tasks" if len(names) == of > 1 else ", ".join(names)
+
+
 def amount(count: int, noun: str) -> str:
     """How many, with the noun in its number: `1 task`, `35 tasks`, `0 queries`."""
     plural = f"{noun.removesuffix('y')}ies" if noun.endswith("y") else f"{noun}s"

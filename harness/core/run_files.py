@@ -177,13 +177,9 @@ def _of_another(manifest: Manifest, benchmark: Benchmark, path: Path) -> str | N
 def _files_in(folder: Path) -> dict[str, Path]:
     """The files of a folder by their names: one look at it for all tasks; none where there is no such folder."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
-        return {entry.name: folder / entry.name for entry in entries if _is_file(entry)}
+        # of a link that leads to itself `entry.is_file` raises
+        return {each.name: folder / each.name for each in entries if (Path(each).is_file() if each.is_symlink() else each.is_file())}
     return {}
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    """A link that leads to itself is none; scandir raises for it."""
-    return Path(entry).is_file() if entry.is_symlink() else entry.is_file()
 
 
 def benchmark_of(paths: Iterable[Path], named: str | None = None) -> Benchmark:

@@ -182,8 +182,16 @@ def flat_name(metric: str) -> str:
 
 
 def known_tasks() -> Mapping[str, Any]:
-    """`configs/tasks.yaml`: the facts of every task, of every type, and the usual conventions."""
-    return read_facts(tasks_file())
+    """`configs/tasks.yaml`: the facts of every task, of every type, and the usual conventions; parsed once for equal bytes.
+
+    Raises:
+        InputError: the file can't be read, or is no mapping.
+    """
+    path = tasks_file()
+    try:
+        return parsed_facts(path.read_bytes())
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"{path} can't be read as facts of tasks ({' '.join(str(error).split())}): correct it") from error
 
 
 def tasks_file() -> Path:
@@ -242,15 +250,3 @@ def parsed_facts(raw: bytes) -> Mapping[str, Any]:
     if not isinstance(found, dict):
         raise TypeError(f"found {type(found).__name__}, expected a mapping")
     return found
-
-
-def read_facts(path: Path) -> Mapping[str, Any]:
-    """The mapping in a YAML file; parsed once for equal bytes.
-
-    Raises:
-        InputError: the file can't be read, or is no mapping.
-    """
-    try:
-        return parsed_facts(path.read_bytes())
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise InputError(f"{path} can't be read as facts of tasks ({' '.join(str(error).split())}): correct it") from error

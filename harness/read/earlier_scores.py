@@ -87,10 +87,9 @@ def _first(others: Iterator[Run], same: Run | None, tasks: Sequence[str]) -> Run
 
 
 def _beside(kind: KnownKind, other: Run, run: Run, row: Row, benchmark: Benchmark) -> Known:
-    settings, weights = ((mine is not None and mine == its) for mine, its in zip(_made_of(run), _made_of(other), strict=True))
+    def same(name: str) -> bool:
+        mine = getattr(run.manifest, name)
+        return mine is not None and mine == getattr(other.manifest, name)
+
     comparison = compare(row, leaderboard_row(other, None, benchmark))
-    return Known(kind=kind, comparison=comparison, same_settings=settings, same_weights=weights)
-
-
-def _made_of(run: Run) -> tuple[str | None, str | None]:
-    return run.manifest.run, run.manifest.weights
+    return Known(kind=kind, comparison=comparison, same_settings=same("run"), same_weights=same("weights"))

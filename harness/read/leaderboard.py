@@ -16,6 +16,7 @@ from typing import Literal
 
 from harness.core.benchmarks import Benchmark, Convention
 from harness.core.errors import InputError
+from harness.core.formatting import all_named
 from harness.core.records import Manifest, Provenance, RowHeader, Run, TaskRecord
 from harness.core.run_files import MANIFEST
 from harness.core.tasks import TaskSpec
@@ -116,7 +117,7 @@ class Row:
 
     def _listed(self, identity: str) -> str:
         names = [task.task for task in self.tasks if task.identity == identity]
-        return f"all {len(names)} tasks" if len(names) == sum(task.identity is not None for task in self.tasks) > 1 else ", ".join(names)
+        return all_named(names, sum(task.identity is not None for task in self.tasks))
 
 
 @dataclass(frozen=True)

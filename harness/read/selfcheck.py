@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError
-from harness.core.records import Run, TaskRecord
+from harness.core.records import Run
 from harness.core.resources import resource_dir
 from harness.core.typed import leaves, read_typed
 
@@ -44,17 +44,18 @@ def deviations(run: Run, benchmark: Benchmark) -> list[Deviation]:
     Raises:
         InputError: no scores are committed for the run's setting, or their file is damaged.
     """
-    expected, tolerances = _read_expected(), _read_tolerances().get(run.header.dtype, {})
+    expected, tolerances = _read(expected_file(), "expected scores"), _read(tolerances_file(), "tolerances").get(run.header.dtype, {})
     setting = setting_name(run)
     if setting not in expected:
         raise InputError(f"no expected scores for {setting}; there are some for {', '.join(sorted(expected))}")
-    found = {name: _flat(record) for name, record in run.records.items()}
-    return [
-        Deviation(task.name, metric, value, found.get(task.name, {}).get(metric))
-        for task in benchmark.tasks
-        for metric, value in expected[setting].get(task.name, {}).items()
-        if not _agrees(value, found.get(task.name, {}).get(metric), tolerances.get(task.name, {}).get(metric, STRICT))
-    ]
+    wrong = []
+    for task in benchmark.tasks:
+        found = dict(leaves(run.records[task.name].metrics)) if task.name in run.records else {}
+        for metric, value in expected[setting].get(task.name, {}).items():
+            score, tolerance = found.get(metric), tolerances.get(task.name, {}).get(metric, STRICT)
+            if score is None or not abs(score - value) <= tolerance:
+                wrong.append(Deviation(task.name, metric, value, score))
+    return wrong
 
 
 def expected_file() -> Path:
@@ -67,23 +68,6 @@ def tolerances_file() -> Path:
     return resource_dir("results/expected") / "tolerances.json"
 
 
-def _read_expected() -> dict[str, dict[str, dict[str, float]]]:
-    """Setting -> task -> metric -> score."""
-    return read_typed(
-        expected_file(), dict[str, dict[str, dict[str, float]]], what="file of expected scores", remedy="restore it from version control"
-    )
-
-
-def _read_tolerances() -> dict[str, dict[str, Tolerances]]:
-    """Dtype -> task -> metric -> tolerance."""
-    return read_typed(
-        tolerances_file(), dict[str, dict[str, Tolerances]], what="file of tolerances", remedy="restore it from version control"
-    )
-
-
-def _flat(record: TaskRecord) -> dict[str, float]:
-    return {name: float(value) for name, value in leaves(record.metrics)}
-
-
-def _agrees(expected: float, found: float | None, tolerance: float) -> bool:
-    return found is not None and abs(found - expected) <= tolerance
+def _read(path: Path, what: str) -> dict[str, dict[str, Tolerances]]:
+    """What a committed file says of each metric: setting or dtype -> task -> metric -> number."""
+    return read_typed(path, dict[str, dict[str, dict[str, float]]], what=f"file of {what}", remedy="restore it from version control")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from harness.core.baselines import LOG, LogEntry
+from harness.core.baselines import LOG
 from harness.core.calibration import CALIBRATION
 from harness.core.formatting import amount, one_line
 from harness.read.drift.baselines import Listed, Promotion
@@ -16,47 +15,38 @@ from harness.show.form import Block, Document, Sentences, grid, number_columns, 
 
 def listed_document(listed: Sequence[Listed]) -> Document:
     """Every baseline with its promotions, the latest first; what can't serve, and why."""
-    return Document(blocks=lambda: _listed_blocks(listed), data=lambda: {"baselines": [_listed_data(each) for each in listed]})
-
-
-def _listed_blocks(listed: Sequence[Listed]) -> Iterator[Block]:
-    columns = table_columns("Baseline", *number_columns("Tasks"), "Calibrated", "Accepted", "Scores")
-    rows = [
-        (str(each.path), str(len(each.run.records)), "yes" if each.calibrated else "NO", *(_latest(each.entries)))
-        for each in listed
-        if each.run
-    ]
-    if rows:
-        yield grid(columns, rows)
-    lines = [f"{each.path}: CAN'T SERVE: {each.problem}" for each in listed if each.problem]
-    for each in listed:
-        lines += [
-            f"{entry.date[:10]}  {entry.baseline}, {entry.who or 'unknown'}: {entry.why} ({_change(entry)})"
-            for entry in reversed(each.entries)
-        ]
-        lines += [] if each.entries else [f"{each.path}: no line in {LOG}: it was not made by `baseline accept`"]
-    yield Sentences(
-        tuple(map(one_line, lines)) or ("no baseline yet: python -m harness baseline accept RUN --why TEXT",), "list" if lines else "plain"
+    return Document(
+        blocks=lambda: _listed_blocks(listed),
+        data=lambda: {
+            "baselines": [
+                {
+                    "path": str(each.path),
+                    "tasks": len(each.run.records) if each.run else 0,
+                    "calibrated": each.calibrated,
+                    "problem": each.problem or None,
+                    "entries": list(map(asdict, each.entries)),
+                }
+                for each in listed
+            ]
+        },
     )
 
 
-def _latest(entries: Sequence[LogEntry]) -> tuple[str, str]:
-    return (entries[-1].date[:10], entries[-1].scores[:8]) if entries else ("", "")
-
-
-def _change(entry: LogEntry) -> str:
-    return f"{entry.replaces[:8]} -> {entry.scores[:8]}" if entry.replaces else f"first, {entry.scores[:8]}"
-
-
-def _listed_data(each: Listed) -> dict[str, Any]:
-    entries = [asdict(entry) for entry in each.entries]
-    return {
-        "path": str(each.path),
-        "tasks": len(each.run.records) if each.run else 0,
-        "calibrated": each.calibrated,
-        "problem": each.problem or None,
-        "entries": entries,
-    }
+def _listed_blocks(listed: Sequence[Listed]) -> Iterator[Block]:
+    rows, lines = [], [f"{each.path}: CAN'T SERVE: {each.problem}" for each in listed if each.problem]
+    for each in listed:
+        latest = (each.entries[-1].date[:10], each.entries[-1].scores[:8]) if each.entries else ("", "")
+        if each.run:
+            rows.append((str(each.path), str(len(each.run.records)), "yes" if each.calibrated else "NO", *latest))
+        for entry in reversed(each.entries):
+            change = f"{entry.replaces[:8]} -> {entry.scores[:8]}" if entry.replaces else f"first, {entry.scores[:8]}"
+            lines.append(f"{entry.date[:10]}  {entry.baseline}, {entry.who or 'unknown'}: {entry.why} ({change})")
+        lines += [] if each.entries else [f"{each.path}: no line in {LOG}: it was not made by `baseline accept`"]
+    if rows:
+        yield grid(table_columns("Baseline", *number_columns("Tasks"), "Calibrated", "Accepted", "Scores"), rows)
+    yield Sentences(
+        tuple(map(one_line, lines)) or ("no baseline yet: python -m harness baseline accept RUN --why TEXT",), "list" if lines else "plain"
+    )
 
 
 def accepted_lines(accepted: Promotion, folder: Path) -> list[str]:

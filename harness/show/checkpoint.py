@@ -9,7 +9,7 @@ from typing import Any
 from harness.core.formatting import amount
 from harness.read.drift.checkpoint import Loss, LossReport
 from harness.read.leaderboard import printed
-from harness.show.drift import signed
+from harness.show.drift import setting_values, signed
 from harness.show.form import Block, Document, Sentences, grid, number_columns, table_columns
 
 _COLUMNS = table_columns("Task", "Metric", *number_columns("Baseline", "Candidate", "Difference"), "95 % interval", "Verdict")
@@ -91,5 +91,5 @@ def _values(report: LossReport) -> dict[str, Any]:
         ],
         "missing": list(report.missing),
         "left_out": dict(report.left_out),
-        "unlike": [{"kind": each.kind, "key": each.key, "baseline": each.a, "candidate": each.b} for each in report.unlike],
+        "unlike": list(map(setting_values, report.unlike)),
     }

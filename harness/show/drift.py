@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from harness.core.formatting import amount
+from harness.core.formatting import all_named, amount
 from harness.core.records import Run
 from harness.read.differences import SettingDifference
 from harness.read.drift.check import LAYERS, VERDICTS, DriftReport, MetricDrift, TaskDrift
@@ -66,7 +66,7 @@ def _values(report: DriftReport) -> dict[str, Any]:
         **{name: getattr(report, name) for name in ("allow_unlike", "main_only", "exit_code")},
         "conclusion": conclusion(report),
         "counts": {verdict: report.counts[verdict] for verdict in VERDICTS},
-        **{name: [_plain_setting(each) for each in getattr(report, name)] for name in ("unlike", "environment")},
+        **{name: [setting_values(each) for each in getattr(report, name)] for name in ("unlike", "environment")},
         "vectors": vector_values(report.vectors) if report.vectors else None,
         "notes": list(report.notes),
         "averages": {before.key: {"baseline": before.value, "candidate": after.value} for before, after in report.averages},
@@ -83,7 +83,8 @@ def _plain_run(run: Run) -> dict[str, Any]:
     return {"path": str(run.path), "run": run.manifest.run, "model": run.header.model, **run.header.setting}
 
 
-def _plain_setting(setting: SettingDifference) -> dict[str, Any]:
+def setting_values(setting: SettingDifference) -> dict[str, Any]:
+    """A setting that differs, as plain values."""
     return {"kind": setting.kind, "key": setting.key, "baseline": setting.a, "candidate": setting.b}
 
 
@@ -168,7 +169,7 @@ def _below(report: DriftReport) -> Iterator[str]:
         if task.main.why:
             groups.setdefault(f"{task.verdict}: {task.main.why}", []).append(task.task)
     for why, names in groups.items():
-        yield f"{why} ({f'all {len(names)} tasks' if len(names) == len(report.tasks) > 1 else ', '.join(names)})"
+        yield f"{why} ({all_named(names, len(report.tasks))})"
     for each in report.unlike:
         yield f"unlike: {each}"
     if report.unlike:

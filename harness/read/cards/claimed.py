@@ -9,7 +9,8 @@ from harness.core.errors import InputError
 from harness.core.formatting import amount, counted
 from harness.core.records import Made, Manifest, Origin, Provenance, RowHeader, Run, TaskRecord
 from harness.core.tasks import TaskSpec
-from harness.read.cards.page import CardClaims, Claim, card_claims, read_card, unit_metrics
+from harness.read.cards.entries import Claim
+from harness.read.cards.page import CardClaims, card_claims, read_card, unit_metrics
 
 _SOURCE = "self-reported: front matter of a model card"
 

@@ -33,8 +33,9 @@ class Match:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskClaims:
-    """What the entries of one task state. `metrics` under the flat names of mteb 1.1.1; `copies`: how many equal entries there are.
+class Claim:
+    """What is claimed of one task. `metrics`: every metric under its flat name (`cos_sim_spearman`), 0 to 100. `copies`: how many equal
+    entries of a card state it.
 
     `problem`: why there is no main metric, else empty (and no metric at all where entries contradict each other); `other`: the metric
     that stands in its place. `left_out`: metrics that are no score.
@@ -44,7 +45,7 @@ class TaskClaims:
     split: str
     revision: str | None
     metrics: Mapping[str, float]
-    copies: int
+    copies: int = 1
     problem: str = ""
     other: OtherDefinition | None = None
     left_out: tuple[str, ...] = ()
@@ -96,7 +97,7 @@ def entry_label(entry: Any, position: int) -> str:
     return "{} ({}, {}, {})".format(*(dataset.get(key, "") for key in ("name", "type", "config", "split")))
 
 
-def task_claims(task: TaskSpec, entries: Sequence[tuple[int, Any]]) -> TaskClaims:
+def task_claim(task: TaskSpec, entries: Sequence[tuple[int, Any]]) -> Claim:
     """What the entries (each with its position in the model-index, from 1) state of the task. Equal ones are one."""
     read = [(position, _metrics(entry.get("metrics"))) for position, entry in entries]
     revisions = [_revision(entry["dataset"].get("revision")) for _, entry in entries]
@@ -120,7 +121,7 @@ def task_claims(task: TaskSpec, entries: Sequence[tuple[int, Any]]) -> TaskClaim
             problem = f"{claims} has main_score alone, which is {alone} to mteb 2, not {main}: the definition differs"
     elif main not in values:
         problem = f"{claims} has no {main} (there are: {few(sorted(values), 6) or 'no number'})"
-    return TaskClaims(
+    return Claim(
         task=task.name,
         split=task.split,
         revision=next((each for each in revisions if each), None),

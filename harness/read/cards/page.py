@@ -18,7 +18,7 @@ from harness.core.formatting import few, named
 from harness.core.records import OtherDefinition, RowHeader, nested_metrics
 from harness.core.tasks import TASK_TYPES, TaskSpec
 from harness.core.typed import convert, parse
-from harness.read.cards.entries import NEAR, Match, TaskClaims, entry_label, match_entry, task_claims, usable_score
+from harness.read.cards.entries import NEAR, Claim, Match, entry_label, match_entry, task_claim, usable_score
 from harness.read.cards.headings import Headings, average_tables, without_marks
 from harness.read.cards.markdown import Table, markdown_tables
 
@@ -42,19 +42,10 @@ _NESTED = 200
 _LARGEST = 16 << 20  # bytes; the largest cards of the hub, with the results of hundreds of tasks, have a few
 
 
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """One task of the front matter. `metrics`: every metric under its flat name (`cos_sim_spearman`), 0 to 100."""
-
-    task: str
-    split: str
-    revision: str | None
-    metrics: Mapping[str, float]
-
-
 @dataclass(frozen=True)
 class CardClaims:
-    """What a front matter says of a benchmark. `foreign`: its entries that are no task (or not the split) of that benchmark.
+    """What a front matter says of a benchmark. `claims`: of the tasks that have a number. `foreign`: its entries that are no task (or not
+    the split) of that benchmark.
 
     `broken`: tasks that it claims without a usable main metric, and why; `other_definitions`: those of them that have another metric in
     its place. `notes`: what else was passed over, or read as what it was not called.
@@ -139,11 +130,11 @@ def card_claims(text: str, benchmark: Benchmark) -> CardClaims:
             f"no task of {benchmark.name} is among the {len(foreign)} entries of the card ({'; '.join(foreign[:3]) or 'none'}): "
             "name the card of a model that was evaluated on this benchmark"
         )
-    found = [task_claims(task, [(at, entries[at - 1]) for at, _ in chosen[task.name]]) for task in benchmark.tasks if task.name in chosen]
+    found = [task_claim(task, [(at, entries[at - 1]) for at, _ in chosen[task.name]]) for task in benchmark.tasks if task.name in chosen]
     near = [f"{match.task.name} ({match.repository})" for each in chosen.values() for _, match in each[:1] if match.rank == NEAR]
     return CardClaims(
         name,
-        tuple(Claim(task=each.task, split=each.split, revision=each.revision, metrics=each.metrics) for each in found if each.metrics),
+        tuple(each for each in found if each.metrics),
         tuple(foreign),
         broken={each.task: each.problem for each in found if each.problem},
         other_definitions={each.task: each.other for each in found if each.other},
@@ -151,7 +142,7 @@ def card_claims(text: str, benchmark: Benchmark) -> CardClaims:
     )
 
 
-def _claim_notes(found: Sequence[TaskClaims], near: Sequence[str]) -> Iterator[str]:
+def _claim_notes(found: Sequence[Claim], near: Sequence[str]) -> Iterator[str]:
     if near:
         yield f"the repository has another name; name, split and type are the task's: {', '.join(near)}"
     copies = [f"{each.task} ({each.copies} entries)" for each in found if each.copies > 1 and not each.problem]

@@ -15,7 +15,8 @@ from harness.core.calibration import Calibration
 from harness.core.formatting import amount, bare_name, stated
 from harness.core.records import RowHeader, Run, TaskRecord, flat_metrics
 from harness.core.tasks import TaskSpec, TaskType
-from harness.read.cards.page import Claim, score_titles
+from harness.read.cards.entries import Claim
+from harness.read.cards.page import score_titles
 from harness.read.claims.averages import Averages
 from harness.read.claims.numbers import resolution
 from harness.read.claims.provenance import named_version

@@ -11,7 +11,7 @@ from typing import Any
 from harness.core.benchmarks import Benchmark
 from harness.core.formatting import few
 from harness.core.tasks import TaskSpec, TaskType
-from harness.read.cards.page import Claim
+from harness.read.cards.entries import Claim
 from harness.read.claims.findings import Check, Finding, check, judged
 from harness.read.claims.sheet import Sheet
 

@@ -11,8 +11,9 @@ from harness.core.formatting import few
 from harness.core.records import Manifest, RowHeader, Run, flat_metrics
 from harness.core.tasks import TaskSpec
 from harness.read.cards.claimed import card_records, named_claims
+from harness.read.cards.entries import Claim
 from harness.read.cards.markdown import Document, parse_document
-from harness.read.cards.page import ROWS, Claim, PrintedRow, read_card, rows_beside, score_table
+from harness.read.cards.page import ROWS, PrintedRow, read_card, rows_beside, score_table
 from harness.read.runs import one_run
 
 

@@ -13,7 +13,7 @@ from harness.core.benchmarks import Benchmark
 from harness.core.calibration import CALIBRATION, Calibration, KernelLevel, points, run_calibration
 from harness.core.errors import InputError
 from harness.core.fingerprint import Fingerprint
-from harness.core.formatting import shell_command
+from harness.core.formatting import all_named, shell_command
 from harness.core.records import Run, TaskRecord
 from harness.core.run_files import CANARY
 from harness.core.sketch import read_sketch
@@ -239,7 +239,7 @@ def _task_drift(
     why = "" if allow_unlike else "the two runs are unlike" if unlike else other_data
     main = task.flat_main
     layer = _layer(before, after, same_setting=same_vectors(baseline, candidate), same_texts=not unlike) if after and not why else None
-    exact = after is not None and not unlike and not other_data and _same_bits(before, after, "vectors")
+    exact = after is not None and not unlike and not other_data and _same_bits(before, after, "vectors") is True
     kernels = kernel_level(*_models(baseline, candidate))
     cells = []
     for metric in [main, *(name for name in mine if name != main)]:
@@ -277,23 +277,18 @@ def _layer(before: TaskRecord, after: TaskRecord, *, same_setting: bool, same_te
     """
     if None in (before.made.bits, after.made.bits):
         return None
-    if same_texts and same_files(before, after) and _other_bits(before, after, "tokens"):
+    tokens, vectors = (_same_bits(before, after, name) for name in ("tokens", "vectors"))
+    if same_texts and same_files(before, after) and tokens is False:
         return "token ids"
-    if not same_setting or _same_bits(before, after, "vectors"):
+    if not same_setting or vectors:
         return None
-    return "vectors" if _same_bits(before, after, "tokens") else "token ids"
+    return "vectors" if tokens else "token ids"
 
 
-def _same_bits(before: TaskRecord, after: TaskRecord, name: str) -> bool:
-    """Whether both records state the digest, and the same one."""
+def _same_bits(before: TaskRecord, after: TaskRecord, name: str) -> bool | None:
+    """Whether both records state the same digest; None where one of them states none."""
     own, other = (getattr(record.made.bits, name, "") for record in (before, after))
-    return bool(own) and own == other
-
-
-def _other_bits(before: TaskRecord, after: TaskRecord, name: str) -> bool:
-    """Whether both records state the digest, and another one."""
-    own, other = (getattr(record.made.bits, name, "") for record in (before, after))
-    return bool(own and other) and own != other
+    return own == other if own and other else None
 
 
 def _verdict(baseline: float, candidate: float, tolerance: float | None) -> DriftVerdict:
@@ -321,10 +316,9 @@ def _notes(
         yield f"not calibrated, so only identical scores pass: {', '.join(bare)}"
     moved = [task.task for task in tasks if any(cell.points for cell in (task.main, *task.others))]
     if moved and alike and same_vectors(baseline, candidate):
-        which = ", ".join(moved) if len(moved) < len(tasks) or len(moved) == 1 else f"all {len(moved)} tasks"
         yield (
-            f"weights, device, kernels and libraries are the same on both sides, so every vector is: {which} moved, and no rounding "
-            "explains that. Look for a change of the code, the data or the store"
+            "weights, device, kernels and libraries are the same on both sides, so every vector is: "
+            f"{all_named(moved, len(tasks))} moved, and no rounding explains that. Look for a change of the code, the data or the store"
         )
     checked = {task.task for task in tasks}
     further = [task.name for task in benchmark.tasks if task.name in candidate.records and task.name not in checked]
