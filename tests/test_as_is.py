@@ -274,3 +274,27 @@ def test_a_damaged_config_or_one_with_code_is_one_error_that_names_it(
     (folder / "config.json").write_text(content)
     with pytest.raises(error, match=message):
         kind.load(spec_of(folder), dtype="fp32", device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize("kind", [REFERENCE, RERANKER], ids=["reference", "reranker"])
+def test_what_the_tokenizer_is_told_is_part_of_what_names_the_vectors(tmp_path: Path, kind: EncoderKind) -> None:
+    spec = spec_of(build_model(tmp_path))
+    told = replace(spec, add_eos_token=True)
+    assert kind.files_digest(told) != kind.files_digest(spec) == kind.files_digest(replace(told, add_eos_token=False))
+    tokenizer = _tokenizer(pad_id=0)
+    tokenizer.eos_token = "[SEP]"  # now a text ends with its end token
+    tokenizer.save_pretrained(spec.path)
+    digests = {
+        kind.outline(one).digest(dtype="fp32", encoding=EncodingSpec(ladder="padded", batch_tokens=512), device=torch.device("cpu"))
+        for one in (spec, told)
+    }
+    assert len(digests) == 2
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that nobody reads from its start")
+@pytest.mark.parametrize("kind", [ENCODERS.get("canonical"), REFERENCE, RERANKER], ids=["canonical", "reference", "reranker"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, kind: EncoderKind) -> None:
+    folder = build_model(tmp_path)
+    (folder / "vocab.txt").symlink_to("/proc/self/mem")
+    with pytest.raises(InputError, match=r"vocab\.txt can't be read \(Input/output error\): download the model again"):
+        kind.files_digest(spec_of(folder))

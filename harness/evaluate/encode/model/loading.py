@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,13 +26,15 @@ from harness.evaluate.encode.canonical.linear import linear_kernel, pack_linear_
 from harness.evaluate.encode.canonical.packed import Packable, PackedEncoder, packable, position_padding
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.model.families import KNOWN, Masking, attention_mask, attention_of, masking_of
-from harness.evaluate.encode.model.locate import LocatedModel, Weights, hash_weights, read_json, stored_tensors, transformer_path
-from harness.evaluate.encode.model.own import refuse_roles
+from harness.evaluate.encode.model.locate import LocatedModel, Weights, hash_file, hash_weights, read_json, stored_tensors, transformer_path
+from harness.evaluate.encode.model.own import first_settings, refuse_roles
 from harness.evaluate.encode.work import Architecture, architecture_of
 
 TAIL = ("Pooling", "Dense", "Normalize")
 _PLAIN = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
 """What sentence-transformers does with a text where a folder says nothing else."""
+_LOADED_WITH = ("model_args", "model_kwargs", "config_args", "config_kwargs")
+"""Keys of sentence_bert_config.json that reach transformers when it makes the model; those of tokenizers show in token ids."""
 _OTHERWISE = "model.kind=reference runs it as sentence-transformers does"
 
 
@@ -243,10 +244,12 @@ def check_processing(name: str, first: Transformer) -> None:
     Raises:
         RequestError: it does not, by its sentence_bert_config.json.
     """
-    if not first.processing_kwargs and (first.modality_config, first.module_output_name) == (_PLAIN, "token_embeddings"):
+    plainly = (_PLAIN, "token_embeddings", "feature-extraction")
+    if not first.processing_kwargs and (first.modality_config, first.module_output_name, first.transformer_task) == plainly:
         return
     what = "puts every text into a chat template" if "message" in first.modality_config else "changes how texts are processed"
-    found = json.dumps({str(key): value for key, value in (first.processing_kwargs or first.modality_config).items()})
+    ways = first.processing_kwargs or {**first.modality_config, "transformer_task": first.transformer_task}
+    found = json.dumps({str(key): value for key, value in ways.items()})
     raise RequestError(f"model {name!r} is run plainly here, and its sentence_bert_config.json {what} ({found:.300}). {_OTHERWISE}")
 
 
@@ -361,8 +364,10 @@ def hash_module_files(folder: Path) -> dict[str, str]:
     """SHA-256 of what decides how the modules compute; not of what only tokenises or describes."""
     modules = read_json(folder / "modules.json")
     configs = [folder / str(module.get("path", "")) / "config.json" for module in modules if isinstance(module, dict)]
-    paths = [folder / "modules.json", *configs]
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file()}
+    path, first = first_settings(folder)
+    loaded_with = {name for key in _LOADED_WITH for name in first.get(key) or ()} - {"trust_remote_code"}  # which is not taken from there
+    paths = [folder / "modules.json", *configs, *([path] if loaded_with else [])]
+    return {path.relative_to(folder).as_posix(): hash_file(path) for path in paths if path.is_file()}
 
 
 def _describe(module: nn.Module) -> str:

@@ -99,7 +99,7 @@ def hash_weights(folder: Path, *, allow_pickle: bool = False) -> Weights:
     """Checksums and size of the weights in a folder.
 
     Raises:
-        InputError: there are no safetensors weights; the message names the pickled ones that are there, if any.
+        InputError: there are no safetensors weights, or one can't be read; the message names the pickled ones that are there, if any.
     """
     files = sorted(folder.rglob("*.safetensors"))
     pickled = sorted([*folder.glob("pytorch_model*.bin"), *folder.glob("*/pytorch_model.bin")])
@@ -115,7 +115,7 @@ def hash_weights(folder: Path, *, allow_pickle: bool = False) -> Weights:
     own = [path for path in files if path.parent == transformer_folder(folder)]
     stored = sum(math.prod(shape) for path in own for shape in stored_tensors(path).values()) if own else None
     return Weights(
-        sha256={path.relative_to(folder).as_posix(): sha256_file(path) for path in [*files, *unsafe]},
+        sha256={path.relative_to(folder).as_posix(): hash_file(path) for path in [*files, *unsafe]},
         stored_parameters=stored,
     )
 
@@ -138,11 +138,20 @@ def all_files_digest(folder: Path) -> str:
 
 def _digest_files(folder: Path, paths: Iterable[Path]) -> str:
     found = sorted(path for path in paths if path.suffix in _DECIDING and path.is_file())
-    try:
-        lines = "".join(f"{sha256_file(path)}  {path.relative_to(folder).as_posix()}\n" for path in found)
-    except OSError as error:
-        raise InputError(f"{error.filename or folder} can't be read ({error.strerror}): download the model again") from error
+    lines = "".join(f"{hash_file(path)}  {path.relative_to(folder).as_posix()}\n" for path in found)
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file of a model.
+
+    Raises:
+        InputError: it can't be read.
+    """
+    try:
+        return sha256_file(path)
+    except OSError as error:
+        raise InputError(f"{path} can't be read ({error.strerror}): download the model again") from error
 
 
 def read_json(path: Path) -> dict[str, object] | list[object]:

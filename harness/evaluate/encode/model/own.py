@@ -12,7 +12,8 @@ from harness.core.prompts import PromptTable, named_prompts
 from harness.evaluate.encode.model.locate import LocatedModel, read_json, transformer_folder
 
 _SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")  # that sentence-transformers 6.2 knows; it takes any other for the first
-_LENGTHS = "sentence_*_config.json"  # sentence_bert_config.json and its kin for other architectures
+_FIRST = tuple(f"sentence_{kind}_config.json" for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"))
+"""sentence-transformers 6.2 reads the first of them that is there and not empty."""
 _BY_ROLE = ("Router", "Asym")
 """Modules of sentence-transformers that choose others by what a text is for; Asym is their name before version 5."""
 _ROLE_LENGTHS = ("query_length", "document_length", "query_expansion")
@@ -96,19 +97,26 @@ def read_own_settings(located: LocatedModel) -> OwnSettings:
     """
     path = located.folder / "config_sentence_transformers.json"
     values = _object(path) if path.is_file() else {}
-    prompts, default = values.get("prompts") or {}, values.get("default_prompt_name")
+    prompts, default, (_, first) = values.get("prompts") or {}, values.get("default_prompt_name"), first_settings(located.folder)
     if not isinstance(prompts, dict) or not isinstance(default, str | None):
         raise InputError(f"{path}: prompts is no object of texts, or default_prompt_name no name: download the model again")
     kept = {str(name): "" if prompt is None else str(prompt) for name, prompt in prompts.items()}
     return OwnSettings(
         prompts=kept,
         default_prompt=default if kept.get(default or "") else None,
-        max_seq_length=_max_seq_length(located),
+        max_seq_length=_whole_number(first.get("max_seq_length")),
         truncate_dim=_whole_number(values.get("truncate_dim")),
         include_prompt=_include_prompt(located.folder),
         similarity=said if (said := values.get("similarity_fn_name")) in _SIMILARITIES else _SIMILARITIES[0],
-        as_message=any(isinstance(ways, dict) and "message" in ways for ways in _values(located, "modality_config")),
+        as_message="message" in ways if isinstance(ways := first.get("modality_config"), dict) else False,
     )
+
+
+def first_settings(folder: Path) -> tuple[Path, Mapping[str, Any]]:
+    """The file with the settings of the first module, and what it says (nothing where there is none); raises InputError for damage."""
+    places = [transformer_folder(folder) / name for name in _FIRST]
+    read = ((path, _object(path)) for path in places if path.is_file())
+    return next(((path, values) for path, values in read if values), (places[0], {}))
 
 
 def refuse_roles(located: LocatedModel) -> None:
@@ -125,12 +133,12 @@ def refuse_roles(located: LocatedModel) -> None:
                 "a text has one vector, whatever it is for: no model.kind runs it. Save the modules of one route as a SentenceTransformer "
                 "of their own, and name that folder"
             )
-    for path in _length_files(located.folder):
-        if named := [key for key in _ROLE_LENGTHS if _object(path).get(key) is not None]:
-            raise RequestError(
-                f"model {located.name!r} makes queries of another length than passages ({', '.join(named)} in {path}), and here a text has "
-                "one vector, whatever it is for: no model.kind runs it. Set them to null in a copy, and all texts are cut at max_len"
-            )
+    path, first = first_settings(located.folder)
+    if named := [key for key in _ROLE_LENGTHS if first.get(key) is not None]:
+        raise RequestError(
+            f"model {located.name!r} makes queries of another length than passages ({', '.join(named)} in {path}), and here a text has "
+            "one vector, whatever it is for: no model.kind runs it. Set them to null in a copy, and all texts are cut at max_len"
+        )
 
 
 def _modules(folder: Path) -> list[Mapping[str, Any]]:
@@ -138,18 +146,6 @@ def _modules(folder: Path) -> list[Mapping[str, Any]]:
     path = folder / "modules.json"
     values = read_json(path) if path.is_file() else []
     return [module for module in values if isinstance(module, dict)] if isinstance(values, list) else []
-
-
-def _length_files(folder: Path) -> list[Path]:
-    return sorted(transformer_folder(folder).glob(_LENGTHS))
-
-
-def _values(located: LocatedModel, key: str) -> list[object]:
-    return [_object(path).get(key) for path in _length_files(located.folder)]
-
-
-def _max_seq_length(located: LocatedModel) -> int | None:
-    return next((length for found in _values(located, "max_seq_length") if (length := _whole_number(found)) is not None), None)
 
 
 def _whole_number(found: object) -> int | None:

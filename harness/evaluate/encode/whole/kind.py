@@ -21,7 +21,7 @@ import torch
 from sentence_transformers.base.modules import Transformer
 
 from harness.core.costs import Counters
-from harness.core.errors import RequestError
+from harness.core.errors import InputError, RequestError
 from harness.core.fingerprint import Fingerprint
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, kernel_identity, numeric_flags
@@ -36,7 +36,7 @@ from harness.evaluate.encode.model.locate import (
     model_problem,
     read_json,
 )
-from harness.evaluate.encode.model.own import OwnSettings
+from harness.evaluate.encode.model.own import OwnSettings, first_settings
 from harness.evaluate.encode.model.sizes import Sizes, read_sizes
 from harness.evaluate.encode.model.tokens import refuse_lone_surrogates, refuse_tokens
 from harness.evaluate.encode.planned import Counted
@@ -48,6 +48,10 @@ from harness.evaluate.lengths import estimated_counts
 _MADE = "made, 4"
 """Changes with what these kinds make of a model. 1 cast what transformers keeps in fp32; 2 put a reranker's default prompt before pairs; 3
 counted tokens without the chat template, so a text that only the template made too long was kept as a whole one."""
+
+
+_CUTTING = ("max_length", "truncation")
+_FAILURES = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)  # of modules that do not fit together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,8 +198,16 @@ class WholeKind(EncoderKind):
         """Pass a folder whose code is allowed, or that has none: transformers leaves code out in silence, or asks on the terminal.
 
         Raises:
-            RequestError: the spec does not allow its code.
+            RequestError: the spec does not allow its code, or it cuts texts whatever `max_len` says.
         """
+        path, first = first_settings(located.folder)
+        ways = first.get("processing_kwargs")
+        cutting = {key for way in (ways if isinstance(ways, dict) else {}).values() if isinstance(way, dict) for key in way} & set(_CUTTING)
+        if cutting:
+            raise RequestError(
+                f"model {located.name!r} cuts texts as the processing_kwargs in {path} say, whatever max_len is. Take "
+                f"{' and '.join(sorted(cutting))} out of them in a copy, and run that with max_len"
+            )
         if model.trust_remote_code:
             return
         for path in (*located.folder.glob("config.json"), *located.folder.glob("*/config.json")):
@@ -327,6 +339,7 @@ class WholeBackend:
         self.dtype = loaded.dtype
         self.otherwise = loaded.otherwise
         self.embedding_dim = embedding_dim
+        self._folder = loaded.located.folder
         self._kind, self._max_len, self._batch_tokens = kind, max_len, batch_tokens
 
     def lengths(self, texts: Sequence[str]) -> tuple[IntArray, npt.NDArray[np.bool_]]:
@@ -335,15 +348,24 @@ class WholeBackend:
         return np.minimum(whole, self._max_len), whole > self._max_len
 
     def vectors(self, texts: Sequence[str], lengths: IntArray) -> tuple[torch.Tensor, int]:
-        """The vectors, raw; the number of batches."""
+        """The vectors, raw; the number of batches; raises InputError where the modules fail."""
         made = torch.empty(len(lengths), self.embedding_dim, dtype=TORCH_DTYPE[self.dtype])
         batches = 0
         for length in np.unique(lengths).tolist():
             places = np.flatnonzero(lengths == length)
             rows = max(1, self._batch_tokens // max(1, length))
             batches += -(-len(places) // rows)
-            found = self._kind.run(self.model, [texts[place] for place in places.tolist()], max_len=self._max_len, rows=rows)
-            made[torch.from_numpy(places)] = found.to(made.dtype).cpu().reshape(len(places), self.embedding_dim)
+            some = [texts[place] for place in places.tolist()]
+            try:
+                found = self._kind.run(self.model, some, max_len=self._max_len, rows=rows)
+                made[torch.from_numpy(places)] = found.to(made.dtype).cpu().reshape(len(places), self.embedding_dim)
+            except torch.OutOfMemoryError:
+                raise
+            except _FAILURES as error:
+                failed = f"{type(error).__name__}: {error!s:.500}"
+                raise InputError(
+                    f"model folder {self._folder} does not run in sentence-transformers ({failed}), text {some[0]!r:.60}"
+                ) from error
         return made, batches
 
 

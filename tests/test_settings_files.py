@@ -1,0 +1,139 @@
+"""What the files beside the weights say: each field that sentence-transformers reads changes vectors here as there, or is refused; and what
+moves a vector gives it another name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from tiny_models import build_model
+
+from harness.core.errors import InputError, RequestError
+from harness.core.spec import EncodingSpec, ModelSpec
+from harness.evaluate.encode.encoder import ENCODERS
+from harness.evaluate.encode.model.locate import find_model
+from harness.evaluate.encode.model.own import read_own_settings
+
+CPU = torch.device("cpu")
+EXACT = EncodingSpec(ladder="exact", batch_tokens=512)
+TEXTS = ["今天天气", "中文句子 ABC abc", "你好 [SEP] 模型", "上下左右" * 8, "A b À é"]
+FIRST, WHOLE, POOLING = "sentence_bert_config.json", "config_sentence_transformers.json", "1_Pooling/config.json"
+PLAIN, POOLED = ({"text": {"method": "forward", "method_output_name": name}} for name in ("last_hidden_state", "pooler_output"))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_model(tmp_path_factory.mktemp("plain"))
+
+
+def edited(plain: Path, folder: Path, file: str, **values: Any) -> Path:
+    shutil.copytree(plain, folder)
+    kept = json.loads((folder / file).read_text()) if (folder / file).is_file() else {}
+    (folder / file).write_text(json.dumps(kept | values))
+    return folder
+
+
+def theirs(folder: Path) -> torch.Tensor:
+    model = SentenceTransformer(str(folder), device="cpu", local_files_only=True, model_kwargs={"dtype": torch.float32})
+    model.max_seq_length, model.truncate_dim, model.default_prompt_name = 48, None, None
+    found: torch.Tensor = model.encode(TEXTS, convert_to_tensor=True, show_progress_bar=False)
+    return found
+
+
+def ours(folder: Path, kind: str) -> tuple[torch.Tensor, Any]:
+    """The vectors and their names."""
+    made, spec = ENCODERS.get(kind), ModelSpec(name="m", path=str(folder), kind=kind)
+    encoder = made.encoder(made.load(spec, dtype="fp32", device=CPU), max_len=48, encoding=EXACT, device=CPU, store=None)
+    outline = made.outline(spec)
+    digest = outline.digest(dtype="fp32", encoding=EXACT, device=CPU)
+    assert digest == encoder.fingerprint.digest
+    return encoder.encode_counted(TEXTS).vectors, outline.count(TEXTS, max_len=48, encoding=EXACT, digest=digest).names.tolist()
+
+
+MOVING = {
+    "config_args": {"config_args": {"hidden_act": "relu"}},
+    "config_kwargs": {"config_kwargs": {"num_hidden_layers": 1}},
+    "split_special_tokens": {"tokenizer_args": {"split_special_tokens": True}},
+}
+KEPT = {
+    "model_args.dtype": {"model_args": {"dtype": "float16"}},  # the run's dtype counts
+    "model_kwargs.attention": {"model_kwargs": {"attn_implementation": "eager"}},
+    "processor_kwargs.model_max_length": {"processor_kwargs": {"model_max_length": 8}},  # max_len counts
+    "max_seq_length": {"max_seq_length": 4},
+    "do_lower_case": {"do_lower_case": True},  # as the tokenizer does anyway
+    "unpad_inputs": {"unpad_inputs": True},  # for flash attention alone
+    "trust_remote_code": {"model_args": {"trust_remote_code": True}},
+}
+
+
+@pytest.mark.parametrize("kind", ["canonical", "reference"])
+@pytest.mark.parametrize("field", [*MOVING, *KEPT])
+def test_a_field_of_the_first_module_moves_vectors_here_as_there_and_renames_what_it_moves(
+    field: str, kind: str, plain: Path, tmp_path: Path
+) -> None:
+    folder = edited(plain, tmp_path / "m", FIRST, **(MOVING | KEPT)[field])
+    (vectors, names), (before, names_before) = ours(folder, kind), ours(plain, kind)
+    assert float((vectors - theirs(folder)).abs().max()) < 1e-5
+    moved = (vectors - before).abs().amax(dim=1) > 1e-3
+    assert bool(moved.any()) == (field in MOVING)
+    assert all(name != other for name, other, one in zip(names, names_before, moved.tolist(), strict=True) if one)
+    if kind == "canonical" and field in ("max_seq_length", "trust_remote_code", "unpad_inputs"):
+        assert names == names_before  # stored vectors are found again
+
+
+REFUSED = {
+    "processing_kwargs": ({"processing_kwargs": {"text": {"add_special_tokens": False}}}, "changes how texts are processed", None),
+    "max_length": (
+        {"processing_kwargs": {"text": {"max_length": 8}}},
+        "changes how texts are processed",
+        "whatever max_len is. Take max_length",
+    ),
+    "modality_config": ({"modality_config": POOLED}, "changes how texts are processed", "does not run in .*shape"),
+    "transformer_task": ({"transformer_task": "fill-mask", "modality_config": PLAIN}, '"fill-mask"', "does not run in .*last_hidden_state"),
+    "unknown": ({"unheard_of": 1}, "unexpected keyword argument", "unexpected keyword argument"),
+}
+
+
+@pytest.mark.parametrize("field", REFUSED)
+def test_a_field_that_a_kind_does_not_follow_is_refused_with_the_reason(field: str, plain: Path, tmp_path: Path) -> None:
+    values, canonical, reference = REFUSED[field]
+    folder = edited(plain, tmp_path / "m", FIRST, **values)
+    with pytest.raises((RequestError, InputError), match=canonical):
+        ours(folder, "canonical")
+    if reference is None:
+        assert float((ours(folder, "reference")[0] - theirs(folder)).abs().max()) < 1e-5
+        return
+    with pytest.raises((RequestError, InputError), match=reference):
+        ours(folder, "reference")
+
+
+@pytest.mark.parametrize(
+    ("file", "values", "moves"),
+    [
+        ("config.json", {"hidden_act": "relu"}, True),
+        (POOLING, {"pooling_mode": "cls"}, True),
+        (WHOLE, {"truncate_dim": 8, "similarity_fn_name": "dot", "prompts": {"q": "查"}, "default_prompt_name": "q"}, False),
+    ],
+)
+def test_the_other_files_too(file: str, values: dict[str, Any], moves: bool, plain: Path, tmp_path: Path) -> None:
+    folder = edited(plain, tmp_path / "m", file, **values)
+    (vectors, names), (before, names_before) = ours(folder, "canonical"), ours(plain, "canonical")
+    assert float((vectors - theirs(folder)).abs().max()) < 1e-5
+    assert (names != names_before) == moves == (not vectors.equal(before))
+
+
+def test_the_first_settings_file_counts_as_in_sentence_transformers(plain: Path, tmp_path: Path) -> None:
+    folder = edited(plain, tmp_path / "m", "sentence_albert_config.json", max_seq_length=9, config_args={"hidden_act": "relu"})
+    length = json.loads((folder / FIRST).read_text()).get("max_seq_length")
+    spec = ModelSpec(name="m", path=str(folder))
+    assert read_own_settings(find_model(spec)).max_seq_length == length
+    assert ours(folder, "canonical")[0].equal(ours(plain, "canonical")[0])
+    (folder / FIRST).write_text("{}")  # then the next one is read
+    assert read_own_settings(find_model(spec)).max_seq_length == 9
+    assert float((ours(folder, "canonical")[0] - theirs(folder)).abs().max()) < 1e-5
+    assert ours(folder, "canonical")[1] != ours(plain, "canonical")[1]
