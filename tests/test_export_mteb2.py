@@ -15,6 +15,7 @@ from real_data import OTHERS, needs_others
 from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, manifest_of, write_run, write_task
 
 from harness.commands import main
+from harness.core.benchmarks import load_benchmark
 from harness.core.errors import InputError
 from harness.core.mteb2_names import MAIN_SCORES, mteb2_metric
 from harness.core.records import Run, flat_metrics
@@ -23,6 +24,7 @@ from harness.read.leaderboard import leaderboard_row, printed
 from harness.read.results import find_results, read_results
 from harness.read.runs import load_runs
 
+CMN = load_benchmark("cmn_v1")
 NOT_CMTEB = {"data": {"verdict": "not C-MTEB", "source": "sample", "substituted": False}}
 
 
@@ -111,6 +113,18 @@ def test_a_task_without_mteb_2s_main_score_is_left_out_and_named(tmp_path: Path,
     one_record(tmp_path / "pairs", "Ocnli", {"cos_sim": {"ap": 0.8}})
     assert export(tmp_path / "pairs", tmp_path / "x") == 1
     assert not (tmp_path / "x").exists()
+
+
+def test_a_card_has_the_mean_of_two_splits_and_none_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parts = {"validation": {"accuracy": 0.4}, "test": {"accuracy": 0.6}}
+    write_manifest(tmp_path / "run", manifest_of(HEADER))
+    for task, metrics in (("MultilingualSentiment", {"accuracy": 0.5, **parts}), ("TNews", {"accuracy": 0.3})):
+        write_task(tmp_path / "run", CMN.task(task), metrics)
+    assert main(["export", "model-index", str(tmp_path / "run"), "--benchmark", "cmn_v1"]) == 0
+    (tmp_path / "card.md").write_text(capsys.readouterr().out, encoding="utf-8")
+    assert export(tmp_path / "card.md", tmp_path / "out", "--benchmark", "cmn_v1") == 0
+    assert "left out: MultilingualSentiment (no accuracy)" in capsys.readouterr().out
+    assert result(tmp_path / "out", "TNews")["scores"]["validation"][0]["main_score"] == 0.3
 
 
 def test_the_model_is_described_as_the_run_states_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -115,7 +115,7 @@ def split_metrics(each: Exported) -> dict[str, dict[str, float]]:
     """The record's metrics by split, under mteb 2's names, main score first; empty where it lacks the metric that mteb 2 has there."""
     task, record = each.task, each.record
     one: Any = record.metrics
-    by_split = {split: one[split] for split in task.splits} if len(task.splits) > 1 else {task.split: one}
+    by_split = {split: one.get(split, {}) for split in task.splits} if len(task.splits) > 1 else {task.split: one}  # a card has the mean
     found = {}
     for split, metrics in by_split.items():
         flat = {mteb2_metric(name): value for name, value in flat_metrics(metrics, task).items() if name != "main_score"}
