@@ -76,7 +76,7 @@ def _loaded(change: Callable[[LoadedModel], LoadedModel | None]) -> Plant:
         model = load(*arguments, **keywords)
         return change(model) or model
 
-    return _code(*(_patched(owner, "load_model", changed) for owner in (encoding, loading)))
+    return _code(_patched(loading, "load_model", changed))
 
 
 def _files(change: Callable[[Path], None]) -> Plant:

@@ -28,15 +28,16 @@ from harness.evaluate.encode.canary.canary import canary_texts, run_canary
 from harness.evaluate.encode.canonical import encoding
 from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.encode.model import loading
-from harness.evaluate.encode.model.loading import LoadedModel, hash_module_files
+from harness.evaluate.encode.model.loading import LoadedModel
 from harness.evaluate.encode.model.locate import hash_weights
+from harness.evaluate.encode.model.outline import hash_module_files
 from harness.evaluate.score import adapter, reference, search, tasks
 from harness.evaluate.score.adapter import EmbeddingModel
 
 reference.load_reference()
 SAMPLE = compose_config(["model=sample", "data=sample"]).model
 PLACES = [
-    *((encoding, name) for name in ("load_model", "TextTokenizer", "take_fingerprint")),
+    *((encoding, name) for name in ("TextTokenizer", "take_fingerprint")),
     *((loading, "load_model"), (loading, "load_chain"), (LoadedModel, "forward"), (evaluation, "load_task"), (EmbeddingModel, "vectors")),
     *((adapter, name) for name in ("functional", "passage_text")),
     *((tasks, name) for name in ("passage_text", "seed_generators")),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
@@ -34,48 +35,28 @@ class Counted:
     cut: npt.NDArray[np.bool_]
 
 
-class Outline(Protocol):
-    """A model without its weights in memory. What is not known of it is None."""
+@dataclass(frozen=True, kw_only=True)
+class Outline:
+    """A model without its weights in memory. What is not known of it is None.
 
-    @property
-    def weights_digest(self) -> str:
-        """Its weights, as its kind names them."""
-        ...
+    `weights_digest`, `files_digest`: its weights and its other files, as its kind names them. `stored_parameters`: numbers in its weight
+    files. `max_positions`: the most tokens of a text that it carries. `embedding_dim`: numbers in a raw vector. `architecture`: by which
+    its work is counted. `own`: what its own files say of prompts and lengths.
+    """
 
-    @property
-    def files_digest(self) -> str:
-        """Its other files, as its kind names them."""
-        ...
+    weights_digest: str
+    files_digest: str = ""
+    stored_parameters: int | None = None
+    max_positions: int | None = None
+    embedding_dim: int | None = None
+    architecture: Architecture | None = None
+    own: OwnSettings = field(default_factory=OwnSettings)
 
-    @property
-    def parameters(self) -> int | None:
-        """Numbers in its weight files."""
-        ...
-
-    @property
-    def max_positions(self) -> int | None:
-        """The most tokens of a text that it carries."""
-        ...
-
-    @property
-    def embedding_dim(self) -> int | None:
-        """Numbers in a raw vector."""
-        ...
-
-    @property
-    def architecture(self) -> Architecture | None:
-        """By which its work is counted."""
-        ...
-
-    @property
-    def own(self) -> OwnSettings:
-        """What its own files say of prompts and lengths."""
-        ...
-
+    @abstractmethod
     def digest(self, *, dtype: Dtype, encoding: EncodingSpec, device: torch.device) -> str:
         """`Fingerprint.digest` of its vectors under the setting."""
-        ...
 
+    @abstractmethod
     def count(self, texts: Sequence[str], *, max_len: int, encoding: EncodingSpec, digest: str) -> Counted:
         """The texts as its encoder would count and name them under the setting of the digest.
 
@@ -83,11 +64,11 @@ class Outline(Protocol):
             InputError: a text can't be tokenised.
             RequestError: `max_len` has no room for a token.
         """
-        ...
 
     def refuses(self, dtype: Dtype) -> str | None:
-        """Why it can't run in the dtype; None where it can."""
-        ...
+        """Why it can't run in the dtype; None where it can, or nothing is known to refuse."""
+        del dtype
+        return None
 
 
 class Work(Protocol):

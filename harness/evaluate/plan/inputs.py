@@ -112,7 +112,7 @@ class Inputs:
         return Model(
             outline=found,
             problem=found.refuses(spec.dtype),
-            parameters=found.parameters,
+            parameters=found.stored_parameters,
             architecture=found.architecture,
             positions=found.max_positions or spec.max_len,
             embedding_dim=found.embedding_dim,

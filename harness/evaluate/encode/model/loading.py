@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
-from tokenizers import Tokenizer
 from torch import nn
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
@@ -23,46 +19,37 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.spec import Dtype, ModelSpec
 from harness.evaluate.encode.canonical.linear import linear_kernel, pack_linear_layers
-from harness.evaluate.encode.canonical.packed import Packable, PackedEncoder, packable, position_padding
+from harness.evaluate.encode.canonical.packed import PackedEncoder
 from harness.evaluate.encode.device import TORCH_DTYPE
-from harness.evaluate.encode.model.families import KNOWN, Masking, attention_mask, attention_of, masking_of
-from harness.evaluate.encode.model.locate import LocatedModel, Weights, hash_file, hash_weights, read_json, stored_tensors, transformer_path
-from harness.evaluate.encode.model.own import first_settings, refuse_roles
-from harness.evaluate.encode.work import Architecture, architecture_of
-
-TAIL = ("Pooling", "Dense", "Normalize")
-_PLAIN = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
-"""What sentence-transformers does with a text where a folder says nothing else."""
-_LOADED_WITH = ("model_args", "model_kwargs", "config_args", "config_kwargs")
-"""Keys of sentence_bert_config.json that reach transformers when it makes the model; those of tokenizers show in token ids."""
-_OTHERWISE = "model.kind=reference runs it as sentence-transformers does"
+from harness.evaluate.encode.model.families import Masking, attention_mask, attention_of, masking_of
+from harness.evaluate.encode.model.locate import LocatedModel, read_json, stored_tensors, transformer_path
+from harness.evaluate.encode.model.outline import (
+    OTHERWISE,
+    ChainOutline,
+    check_end_token,
+    check_type,
+    does_not_load,
+    outline_of,
+    pinned_weights,
+    quiet_transformers,
+    tokenizer_options,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoadedModel:
+class LoadedModel(ChainOutline):
     """A model ready to run: `transformer` gives token embeddings, the modules of `tail` make one vector of them.
 
-    `masking`: how its attention is kept to the tokens of a text (`families`), by its `config`. `max_positions`: the most tokens a text may
-    have, specials included. `modules`: the chain, in words. `module_files`: SHA-256 of every
-    JSON file that says how the modules are put together. `parameters`: numbers in the parameters as loaded.
+    `masking`: how its attention is kept to the tokens of a text (`families`), by its `config`. `modules`: the chain, in words.
+    `parameters`: numbers in the parameters as loaded.
     """
 
-    located: LocatedModel
-    spec: ModelSpec
     dtype: Dtype
-    config: Any
     masking: Masking
     transformer: nn.Module
     tail: tuple[nn.Module, ...]
-    tokenizer: transformers.PreTrainedTokenizerBase
-    weights: Weights
-    module_files: Mapping[str, str]
     modules: tuple[str, ...]
     parameters: int
-    max_positions: int
-    embedding_dim: int
-    architecture: Architecture
-    packable: Packable
 
     def token_embeddings(self, ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """Hidden states [rows, length, hidden] of token ids [rows, length]; `mask` [rows, length] is True on real tokens (`families`)."""
@@ -95,21 +82,21 @@ def load_model(located: LocatedModel, spec: ModelSpec, *, dtype: Dtype, device: 
         InputError: weights are missing, damaged, not those that the spec pins, or leave a parameter unset.
         MachineError: a parameter has another dtype than the one asked for, or the device has not the memory.
     """
-    refuse_roles(located)
-    weights = hash_weights(located.folder, allow_pickle=spec.allow_pickle)
-    check_pinned(spec, "weights_sha256", weights.digest)
-    check_pinned(spec, "parameters", weights.stored_parameters)
+    weights = pinned_weights(located, spec)
     _refuse_type(located)
     chain = load_chain(located, spec, dtype)
-    transformer, tail = _check_chain(chain, located)
+    transformer, *tail = chain.children()
+    if type(transformer) is not Transformer:
+        first = f"its first module is {type(transformer).__name__}; known: a Transformer. {OTHERWISE}"
+        raise RequestError(f"model {located.name!r} can't be encoded as a pure function of its token ids: {first}")
+    outline = outline_of(located, spec, weights, transformer)
+    _check_chain(transformer, tail, located)
     _check_weights(transformer.model, located.folder / transformer_path(located))
     _check_vocabulary(transformer, located.folder)
     check_end_token(transformer.tokenizer, spec)
     if getattr(transformer.model, "pooler", None) is not None:
         transformer.model.pooler = None  # BERT's own pooler is no part of the chain; many checkpoints leave it untrained
     transformer.config.return_dict = True  # some old folders say otherwise, and sentence-transformers does not ask them
-    max_positions = max_positions_of(transformer.config)
-    check_pinned(spec, "max_positions", max_positions)
     chain.requires_grad_(False).eval()
     _check_numbers(chain, dtype)
     try:
@@ -118,30 +105,17 @@ def load_model(located: LocatedModel, spec: ModelSpec, *, dtype: Dtype, device: 
         raise MachineError(
             f"{device} does not have enough memory for the weights of {spec.name} in {dtype}: free it, or use a smaller dtype"
         ) from error
-    embedding_dim = int(chain.get_embedding_dimension() or 0)
-    check_pinned(spec, "embedding_dim", embedding_dim)
     parameters = sum(parameter.numel() for parameter in chain.parameters())
-    architecture = architecture_of(transformer.model, [(one.in_features, one.out_features) for one in tail if isinstance(one, Dense)])
     if linear_kernel(device, dtype) == "onednn-packed":
         pack_linear_layers(transformer.model)
-    packs = packable(transformer.config, [type(module).__name__ for module in tail], getattr(tail[0], "pooling_mode", None))
     return LoadedModel(
-        located=located,
-        spec=spec,
+        **vars(outline),
         dtype=dtype,
-        config=transformer.config,
-        masking=masking_of(transformer.config),
+        masking=masking_of(outline.config),
         transformer=transformer.model,
-        tail=tail,
-        tokenizer=transformer.tokenizer,
-        weights=weights,
-        module_files=hash_module_files(located.folder),
-        modules=(f"Transformer({transformer.model.config.model_type})", *(_describe(module) for module in tail)),
+        tail=tuple(tail),
+        modules=(f"Transformer({outline.config.model_type})", *(_describe(module) for module in tail)),
         parameters=parameters,
-        max_positions=max_positions,
-        embedding_dim=embedding_dim,
-        architecture=replace(architecture, packs=packs.obstacle is None),
-        packable=packs,
     )
 
 
@@ -152,27 +126,6 @@ def _check_vocabulary(transformer: Transformer, folder: Path) -> None:
         raise InputError(
             f"{folder}: the tokenizer knows {known} tokens, the model has {rows}: tokenizer.json or the vocabulary file is missing or cut "
             "short. Download the model again."
-        )
-
-
-def tokenizer_options(spec: ModelSpec) -> dict[str, Any]:
-    """What sentence-transformers hands to the tokenizer when it loads it."""
-    return {"add_eos_token": True} if spec.add_eos_token else {}
-
-
-def check_end_token(tokenizer: Any, spec: ModelSpec) -> None:
-    """Pass a tokenizer that ends a text with one end token, where the spec wants that.
-
-    Raises:
-        InputError: it does not.
-    """
-    if not spec.add_eos_token:
-        return
-    ids, end = tokenizer("你好")["input_ids"], tokenizer.eos_token_id
-    if end is None or ids[-1:] != [end] or ids.count(end) != 1:
-        raise InputError(
-            f"model {spec.name!r} needs its end token after every text (model.add_eos_token), and its tokenizer as loaded does not add "
-            f"it: the end token is {end}, a text has {ids}. Correct tokenizer_config.json, or set model.add_eos_token=false"
         )
 
 
@@ -205,63 +158,10 @@ def load_chain(located: LocatedModel, spec: ModelSpec, dtype: Dtype) -> Sentence
     return chain
 
 
-def does_not_load(folder: Path, error: Exception) -> InputError:
-    """The error of a folder that libraries can't load; it names the tokenizer where that is what is damaged."""
-    what = f"model folder {folder}"
-    for file in folder.rglob("tokenizer.json"):
-        try:
-            Tokenizer.from_file(str(file))
-        except Exception:  # noqa: BLE001  tokenizers raises it bare
-            what = str(file)
-    return InputError(f"{what} does not load ({type(error).__name__}: {error!s:.1000})")
-
-
-def check_architecture(name: str, config: Any, tail: Sequence[str]) -> None:
-    """Pass a model of a known type with a known chain behind it; `tail`: names of the modules' classes.
-
-    Raises:
-        RequestError: it can't be run as a pure function; the message says which kind of encoder runs it.
-    """
-    cannot = f"model {name!r} can't be encoded as a pure function of its token ids:"
-    if config.model_type not in KNOWN:
-        known = ", ".join(KNOWN)
-        raise RequestError(f"{cannot} its first module is {config.model_type}; known: a Transformer of type {known}. {_OTHERWISE}")
-    for module in tail:
-        if module not in TAIL:
-            raise RequestError(f"{cannot} it has a module {module}; known: {', '.join(TAIL)}. {_OTHERWISE}")
-    if (poolings := tail.count("Pooling")) != 1:
-        several = f"{poolings} Pooling modules, known: one. {_OTHERWISE}"
-        raise RequestError(f"{cannot} it has {several if poolings else 'no Pooling module, so it gives no vector per text'}")
-    try:
-        masking_of(config)
-    except RequestError as error:
-        raise RequestError(f"{cannot} {error}. {_OTHERWISE}") from error
-
-
-def check_processing(name: str, first: Transformer) -> None:
-    """Pass a first module that makes plain token ids of a text, and gives the states of its last layer.
-
-    Raises:
-        RequestError: it does not, by its sentence_bert_config.json.
-    """
-    plainly = (_PLAIN, "token_embeddings", "feature-extraction")
-    if not first.processing_kwargs and (first.modality_config, first.module_output_name, first.transformer_task) == plainly:
-        return
-    what = "puts every text into a chat template" if "message" in first.modality_config else "changes how texts are processed"
-    ways = first.processing_kwargs or {**first.modality_config, "transformer_task": first.transformer_task}
-    found = json.dumps({str(key): value for key, value in ways.items()})
-    raise RequestError(f"model {name!r} is run plainly here, and its sentence_bert_config.json {what} ({found:.300}). {_OTHERWISE}")
-
-
 def _refuse_type(located: LocatedModel) -> None:
     """Refuses what transformers knows and this kind does not, before its weights are read: it may not be loaded."""
-    kind = _type_of(located)
-    if kind in CONFIG_MAPPING_NAMES and kind not in KNOWN:
-        known = ", ".join(KNOWN)
-        raise RequestError(
-            f"model {located.name!r} can't be encoded as a pure function of its token ids: its first module is {kind}; known: a "
-            f"Transformer of type {known}. {_OTHERWISE}"
-        )
+    if (kind := _type_of(located)) in CONFIG_MAPPING_NAMES:
+        check_type(located.name, kind)
 
 
 def _type_of(located: LocatedModel) -> object:
@@ -270,22 +170,15 @@ def _type_of(located: LocatedModel) -> object:
     return values.get("model_type") if isinstance(values, dict) else None
 
 
-def _check_chain(chain: SentenceTransformer, located: LocatedModel) -> tuple[Transformer, tuple[nn.Module, ...]]:
-    modules = list(chain.children())
-    first, tail = modules[0], tuple(modules[1:])
+def _check_chain(first: Transformer, tail: Sequence[nn.Module], located: LocatedModel) -> None:
     cannot = f"model {located.name!r} can't be encoded as a pure function of its token ids:"
-    if type(first) is not Transformer:
-        raise RequestError(f"{cannot} its first module is {type(first).__name__}; known: a Transformer. {_OTHERWISE}")
-    check_architecture(located.name, first.config, [type(module).__name__ for module in tail])
     if first.config._attn_implementation != (wanted := attention_of(first.config.model_type)):
-        raise RequestError(f"{cannot} it has no {wanted} attention (found {first.config._attn_implementation!r}). {_OTHERWISE}")
-    check_processing(located.name, first)
+        raise RequestError(f"{cannot} it has no {wanted} attention (found {first.config._attn_implementation!r}). {OTHERWISE}")
     pooling = next(number for number, module in enumerate(tail) if isinstance(module, Pooling))
     for number, module in enumerate(tail):
         place = "token_embeddings" if number < pooling else "sentence_embedding"
         if isinstance(module, Dense) and (found := {module.module_input_name, module.module_output_name}) != {place}:
-            raise RequestError(f"{cannot} a Dense layer of it works on {' and '.join(sorted(found))}, known: {place}. {_OTHERWISE}")
-    return first, tail
+            raise RequestError(f"{cannot} a Dense layer of it works on {' and '.join(sorted(found))}, known: {place}. {OTHERWISE}")
 
 
 def _check_weights(transformer: nn.Module, folder: Path) -> None:
@@ -340,36 +233,6 @@ def _check_numbers(chain: nn.Module, dtype: Dtype) -> None:
             )
 
 
-def check_pinned(spec: ModelSpec, field: str, found: object) -> None:
-    """Does nothing where the spec leaves the field open.
-
-    Raises:
-        InputError: the spec pins another value.
-    """
-    wanted = getattr(spec, field)
-    if wanted is not None and found != wanted:
-        raise InputError(
-            f"model {spec.name!r} is not the pinned one: {field} is {found}, the config says {wanted}. "
-            f"Get the pinned files, or set model.{field}=null to run this one under its own identity."
-        )
-
-
-def max_positions_of(config: Any) -> int:
-    """The rows of the position table that a text can use; RoBERTa's start after the padding index."""
-    padding = position_padding(config)
-    return int(config.max_position_embeddings) - (0 if padding is None else padding + 1)
-
-
-def hash_module_files(folder: Path) -> dict[str, str]:
-    """SHA-256 of what decides how the modules compute; not of what only tokenises or describes."""
-    modules = read_json(folder / "modules.json")
-    configs = [folder / str(module.get("path", "")) / "config.json" for module in modules if isinstance(module, dict)]
-    path, first = first_settings(folder)
-    loaded_with = {name for key in _LOADED_WITH for name in first.get(key) or ()} - {"trust_remote_code"}  # which is not taken from there
-    paths = [folder / "modules.json", *configs, *([path] if loaded_with else [])]
-    return {path.relative_to(folder).as_posix(): hash_file(path) for path in paths if path.is_file()}
-
-
 def _describe(module: nn.Module) -> str:
     if isinstance(module, Pooling):
         mode = module.pooling_mode if isinstance(module.pooling_mode, str) else "+".join(module.pooling_mode)
@@ -377,19 +240,3 @@ def _describe(module: nn.Module) -> str:
     if isinstance(module, Dense):
         return f"Dense({module.in_features}->{module.out_features}, {type(module.activation_function).__name__})"
     return type(module).__name__
-
-
-@contextlib.contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """No report of ignored tensors, no progress bar: the checks here are stricter, and errors."""
-    from transformers.utils import logging
-
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()

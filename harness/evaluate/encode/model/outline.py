@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,64 +16,70 @@ import torch
 import transformers
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
+from tokenizers import Tokenizer
 
-from harness.core.errors import InputError
+from harness.core.errors import InputError, RequestError
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
-from harness.evaluate.encode.canonical.fingerprint import vectors_digest
-from harness.evaluate.encode.canonical.packed import Packable, packable
+from harness.evaluate.encode.canonical.linear import linear_kernel
+from harness.evaluate.encode.canonical.packed import Packable, packable, position_padding
 from harness.evaluate.encode.canonical.shapes import ShapeLadder, packing
-from harness.evaluate.encode.model.loading import (
-    check_architecture,
-    check_end_token,
-    check_pinned,
-    check_processing,
-    does_not_load,
-    hash_module_files,
-    max_positions_of,
-    quiet_transformers,
-    tokenizer_options,
-)
-from harness.evaluate.encode.model.locate import LocatedModel, Weights, files_digest, hash_weights, read_json, transformer_path
-from harness.evaluate.encode.model.own import OwnSettings, read_own_settings, refuse_roles
+from harness.evaluate.encode.device import TORCH_DTYPE, attention_kernel, kernel_identity
+from harness.evaluate.encode.model.families import KNOWN, masking_of
+from harness.evaluate.encode.model.locate import LocatedModel, Weights, files_digest, hash_file, hash_weights, read_json, transformer_path
+from harness.evaluate.encode.model.own import first_settings, read_own_settings, refuse_roles
 from harness.evaluate.encode.model.tokens import TextTokenizer
-from harness.evaluate.encode.planned import Counted
+from harness.evaluate.encode.planned import Counted, Outline
 from harness.evaluate.encode.store.names import Namer, ids_digest, keys_of
 from harness.evaluate.encode.work import Architecture, architecture_of
 
+TAIL = ("Pooling", "Dense", "Normalize")
+_PLAIN = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
+"""What sentence-transformers does with a text where a folder says nothing else."""
+_LOADED_WITH = ("model_args", "model_kwargs", "config_args", "config_kwargs")
+"""Keys of sentence_bert_config.json that reach transformers when it makes the model; those of tokenizers show in token ids."""
+OTHERWISE = "model.kind=reference runs it as sentence-transformers does"
+
+_NAMES = "names of vectors, 2"
+"""Changes with `names`: a store's vectors under other names would lie there for nothing."""
+
+_PACKS = "packs, 2"
+"""Changes with what packs compute. 1 gave a text that holds RoBERTa's padding token other positions than transformers does."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class ChainOutline:
-    """What `LoadedModel` says of a model, but for the modules that run: the outline (`planned.Outline`) of the kind `canonical`."""
+class ChainOutline(Outline):
+    """What is known of a model that the kind `canonical` runs, without the modules that run.
 
+    `max_positions`: the most tokens that a text may have, specials included. `module_files`: SHA-256 of every JSON file that says how the
+    modules are put together.
+    """
+
+    located: LocatedModel
+    spec: ModelSpec
+    config: Any
     tokenizer: transformers.PreTrainedTokenizerBase
     weights: Weights
     module_files: Mapping[str, str]
-    files_digest: str
     max_positions: int
     embedding_dim: int
     architecture: Architecture
     packable: Packable
-    own: OwnSettings
-
-    @property
-    def weights_digest(self) -> str:
-        """Of its weight files."""
-        return self.weights.digest
-
-    @property
-    def parameters(self) -> int | None:
-        """Numbers in the transformer's own files."""
-        return self.weights.stored_parameters
 
     def digest(self, *, dtype: Dtype, encoding: EncodingSpec, device: torch.device) -> str:
-        """Of its vectors."""
-        return vectors_digest(
-            *(self.weights, self.module_files),
-            dtype=dtype,
-            encoding=packing(encoding, self.architecture.packs),
-            packable=self.packable,
-            device=device,
-        )
+        """Of its vectors; no weight needs to be loaded for it."""
+        encoding = packing(encoding, self.architecture.packs)
+        decides = [
+            _NAMES,
+            *(sorted(self.weights.sha256.items()), sorted(self.module_files.items())),
+            *([_PACKS] if encoding.ladder == "packed" else []),
+            *(dtype, self.attention(dtype, encoding, device), linear_kernel(device, dtype), kernel_name(device)),
+        ]
+        return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
+
+    def attention(self, dtype: Dtype, encoding: EncodingSpec, device: torch.device) -> str:
+        """Its kernel: `sdpa:flash_attention`, or `packed` before it or before the name of the fused kernels."""
+        sdpa = f"sdpa:{attention_kernel(device, dtype, encoding.ladder).name.lower()}"
+        return f"packed {self.packable.kernels(device, TORCH_DTYPE[dtype]).name or sdpa}" if encoding.ladder == "packed" else sdpa
 
     def count(self, texts: Sequence[str], *, max_len: int, encoding: EncodingSpec, digest: str) -> Counted:
         """Tokenised, and named by token ids and batch shape; raises as `TextTokenizer` does."""
@@ -81,9 +92,11 @@ class ChainOutline:
             cuts.append(chunk.tokens.cut)
         return Counted(basis="counted", names=keys_of(names), counts=np.concatenate(counts), cut=np.concatenate(cuts))
 
-    def refuses(self, dtype: Dtype) -> None:
-        """It runs in any dtype that its device has."""
-        del dtype
+
+def kernel_name(device: torch.device) -> str:
+    """What of device and libraries chooses kernels."""
+    versions = " ".join(f"{name} {importlib.metadata.version(name)}" for name in ("transformers", "sentence-transformers"))
+    return f"{kernel_identity(device)} | {versions}"
 
 
 class EmptyTransformer(Transformer):  # type: ignore[misc]  # sentence-transformers has no types
@@ -118,23 +131,40 @@ def read_outline(located: LocatedModel, spec: ModelSpec) -> ChainOutline:
         RequestError: it can't be run as a pure function.
         InputError: files are missing, damaged, or not those that the spec pins.
     """
+    weights = pinned_weights(located, spec)
+    return outline_of(located, spec, weights, empty_transformer(located, spec, transformer_path(located)))
+
+
+def pinned_weights(located: LocatedModel, spec: ModelSpec) -> Weights:
+    """The weights of a folder in which a text has one vector, whatever it is for; raises as `read_outline` does."""
     refuse_roles(located)
     weights = hash_weights(located.folder, allow_pickle=spec.allow_pickle)
-    first = empty_transformer(located, spec, transformer_path(located))
+    check_pinned(spec, "weights_sha256", weights.digest)
+    check_pinned(spec, "parameters", weights.stored_parameters)
+    return weights
+
+
+def outline_of(located: LocatedModel, spec: ModelSpec, weights: Weights, first: Transformer) -> ChainOutline:
+    """The outline of a folder whose first module is made, be it without numbers; raises as `read_outline` does."""
     try:
         modules: Any = read_json(located.folder / "modules.json")
-        check_architecture(located.name, first.config, [str(module["type"]).rpartition(".")[2] for module in modules[1:]])
+        tail = [str(module["type"]).rpartition(".")[2] for module in modules[1:]]
+        check_architecture(located.name, first.config, tail)
         check_processing(located.name, first)
         dense, embedding_dim, pooling = read_tail(located, first.config.hidden_size)
-        packs = packable(first.config, [str(module["type"]).rpartition(".")[2] for module in modules[1:]], pooling)
+        packs = packable(first.config, tail, pooling)
         architecture = replace(architecture_of(first.model, dense), packs=packs.obstacle is None)
         max_positions = max_positions_of(first.config)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, AttributeError) as error:
         raise InputError(f"model folder {located.folder} does not load ({type(error).__name__}: {error})") from error
-    found = {"weights_sha256": weights.digest, "parameters": weights.stored_parameters}
-    for field, value in {**found, "max_positions": max_positions, "embedding_dim": embedding_dim}.items():
-        check_pinned(spec, field, value)
+    check_pinned(spec, "max_positions", max_positions)
+    check_pinned(spec, "embedding_dim", embedding_dim)
     return ChainOutline(
+        weights_digest=weights.digest,
+        stored_parameters=weights.stored_parameters,
+        located=located,
+        spec=spec,
+        config=first.config,
         tokenizer=first.tokenizer,
         weights=weights,
         module_files=hash_module_files(located.folder),
@@ -163,3 +193,127 @@ def read_tail(located: LocatedModel, hidden: int) -> tuple[list[tuple[int, int]]
             dense.append((int(config["in_features"]), int(config["out_features"])))
             width = dense[-1][1]
     return dense, width, mode
+
+
+def does_not_load(folder: Path, error: Exception) -> InputError:
+    """The error of a folder that libraries can't load; it names the tokenizer where that is what is damaged."""
+    what = f"model folder {folder}"
+    for file in folder.rglob("tokenizer.json"):
+        try:
+            Tokenizer.from_file(str(file))
+        except Exception:  # noqa: BLE001  tokenizers raises it bare
+            what = str(file)
+    return InputError(f"{what} does not load ({type(error).__name__}: {error!s:.1000})")
+
+
+def check_type(name: str, kind: object) -> str:
+    """How the refusal of a model of a known type begins.
+
+    Raises:
+        RequestError: the type is not known.
+    """
+    cannot = f"model {name!r} can't be encoded as a pure function of its token ids:"
+    if kind not in KNOWN:
+        raise RequestError(f"{cannot} its first module is {kind}; known: a Transformer of type {', '.join(KNOWN)}. {OTHERWISE}")
+    return cannot
+
+
+def check_architecture(name: str, config: Any, tail: Sequence[str]) -> None:
+    """Pass a model of a known type with a known chain behind it; `tail`: names of the modules' classes.
+
+    Raises:
+        RequestError: it can't be run as a pure function; the message says which kind of encoder runs it.
+    """
+    cannot = check_type(name, config.model_type)
+    for module in tail:
+        if module not in TAIL:
+            raise RequestError(f"{cannot} it has a module {module}; known: {', '.join(TAIL)}. {OTHERWISE}")
+    if (poolings := tail.count("Pooling")) != 1:
+        several = f"{poolings} Pooling modules, known: one. {OTHERWISE}"
+        raise RequestError(f"{cannot} it has {several if poolings else 'no Pooling module, so it gives no vector per text'}")
+    try:
+        masking_of(config)
+    except RequestError as error:
+        raise RequestError(f"{cannot} {error}. {OTHERWISE}") from error
+
+
+def check_processing(name: str, first: Transformer) -> None:
+    """Pass a first module that makes plain token ids of a text, and gives the states of its last layer.
+
+    Raises:
+        RequestError: it does not, by its sentence_bert_config.json.
+    """
+    plainly = (_PLAIN, "token_embeddings", "feature-extraction")
+    if not first.processing_kwargs and (first.modality_config, first.module_output_name, first.transformer_task) == plainly:
+        return
+    what = "puts every text into a chat template" if "message" in first.modality_config else "changes how texts are processed"
+    ways = first.processing_kwargs or {**first.modality_config, "transformer_task": first.transformer_task}
+    found = json.dumps({str(key): value for key, value in ways.items()})
+    raise RequestError(f"model {name!r} is run plainly here, and its sentence_bert_config.json {what} ({found:.300}). {OTHERWISE}")
+
+
+def tokenizer_options(spec: ModelSpec) -> dict[str, Any]:
+    """What sentence-transformers hands to the tokenizer when it loads it."""
+    return {"add_eos_token": True} if spec.add_eos_token else {}
+
+
+def check_end_token(tokenizer: Any, spec: ModelSpec) -> None:
+    """Pass a tokenizer that ends a text with one end token, where the spec wants that.
+
+    Raises:
+        InputError: it does not.
+    """
+    if not spec.add_eos_token:
+        return
+    ids, end = tokenizer("你好")["input_ids"], tokenizer.eos_token_id
+    if end is None or ids[-1:] != [end] or ids.count(end) != 1:
+        raise InputError(
+            f"model {spec.name!r} needs its end token after every text (model.add_eos_token), and its tokenizer as loaded does not add "
+            f"it: the end token is {end}, a text has {ids}. Correct tokenizer_config.json, or set model.add_eos_token=false"
+        )
+
+
+def check_pinned(spec: ModelSpec, field: str, found: object) -> None:
+    """Does nothing where the spec leaves the field open.
+
+    Raises:
+        InputError: the spec pins another value.
+    """
+    wanted = getattr(spec, field)
+    if wanted is not None and found != wanted:
+        raise InputError(
+            f"model {spec.name!r} is not the pinned one: {field} is {found}, the config says {wanted}. "
+            f"Get the pinned files, or set model.{field}=null to run this one under its own identity."
+        )
+
+
+def max_positions_of(config: Any) -> int:
+    """The rows of the position table that a text can use; RoBERTa's start after the padding index."""
+    padding = position_padding(config)
+    return int(config.max_position_embeddings) - (0 if padding is None else padding + 1)
+
+
+def hash_module_files(folder: Path) -> dict[str, str]:
+    """SHA-256 of what decides how the modules compute; not of what only tokenises or describes."""
+    modules = read_json(folder / "modules.json")
+    configs = [folder / str(module.get("path", "")) / "config.json" for module in modules if isinstance(module, dict)]
+    path, first = first_settings(folder)
+    loaded_with = {name for key in _LOADED_WITH for name in first.get(key) or ()} - {"trust_remote_code"}  # which is not taken from there
+    paths = [folder / "modules.json", *configs, *([path] if loaded_with else [])]
+    return {path.relative_to(folder).as_posix(): hash_file(path) for path in paths if path.is_file()}
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """No report of ignored tensors, no progress bar: the checks here are stricter, and errors."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()

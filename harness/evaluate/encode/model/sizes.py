@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,11 @@ from harness.evaluate.encode.work import Architecture
 _UNCOUNTED = "embed"  # tables are looked up, not multiplied
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """`parameters`: numbers in the weight files. `architecture`: its FLOP, a multiplication and an addition per weight of a matrix and
-    token (all experts, where a model chooses among some), and attention's two products where config.json states layers and heads."""
+def read_sizes(folder: Path, weights: Weights) -> tuple[int, Architecture]:
+    """Numbers in the weight files of a model folder, and what its FLOP are counted by; no weight is read into memory.
 
-    parameters: int
-    architecture: Architecture
-
-
-def read_sizes(folder: Path, weights: Weights) -> Sizes:
-    """The sizes of a model folder; no weight is read into memory.
+    Counted are a multiplication and an addition per weight of a matrix and token (all experts, where a model chooses among some), and
+    attention's two products where config.json states layers and heads.
 
     Raises:
         InputError: a file is damaged.
@@ -39,7 +32,7 @@ def read_sizes(folder: Path, weights: Weights) -> Sizes:
     vocabulary = config.get("vocab_size")
     matrices = {name: shape for name, shape in shapes.items() if len(shape) > 1 and shape[0] != vocabulary and _UNCOUNTED not in name}
     architecture = Architecture(weights=sum(map(math.prod, matrices.values())), attended=_attended(config))
-    return Sizes(parameters=sum(map(math.prod, shapes.values())), architecture=architecture)
+    return sum(map(math.prod, shapes.values())), architecture
 
 
 def _shapes(path: Path) -> Mapping[str, tuple[int, ...]]:

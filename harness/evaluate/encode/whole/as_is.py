@@ -16,9 +16,8 @@ from harness.core.errors import InputError, RequestError
 from harness.core.spec import Dtype, ModelSpec
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.encoder import Checked
-from harness.evaluate.encode.model.loading import TAIL, does_not_load
 from harness.evaluate.encode.model.locate import LocatedModel, files_digest, read_json, stored_tensors
-from harness.evaluate.encode.model.outline import empty_transformer, read_tail
+from harness.evaluate.encode.model.outline import TAIL, does_not_load, empty_transformer, read_tail
 from harness.evaluate.encode.model.own import read_own_settings, refuse_roles
 from harness.evaluate.encode.whole.by_text import IntArray, TextEncoder, measure_repeatability, prove_store
 from harness.evaluate.encode.whole.kind import WholeKind, positions_of, token_counts

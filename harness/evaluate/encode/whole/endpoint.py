@@ -18,7 +18,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from email.message import Message
 from typing import Any
 
@@ -33,9 +33,8 @@ from harness.core.fingerprint import Fingerprint
 from harness.core.formatting import one_line, without_passwords
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.encoder import Checked, EncoderKind
-from harness.evaluate.encode.model.own import OwnSettings
 from harness.evaluate.encode.model.tokens import refuse_lone_surrogates
-from harness.evaluate.encode.planned import Counted
+from harness.evaluate.encode.planned import Counted, Outline
 from harness.evaluate.encode.store.store import VectorStore
 from harness.evaluate.encode.whole.by_text import IntArray, TextEncoder, measure_repeatability, prove_store, text_keys
 from harness.evaluate.encode.work import Architecture
@@ -176,16 +175,8 @@ class RequestsWork:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServedOutline:
-    """The outline (`planned.Outline`) of a served model: what the request says of it, since a plan asks no server."""
-
-    weights_digest: str
-    embedding_dim: int | None
-    files_digest: str = ""
-    parameters: int | None = None
-    max_positions: int | None = None
-    architecture: Architecture | None = None
-    own: OwnSettings = field(default_factory=OwnSettings)
+class ServedOutline(Outline):
+    """A served model: what the request says of it, since a plan asks no server."""
 
     def digest(self, *, dtype: Dtype, encoding: EncodingSpec, device: torch.device) -> str:
         """Of its vectors, if they are as wide as expected."""

@@ -26,7 +26,6 @@ from harness.core.fingerprint import Fingerprint
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, kernel_identity, numeric_flags
 from harness.evaluate.encode.encoder import Checked, EncoderKind
-from harness.evaluate.encode.model.loading import check_end_token, does_not_load, max_positions_of, quiet_transformers, tokenizer_options
 from harness.evaluate.encode.model.locate import (
     LocatedModel,
     Weights,
@@ -36,10 +35,11 @@ from harness.evaluate.encode.model.locate import (
     model_problem,
     read_json,
 )
+from harness.evaluate.encode.model.outline import check_end_token, does_not_load, max_positions_of, quiet_transformers, tokenizer_options
 from harness.evaluate.encode.model.own import OwnSettings, first_settings
-from harness.evaluate.encode.model.sizes import Sizes, read_sizes
+from harness.evaluate.encode.model.sizes import read_sizes
 from harness.evaluate.encode.model.tokens import refuse_lone_surrogates, refuse_tokens
-from harness.evaluate.encode.planned import Counted
+from harness.evaluate.encode.planned import Counted, Outline
 from harness.evaluate.encode.store.store import VectorStore
 from harness.evaluate.encode.whole.by_text import PART, IntArray, TextEncoder, text_keys
 from harness.evaluate.encode.work import Architecture
@@ -64,7 +64,7 @@ class WholeModel:
     dtype: Dtype
     model: Any
     weights: Weights
-    sizes: Sizes
+    architecture: Architecture
     files: str
 
     @property
@@ -79,9 +79,9 @@ class WholeModel:
         return f"{kept:,} of {numbers:,} numbers are in {dtypes}, as transformers keeps them"
 
 
-def whole_digest(kind: str, weights: Weights, files: str, *, dtype: Dtype, encoding: EncodingSpec, device: torch.device) -> str:
+def whole_digest(kind: str, weights_digest: str, files: str, *, dtype: Dtype, encoding: EncodingSpec, device: torch.device) -> str:
     """`Fingerprint.digest` from what it is made of; no weight needs to be loaded for it."""
-    decides = [_MADE, kind, weights.digest, files, dtype, encoding.batch_tokens, kernel_identity(device)]
+    decides = [_MADE, kind, weights_digest, files, dtype, encoding.batch_tokens, kernel_identity(device)]
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
 
@@ -106,37 +106,16 @@ class EqualLengthsWork:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WholeOutline:
-    """The outline (`planned.Outline`) of a folder that runs as a whole. `kind`: of its encoder. `lengths`: token counts of texts, before
-    cutting; None where the tokenizer is none that counts without the model."""
+class WholeOutline(Outline):
+    """A folder that runs as a whole. `kind`: of its encoder. `lengths`: token counts of texts, before cutting; None where the tokenizer is
+    none that counts without the model."""
 
     kind: str
-    weights: Weights
-    files_digest: str
-    sizes: Sizes
-    max_positions: int | None
-    embedding_dim: int | None
-    own: OwnSettings
     lengths: Callable[[Sequence[str]], IntArray] | None
-
-    @property
-    def weights_digest(self) -> str:
-        """Of its weight files."""
-        return self.weights.digest
-
-    @property
-    def parameters(self) -> int:
-        """Numbers in its weight files."""
-        return self.sizes.parameters
-
-    @property
-    def architecture(self) -> Architecture:
-        """By which its work is counted."""
-        return self.sizes.architecture
 
     def digest(self, *, dtype: Dtype, encoding: EncodingSpec, device: torch.device) -> str:
         """Of its vectors."""
-        return whole_digest(self.kind, self.weights, self.files_digest, dtype=dtype, encoding=encoding, device=device)
+        return whole_digest(self.kind, self.weights_digest, self.files_digest, dtype=dtype, encoding=encoding, device=device)
 
     def count(self, texts: Sequence[str], *, max_len: int, encoding: EncodingSpec, digest: str) -> Counted:
         """Counted as `by_text` counts and names them; raises as `refuse_lone_surrogates` does."""
@@ -146,10 +125,6 @@ class WholeOutline:
         cut = counts > max_len
         basis: Literal["counted", "characters"] = "counted" if self.lengths else "characters"
         return Counted(basis=basis, names=text_keys(digest, texts, cut, max_len=max_len), counts=np.minimum(counts, max_len), cut=cut)
-
-    def refuses(self, dtype: Dtype) -> None:
-        """Nothing is known to refuse."""
-        del dtype
 
 
 class WholeKind(EncoderKind):
@@ -252,8 +227,15 @@ class WholeKind(EncoderKind):
         check_end_token(loaded.tokenizer, model)
         loaded.default_prompt_name = None  # prompts are in the texts
         self.prepare(loaded, located, dtype)
-        sizes, files = read_sizes(located.folder, weights), self._files(located, model)
-        return WholeModel(located=located, spec=model, dtype=dtype, model=loaded.eval(), weights=weights, sizes=sizes, files=files)
+        return WholeModel(
+            located=located,
+            spec=model,
+            dtype=dtype,
+            model=loaded.eval(),
+            weights=weights,
+            architecture=read_sizes(located.folder, weights)[1],
+            files=self._files(located, model),
+        )
 
     def encoder(
         self, weights: WholeModel, *, max_len: int, encoding: EncodingSpec, device: torch.device, store: VectorStore | None
@@ -288,10 +270,10 @@ class WholeKind(EncoderKind):
             device=describe_device(device),
             flags=numeric_flags(),
             kernel=kernel_identity(device),
-            digest=whole_digest(self.name, weights.weights, weights.files, dtype=weights.dtype, encoding=encoding, device=device),
+            digest=whole_digest(self.name, weights.weights.digest, weights.files, dtype=weights.dtype, encoding=encoding, device=device),
         )
         backend = WholeBackend(self, weights, embedding_dim=embedding_dim, max_len=max_len, batch_tokens=encoding.batch_tokens)
-        return TextEncoder(backend, fingerprint=fingerprint, max_len=max_len, architecture=weights.sizes.architecture, store=store)
+        return TextEncoder(backend, fingerprint=fingerprint, max_len=max_len, architecture=weights.architecture, store=store)
 
     def check(self, encoder: TextEncoder) -> Checked:
         """How repeatable the vectors are, and what is not in the run's dtype; raises as `measure` does."""
@@ -309,11 +291,13 @@ class WholeKind(EncoderKind):
         self.refuse(located, model)
         weights = hash_weights(located.folder, allow_pickle=model.allow_pickle)
         first, positions, dim = self.first_module(located, model)
+        parameters, architecture = read_sizes(located.folder, weights)
         return WholeOutline(
             kind=self.name,
-            weights=weights,
+            weights_digest=weights.digest,
             files_digest=self._files(located, model),
-            sizes=read_sizes(located.folder, weights),
+            stored_parameters=parameters,
+            architecture=architecture,
             max_positions=positions,
             embedding_dim=dim,
             own=self.read_settings(located),
