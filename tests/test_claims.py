@@ -734,6 +734,45 @@ def test_metrics_that_versions_define_otherwise(tmp_path: Path) -> None:
     }
 
 
+LONG, UNIT = "vectors as the model gives them (mteb 2)", "vectors of length 1"
+
+
+@pytest.mark.parametrize(
+    ("modules", "dim", "kind", "grade"),
+    [
+        (["Transformer(bert)", "Pooling(mean)"], None, "canonical", "definition differs"),
+        (["Transformer(bert)", "Pooling(mean)", "Normalize"], None, "canonical", "not reproduced"),
+        (["Transformer(bert)", "Pooling(mean)", "Normalize"], 256, "canonical", "definition differs"),
+        (["served as m"], None, "endpoint", "not reproduced"),
+        ([], None, "canonical", "not reproduced"),
+    ],
+)
+def test_vectors_that_mteb_2_does_not_normalise_are_another_definition(
+    modules: list[str], dim: int | None, kind: str, grade: str, tmp_path: Path
+) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    files = {
+        "TNews": {"accuracy": 0.5, "f1": 0.4},
+        "CLSClusteringP2P": {"v_measure": 0.4},
+        "ATEC": {"cosine_spearman": 0.5, "euclidean_spearman": 0.5},
+    }
+    for name, metrics in files.items():
+        (theirs / f"{name}.json").write_text(mteb2_file(name, metrics), encoding="utf-8")
+    run = run_like_the_card(tmp_path / "run")
+    spec = {"dim": dim, "model": {"name": "acge", "kind": kind}}
+    write_manifest(run, manifest_of(HEADER, {"spec": spec, "model": {"modules": modules}}))
+    for claimed, found, why in ((theirs, run, (LONG, UNIT)), (run, theirs, (UNIT, LONG))):
+        report = claims_report(claimed, against=found)
+        moved = [cell(report, *of) for of in (("TNews", "accuracy"), ("TNews", "f1"), ("CLSClusteringP2P", "v_measure"))]
+        moved.append(cell(report, "ATEC", "euclidean_spearman"))
+        said = "claimed: {}; found: {}".format(*why) if grade == "definition differs" else ""
+        assert {(each.grade, each.why) for each in moved} == {(grade, said)}
+        assert cell(report, "ATEC", "cos_sim_spearman").grade == "not reproduced"  # an angle has no length
+    against_a_card = cell(against(tmp_path, theirs), "TNews", "accuracy")  # how the card's vectors were, nobody knows
+    assert against_a_card.grade == "not reproduced"
+
+
 def test_unrounded_mrr_of_a_later_mteb_1_is_another_definition(tmp_path: Path) -> None:
     folder = tmp_path / "theirs"
     folder.mkdir()

@@ -28,6 +28,8 @@ GRADES: tuple[Grade, ...] = get_args(Grade)
 COMPARED: tuple[Grade, ...] = ("reproduced", "within noise", "not reproduced")
 """The grades of numbers that mean the same on both sides."""
 
+_BY_LENGTH, _BY_LENGTH_TOO = ("Classification", "Clustering"), ("dot_", "euclidean_", "manhattan_")
+"""Types, and metrics of other types, that the length of a vector moves."""
 _NOT_METRICS = ("main_score", "evaluation_time")  # main_score: mteb 1 and 2 mean different metrics by it
 
 
@@ -116,7 +118,8 @@ def grade(sheet: Sheet, averages: Averages, run: Run, benchmark: Benchmark, nois
     cells = []
     for task, claim in sheet.by_task(benchmark):
         differs = (*shared, *_data_fields(claim, run.records.get(task.name), scores[task.name]))
-        graded = _task_cells(task, claim, sheet.run.records[task.name], run, scores[task.name], noise)
+        claimed_record = sheet.run.records[task.name]
+        graded = _task_cells(task, claim, claimed_record, run, scores[task.name], noise, raw=_raw(run) or _raw(sheet.run))
         cells += [replace(cell, differs=differs if cell.found is not None else ()) for cell in graded]
     claimed = {claim.task for claim in sheet.claims}
     return Comparison(
@@ -134,7 +137,7 @@ def grade(sheet: Sheet, averages: Averages, run: Run, benchmark: Benchmark, nois
 
 
 def _task_cells(
-    task: TaskSpec, claim: Claim, claimed: TaskRecord, run: Run, score: TaskScore, noise: Calibration | None
+    task: TaskSpec, claim: Claim, claimed: TaskRecord, run: Run, score: TaskScore, noise: Calibration | None, *, raw: bool
 ) -> Iterator[Graded]:
     main, record = task.flat_main, run.records.get(task.name)
     if record is None:
@@ -146,6 +149,8 @@ def _task_cells(
         ours, theirs = found[name], claim.metrics.get(name)
         floor = noise.tolerance(task.name, name) if noise else None
         unlike = [_definition(task, name, each, metrics) for each, metrics in ((claimed, claim.metrics), (record, found))]
+        if raw and (task.type in _BY_LENGTH or name.startswith(_BY_LENGTH_TOO)) and _normalised_once(claimed, record):
+            unlike = ["vectors as the model gives them (mteb 2)" if _newer(each) else "vectors of length 1" for each in (claimed, record)]
         verdict, why = _verdict(theirs, ours, floor, unlike) if not blocked else ("not comparable", blocked)
         yield Graded(of=task.name, metric=name, main=name == main, claimed=theirs, found=ours, grade=verdict, why=why, tolerance=floor)
 
@@ -200,6 +205,19 @@ def _definition(task: TaskSpec, name: str, record: TaskRecord, percents: Mapping
     """How a metric was computed, where versions differ in that (docs/protocol.md, section on mteb 2)."""
     own = _DEFINITIONS.get(task.type)
     return (own and own(name, record, percents)) or "as in mteb 1.1"
+
+
+def _raw(run: Run) -> bool:
+    """Whether the run's vectors are known not to be of length 1 until scoring makes them so: it has no Normalize, or is cut after it."""
+    model, spec = run.manifest.model, run.manifest.spec
+    if model is None or spec is None or not model.modules or spec.model.kind == "endpoint":
+        return False
+    return "Normalize" not in model.modules or spec.dim is not None
+
+
+def _normalised_once(one: TaskRecord, other: TaskRecord) -> bool:
+    """Whether one score is of mteb 2, which takes vectors as they are, and the other of this harness's mteb 1.1, which normalises them."""
+    return _newer(one) != _newer(other) and next(each for each in (one, other) if not _newer(each)).made.trust == "ours"
 
 
 def _newer(record: TaskRecord) -> bool:
