@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from fakehub import FakeHub, commit_of, json_lines, parquet, running
+from fakehub import FakeHub, commit_of, gzipped, json_lines, parquet, running
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import InputError, MachineError, RequestError
@@ -122,6 +122,24 @@ def test_a_mirror_is_read_where_there_is_no_hub(hub: FakeHub, tmp_path: Path, mo
         f"{table}.parquet": sha256_file(root / "CovidRetrieval" / f"{table}.parquet") for table in ("corpus", "queries", "qrels")
     }
     assert len(hub.requests) == asked
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {
+            f"default/test/000{place}.parquet": parquet({"sentence1": [one], "sentence2": ["乙"], "score": [1]})
+            for place, one in enumerate("甲丙")
+        },
+        {"test.json.gz": gzipped(json.dumps([{"sentence1": one, "sentence2": "乙", "score": 1} for one in "甲丙"]).encode())},
+    ],
+    ids=["converted", "array"],
+)
+def test_every_layout_of_the_hub_can_be_mirrored(hub: FakeHub, tmp_path: Path, files: dict[str, bytes]) -> None:
+    (bq,) = tasks("BQ")
+    hub.repositories[bq.hub][bq.revision] = files
+    assert fetch([bq], tmp_path)[0].status == "fetched"
+    assert read("BQ", tmp_path)[0] == PairData(["甲", "丙"], ["乙", "乙"], [1, 1])
 
 
 def test_what_is_there_and_whole_is_not_fetched_again(hub: FakeHub, tmp_path: Path) -> None:

@@ -103,7 +103,8 @@ def mirror_name(table: str, part: Part) -> str:
     shard = _SHARD.search(part.name)
     if shard is not None and shard[2] != "00001":
         return f"{table}-{shard[1]}-of-{shard[2]}.parquet"
-    return table + (".jsonl.gz" if part.suffix == ".json.gz" else part.suffix)
+    converted = _CONVERTED.search(part.name)
+    return table + (converted[0] if converted else part.suffix)
 
 
 def _groups(bases: Iterable[str], names: list[str], formats: Sequence[str], place: str) -> list[list[str]]:

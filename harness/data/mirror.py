@@ -123,6 +123,7 @@ def _publish(task: TaskSpec, files: TaskFiles, hashes: Mapping[str, str], root: 
 
 def _copy(file: DataFile, target: Path, sha256: str) -> MirrorFile:
     if not target.exists():  # an archive holds several tables
+        target.parent.mkdir(exist_ok=True)
         shutil.copyfile(file.path, target)
     found = sha256_file(target)
     if found != sha256:
