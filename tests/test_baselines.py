@@ -162,7 +162,7 @@ def test_baselines_are_listed_with_their_reasons(
     assert [(each["tasks"], [entry["why"] for entry in each["entries"]]) for each in listed] == [(35, ["first\nof all"]), (35, [])]
     (to / "acge" / "by_hand" / "TNews.json").write_text("{")
     assert main(["baseline", "list", "--to", str(to)]) == 1
-    assert "CAN'T SERVE" in " ".join(capsys.readouterr().out.split())
+    assert "CAN'T BE USED" in " ".join(capsys.readouterr().out.split())
     (to / "log.jsonl").write_text('{"date": ')
     with pytest.raises(InputError, match="damaged"):
         list_baselines(to)

@@ -1,6 +1,6 @@
 """A card is checked against itself and against a run: planted faults are found, sound cards are not accused, every cell has its grade.
 
-The golden reports are written anew by `UPDATE_GOLDEN=1 pytest tests/test_claims.py`; read the difference before committing it.
+The golden reports are written again by `UPDATE_GOLDEN=1 pytest tests/test_claims.py`; read the difference before committing it.
 """
 
 from __future__ import annotations
@@ -835,7 +835,7 @@ def test_a_folder_of_results_is_checked_as_a_card_is(capsys: pytest.CaptureFixtu
         (["."], 2, "no run at ."),
         (["CARD", "--against", "nowhere"], 2, "no run at nowhere"),
         (["CARD", "--against", "TWO"], 2, "holds 2 runs"),
-        (["CARD", "--noise", "x.json"], 2, "--noise has a meaning only with --against"),
+        (["CARD", "--noise", "x.json"], 2, "--noise needs --against RUN"),
         (["CARD", "--against", "RUN", "--noise", "x.json"], 2, "there is no file x.json"),
         (["CARD", "--benchmark", "cmteb"], 2, "unknown benchmark 'cmteb'"),
         (["EMPTY"], 1, "no YAML front matter"),

@@ -148,7 +148,7 @@ def test_a_folder_without_a_manifest_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no run folder: name one"):
         read_run(tmp_path, BENCHMARK)
     (tmp_path / "manifest.json").write_text('{"header": {"model": "m"}}', encoding="utf-8")
-    with pytest.raises(InputError, match=r"no manifest.*the command of the run, given again, writes it anew and computes no task for it"):
+    with pytest.raises(InputError, match=r"no manifest.*the same command writes it again, and computes no task"):
         read_run(tmp_path, BENCHMARK)
 
 

@@ -1,6 +1,6 @@
 """Rows as text, Markdown, CSV and JSON: what a user reads, and what a script parses.
 
-The golden tables are written anew by `UPDATE_GOLDEN=1 pytest tests/test_rendering.py`; read the difference before committing it.
+The golden tables are written again by `UPDATE_GOLDEN=1 pytest tests/test_rendering.py`; read the difference before committing it.
 """
 
 from __future__ import annotations

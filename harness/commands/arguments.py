@@ -97,11 +97,13 @@ def output_format(parser: ArgumentParser) -> None:
     parser.add_argument("--format", choices=format_names(), default="text", help="how it is printed (text)")
 
 
-BENCHMARK = option("--benchmark", metavar="NAME", help="a benchmark, or its file (that of the runs)")
-CONVENTION = option("--convention", metavar="NAME", help="how scores are averaged (as is usual for the benchmark)")
+BENCHMARK = option("--benchmark", metavar="NAME", help="the name of a benchmark, or its file (default: that of the runs)")
+CONVENTION = option("--convention", metavar="NAME", help="how scores are averaged (default: as usual for the benchmark)")
 BASELINES = option("--baselines", type=Path, default=Path("results/baselines"), metavar="DIR", help="the folder of baselines")
 MERGE = option(
-    "--merge", metavar="newest|external|REVISION", help="one row of a model's external and revision folders: whose score goes first"
+    "--merge",
+    metavar="newest|external|REVISION",
+    help="merge the folders of a model's revisions into one row; of several scores take this folder's",
 )
 QUIET = option("--quiet", action="store_true", help="no progress on stderr")
 

@@ -14,9 +14,9 @@ _TO = option("--to", type=Path, default=Path("results/baselines"), metavar="DIR"
     "copy a complete run to results/baselines and log the reason",
     option("run", type=Path, metavar="RUN", help="a run folder, calibrated"),
     option("--why", required=True, metavar="TEXT", help="the reason, for the log"),
-    option("--name", metavar="NAME", help="the baseline's folder below the model's (that of the run)"),
+    option("--name", metavar="NAME", help="the name of the baseline, a folder below the model's (default: that of the run folder)"),
     _TO,
-    option("--tasks", type=names, default=[], metavar="TASK[,TASK]", help="what it is to cover, not the whole benchmark"),
+    option("--tasks", type=names, default=[], metavar="TASK[,TASK]", help="the tasks that it covers (default: the whole benchmark)"),
     option("--uncalibrated", action="store_true", help="accept a run without calibration.json: only identical scores will pass"),
     BENCHMARK,
 )
@@ -51,7 +51,7 @@ def _accept(arguments: Namespace) -> int:
     return 0
 
 
-@command("the baselines, and who accepted them why", _TO, BENCHMARK, output_format)
+@command("list the baselines: who accepted each, when and why", _TO, BENCHMARK, output_format)
 def _list(arguments: Namespace) -> int:
     from harness.read.drift.baselines import list_baselines
     from harness.show.baselines import listed_document
@@ -61,4 +61,4 @@ def _list(arguments: Namespace) -> int:
     return 1 if any(each.problem for each in listed) else 0
 
 
-call = Group("the runs that others are checked against: accept RUN --why TEXT, list", "ACTION", {"accept": _accept, "list": _list})
+call = Group("runs to check other runs against: accept RUN --why TEXT, list", "ACTION", {"accept": _accept, "list": _list})

@@ -11,12 +11,12 @@ from harness.core.formatting import amount
 
 
 @command(
-    "measure by how much a run's scores move on their own: calibrate RUN [store=DIR ...]",
+    "measure how far a run's scores move by rounding, seeds and examples: calibrate RUN [store=DIR ...]",
     option("run", type=Path, metavar="RUN", help="a run folder; its vectors are taken from the store"),
     overrides(help="store=DIR, model.path=DIR, data.root=DIR, workers=N"),
-    option("--draws", type=int, default=20, metavar="N", help="re-scorings per task for rounding, and for seeds"),
-    option("--parts", type=names, default="rounding,seeds,sampling", metavar="PART[,PART]", help="which floors to measure"),
-    option("--tasks", type=names, default=[], metavar="TASK[,TASK]", help="tasks or types, not all of the run"),
+    option("--draws", type=int, default=20, metavar="N", help="how often each task is scored again, for rounding and for seeds (20)"),
+    option("--parts", type=names, default="rounding,seeds,sampling", metavar="PART[,PART]", help="what to measure (all three)"),
+    option("--tasks", type=names, default=[], metavar="TASK[,TASK]", help="only these tasks or types (default: all of the run)"),
     option("-o", "--output", type=Path, metavar="FILE", help="where to write it (RUN/calibration.json)"),
 )
 def call(arguments: Namespace) -> int:

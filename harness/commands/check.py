@@ -11,17 +11,17 @@ from harness.commands.arguments import BENCHMARK, MERGE, benchmark_for, command,
 
 
 @command(
-    "did a score drift? check BASELINE CANDIDATE; exit code 3 if one did, 2 if they are unlike",
+    "did a score drift? check BASELINE CANDIDATE; exit code 3 if one did, 2 if the runs can't be compared",
     option("baseline", type=Path, metavar="BASELINE", help="a run folder, such as one of results/baselines"),
     option("candidate", type=Path, metavar="CANDIDATE", help="the run to be checked"),
     option("--calibration", type=Path, metavar="FILE", help="the baseline's tolerances (BASELINE/calibration.json)"),
     option("--tasks", type=names, default=[], metavar="TASK[,TASK]", help="only these tasks or types of the baseline"),
-    option("--main-only", action="store_true", help="only the metrics that the leaderboard averages close the gate"),
-    option("--allow-unlike", action="store_true", help="compare across protocol, data, model, dtype, length or dimension"),
-    option("--worse-than", type=float, metavar="POINTS", help="the gate for checkpoints: fail only where a task lost more than this"),
-    option("--significant", action="store_true", help="the gate for checkpoints: fail only where a loss is more than chance"),
+    option("--main-only", action="store_true", help="fail only for the metrics that the leaderboard averages"),
+    option("--allow-unlike", action="store_true", help="compare runs that differ in protocol, data, model, dtype, length or dimension"),
+    option("--worse-than", type=float, metavar="POINTS", help="for a new checkpoint: fail only where a task lost more than this"),
+    option("--significant", action="store_true", help="for a new checkpoint: fail only where a loss is more than chance"),
     option("--json", action="store_true", help="print JSON"),
-    option("--junit", type=Path, metavar="FILE", help="write JUnit's XML, too"),
+    option("--junit", type=Path, metavar="FILE", help="also write a JUnit XML file"),
     MERGE,
     BENCHMARK,
 )
@@ -61,7 +61,7 @@ def _check_checkpoint(arguments: Namespace) -> int:
 
     others = ("calibration", "main_only", "allow_unlike", "junit")
     if wrong := [f"--{name.replace('_', '-')}" for name in others if getattr(arguments, name)]:
-        raise RequestError(f"{' and '.join(wrong)}: of the gate for code, which --worse-than and --significant replace. Leave one side out")
+        raise RequestError(f"{' and '.join(wrong)} can't be combined with --worse-than or --significant: leave one of the two out")
     report = judge_checkpoint(
         arguments.baseline,
         arguments.candidate,

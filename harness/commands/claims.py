@@ -36,7 +36,7 @@ def call(arguments: Namespace) -> int:
         raise RequestError(f"no card: name the README.md of a model or a folder of results, or --model NAME {_RESULTS}DIR")
     named, results = arguments.card.startswith(_RESULTS), Path(arguments.card.removeprefix(_RESULTS)).expanduser()
     if named != bool(arguments.model):
-        raise RequestError(f"--model NAME and {_RESULTS}DIR, a local copy of the results repository, go together")
+        raise RequestError(f"--model NAME and {_RESULTS}DIR, a local copy of the results repository, go together: give both, or a card")
     card = published_results(results, arguments.model) if named else results
     report = claims_report(card, against=arguments.against, noise=arguments.noise, benchmark=arguments.benchmark)
     show(claims_document(report), arguments.format)

@@ -10,7 +10,7 @@ from harness.core.formatting import of_task
 
 
 @command(
-    "put a part of a run's vectors into the store, for a run that follows: encode shard=3/16 gpu=a100 dtype=fp16",
+    "encode one part of a run's texts into the store: encode shard=3/16 gpu=a100 dtype=fp16",
     overrides(help="what `run` takes, and shard=I/N"),
     QUIET,
 )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _SHARED = (
     option("run", type=Path, metavar="RUN", help="a run folder, published records, mteb's own result files, or a model card"),
-    option("--other-data", action="store_true", help="scores on other data than C-MTEB's, too, under names that say so"),
+    option("--other-data", action="store_true", help="also scores on other data than C-MTEB's, under names that say so"),
     BENCHMARK,
 )
 

@@ -8,9 +8,9 @@ from harness.commands.arguments import QUIET, command, option, overrides, show
 
 
 @command(
-    "what a run or a sweep will cost, before it does; takes what they take, and writes nothing",
+    "what a run or a sweep will cost; takes the same settings, and writes nothing",
     overrides("KEY=VALUE[,VALUE...]"),
-    option("--json", action="store_true", help="every figure, for programs"),
+    option("--json", action="store_true", help="print JSON, with every figure"),
     QUIET,
 )
 def call(arguments: Namespace) -> int:

@@ -9,7 +9,7 @@ from harness.commands.arguments import BENCHMARK, benchmark_for, command, option
 
 
 @command(
-    "does this machine, with this code, still encode as a baseline's did? In seconds, without a task; exit code 3 if not",
+    "does this machine, with this code, still encode as the baseline's did? Takes seconds and runs no task; exit code 3 if not",
     option("baseline", type=Path, metavar="BASELINE", help="a run folder with canary.json, such as one of results/baselines"),
     overrides(help="model.path=DIR"),
     option("--json", action="store_true", help="print JSON"),

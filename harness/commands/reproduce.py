@@ -8,7 +8,7 @@ from harness.commands.arguments import QUIET, command, overrides
 
 
 @command(
-    "the published table, the self-check on the sample, the rows this device can do",
+    "rebuild the published table, check the installation on the sample, run the card's rows that this device can run",
     overrides(help="where the model and the data are"),
     QUIET,
 )

@@ -9,10 +9,10 @@ from harness.commands.arguments import BASELINES, QUIET, command, names, option,
 
 
 @command(
-    "score a run's stored vectors by another benchmark, without the model's work: score RUN benchmark=cmn_v1 [store=DIR ...]",
+    "score a run's stored vectors by another benchmark, without running the model: score RUN benchmark=cmn_v1 [store=DIR ...]",
     option("run", type=Path, metavar="RUN", help="a run folder; its vectors are taken from the store"),
     overrides(help="benchmark=NAME, results_dir=DIR, store=DIR, model.path=DIR, data.root=DIR, workers=N"),
-    option("--tasks", type=names, default=[], metavar="TASK[,TASK]", help="tasks or types, not all of the benchmark"),
+    option("--tasks", type=names, default=[], metavar="TASK[,TASK]", help="only these tasks or types (default: all of the benchmark)"),
     QUIET,
     output_format,
     BASELINES,

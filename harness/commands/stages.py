@@ -50,7 +50,7 @@ def reproduce(overrides: Sequence[str], *, quiet: bool = False) -> int:
             f"stage 2: {wrong} of the sample's scores are not the expected ones: don't trust scores made with this installation"
         )
     if not real and os.environ.get("REQUIRE_REAL") == "1":
-        raise MachineError("stage 3: REQUIRE_REAL=1, and the card's rows were not run; what is missing stands above")
+        raise MachineError("stage 3: REQUIRE_REAL=1, and the card's rows were not run; see above for what is missing")
     return 0
 
 
@@ -59,7 +59,7 @@ def _rebuild(published: Run, rows: Sequence[Row], benchmark: Benchmark) -> bool:
     show(leaderboard([published], benchmark))
     rebuilt = leaderboard_row(published, "cmteb", benchmark)
     compared = [compare(rebuilt, row) for row in rows]
-    say("\nBeside the rows that the card prints (= equal to the last digit, else the difference):")
+    say("\nCompared with the rows that the card prints (= equal to the last digit, else the difference):")
     columns = table_columns("GPU", "Type", "Len", *(cell.key for cell in rebuilt.cells))
     lines = [
         [other.header.gpu, other.header.dtype, str(other.header.max_len), *map(str, comparison.cells)]
@@ -123,7 +123,7 @@ def _real_rows(rows: Sequence[Row], overrides: Sequence[str], published: Run, *,
     if label.startswith("CPU"):
         say(f"  not run: the card's rows were made on GPUs, this device is {label}. One row is about 188 PFLOP: weeks on a CPU.")
         say(f"  On a machine with a GPU: {command}, or without ARGS where the hub is reachable")
-        say("\n".join(f"  missing too: {problem}" for problem in problems) or "  model and data are available here")
+        say("\n".join(f"  also missing: {problem}" for problem in problems) or "  model and data are available here")
         return False
     if problems:
         say("\n".join(f"  not run: {problem}" for problem in problems))

@@ -131,7 +131,7 @@ def read_manifest(folder: Path) -> Manifest:
         RequestError: there is no such folder.
         InputError: it has no manifest, or a damaged one.
     """
-    remedy = "the command of the run, given again, writes it anew and computes no task for it"
+    remedy = "the same command writes it again, and computes no task"
     if not folder.exists():
         raise RequestError(f"there is no {folder}: name a run folder")
     try:

@@ -33,7 +33,7 @@ def listed_document(listed: Sequence[Listed]) -> Document:
 
 
 def _listed_blocks(listed: Sequence[Listed]) -> Iterator[Block]:
-    rows, lines = [], [f"{each.path}: CAN'T SERVE: {each.problem}" for each in listed if each.problem]
+    rows, lines = [], [f"{each.path}: CAN'T BE USED: {each.problem}" for each in listed if each.problem]
     for each in listed:
         latest = (each.entries[-1].date[:10], each.entries[-1].scores[:8]) if each.entries else ("", "")
         if each.run:

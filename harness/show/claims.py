@@ -84,7 +84,7 @@ def _comparison_parts(comparison: Comparison) -> Iterator[Block]:
     floor = "" if comparison.calibrated else "No noise floor is known (--noise FILE), so only equal printed digits pass as reproduced"
     settings = [f"differs: {field.name}, {field.claimed} claimed, {field.found} found" for field in comparison.recipe if field.differs]
     settings += [f"not stated by the {who}: {', '.join(fields)}" for who, fields in _unknown(comparison).items()]
-    copied = "The run is self-reported, too: equal numbers may be copies, they show no reproduction" if comparison.self_reported else ""
+    copied = "The run is self-reported, too, so equal numbers may be copies and show no reproduction" if comparison.self_reported else ""
     summary = [_summary("main metrics", comparison, main=True), _summary("other metrics", comparison, main=False)]
     yield from _part(head, below=[*summary, *(line for line in (copied, floor, _other_row(comparison)) if line), *settings])
     for target in dict.fromkeys(cell.of for cell in comparison.averages):

@@ -173,7 +173,11 @@ def _below(report: DriftReport) -> Iterator[str]:
     for each in report.unlike:
         yield f"unlike: {each}"
     if report.unlike:
-        remedy = "compared all the same (--allow-unlike)" if report.allow_unlike else "so they are not compared; --allow-unlike does it"
+        remedy = (
+            "compared all the same (--allow-unlike)"
+            if report.allow_unlike
+            else "so they are not compared; add --allow-unlike to compare them all the same"
+        )
         yield f"these settings decide what a score means, {remedy}"
     for each in report.environment:
         yield f"differs ({each.kind}): {_HASH.sub(lambda digest: digest[0][:12], str(each))}"

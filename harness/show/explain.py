@@ -223,7 +223,7 @@ def _printed_limits(explanation: Explanation, low: float, high: float) -> Iterat
         yield f"{name} is the same in all rows ({getattr(subjects[0].header, name)}): nothing can be said of it."
     yield (
         f"These are averages without examples: there is no interval, and what other examples would show can't be said. Up to {ROUNDING} is "
-        "rounding. What the table does not tell (packages, kernels, batch size, data revisions) may differ, too, and no row was repeated."
+        "rounding. What the table does not state (packages, kernels, batch size, data revisions) may differ, too, and no row was repeated."
     )
 
 

@@ -147,5 +147,5 @@ def show_step(*, quiet: bool) -> Iterator[Callable[[str], None]]:
     if quiet or not console.is_terminal or console.is_dumb_terminal:
         yield lambda _: None
         return
-    with console.status("looking around") as status:
+    with console.status("starting") as status:
         yield lambda step: status.update(Text(one_line(step)))

@@ -42,7 +42,7 @@ def _blocks(models: Sequence[RegistryModel], own: Sequence[str]) -> Iterator[Blo
     lines = [
         "Run one by its name, with or without the owner: python -m harness run model=bge-large-zh-v1.5",
         f"Revisions, sizes and prompts are those of {source['package']} {source['version']} ({source['licence']}).",
-        "Kind is what is expected of a model; its files decide.",
+        "Kind is the encoder that is expected to fit; the model's files decide.",
         "Prompts: task, an instruction per task; role, one for queries or passages; own, what its folder has.",
     ]
     yield Sentences(tuple(lines))

@@ -34,7 +34,9 @@ def _blocks(benchmark: Benchmark) -> Iterator[Block]:
     if substituted := [task.name for task in benchmark.tasks if task.substitute]:
         notes.append(f"A converted revision is read and recorded where the pinned one has no readable file: {', '.join(substituted)}")
     if any(task.type == "Retrieval" for task in benchmark.tasks):
-        notes.append("Retrieval judgements come from <repository>-qrels, pinned by nobody: the commit is resolved and recorded.")
+        notes.append(
+            "Retrieval judgements come from <repository>-qrels. Nobody pinned a revision of it: the commit that is read is recorded."
+        )
     yield Sentences(tuple(notes), "verbatim")
 
 

@@ -44,7 +44,7 @@ def claims_report(
         RequestError: an unknown benchmark, no run or several at a path, or a calibration that is not that of the run.
     """
     if noise is not None and against is None:
-        raise RequestError("--noise has a meaning only with --against RUN: it says how far a run may be from the card")
+        raise RequestError("--noise needs --against RUN: it says how far that run may be from the card")
     path = next(iter(card.folders.values())) if isinstance(card, Published) else card
     table = benchmark_of([against or path], benchmark)
     path, notes = card.best(table) if isinstance(card, Published) else (card, ())

@@ -158,7 +158,7 @@ def _randomness(card: _Card) -> Iterator[Finding]:
     for line, text in card.document.sentences():
         if _RANDOM.search(text) and _DIFFER.search(text):
             found = (
-                f"{_quote(text)}: mteb 1.1.x seeds every draw anew for each task, so equal vectors give equal scores; "
+                f"{_quote(text)}: mteb 1.1.x seeds every draw again for each task, so equal vectors give equal scores; "
                 "what differs between runs is the vectors (docs/claims.md)"
             )
             yield Finding("contradicts", f"line {line}", f"{found}{_undrawn_spread(card)}")

@@ -41,7 +41,7 @@ def write_eval_results(selection: Selection, benchmark: Benchmark, folder: Path)
     foreign = [each.task.name for each in selection.tasks if not each.on_benchmark]
     if foreign:
         raise RequestError(
-            f"{few(foreign)}: scores on other data would stand under the benchmark's repository; `export mteb --other-data` labels them"
+            f"{few(foreign)}: scores on other data would be listed under the benchmark's repository; `export mteb --other-data` labels them"
         )
     files = {each.task.mteb2_name: eval_entries(each, selection, benchmark) for each in selection.tasks}
     left_out = tuple(name for name, entries in files.items() if not entries)

@@ -103,8 +103,8 @@ def written_lines(written: Written) -> list[str]:
         lines.append(f"main_score is map, not mteb 2's map_at_1000 (docs/exchange.md): {', '.join(written.nearest)}")
     if written.partial:
         lines.append(
-            f"not all splits: {', '.join(written.partial)}: mteb 2 averages validation and test, and gives no score beside a result that "
-            "has both. A run with benchmark=cmn_v1 has them (python -m harness score RUN benchmark=cmn_v1)"
+            f"not all splits: {', '.join(written.partial)}: mteb 2 averages validation and test, and gives no score where another "
+            "result has both. A run with benchmark=cmn_v1 has them (python -m harness score RUN benchmark=cmn_v1)"
         )
     if written.left_out:
         lines.append(f"left out: {', '.join(written.left_out)}")

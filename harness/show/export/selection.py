@@ -64,7 +64,7 @@ def select_scores(run: Run, benchmark: Benchmark, *, other_data: bool) -> Select
 def _nothing(run: Run, scores: dict[str, TaskScore], foreign: list[str]) -> str:
     if foreign:
         return (
-            f"{run.path} has no score on C-MTEB's data ({len(foreign)} on other data): they would stand as C-MTEB scores of the model. "
+            f"{run.path} has no score on C-MTEB's data ({len(foreign)} on other data): they would be read as C-MTEB scores of the model. "
             "Add --other-data to export them under names that say so"
         )
     why = next((score.message for score in scores.values() if score.message), run.broken.get(MANIFEST, "no record"))
@@ -83,7 +83,7 @@ def _notes(scores: dict[str, TaskScore], tasks: tuple[Exported, ...], foreign: l
         notes.append(f"{OTHER_DATA}: {named(foreign, len(scores))}: {what}")
     unverified = [each.task.name for each in tasks if scores[each.task.name].identity == "unverified"]
     if unverified:
-        notes.append(f"nobody compared the data with the benchmark's known figures: {named(unverified, len(scores))}")
+        notes.append(f"the data was not compared with the benchmark's known figures: {named(unverified, len(scores))}")
     substituted = [each.task.name for each in tasks if scores[each.task.name].substituted]
     if substituted:
         notes.append(f"another revision of the data was read than the pinned one, and is exported as such: {', '.join(substituted)}")
