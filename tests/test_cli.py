@@ -75,6 +75,7 @@ def test_headings_are_bold_on_a_terminal(capsys: pytest.CaptureFixture[str], mon
         (["table", str(PUBLISHED), "--convention", "mean"], ["unknown convention"]),
         (["fetch"], ["data.root=DIR"]),
         (["lock"], ["lock needs a model"]),
+        (["reproduce", "dtyp=fp16"], ["did you mean dtype"]),
     ],
 )
 def test_a_bad_request_is_one_error_on_stderr_with_the_way_out(
@@ -88,6 +89,24 @@ def test_a_bad_request_is_one_error_on_stderr_with_the_way_out(
     assert "Traceback" not in captured.err
     for part in message:
         assert part in captured.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("rn model=sample", "harness: error: argument COMMAND: unknown command 'rn': did you mean run?"),
+        ("baseline acept RUN", "harness baseline: error: argument ACTION: unknown action 'acept': did you mean accept?"),
+        ("table RUN --format jsn", "harness table: error: argument --format: unknown format 'jsn': did you mean json?"),
+        ("run model=sample --quite", "harness run: error: unknown option '--quite': did you mean --quiet"),
+        ("check RUN RUN --jnit=FILE", "harness check: error: unknown option '--jnit': did you mean --junit"),
+        ("check RUN RUN dim=64 --json", "harness: error: unrecognized arguments: dim=64"),
+    ],
+)
+def test_a_mistyped_word_is_answered_with_what_it_may_mean(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words.split())
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 def test_a_wrong_name_is_a_bad_request_and_another_device_a_failure() -> None:
@@ -119,6 +138,13 @@ def test_a_full_disk_behind_stdout_is_one_error(arguments: list[str]) -> None:
         done = subprocess.run([sys.executable, "-m", "harness", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.stderr == "error: can't write to stdout (No space left on device): write it to another place, or make room there\n"
     assert done.returncode == 1
+
+
+def test_streams_that_the_caller_closed_take_nothing_and_fail_nothing() -> None:
+    command = f"{sys.executable} -m harness"
+    assert subprocess.run(f"{command} tasks >&- 2>&- <&-", shell=True, check=False).returncode == 0
+    done = subprocess.run(f"{command} lock 2>&-", shell=True, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
 
 
 def test_where_stderr_is_full_too_the_exit_code_says_it() -> None:

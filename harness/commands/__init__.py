@@ -14,7 +14,7 @@ from importlib import import_module
 
 from harness.commands.arguments import Parser, say
 from harness.core.errors import HarnessError, MachineError
-from harness.show.streams import forget
+from harness.show.streams import forget, open_closed
 
 COMMANDS = (
     *("run", "sweep", "encode", "score", "calibrate", "plan", "fetch", "store", "lock", "doctor", "reproduce"),
@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     SIGTERM ends a command as Ctrl-C does, so that a job of a cluster loses nothing; then the process dies of it.
     """
     gc.set_threshold(_COLLECT_AFTER)
+    open_closed()
     try:
         arguments = _parse(argv)
     except MachineError as error:  # what `--version` says can't be written
@@ -101,7 +102,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.print_help(sys.stderr)
         parser.exit(2)
     arguments, rest = parser.parse_known_args(words)
-    if any(text.startswith("-") for text in rest) or (rest and not hasattr(arguments, "overrides")):
+    if rest and not hasattr(arguments, "overrides"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
         arguments.overrides = [*arguments.overrides, *rest]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Action, ArgumentError, ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from harness.commands.settings import complete_setting, settings_help
+from harness.core.errors import unknown
 from harness.core.formatting import of_task, printable
 from harness.show.form import Document, format_names, write_document
 from harness.show.streams import writing
@@ -23,13 +24,25 @@ Option = Callable[[ArgumentParser], object]
 
 
 class Parser(ArgumentParser):
-    """argparse's parser, whose help may end in text that is made only where it is asked for."""
+    """argparse's parser, whose help may end in text that is made only where it is asked for; it says what a mistyped word may mean."""
 
     details: Callable[[], str] | None = None
 
     def format_help(self) -> str:
         """The usage and the arguments, then the details."""
         return super().format_help() + (f"\n{self.details()}\n" if self.details else "")
+
+    def _check_value(self, action: Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise ArgumentError(action, unknown(str(action.metavar or action.dest).lower(), str(value), action.choices))
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """The arguments and the words that none of them takes: settings, which may stand behind options. An unknown option is an error."""
+        found, rest = super().parse_known_args(args, namespace)
+        for text in rest:
+            if text.startswith("-"):
+                self.error(unknown("option", text.partition("=")[0], self._option_string_actions))
+        return found, rest
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,10 @@ from harness.commands.arguments import QUIET, command, overrides
 )
 def call(arguments: Namespace) -> int:
     """Reproduce the published results as far as this machine can."""
+    from harness.core.config import resolve_request
+
+    resolve_request(arguments.overrides)  # a typo is answered before the sample is run
+
     from harness.commands.stages import reproduce
 
     return reproduce(arguments.overrides, quiet=arguments.quiet)

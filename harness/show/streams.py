@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TextIO
 
 from harness.core.errors import MachineError
@@ -34,6 +35,15 @@ def writing(stream: TextIO | None = None) -> Iterator[TextIO]:
     except OSError as error:
         forget(stream)
         raise MachineError(f"can't write to {name} ({error.strerror or error}): write it to another place, or make room there") from error
+
+
+def open_closed() -> None:
+    """Let a standard stream that was closed before the start (`>&-`) go nowhere. Its number would be that of the next file that is opened,
+    and what a library prints would end in that file.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115  until the process ends
 
 
 def forget(stream: TextIO) -> None:
