@@ -14,6 +14,7 @@ from runs import PUBLISHED, write_run
 from harness.commands import main
 from harness.core.benchmarks import DEFAULT, facts_digest, load_benchmark
 from harness.core.errors import RequestError
+from harness.core.records import BenchmarkName
 from harness.core.resources import config_names, resource_dir
 from harness.core.run_files import benchmark_of, read_manifest, read_run
 from harness.core.spec import DataSpec
@@ -104,6 +105,20 @@ def test_a_finished_run_of_it_is_found_and_an_edited_benchmark_computes_again(tm
         run(tmp_path, file, "tasks=[TNews]")
     assert "TNews" in str(caught.value)
     assert run(tmp_path, file).reused == ()
+
+
+def test_scores_by_other_facts_are_not_taken_over_from_a_run_of_another_max_len(tmp_path: Path) -> None:
+    facts = "{type: Classification, hub: C-MTEB/TNews-classification, split: validation, n_experiments: %d}"
+    scores = []
+    for experiments, max_len in ((4, 512), (2, 256)):
+        text = f"name: mine\nscorer: mteb2\ntasks: [TNews]\nfacts:\n  TNews: {facts % experiments}\n"
+        file = benchmark_file(tmp_path, text)
+        folder = run(tmp_path, file, f"max_len={max_len}").folder
+        assert "shared_with" not in (folder / "costs.jsonl").read_text()
+        record = read_run(folder, load_benchmark(str(file))).records["TNews"]
+        assert record.made.benchmark == BenchmarkName(name="mine", digest=load_benchmark(str(file)).digest)
+        scores.append(record.metrics["accuracy"])
+    assert scores[0] != scores[1]
 
 
 def test_runs_of_two_benchmarks_in_one_table_are_refused_by_name(home: Path) -> None:

@@ -119,7 +119,7 @@ class Agenda:
         self.again: dict[str, str] = {}
         self._made_with = cache(made_with)
         for name, record in ({} if spec.overwrite else _records(spec, tasks)).items():
-            reason = self._refuses(record)
+            reason = "other settings" if record.made.run != spec.digest else self._refuses(record.made)
             if reason:
                 self.again[name] = reason
             else:
@@ -128,10 +128,8 @@ class Agenda:
         self._foreseen = foreseen
         self._siblings: dict[str, list[Path]] = {}
 
-    def _refuses(self, record: TaskRecord) -> str:
-        made = record.made
-        if made.run != self.spec.digest:
-            return "other settings"
+    def _refuses(self, made: Made) -> str:
+        """Why a record of these settings, or of ones that come to the same vectors, does not count; empty where it does."""
         if made.benchmark is None or made.benchmark.digest != load_benchmark(self.spec.benchmark).digest:
             return "other facts of the benchmark"
         if made.versions != environment.scoring_versions():
@@ -150,8 +148,7 @@ class Agenda:
                 continue
             made = record.made
             uncut = made.encoding is not None and made.encoding.cut == 0 and made.encoding.longest <= self.spec.max_len
-            same_packages = made.versions == environment.scoring_versions()
-            if uncut and made.data == loaded.provenance and same_packages and not self._made_with().refuses(made):
+            if uncut and made.data == loaded.provenance and not self._refuses(made):
                 return SharedScores(record=record, examples=examples, folder=folder)
         return None
 
