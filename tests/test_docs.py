@@ -145,7 +145,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
             assert main(["run", *asked, "--quiet"]) == 0
             folders.append(str(next((here / results / "sample").glob(f"*_dim{dim}-*"))))
         assert main(["calibrate", folders[0], "--draws", "5"]) == 0
-        assert main(["export", "mteb", "results/published/acge_text_embedding", "-o", "exported"]) == 0
+        for folder, name in (("exported", "aspire/acge_text_embedding"), ("listed", "BAAI/bge-large-zh-v1.5")):
+            assert main(["export", "mteb", "results/published/acge_text_embedding", "-o", folder, "--name", name]) == 0
     shutil.copytree(SAMPLE_DIR / "data", here / "data")  # a run leaves checksums there
     return Place(here, *folders)
 
@@ -169,6 +170,8 @@ def adapted(command: str, place: Place) -> list[str]:
         (r"^PATH(\.\.\.)?$", "results"),
         (r"^(DIR|FILE)$", "made"),
         (r"^N$", "3"),
+        (r"^NAME$", "bge-large-zh-v1.5"),
+        (r"^(results\.path=)DIR$", r"\g<1>listed"),
         (r"^(\w+)\|[\w|]+$", r"\1"),  # text|md|json: the first
         (r"^KEY=VALUE$", ""),
     ]

@@ -20,7 +20,7 @@ SHAPES_MARGIN = 3.0
 """How many times the distance seen between batch shapes other batch shapes may make."""
 
 KERNELS_MARGIN = 1.5
-"""How many times the distance expected between two kernels real ones may make; measured on a CPU: at most 0.76 times (docs/drift.md)."""
+"""How many times the distance expected between two kernels real ones may make; on a CPU at most 0.76 times (docs/drift-measured.md)."""
 
 LEAST: dict[Dtype, float] = {"fp32": 1e-6, "fp16": 0.0, "bf16": 0.0}
 """The least distance expected between two kernels. In fp32 the second chain may have run in the kernel of the first, at distance 0."""
