@@ -16,7 +16,7 @@ from harness.core.tasks import TASK_TYPES, TaskSpec
 from harness.read.explain.definitions import Defined, definitions
 from harness.read.explain.effects import Effect, average_effect, judge, task_effect
 from harness.read.explain.moved import Move, most_moved
-from harness.read.explain.pairs import Pair, Subject, pairs_of
+from harness.read.explain.pairs import Pair, Subject, pair_of_runs, pairs_of
 from harness.read.explain.printed import PrintedEffect, printed_effect
 from harness.read.leaderboard import printed_rows
 from harness.read.runs import load_runs
@@ -98,8 +98,7 @@ def explain(paths: Iterable[Path], benchmark: Benchmark, *, examples: int) -> Ex
 
 def compare_runs(before: Run, after: Run, benchmark: Benchmark) -> Comparison:
     """Two runs, task by task on the same examples, whatever settings they differ in; the verdicts are corrected as one family."""
-    (pair,) = pairs_of([Subject(number=number, header=run.header, run=run) for number, run in enumerate((before, after), start=1)])
-    return _judged([_compare(pair, (before, after), benchmark, {}, 0)])[0]
+    return _judged([_compare(pair_of_runs(before, after), (before, after), benchmark, {}, 0)])[0]
 
 
 def shared_examples(before: Run, after: Run, task: TaskSpec, known: KnownExamples) -> tuple[Examples, Examples] | None:

@@ -57,6 +57,11 @@ class Pair:
         return len(self.factors) <= 1
 
 
+def pair_of_runs(before: Run, after: Run) -> Pair:
+    """Two runs as a pair, numbered 1 and 2."""
+    return _pair(*(Subject(number=number, header=run.header, run=run) for number, run in enumerate((before, after), start=1)))
+
+
 def pairs_of(subjects: Sequence[Subject]) -> tuple[Pair, ...]:
     """All pairs of runs, and all pairs of rows that stand in one table, in the order in which they were given."""
     return tuple(_pair(one, other) for one, other in combinations(subjects, 2) if _comparable(one, other))

@@ -16,7 +16,7 @@ from harness.data.sources import load_task
 from harness.data.types import ClassificationData, ClusteringData, PairData, RerankingData, TaskData
 from harness.read.explain.build import KnownExamples, shared_examples
 from harness.read.explain.moved import Move, most_moved
-from harness.read.explain.pairs import Factor, Subject, pairs_of
+from harness.read.explain.pairs import Factor, pair_of_runs
 from harness.show.report.entries import Entry, best_first
 
 EXAMINED = 8
@@ -66,7 +66,7 @@ def _moved(base: Entry, entry: Entry, benchmark: Benchmark, known: KnownExamples
         if (both := shared_examples(before, after, task, known)) and (moves := most_moved(task, *both, count=_SHOWN)):
             tasks[task.name] = moves
             told |= dict(_texts(before, task, both[0], moves)) if texts else {}
-    (pair,) = pairs_of([Subject(number=number, header=run.header, run=run) for number, run in enumerate((before, after), start=1)])
+    pair = pair_of_runs(before, after)
     command = shell_command("explain", before.path, after.path, "--examples", 10) if pair.attributed else None
     return MovedExamples(base=base, entry=entry, factors=pair.factors, command=command, tasks=tasks, texts=told)
 
