@@ -20,7 +20,7 @@ from hydra.errors import HydraException
 from harness.core.dtypes import dtype_named
 from harness.core.errors import RequestError, unknown
 from harness.core.formatting import few
-from harness.core.registry import RegistryModel, registry
+from harness.core.registry import registry
 from harness.core.resources import config_names, resource_dir
 from harness.core.spec import ModelSpec
 
@@ -97,7 +97,9 @@ def _model_words(name: str) -> Iterator[str]:
         _check_keys(resource_dir("configs") / "model" / f"{name}.yaml")
         yield f"model={name}"
     elif (model := registry().find(name)) is not None and not Path(name).is_dir():
-        yield from ("model=folder", *(override(f"model.{key}", value) for key, value in _registry_values(model).items()))
+        values: dict[str, Any] = {"name": model.short, "hub": model.name, "revision": model.revision, "kind": model.kind}
+        values |= {"add_eos_token": True} if model.add_eos_token else {}
+        yield from ("model=folder", *(override(f"model.{key}", value) for key, value in values.items()))
         if registry().table(model) is not None or (model.instructed and model.kind != "reranker"):
             yield "prompts=model"
     elif name.endswith((".yaml", ".yml")) and Path(name).expanduser().is_file():
@@ -110,11 +112,6 @@ def _model_words(name: str) -> Iterator[str]:
         yield from ("model=folder", override("model.path", name))
     else:
         yield override("model", name)  # refused with everything else that is wrong
-
-
-def _registry_values(model: RegistryModel) -> dict[str, Any]:
-    values = {"name": model.short, "hub": model.name, "revision": model.revision, "kind": model.kind}
-    return values | ({"add_eos_token": True} if model.add_eos_token else {})
 
 
 def _check_keys(path: Path) -> dict[str, Any]:

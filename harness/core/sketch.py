@@ -76,16 +76,9 @@ def packed(rows: Floats) -> str:
     return base64.b64encode(rows.astype("<f4").tobytes()).decode()
 
 
-def text_distances(rows: Floats, others: Floats) -> Floats:
-    """How far each text's rows lie apart [n], as shares of the first ones' length; errors of kernels are absolute (docs/drift.md)."""
-    length = np.sqrt(np.square(rows).sum(axis=1).mean())
-    found: Floats = np.sqrt(np.square(others - rows).sum(axis=1)) / length
-    return found
-
-
 def distance(rows: Floats, others: Floats) -> Distance:
-    """How far the rows of the same texts lie apart."""
-    apart = text_distances(rows, others)
+    """How far the rows of the same texts lie apart, as shares of the first ones' length; errors of kernels are absolute (docs/drift.md)."""
+    apart = np.sqrt(np.square(others - rows).sum(axis=1)) / np.sqrt(np.square(rows).sum(axis=1).mean())
     return Distance(rms=float(np.sqrt(np.square(apart).mean())), farthest=float(apart.max()))
 
 

@@ -70,13 +70,14 @@ def _values(report: DriftReport) -> dict[str, Any]:
         "vectors": vector_values(report.vectors) if report.vectors else None,
         "notes": list(report.notes),
         "averages": {before.key: {"baseline": before.value, "candidate": after.value} for before, after in report.averages},
-        "tasks": [_plain_task(task) for task in report.tasks],
+        "tasks": [
+            {
+                **{name: getattr(task, name) for name in ("task", "type", "verdict", "layer")},
+                "metrics": [_plain_metric(cell) for cell in (task.main, *task.others)],
+            }
+            for task in report.tasks
+        ],
     }
-
-
-def _plain_task(task: TaskDrift) -> dict[str, Any]:
-    metrics = [_plain_metric(cell) for cell in (task.main, *task.others)]
-    return {"task": task.task, "type": task.type, "verdict": task.verdict, "layer": task.layer, "metrics": metrics}
 
 
 def _plain_run(run: Run) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.benchmarks import Benchmark, load_benchmark
-from harness.core.costs import Cost, Counters
+from harness.core.costs import Counters
 from harness.core.formatting import few, shell_command
 from harness.core.run_files import read_run
 from harness.evaluate.prepared import Outcome
@@ -18,6 +18,7 @@ from harness.show.form import Block, Column, Document, Grid, Heading, Sentences,
 from harness.show.leaderboard import beside_published, board, task_values
 
 _LEGEND = "Data: ok verified, ? not verified, no not C-MTEB's; * not the pinned revision. n/c: not comparable, the data differs"
+_RATES = ("texts_per_second", "tokens_per_second", "padding")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +142,7 @@ def _next_commands(shown: _Shown) -> Iterator[str]:
 
 
 def _values(shown: _Shown) -> dict[str, Any]:
-    outcome, row = shown.outcome, shown.row
+    outcome, row, encoding = shown.outcome, shown.row, shown.outcome.cost.encoding
     return {
         "folder": str(outcome.folder),
         "setting": {**asdict(row.header), "notes": list(row.notes)},
@@ -157,16 +158,10 @@ def _values(shown: _Shown) -> dict[str, Any]:
         ],
         **{name: list(getattr(outcome, name)) for name in ("computed", "reused")},
         **{name: dict(getattr(outcome, name)) for name in ("again", "failed")},
-        "cost": cost_values(outcome.cost),
+        "cost": {**asdict(outcome.cost), "encoding": asdict(encoding) | {name: getattr(encoding, name) for name in _RATES}},
     }
 
 
 def _other(known: Known, task: str) -> dict[str, Any]:
     score = next(each.score for each in known.row.tasks if each.task == task)
     return {"score": score, "difference": asdict(known.comparison.tasks[task])}
-
-
-def cost_values(cost: Cost) -> dict[str, Any]:
-    """The counters and what follows from them; None where it is not known."""
-    rates = {name: getattr(cost.encoding, name) for name in ("texts_per_second", "tokens_per_second", "padding")}
-    return {**asdict(cost), "encoding": asdict(cost.encoding) | rates}

@@ -170,7 +170,7 @@ def _meta(selection: Selection, name: str | None) -> dict[str, Any]:
     full = found if "/" in found else f"{NO_ORGANIZATION}/{found}"
     if not all(each.on_benchmark for each in selection.tasks):
         full += f"-{OTHER_DATA.replace(' ', '-')}"
-    ours = run.manifest.model is not None
+    ours, similarity = run.manifest.model is not None, (run.manifest.own_settings or {}).get("similarity")
     return {
         **dict.fromkeys(_UNKNOWN),
         "name": full,
@@ -179,15 +179,9 @@ def _meta(selection: Selection, name: str | None) -> dict[str, Any]:
         "max_tokens": model.max_positions or None,
         "embed_dim": run.header.dim,
         "framework": ["Sentence Transformers", "PyTorch"] if ours else [],
-        "similarity_fn_name": _similarity(run.manifest.own_settings),
+        "similarity_fn_name": similarity if similarity in _READ_SIMILARITIES else None,
         "use_instructions": spec.model.query_instruction is not None or spec.prompts.identity() is not None if spec else None,
     }
-
-
-def _similarity(own: Mapping[str, Any] | None) -> str | None:
-    """The model's own, where the run states it and mteb 2 reads it."""
-    found = (own or {}).get("similarity")
-    return found if found in _READ_SIMILARITIES else None
 
 
 def _revision(selection: Selection) -> str:

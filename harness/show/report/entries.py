@@ -77,8 +77,8 @@ def read_entries(paths: Iterable[Path], benchmark: Benchmark, *, convention: str
     settings = [
         " · ".join(filter(None, each)) for each in zip(_settings([row.header for row in rows]), (row.unlike for row in rows), strict=True)
     ]
-    pairs = [(row, run) for row, (_, run) in zip(rows, both, strict=True)]
-    return tuple(_entry(number, *each) for number, each in enumerate(zip(pairs, settings, strict=True), start=1))
+    columns = enumerate(zip(rows, both, settings, strict=True), start=1)
+    return tuple(_entry(number, row, run, setting) for number, (row, (_, run), setting) in columns)
 
 
 def best_first(entries: Iterable[Entry]) -> list[Entry]:
@@ -95,8 +95,7 @@ def same_model(entry: Entry, name: str) -> bool:
     return name.rsplit("/", 1)[-1].lower() in {each.rsplit("/", 1)[-1].lower() for each in names}
 
 
-def _entry(number: int, pair: tuple[Row, Run | None], setting: str) -> Entry:
-    row, run = pair
+def _entry(number: int, row: Row, run: Run | None, setting: str) -> Entry:
     kind: Kind = "printed" if run is None else "ours" if run.ours else "published"
     records = run.records if run else {}
     trusts: set[str] = {record.made.origin.trust for record in records.values() if record.made.origin}

@@ -74,7 +74,8 @@ class HeatMap:
 
     def band(self, entry: Entry, task: TaskScore) -> float | None:
         """The noise band of a task in points where the entry is the reference; None where none is known."""
-        return _band(self.noise, entry, task)
+        known = self.noise.get(entry.number)
+        return known.calibration.tolerance(task.task, task.metric) if known else None
 
 
 def heat_map(entries: Sequence[Entry], reference: Entry, *, noise: Mapping[int, Noise]) -> HeatMap | None:
@@ -85,11 +86,11 @@ def heat_map(entries: Sequence[Entry], reference: Entry, *, noise: Mapping[int, 
     columns = tuple(entry for entry in entries if entry.row.tasks)
     if len(columns) < 2 or not reference.row.tasks:
         return None
-    rows = []
+    own, rows = noise.get(reference.number), []
     for number, task in enumerate(reference.row.tasks):
         if all(entry.row.tasks[number].state == "missing" for entry in columns):
             continue
-        tolerance = _band(noise, reference, task)
+        tolerance = own.calibration.tolerance(task.task, task.metric) if own else None
         cells = tuple(_cell(entry, reference, task.task, tolerance) for entry in columns)
         rows.append(HeatRow(task=task.task, type=task.type, metric=task.metric, tolerance=tolerance, cells=cells))
     return HeatMap(reference=reference, entries=columns, rows=tuple(rows), noise=noise) if rows else None
@@ -120,8 +121,3 @@ def _cell(entry: Entry, reference: Entry, task: str, tolerance: float | None) ->
     if tolerance is not None and abs(ours.score - theirs.score) <= tolerance:
         return HeatCell("within noise", found.points, ours)
     return HeatCell("higher" if found.points > 0 else "lower", found.points, ours)
-
-
-def _band(noise: Mapping[int, Noise], entry: Entry, task: TaskScore) -> float | None:
-    known = noise.get(entry.number)
-    return known.calibration.tolerance(task.task, task.metric) if known else None
