@@ -306,6 +306,29 @@ def test_a_phone_scrolls_tables_and_never_the_page(page: webdriver.Chrome, width
     assert page.execute_script(small) == 0  # WCAG 2.2, 2.5.8
 
 
+@pytest.mark.parametrize("width", [320, 390])
+def test_on_a_phone_names_break_between_their_words_and_charts_can_be_read(page: webdriver.Chrome, tmp_path: Path, width: int) -> None:
+    run = ours(tmp_path / "long", model="acge_text_embedding_with_a_rather_long_name-v2.5-instruct")
+    (run / "costs.jsonl").write_text(json.dumps({"encoding": {"encode_seconds": 2.5, "tokens": 4096}}) + "\n", encoding="utf-8")
+    report = build_report([run, PUBLISHED], BENCHMARK)
+    (tmp_path / "report.html").write_text(page_text(report, tmp_path / "report.html"), encoding="utf-8")
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 2, "mobile": True})
+    page.get((tmp_path / "report.html").as_uri())
+    assert page.execute_script("return [document.documentElement.scrollWidth, innerWidth]") == [width, width]
+    lines = """
+        const words = [...document.querySelectorAll('.matrix tbody th.sticky[data-value]')].flatMap((each) => [...each.childNodes]);
+        return words.filter((each) => each.data?.trim()).map((word) => {
+            const range = document.createRange();
+            range.selectNodeContents(word);
+            return [word.data.trim(), range.getClientRects().length];
+        })"""
+    found = [tuple(each) for each in page.execute_script(lines)]
+    assert {("Massive", 1), ("Intent", 1), ("Classification", 1), ("P2P", 1)} <= set(found)
+    assert {number for _, number in found} <= {0, 1}  # none within a word, those in closed parts of the page have no line
+    size = "const text = document.querySelector('figure.wide svg text'); return text.getBoundingClientRect().height"
+    assert page.execute_script(size) >= 9
+
+
 def test_paper_gets_the_light_page_without_what_can_be_pressed(page: webdriver.Chrome) -> None:
     page.execute_script("window.dispatchEvent(new Event('beforeprint'))")
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]})

@@ -29,6 +29,8 @@ from harness.show.report.heat import LABELS, STEPS, step
 from harness.show.report.report import Report
 from harness.show.report.words import LANGUAGES, PAGE, Words, words
 
+_BREAKS = re.compile("(?<=[-_/.])|(?<=[a-z])(?=[A-Z])")
+"""Where names may break: after separators, and before the second word of TaskName."""
 _TAGS = {"en": "en", "zh": "zh-Hans"}
 _STEP_CLASSES = (*(f"down{n}" for n in range(5, 0, -1)), "zero", *(f"up{n}" for n in range(1, 6)))
 
@@ -53,7 +55,7 @@ def _page(report: Report, output: Path, language: str) -> str:
         "step": lambda points: _STEP_CLASSES[step(points or 0.0) + 5],
         "seconds": "{:,.1f}".format,
         "count": "{:,}".format,
-        "breakable": lambda name: Markup("<wbr>").join(re.split("(?<=[-_/.])", name)),  # after separators, and nowhere else
+        "breakable": lambda name: Markup("<wbr>").join(_BREAKS.split(str(name))),
         "best_first": best_first,
     }
     environment.filters |= filters
