@@ -28,7 +28,7 @@ from harness.core.errors import HarnessError
 from harness.core.sketch import Sketch
 from harness.core.spec import EncodingSpec
 from harness.core.typed import convert, parse, plain
-from harness.evaluate.calibrate.kernels import canary_distances
+from harness.evaluate.calibrate.jitter import canary_distances
 from harness.evaluate.encode.canary.canary import canary_texts, run_canary
 from harness.evaluate.encode.canary.sketched import sketch_texts
 from harness.evaluate.encode.canonical.encoding import CanonicalEncoder

@@ -11,19 +11,16 @@ from pathlib import Path
 
 import torch
 
-from harness.core.benchmarks import load_benchmark
 from harness.core.costs import Counters
 from harness.core.errors import EncodingError, RequestError, described
 from harness.core.shard import Shard
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
 from harness.data.sources import load_task
-from harness.evaluate.agenda import Agenda, made_here
-from harness.evaluate.encode.encoder import ENCODERS
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.evaluation import Prepared, encode_windows
+from harness.evaluate.prepared import prepare
 from harness.evaluate.progress import Progress
-from harness.evaluate.prompting import run_prompts
 from harness.evaluate.score.scorer import run_scorer
 
 
@@ -46,15 +43,14 @@ def encode_part(spec: RunSpec, device: torch.device, progress: Progress, *, enco
         InputError, MachineError: the model can't be loaded, or the store can't be written. A task's own errors are in the result.
         CanaryError: the model does not encode as it should.
     """
-    if spec.store is None:
+    if (store := spec.store) is None:
         raise RequestError("encode puts vectors into the store, and store=null keeps none: give store=DIR, a folder that the run sees too")
     shard = Shard.parse(spec.shard or "1/1")
-    selected = load_benchmark(spec.benchmark).select(spec.tasks)
-    prompts = run_prompts(spec, ENCODERS.get(spec.model.kind).own_settings(spec.model))
-    agenda = Agenda(spec, selected, made_with=lambda: made_here(spec))
-    progress.plan(agenda.todo, [task for task in selected if task.name in agenda.done])
+    prepared = prepare(spec)
+    spec, agenda = prepared.spec, prepared.agenda
+    progress.plan(agenda.todo, prepared.done)
     if not agenda.todo:
-        return EncodedPart(shard=shard, store=spec.store, tasks=(), failed={}, cost=Counters())
+        return EncodedPart(shard=shard, store=store, tasks=(), failed={}, cost=Counters())
     encoders = encoders or EncoderPool(store_required=True)
     encoder = encoders.encoder(spec, device)
     if spec.canary:
@@ -67,7 +63,7 @@ def encode_part(spec: RunSpec, device: torch.device, progress: Progress, *, enco
     def read(task: TaskSpec) -> Prepared:
         loaded = load_task(task, spec.data)
         shared = agenda.shared(task, loaded, encoder.fingerprint.digest)
-        texts = [] if shared else scorer.texts(task, loaded.data, prompts.of(task))
+        texts = [] if shared else scorer.texts(task, loaded.data, prepared.prompts.of(task))
         return Prepared(task=task, loaded=loaded, texts=[text for text in texts if shard.has(text)], seconds=0.0)
 
     def fail(tasks: Sequence[TaskSpec], error: Exception) -> None:
@@ -78,4 +74,4 @@ def encode_part(spec: RunSpec, device: torch.device, progress: Progress, *, enco
     for _ in encode_windows(spec, agenda.todo, read, encoder, progress, failed=fail, survived=EncodingError):
         pass  # the vectors are in the store
     done = tuple(task.name for task in agenda.todo if task.name not in failed)
-    return EncodedPart(shard=shard, store=spec.store, tasks=done, failed=failed, cost=encoder.counters - before)
+    return EncodedPart(shard=shard, store=store, tasks=done, failed=failed, cost=encoder.counters - before)

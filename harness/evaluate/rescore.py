@@ -59,6 +59,7 @@ def rescore(folder: Path, spec: RunSpec, progress: Progress) -> Outcome:
     encoder = encoders.encoder(spec, device)
     if isinstance(encoder, CanonicalEncoder):
         check_setting(encoder, folder, read_manifest(folder))
-    if not (spec.store and VectorStore(spec.store).look(encoder.fingerprint.digest, dim=encoder.embedding_dim, dtype=spec.dtype)):
+    found = spec.store and VectorStore(spec.store).look(encoder.fingerprint.digest, dim=encoder.embedding_dim, dtype=spec.dtype)
+    if not found or found.empty:
         raise RequestError(f"the store {spec.store} has no vector of {folder}: name the one that the run filled with store=DIR")
     return execute(spec, device, progress, encoders=encoders)

@@ -17,9 +17,12 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from harness.core.calibration import CanaryDistances
 from harness.core.errors import InputError
-from harness.core.spec import EncodingSpec
-from harness.evaluate.encode.canary.canary import BANDS, second_vectors
+from harness.core.sketch import distance
+from harness.core.spec import Ladder
+from harness.evaluate.encode.canary.canary import BANDS, canary_texts, second_vectors
+from harness.evaluate.encode.canary.sketched import rows_of
 from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 
 TEXTS = 256
@@ -68,11 +71,8 @@ def measure_scale(encoder: CanonicalEncoder, texts: Sequence[str]) -> tuple[Roun
     stored = rounding
     if encoder.model.dtype != "fp32":
         stored = _rms(own - second_vectors(encoder, texts, weights="fp32", arithmetic=torch.float64)) / length
-    kernels, forwards = {}, 0
-    for name, setting in other_shapes(encoder.ladder.spec).items():
-        other = CanonicalEncoder(encoder.model, max_len=encoder.max_len, encoding=setting, device=encoder.device)
-        kernels[name] = _rms(other.encode(texts).double() - own) / length
-        forwards += other.counters.forwards
+    others, forwards = _in_other_shapes(encoder, texts)
+    kernels = {name: _rms(vectors.double() - own) / length for name, vectors in others.items()}
     used = max(2**0.5 * rounding, *kernels.values())
     scale = RoundingScale(
         errors=(errors * (used / rounding if rounding else 0.0)).float(),
@@ -84,6 +84,21 @@ def measure_scale(encoder: CanonicalEncoder, texts: Sequence[str]) -> tuple[Roun
         used=used,
     )
     return scale, forwards
+
+
+def canary_distances(encoder: CanonicalEncoder) -> tuple[CanaryDistances, int]:
+    """How far the canary's vectors lie from those of other kernels, what `check` and `probe` compare a candidate's with; and the forward
+    passes that were run for it.
+
+    Raises:
+        MachineError: the device does not have enough memory for a copy of the weights in double precision.
+    """
+    texts, bare = canary_texts(), encoder.apart()
+    own = rows_of(bare.encode(texts))
+    others, forwards = _in_other_shapes(encoder, texts)
+    exact = second_vectors(encoder, texts, weights=encoder.model.dtype, arithmetic=torch.float64)
+    batch_shapes = {name: distance(own, rows_of(vectors)) for name, vectors in others.items()}
+    return CanaryDistances(double=distance(own, rows_of(exact)), batch_shapes=batch_shapes), bare.counters.forwards + forwards
 
 
 class Jitter:
@@ -113,13 +128,18 @@ def _rms(vectors: torch.Tensor) -> float:
     return float(vectors.square().sum(dim=1).mean().sqrt())
 
 
-def other_shapes(spec: EncodingSpec) -> dict[str, EncodingSpec]:
-    """Settings in which the same text runs in another batch shape, beside other rows; none needs more memory than the run's own."""
+def _in_other_shapes(encoder: CanonicalEncoder, texts: Sequence[str]) -> tuple[dict[str, torch.Tensor], int]:
+    """The vectors of the texts in settings in which a text runs in another batch shape, beside other rows, and the forward passes for them;
+    none needs more memory than the run's own."""
+    spec, made, forwards = encoder.ladder.spec, dict[str, torch.Tensor](), 0
+    ladder: Ladder = "padded" if spec.ladder == "exact" else "exact"
     fewer = max(1, spec.batch_tokens // 8)
-    return {
-        f"ladder={'padded' if spec.ladder == 'exact' else 'exact'}": replace(spec, ladder="padded" if spec.ladder == "exact" else "exact"),
-        f"batch_tokens={fewer}": replace(spec, batch_tokens=fewer),
-    }
+    others = {f"ladder={ladder}": replace(spec, ladder=ladder), f"batch_tokens={fewer}": replace(spec, batch_tokens=fewer)}
+    for name, setting in others.items():
+        other = CanonicalEncoder(encoder.model, max_len=encoder.max_len, encoding=setting, device=encoder.device)
+        made[name] = other.encode(texts)
+        forwards += other.counters.forwards
+    return made, forwards
 
 
 def _refuse_fault(encoder: CanonicalEncoder, own: torch.Tensor, exact: torch.Tensor) -> None:

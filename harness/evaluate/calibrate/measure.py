@@ -34,8 +34,7 @@ from harness.evaluate.calibrate.floors import (
     spread,
     tolerance_factor,
 )
-from harness.evaluate.calibrate.jitter import TEXTS, Jitter, RoundingScale, measure_scale
-from harness.evaluate.calibrate.kernels import canary_distances
+from harness.evaluate.calibrate.jitter import TEXTS, Jitter, RoundingScale, canary_distances, measure_scale
 from harness.evaluate.calibrate.request import PARTS, FloorName, check_draws, chosen_tasks, read_calibrated
 from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.encode.encoder import ENCODERS

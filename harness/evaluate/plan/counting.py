@@ -12,7 +12,7 @@ from harness.core.costs import Counters
 from harness.evaluate.agenda import windows
 from harness.evaluate.encode.planned import Work
 from harness.evaluate.encode.store.shards import Keys
-from harness.evaluate.encode.store.stored import StoredNames
+from harness.evaluate.encode.store.stored import SettingReader
 from harness.evaluate.plan.texts import TaskTexts
 from harness.evaluate.plan.values import Amount
 
@@ -42,7 +42,7 @@ class Shelf:
     `on_disk`: None where the store is empty, switched off, or can't be looked into. `keeps`: whether anything is kept.
     """
 
-    on_disk: StoredNames | None
+    on_disk: SettingReader | None
     keeps: bool
     _added: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))  # sorted
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -108,7 +108,7 @@ def run_canary(encoder: CanonicalEncoder) -> Canary:
         raise _stopped(wrong)
     bare = encoder.apart()
     try:
-        vectors, again = bare.encode(texts), _encode_shuffled(bare, texts)
+        vectors, again = in_two_orders(bare.encode, texts)
     except EncodingError as error:
         raise _stopped([f"vectors: {error}"]) from error
     scored = functional.normalize(vectors, dim=1)  # in the model's dtype, as what is scored
@@ -135,7 +135,7 @@ def run_canary(encoder: CanonicalEncoder) -> Canary:
         distance=float(distances.median()),
         farthest=float(distances.max()),
         band=BANDS[model.dtype],
-        cosine=_median_cosine(units[distinct]),
+        cosine=median_cosine(units[distinct]),
         seconds=round(time.perf_counter() - started, 2),
         vectors=vectors,
         sketch=sketch_texts(encoder, texts, vectors, distance(rows_of(vectors), rows_of(expected))),
@@ -191,10 +191,11 @@ def _wrong_numbers(encoder: CanonicalEncoder) -> list[str]:
     return found
 
 
-def _encode_shuffled(encoder: CanonicalEncoder, texts: Sequence[str]) -> torch.Tensor:
-    """The vectors of the texts in their order, encoded in another one, so that texts have other neighbours and places in a batch."""
+def in_two_orders(encode: Callable[[Sequence[str]], torch.Tensor], texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The vectors [n, dim] of the texts, and once more with the texts in another order, so that they have other neighbours and places in a
+    batch."""
     order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(0))
-    return encoder.encode([texts[index] for index in order.tolist()])[order.argsort()]
+    return encode(texts), encode([texts[index] for index in order.tolist()])[order.argsort()]
 
 
 def second_vectors(encoder: CanonicalEncoder, texts: Sequence[str], *, weights: Dtype, arithmetic: torch.dtype) -> torch.Tensor:
@@ -255,7 +256,8 @@ def _lost(encoder: CanonicalEncoder, texts: Sequence[str]) -> Iterator[str]:
         )
 
 
-def _median_cosine(units: torch.Tensor) -> float:
+def median_cosine(units: torch.Tensor) -> float:
+    """The median over pairs of different vectors, of [n, dim] of length 1."""
     rows, columns = torch.triu_indices(len(units), len(units), offset=1)
     return float((units @ units.T)[rows, columns].median())
 

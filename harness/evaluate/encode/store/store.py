@@ -25,7 +25,7 @@ from harness.core.spec import Dtype
 from harness.evaluate.encode.store.shards import DAMAGED, PROOF, SUFFIX, DamagedShardError, open_shard
 from harness.evaluate.encode.store.stored import (
     SETTING,
-    StoredNames,
+    SettingReader,
     StoredVectors,
     delete_files,
     read_about,
@@ -78,7 +78,7 @@ class VectorStore:
             self._opened[digest] = StoredVectors(self.path / digest[:32], dim=dim, dtype=dtype, about=full, required=self._required)
         return self._opened[digest]
 
-    def look(self, digest: str, *, dim: int, dtype: Dtype) -> StoredNames:
+    def look(self, digest: str, *, dim: int, dtype: Dtype) -> SettingReader:
         """What the setting has, for whoever only wants to know: nothing is written, renamed or touched.
 
         Raises:
@@ -87,7 +87,7 @@ class VectorStore:
         folder = self.path / digest[:32]
         if (folder / SETTING).is_file():
             refuse_other_setting(folder, digest)
-        return StoredNames(folder, dim=dim, dtype=dtype)
+        return SettingReader(folder, dim=dim, dtype=dtype)
 
     def info(self) -> list[SettingInfo]:
         """What is stored, by setting, the latest used first; settings that are `undescribed` are left out."""

@@ -32,20 +32,98 @@ _SHARD_SECONDS = 60.0  # a slow device writes smaller shards rather than lose mo
 log = logging.getLogger(__name__)
 
 
-class StoredVectors:
-    """The vectors of one setting: get what is there, put what is not. For one thread; other processes may write the same folder."""
+class SettingReader:
+    """The vectors of one setting, read: nothing is written, renamed or touched.
 
-    def __init__(self, folder: Path, *, dim: int, dtype: Dtype, about: Mapping[str, Any], required: bool = True) -> None:
+    `suffix`: `PROOF` for the canary's. `damaged`: the shards that are left out, as far as they were looked at, and why.
+    """
+
+    def __init__(self, folder: Path, *, dim: int, dtype: Dtype, suffix: str = SUFFIX) -> None:
         self.folder = folder
-        self._required = required
-        self._given_up = False
-        self._dim = dim
-        self._dtype = dtype
-        self._about = about
+        self.damaged: dict[Path, DamagedShardError] = {}
+        self._dim, self._dtype, self._suffix = dim, dtype, suffix
         self._shards: list[Shard] = []
         self._known: set[str] = set()
         self._verified: set[Path] = set()
         self._index = Index()
+        self.refresh()
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no vector, as far as the shards were looked at."""
+        return all(shard.path in self.damaged for shard in self._shards)
+
+    def refresh(self) -> None:
+        """Takes notice of shards that were written since, by this process or others."""
+        for path in sorted(self.folder.glob(f"*{self._suffix}")):
+            if path.name in self._known:
+                continue
+            self._known.add(path.name)
+            try:
+                shard, keys = open_shard(path, dim=self._dim, dtype=self._dtype)
+            except DamagedShardError as error:
+                self._leave_out(path, error)
+                continue
+            self._index.add(keys, len(self._shards))
+            self._shards.append(shard)
+
+    def verify(self) -> None:
+        """Reads every shard; those that are damaged are left out."""
+        for number in range(len(self._shards)):
+            self._opened(number)
+
+    def contains(self, keys: Keys) -> npt.NDArray[np.bool_]:
+        """Which of the keys [n, 16] have a vector; the shards that have them are read and checked, once each."""
+        numbers, _ = self._index.find(keys)
+        for number in np.unique(numbers[numbers >= 0]).tolist():
+            if self._shards[number].path not in self._verified and self._opened(number) is None:
+                numbers[numbers == number] = -1
+        found: npt.NDArray[np.bool_] = numbers >= 0
+        return found
+
+    def get(self, keys: Keys) -> tuple[npt.NDArray[np.bool_], torch.Tensor]:
+        """Which of the keys [n, 16] were found [n], and their vectors [found.sum(), dim] in the order of the keys.
+
+        Shards are checked before they are read. One that is damaged is left out, and its keys are not found.
+        """
+        numbers, rows = self._index.find(keys)
+        vectors = torch.empty(len(keys), self._dim, dtype=TORCH_DTYPE[self._dtype])
+        for number in np.unique(numbers[numbers >= 0]).tolist():
+            mine = np.flatnonzero(numbers == number)
+            if (opened := self._opened(number)) is None:
+                numbers[mine] = -1
+            else:
+                vectors[torch.from_numpy(mine)] = opened.index_select(0, torch.from_numpy(rows[mine]))
+        found = numbers >= 0
+        return found, vectors if found.all() else vectors[torch.from_numpy(found)]
+
+    def _opened(self, number: int) -> torch.Tensor | None:
+        """The vectors of a shard, which is checked when it is first read; None where it is damaged, or gone: it is not found any more."""
+        shard = self._shards[number]
+        try:
+            if shard.path not in self._verified:
+                shard.verify()
+                self._verified.add(shard.path)
+            return shard.vectors()
+        except DamagedShardError as error:
+            self._leave_out(shard.path, error)
+            self._index.forget(number)
+            return None
+
+    def _leave_out(self, path: Path, error: DamagedShardError) -> None:
+        self.damaged[path] = error
+
+
+class StoredVectors(SettingReader):
+    """The vectors of one setting: get what is there, put what is not. For one thread; other processes may write the same folder.
+
+    Damaged shards are set aside, and named in the output.
+    """
+
+    def __init__(self, folder: Path, *, dim: int, dtype: Dtype, about: Mapping[str, Any], required: bool = True) -> None:
+        self._required = required
+        self._given_up = False
+        self._about = about
         self._pending: list[tuple[Keys, torch.Tensor]] = []
         self._pending_bytes = 0
         self._pending_since = 0.0
@@ -60,7 +138,7 @@ class StoredVectors:
             with contextlib.suppress(MachineError):
                 for path in abandoned(folder, ".*.tmp"):
                     delete_files([path])
-        self.refresh()
+        super().__init__(folder, dim=dim, dtype=dtype)
         if self._shards and not setting.is_file():
             with contextlib.suppress(MachineError):
                 self._describe()
@@ -72,43 +150,6 @@ class StoredVectors:
         """What was put is on disk after the block, also where it ends in an error or an interruption; raises as `flush` does."""
         with contextlib.suppress(MachineError) if kind else contextlib.nullcontext():
             self.flush()
-
-    def refresh(self) -> None:
-        """Takes notice of shards that were written since, by this process or others."""
-        for path in sorted(self.folder.glob(f"*{SUFFIX}")):
-            if path.name in self._known:
-                continue
-            self._known.add(path.name)
-            try:
-                shard, keys = open_shard(path, dim=self._dim, dtype=self._dtype)
-            except DamagedShardError as error:
-                self._set_aside(path, error)
-                continue
-            self._index.add(keys, len(self._shards))
-            self._shards.append(shard)
-
-    def contains(self, keys: Keys) -> npt.NDArray[np.bool_]:
-        """Which of the keys [n, 16] have a vector, by the index alone."""
-        return self._index.find(keys)[0] >= 0
-
-    def get(self, keys: Keys) -> tuple[npt.NDArray[np.bool_], torch.Tensor]:
-        """Which of the keys [n, 16] were found [n], and their vectors [found.sum(), dim] in the order of the keys.
-
-        Shards are checked before they are read. One that is damaged is set aside, and its keys are not found.
-        """
-        numbers, rows = self._index.find(keys)
-        vectors = torch.empty(len(keys), self._dim, dtype=TORCH_DTYPE[self._dtype])
-        for number in np.unique(numbers[numbers >= 0]).tolist():
-            mine = np.flatnonzero(numbers == number)
-            shard = self._shards[number]
-            try:
-                vectors[torch.from_numpy(mine)] = self._verified_vectors(shard).index_select(0, torch.from_numpy(rows[mine]))
-            except DamagedShardError as error:
-                self._set_aside(shard.path, error)
-                self._index.forget(number)
-                numbers[mine] = -1
-        found = numbers >= 0
-        return found, vectors if found.all() else vectors[torch.from_numpy(found)]
 
     def put(self, keys: Keys, vectors: torch.Tensor) -> None:
         """Keeps vectors [n, dim] under keys [n, 16]; on disk when a shard is full or a minute old, and after `flush`.
@@ -134,38 +175,23 @@ class StoredVectors:
             InputError: they have other bits, or there are vectors here and nothing that they were proven by.
         """
         remedy = f"name another store=DIR, or delete these vectors: {self.folder}"
-        index = Index()
-        shards: list[torch.Tensor] = []
-        damaged: dict[Path, DamagedShardError] = {}
-        for path in sorted(self.folder.glob(f"*{PROOF}")):
-            try:
-                shard, names = open_shard(path, dim=self._dim, dtype=self._dtype)
-                shard.verify()
-            except DamagedShardError as error:
-                damaged[path] = error
-                continue
-            index.add(names, len(shards))
-            shards.append(shard.vectors())
-        for path, why in damaged.items():
-            if not shards:
+        proofs = SettingReader(self.folder, dim=self._dim, dtype=self._dtype, suffix=PROOF)
+        proofs.verify()
+        for path, why in proofs.damaged.items():
+            if proofs.empty:
                 raise InputError(f"the vector store's proof {path} is damaged ({why}): {remedy}") from why
             tell_damaged(path, why)  # the others prove the store
-        numbers, rows = index.find(keys)
-        known = np.flatnonzero(numbers >= 0)
-        if self._shards and not shards:  # of other batch shapes, which have other keys, none is known and all may be well
+        if self._shards and proofs.empty:  # of other batch shapes, which have other keys, none is known and all may be well
             raise InputError(f"the vector store has vectors of this setting and none of the canary's to prove them by: {remedy}")
-        other = [
-            number
-            for number in known.tolist()
-            if not torch.equal(shards[numbers[number]][rows[number]].view(torch.uint8), vectors[number].view(torch.uint8))
-        ]
+        known, kept = proofs.get(keys)
+        other = int((kept.view(torch.uint8) != vectors[torch.from_numpy(known)].view(torch.uint8)).any(dim=1).sum())
         if other:
             raise InputError(
-                f"the vector store was filled by code or files that make other vectors: {len(other)} of {len(known)} texts of the canary "
+                f"the vector store was filled by code or files that make other vectors: {other} of {known.sum()} texts of the canary "
                 f"have other bits there than here. If this installation is right, {remedy}"
             )
-        if len(known) < len(keys):
-            fresh = np.flatnonzero(numbers < 0)
+        if not known.all():
+            fresh = np.flatnonzero(~known)
             fresh = fresh[np.unique(keys[fresh], axis=0, return_index=True)[1]]
             with self._or_give_up():
                 self._describe()
@@ -206,7 +232,7 @@ class StoredVectors:
             self._pending_bytes = 0
             log.warning("%s. The run goes on without the store, its vectors are not kept", error)
 
-    def _set_aside(self, path: Path, error: DamagedShardError) -> None:
+    def _leave_out(self, path: Path, error: DamagedShardError) -> None:
         tell_damaged(path, error)
         if not path.exists():
             self._known.discard(path.name)  # the same vectors, written anew, have the same name
@@ -228,50 +254,6 @@ class StoredVectors:
         """Waits until no more than so many shards are being written, and raises what went wrong with the others."""
         while len(self._writes) > at_most or (self._writes and self._writes[0].done()):
             self._written.append(self._writes.pop(0).result())
-
-    def _verified_vectors(self, shard: Shard) -> torch.Tensor:
-        if shard.path not in self._verified:
-            shard.verify()
-            self._verified.add(shard.path)
-        return shard.vectors()
-
-
-class StoredNames:
-    """The names that a setting has vectors under; `damaged`: the shards that a run would set aside, as far as they were looked at."""
-
-    def __init__(self, folder: Path, *, dim: int, dtype: Dtype) -> None:
-        self.damaged: list[Path] = []
-        self._index = Index()
-        self._shards: list[Shard] = []
-        self._verified: set[int] = set()
-        for path in sorted(folder.glob(f"*{SUFFIX}")):
-            try:
-                shard, keys = open_shard(path, dim=dim, dtype=dtype)
-            except DamagedShardError:
-                self.damaged.append(path)
-                continue
-            self._index.add(keys, len(self._shards))
-            self._shards.append(shard)
-
-    def __bool__(self) -> bool:
-        """Whether there is any vector."""
-        return bool(self._shards)
-
-    def contains(self, keys: Keys) -> npt.NDArray[np.bool_]:
-        """Which of the keys [n, 16] a run would find; the shards that have them are read and checked, as a run does."""
-        numbers, _ = self._index.find(keys)
-        for number in np.unique(numbers[numbers >= 0]).tolist():
-            if number in self._verified:
-                continue
-            try:
-                self._shards[number].verify()
-                self._verified.add(number)
-            except DamagedShardError:
-                self.damaged.append(self._shards[number].path)
-                self._index.forget(number)
-                numbers[numbers == number] = -1
-        found: npt.NDArray[np.bool_] = numbers >= 0
-        return found
 
 
 def refuse_other_setting(folder: Path, digest: str) -> None:

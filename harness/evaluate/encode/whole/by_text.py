@@ -23,7 +23,7 @@ from harness.core.errors import CanaryError, EncodingError, InputError
 from harness.core.fingerprint import Fingerprint
 from harness.core.sketch import Sketch, packed, repeat_limit, sketch_rows
 from harness.core.spec import Dtype
-from harness.evaluate.encode.canary.canary import CONSTANT, canary_texts
+from harness.evaluate.encode.canary.canary import CONSTANT, canary_texts, in_two_orders, median_cosine
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.encoder import Checked, Encoded, EncodingStep, OnStep
 from harness.evaluate.encode.model.tokens import refuse_lone_surrogates
@@ -94,6 +94,10 @@ class TextEncoder:
         """What the vectors of the texts are kept under, [n, 16]. `cut`: whether `max_len` shortens each."""
         return text_keys(self.fingerprint.digest, texts, cut, max_len=self.max_len)
 
+    def compute(self, texts: Sequence[str]) -> torch.Tensor:
+        """The vectors [n, embedding_dim] of the texts, made anew: none is read from the store, kept or counted."""
+        return self.backend.vectors(texts, self.backend.lengths(texts)[0])[0]
+
     def encode_counted(self, texts: Sequence[str], *, progress: OnStep | None = None) -> Encoded:
         """The raw vectors of the texts, in their order; equal texts are computed once.
 
@@ -150,7 +154,7 @@ class TextEncoder:
         """Ask again for texts of the check: a server may have loaded another model meanwhile. Then nothing is kept of what it gave."""
         if self.proof is None or not self.backend.elsewhere:
             return
-        apart = self.proof.distance(self.backend)
+        apart = float((functional.normalize(self.compute(self.proof.texts).double(), dim=1) - self.proof.units).norm(dim=1).max())
         if not apart <= self.proof.most:
             if self.stored is not None:
                 self.stored.withdraw()
@@ -173,20 +177,6 @@ class Proof:
     units: torch.Tensor
     most: float
 
-    def distance(self, backend: Backend) -> float:
-        """How far the farthest text's vector lies from that of the check, now."""
-        made, _ = backend.vectors(self.texts, backend.lengths(self.texts)[0])
-        return float((functional.normalize(made.double(), dim=1) - self.units).norm(dim=1).max())
-
-
-def in_two_orders(backend: Backend, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    """The vectors [n, embedding_dim] of the texts, and once more with the texts in another order and so in other batches."""
-    order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(0))
-    lengths, _ = backend.lengths(texts)
-    first, _ = backend.vectors(texts, lengths)
-    again, _ = backend.vectors([texts[index] for index in order.tolist()], lengths[order.numpy()])
-    return first, again[order.argsort()]
-
 
 def measure_repeatability(encoder: TextEncoder, *, what: str) -> Checked:
     """Encode the canary's texts twice, in two orders and so in other batches, and compare; `what`: of what the vectors come from.
@@ -199,14 +189,13 @@ def measure_repeatability(encoder: TextEncoder, *, what: str) -> Checked:
     """
     started = time.perf_counter()
     texts = list(canary_texts())
-    first, again = in_two_orders(encoder.backend, texts)
+    first, again = in_two_orders(encoder.compute, texts)
     _refuse_undefined(first, texts, encoder.backend.dtype)
     _refuse_undefined(again, texts, encoder.backend.dtype)
     differing = int((first.view(torch.uint8) != again.view(torch.uint8)).any(dim=1).sum())
     units, others = (functional.normalize(vectors.double(), dim=1) for vectors in (first, again))
     floor = float((units - others).norm(dim=1).max())
-    rows, columns = torch.triu_indices(len(texts), len(texts), offset=1)
-    cosine = float((units @ units.T)[rows, columns].median())
+    cosine = median_cosine(units)
     if floor > UNREPEATABLE:
         raise CanaryError(f"{what} is not repeatable: asked twice, a text's vector moves by up to {floor:.1e}, at most {UNREPEATABLE}")
     if cosine > CONSTANT:
@@ -241,7 +230,7 @@ def prove_store(encoder: TextEncoder) -> None:
     if encoder.stored is None:
         return
     texts = list(canary_texts())
-    vectors, _ = encoder.backend.vectors(texts, encoder.backend.lengths(texts)[0])
+    vectors = encoder.compute(texts)
     _refuse_undefined(vectors, texts, encoder.backend.dtype)
     _compare_store(encoder, texts, functional.normalize(vectors.double(), dim=1), vectors, UNREPEATABLE)
 

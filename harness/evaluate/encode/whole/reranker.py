@@ -16,12 +16,12 @@ from torch import nn
 
 from harness.core.errors import CanaryError, RequestError
 from harness.core.spec import Dtype, ModelSpec
-from harness.evaluate.encode.canary.canary import canary_texts
+from harness.evaluate.encode.canary.canary import canary_texts, in_two_orders
 from harness.evaluate.encode.encoder import Checked
 from harness.evaluate.encode.model.locate import LocatedModel, all_files_digest, transformer_folder
 from harness.evaluate.encode.model.outline import empty_transformer
 from harness.evaluate.encode.model.own import read_pair_settings
-from harness.evaluate.encode.whole.by_text import UNREPEATABLE, IntArray, TextEncoder, in_two_orders
+from harness.evaluate.encode.whole.by_text import UNREPEATABLE, IntArray, TextEncoder
 from harness.evaluate.encode.whole.kind import WholeKind, positions_of, token_counts
 from harness.evaluate.encode.whole.pairs import pair_text, read_pair
 
@@ -67,7 +67,7 @@ class Reranker(WholeKind):
         started = time.perf_counter()
         texts = canary_texts()
         pairs = [pair_text(texts[number], texts[-1 - number]) for number in range(_PAIRS)]
-        first, again = in_two_orders(encoder.backend, pairs)
+        first, again = in_two_orders(encoder.compute, pairs)
         spread = float(first.double().std())
         if not spread > 0:
             raise CanaryError(f"{encoder.fingerprint.model} gives all pairs one score, or none that is a number: is it a reranker?")
