@@ -71,7 +71,7 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
+class ReadTask:
     """A task that was read in so many seconds, and its texts that are to be encoded."""
 
     task: TaskSpec
@@ -84,7 +84,7 @@ class Prepared:
 class Window:
     """Tasks whose texts were encoded together. `row`: of each distinct text in `encoded`; `seconds`, `counters`: what it took."""
 
-    tasks: Sequence[Prepared]
+    tasks: Sequence[ReadTask]
     row: Mapping[str, int]
     encoded: Encoded
     seconds: float
@@ -94,7 +94,7 @@ class Window:
 def encode_windows(
     spec: RunSpec,
     tasks: Sequence[TaskSpec],
-    read: Callable[[TaskSpec], Prepared | None],
+    read: Callable[[TaskSpec], ReadTask | None],
     encoder: Encoder,
     progress: Progress,
     *,
@@ -108,7 +108,7 @@ def encode_windows(
     others go on. `on_step`: called while a window is encoded.
     """
 
-    def guarded() -> Iterator[Prepared]:
+    def guarded() -> Iterator[ReadTask]:
         for task in tasks:
             progress.loading(task)
             try:
@@ -117,7 +117,7 @@ def encode_windows(
             except Exception as error:  # noqa: BLE001  the task boundary
                 failed([task], error)
 
-    def encoded(window: Sequence[Prepared]) -> Iterator[Window]:
+    def encoded(window: Sequence[ReadTask]) -> Iterator[Window]:
         started, before = time.perf_counter(), encoder.counters
         row, parts = window_rows((each.task, each.texts) for each in window)
 
@@ -145,15 +145,6 @@ def encode_windows(
         yield from encoded(window)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Scoring:
-    prepared: Prepared
-    encoding: TextFigures
-    tokens_sha256: str
-    seconds: float
-    future: Future[Scored]
-
-
 class Evaluation:
     """Evaluates tasks with one encoder, whose model compares vectors by `similarity`; each ends in the `sink`, as scores or as an error."""
 
@@ -176,7 +167,7 @@ class Evaluation:
         self._pool = pool
         self._sink = sink
         self._progress = progress
-        self._scoring: list[_Scoring] = []
+        self._scoring: list[tuple[TaskSpec, Future[Scored], Callable[[Scored], Evaluated]]] = []
         self.waited = 0.0  # seconds for scores, when there was nothing left to encode
 
     def run(self, tasks: Sequence[TaskSpec]) -> None:
@@ -203,15 +194,15 @@ class Evaluation:
             self._sink.failed(task, error, message, trace)
             self._progress.finished(task, score=None, error=message)
 
-    def _prepare(self, task: TaskSpec) -> Prepared | None:
+    def _prepare(self, task: TaskSpec) -> ReadTask | None:
         started = time.perf_counter()
         loaded = load_task(task, self._spec.data)
         if self._sink.shared(task, loaded):
             return None
         texts = self._scorer.texts(task, loaded.data, self._prompts.of(task))
-        return Prepared(task=task, loaded=loaded, texts=texts, seconds=time.perf_counter() - started)
+        return ReadTask(task=task, loaded=loaded, texts=texts, seconds=time.perf_counter() - started)
 
-    def _score(self, prepared: Prepared, window: Window) -> None:
+    def _score(self, prepared: ReadTask, window: Window) -> None:
         encoded = window.encoded
         rows = np.fromiter((window.row[text] for text in prepared.texts), dtype=np.int64, count=len(prepared.texts))
         job = ScoringJob(
@@ -231,31 +222,32 @@ class Evaluation:
         self._progress.scoring(prepared.task)
         future = self._pool.submit(job)
         ids = "" if encoded.ids is None else hashlib.sha256(encoded.ids[rows].data).hexdigest()
-        self._scoring.append(_Scoring(prepared=prepared, encoding=figures, tokens_sha256=ids, seconds=share, future=future))
 
-    def _collect(self, *, wait: bool) -> None:
-        """Bring home what has been scored; with `wait`, all of it."""
-        ready = [scoring for scoring in self._scoring if wait or scoring.future.done()]
-        self._scoring = [scoring for scoring in self._scoring if scoring not in ready]
-        for scoring in ready:
-            prepared = scoring.prepared
-            try:
-                scored = scoring.future.result()
-            except Exception as error:  # noqa: BLE001  the task boundary
-                self._fail([prepared.task], error)
-                continue
-            seconds = {"loading": prepared.seconds, "encoding": scoring.seconds, "scoring": scored.seconds}
-            result = Evaluated(
+        def evaluated(scored: Scored) -> Evaluated:
+            return Evaluated(
                 task=prepared.task,
                 loaded=prepared.loaded,
                 metrics=scored.metrics,
                 examples=scored.examples,
-                encoding=scoring.encoding,
-                bits=Bits(tokens=scoring.tokens_sha256, vectors=scored.vectors_sha256),
-                prompts=self._prompts.of(prepared.task),
-                seconds=seconds,
+                encoding=figures,
+                bits=Bits(tokens=ids, vectors=scored.vectors_sha256),
+                prompts=job.prompts,
+                seconds={"loading": prepared.seconds, "encoding": share, "scoring": scored.seconds},
             )
-            self._sink.succeeded(result)
+
+        self._scoring.append((prepared.task, future, evaluated))
+
+    def _collect(self, *, wait: bool) -> None:
+        """Bring home what has been scored; with `wait`, all of it."""
+        ready = [scoring for scoring in self._scoring if wait or scoring[1].done()]
+        self._scoring = [scoring for scoring in self._scoring if scoring not in ready]
+        for task, future, evaluated in ready:
+            try:
+                scored = future.result()
+            except Exception as error:  # noqa: BLE001  the task boundary
+                self._fail([task], error)
+                continue
+            self._sink.succeeded(evaluated(scored))
 
 
 def modelled_flops(task: TaskSpec, encoder: Encoder) -> float:

@@ -18,7 +18,7 @@ from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
 from harness.data.sources import load_task
 from harness.evaluate.encode.pool import EncoderPool
-from harness.evaluate.evaluation import Prepared, encode_windows
+from harness.evaluate.evaluation import ReadTask, encode_windows
 from harness.evaluate.prepared import prepare
 from harness.evaluate.progress import Progress
 from harness.evaluate.score.scorer import run_scorer
@@ -60,11 +60,11 @@ def encode_part(spec: RunSpec, device: torch.device, progress: Progress, *, enco
     before, scorer = encoder.counters, run_scorer(spec)
     failed: dict[str, str] = {}
 
-    def read(task: TaskSpec) -> Prepared:
+    def read(task: TaskSpec) -> ReadTask:
         loaded = load_task(task, spec.data)
         shared = agenda.shared(task, loaded, encoder.fingerprint.digest)
         texts = [] if shared else scorer.texts(task, loaded.data, prepared.prompts.of(task))
-        return Prepared(task=task, loaded=loaded, texts=[text for text in texts if shard.has(text)], seconds=0.0)
+        return ReadTask(task=task, loaded=loaded, texts=[text for text in texts if shard.has(text)], seconds=0.0)
 
     def fail(tasks: Sequence[TaskSpec], error: Exception) -> None:
         for task in tasks:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -77,19 +78,18 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
         notes = (*prompt_notes(spec, prepared.prompts), *unused_settings(spec, prepared.own))
         manifest = _manifest(spec, prepared.benchmark, encoder, describe_device(device), prepared.own, notes)
         agenda.refuse_other_origin(manifest)
-        checked = encoders.check(spec, device) if spec.canary else None
-        if checked and checked.sketch and prepared.done:
-            refuse_other_model(spec.folder, checked.sketch)
         if not spec.canary:
             encoders.prove_store(spec, device)
-        if checked is not None:
-            manifest = replace(manifest, header=replace(manifest.header, notes=(*manifest.header.notes, *checked.notes)))
-        if spec.canary and checked is None:
-            note = f"the model was not checked before the run (model.kind={spec.model.kind} has no check)"
-            manifest = replace(manifest, header=replace(manifest.header, notes=(*manifest.header.notes, note)))
+        checked = encoders.check(spec, device) if spec.canary else None
         sketch = checked.sketch if checked else None
-        found = {**checked.found, **({"sketch": sketch.digest} if sketch else {})} if checked else UNCHECKED
-        _open_folder(spec, prepared.benchmark, replace(manifest, canary=found))
+        if sketch and prepared.done:
+            refuse_other_model(spec.folder, sketch)
+        found: dict[str, Any] = UNCHECKED
+        further = [f"the model was not checked before the run (model.kind={spec.model.kind} has no check)"] if spec.canary else []
+        if checked:
+            found, further = {**checked.found, **({"sketch": sketch.digest} if sketch else {})}, [*checked.notes]
+        header = replace(manifest.header, notes=(*manifest.header.notes, *further))
+        _open_folder(spec, prepared.benchmark, replace(manifest, header=header, canary=found))
         write_sketch(spec.folder, sketch)
         sink = _Records(agenda, prepared.benchmark, encoder, progress)
         sink.checked(checked)
@@ -125,7 +125,7 @@ class _Records:
             return False
         made = replace(found.record.made, run=self._spec.digest)
         self._write(task, replace(found.record, made=made), found.examples)
-        self._append_cost(CostLine(tasks=(task.name,), shared_with=found.folder.name))
+        append_cost(self._spec.folder, CostLine(tasks=(task.name,), shared_with=found.folder.name))
         return True
 
     def _has_this_model(self, folder: Path) -> bool:
@@ -163,7 +163,7 @@ class _Records:
         )
         self._write(result.task, record, result.examples)
         seconds = {key: round(value, 3) for key, value in result.seconds.items()}
-        self._append_cost(CostLine(tasks=(result.task.name,), seconds=seconds))
+        append_cost(self._spec.folder, CostLine(tasks=(result.task.name,), seconds=seconds))
         self._cost = replace(self._cost, scoring_seconds=self._cost.scoring_seconds + result.seconds["scoring"])
 
     def failed(self, task: TaskSpec, error: BaseException, message: str, trace: str) -> None:
@@ -175,17 +175,17 @@ class _Records:
         """Write the line of the check's seconds, and keep its sketch."""
         if checked is not None:
             self._sketch = checked.sketch
-            self._append_cost(CostLine(canary=CanaryCost(seconds=checked.seconds)))
+            append_cost(self._spec.folder, CostLine(canary=CanaryCost(seconds=checked.seconds)))
 
     def window(self, tasks: Sequence[TaskSpec], counters: Counters) -> None:
         """Write the line of what encoding has cost."""
-        self._append_cost(CostLine(tasks=tuple(task.name for task in tasks), encoding=counters))
+        append_cost(self._spec.folder, CostLine(tasks=tuple(task.name for task in tasks), encoding=counters))
         self._cost = replace(self._cost, encoding=self._cost.encoding + counters)
 
     def finish(self, waited: float, memory: PeakMemory) -> Cost:
         """What the run has cost in all, written too."""
         self._cost = replace(self._cost, waiting_seconds=waited)
-        self._append_cost(CostLine(run=self._cost, memory=memory))
+        append_cost(self._spec.folder, CostLine(run=self._cost, memory=memory))
         return self._cost
 
     def _write(self, task: TaskSpec, record: TaskRecord, examples: Examples) -> None:
@@ -193,9 +193,6 @@ class _Records:
         write_examples(self._spec.folder, task, examples)
         write_record(self._spec.folder, record)
         self._progress.finished(task, score=record.main_score(task), error=None)
-
-    def _append_cost(self, line: CostLine) -> None:
-        append_cost(self._spec.folder, line)
 
 
 def _workers(spec: RunSpec, device: torch.device, tasks: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,15 +21,19 @@ if TYPE_CHECKING:  # a finished run is answered without torch
     from harness.evaluate.encode.store.shards import Keys
     from harness.evaluate.encode.work import Architecture
 
+Basis = Literal["record", "counted", "characters", "modelled", "unknown"]
+"""How texts and tokens are known: from a finished record; counted, with the model's tokenizer; from the characters of the data, without it;
+modelled from the benchmark's known statistics; or not at all."""
+
 IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """Texts as an encoder would see them. `names`: [n, 16], of their vectors. `counts`: [n], tokens after cutting, or what their characters
-    let expect, as `basis` says. `cut`: [n]."""
+    """Texts as an encoder would see them. `names`: [n, 16], of their vectors. `counts`: [n], tokens after cutting, known as `basis` says.
+    `cut`: [n]."""
 
-    basis: Literal["counted", "characters"]
+    basis: Basis
     names: Keys
     counts: IntArray
     cut: npt.NDArray[np.bool_]
@@ -71,28 +75,30 @@ class Outline:
         return None
 
 
-class Work(Protocol):
-    """What encoding texts of given token counts costs."""
-
-    def text_flops(self, counts: IntArray) -> IntArray:
-        """FLOP of running each once, padding among them, dummy rows not."""
-        ...
-
-    def cost(self, counts: IntArray) -> Counters:
-        """`forwards`, `tokens` and `flops` of running all of them in one go."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
-class LadderWork:
-    """In batches of the shapes of a ladder, dummy rows filling the last of each."""
+class Work:
+    """What encoding texts of given token counts costs, by a model of this architecture."""
 
-    ladder: ShapeLadder
     architecture: Architecture
 
     def text_flops(self, counts: IntArray) -> IntArray:
+        """FLOP of running each once, padding among them, dummy rows not."""
+        return self.architecture.text_flops(counts)
+
+    @abstractmethod
+    def cost(self, counts: IntArray) -> Counters:
+        """`forwards`, `tokens` and `flops` of running all of them in one go."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LadderWork(Work):
+    """In batches of the shapes of a ladder, dummy rows filling the last of each."""
+
+    ladder: ShapeLadder
+
+    def text_flops(self, counts: IntArray) -> IntArray:
         """FLOP of each in its shape."""
-        return self.architecture.text_flops(self.ladder.lengths(counts))
+        return super().text_flops(self.ladder.lengths(counts))
 
     def cost(self, counts: IntArray) -> Counters:
         """The batches, full ones all."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from harness.core.costs import Counters
 from harness.evaluate.agenda import windows
 from harness.evaluate.encode.planned import Work
+from harness.evaluate.encode.store.index import Index
 from harness.evaluate.encode.store.shards import Keys
 from harness.evaluate.encode.store.stored import SettingReader
 from harness.evaluate.plan.texts import TaskTexts
@@ -27,61 +28,47 @@ class TaskCount:
     left: Amount
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tally:
-    """A run's tasks and counters."""
-
-    tasks: tuple[TaskCount, ...]
-    cost: Counters
-
-
 @dataclass
 class Shelf:
     """Names of the vectors that a run of the plan finds: those in the store, and those that it and the runs before it put there.
 
-    `on_disk`: None where the store is empty, switched off, or can't be looked into. `keeps`: whether anything is kept.
+    `on_disk`: None where the store is empty, switched off, or can't be looked into. `keeps`: whether anything is kept. `untouched`:
+    whether nothing was added to what is on the disk.
     """
 
     on_disk: SettingReader | None
     keeps: bool
-    _added: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))  # sorted
-
-    @property
-    def untouched(self) -> bool:
-        """Whether nothing was added to what is on the disk."""
-        return not len(self._added)
+    untouched: bool = True
+    _added: Index = field(default_factory=Index)
 
     def contains(self, names: Keys) -> Mask:
         """Which of the names [n, 16] are found."""
-        found: Mask = np.zeros(len(names), dtype=bool)
-        if len(self._added):
-            wanted = _as_one(names)
-            place = np.minimum(np.searchsorted(self._added, wanted), len(self._added) - 1)
-            found = self._added[place] == wanted
+        found: Mask = self._added.find(names)[0] >= 0
         return found | self.on_disk.contains(names) if self.on_disk is not None else found
 
     def add(self, names: Keys) -> None:
         """Vectors of these names are put."""
-        if self.keeps:
-            self._added = np.sort(np.concatenate([self._added, _as_one(names)]))
+        if self.keeps and len(names):
+            self.untouched = False
+            self._added.add(names, 0)
 
     def apart(self) -> Shelf:
         """The store as it is on the disk, for a run by itself."""
         return Shelf(self.on_disk, self.keeps)
 
 
-def tally(tasks: Iterable[TaskTexts], *, work: Work, shelf: Shelf, vector_bytes: int, limit: int) -> Tally:
-    """What encoding the tasks costs, in windows of at most `limit` bytes of vectors, as a run makes them."""
+def tally(tasks: Iterable[TaskTexts], *, work: Work, shelf: Shelf, vector_bytes: int, limit: int) -> tuple[list[TaskCount], Counters]:
+    """What encoding the tasks costs, each and together, in windows of at most `limit` bytes of vectors, as a run makes them."""
     counts: list[TaskCount] = []
     cost = Counters()
     for window in windows(tasks, size=lambda texts: len(texts) * vector_bytes, limit=limit):
-        found = _tally_window(window, work, shelf)
-        counts += found.tasks
-        cost += found.cost
-    return Tally(tasks=tuple(counts), cost=cost)
+        found, window_cost = _tally_window(window, work, shelf)
+        counts += found
+        cost += window_cost
+    return counts, cost
 
 
-def _tally_window(window: Sequence[TaskTexts], work: Work, shelf: Shelf) -> Tally:
+def _tally_window(window: Sequence[TaskTexts], work: Work, shelf: Shelf) -> tuple[list[TaskCount], Counters]:
     texts = np.concatenate([task.texts for task in window])
     names = np.concatenate([task.names for task in window])
     counts = np.concatenate([task.counts for task in window])
@@ -108,7 +95,7 @@ def _tally_window(window: Sequence[TaskTexts], work: Work, shelf: Shelf) -> Tall
         mine, seen = (slice(*bounds[number : number + 2]) for bounds in (run, kept))
         left = Amount(texts=len(tokens[mine]), tokens=int(tokens[mine].sum()), flops=int(flops[mine].sum()))
         tasks.append(TaskCount(stored=int(stored[seen].sum()), left=left))
-    return Tally(tasks=tuple(tasks), cost=cost)
+    return tasks, cost
 
 
 def _firsts(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -8,6 +8,7 @@ from functools import partial
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.config import check_overrides, device_matches, expand_sweep, resolve_request
+from harness.core.dtypes import DTYPES
 from harness.core.errors import HarnessError, InputError, RequestError
 from harness.core.fingerprint import DeviceInfo
 from harness.core.formatting import scaled
@@ -16,7 +17,7 @@ from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
 from harness.data.sources import SOURCES
 from harness.evaluate.agenda import LARGEST_WINDOW, Agenda, ForeseenRun, MadeWith, code_of, named_apart, window_bytes
-from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, find_device
+from harness.evaluate.encode.device import describe_device, find_device
 from harness.evaluate.encode.encoder import ENCODERS
 from harness.evaluate.encode.work import Architecture
 from harness.evaluate.lengths import modelled_bytes
@@ -108,16 +109,12 @@ class _Planner:
         texts = {name: found for name, (_, found) in looked.items() if found is not None}
         left = {name: found for name, found in texts.items() if plans[name].state == "open"}
         store_problem, shelf = self._shelf(spec, model)
-        vector_bytes = (model.embedding_dim or 1) * TORCH_DTYPE[spec.dtype].itemsize
-        count = partial(
-            tally,
-            work=work,
-            vector_bytes=vector_bytes,
-            limit=window_bytes() if here else LARGEST_WINDOW,
-        )
-        alone = None if shelf.untouched and len(left) == len(texts) else count(texts.values(), shelf=shelf.apart())
-        together = count(left.values(), shelf=shelf)
-        for name, counted in zip(left, together.tasks, strict=True):
+        number_bytes = DTYPES[spec.dtype].bytes
+        limit = window_bytes() if here else LARGEST_WINDOW
+        count = partial(tally, work=work, vector_bytes=(model.embedding_dim or 1) * number_bytes, limit=limit)
+        alone = None if shelf.untouched and len(left) == len(texts) else count(texts.values(), shelf=shelf.apart())[1]
+        tasks, together = count(left.values(), shelf=shelf)
+        for name, counted in zip(left, tasks, strict=True):
             plans[name] = replace(plans[name], stored=counted.stored, left=counted.left)
         uncut = {name: int(found.counts.max(initial=0)) for name, found in texts.items() if not found.cut.any()}
         self._foreseen.append(ForeseenRun(spec=spec, digest=model.digest, longest=uncut))
@@ -128,11 +125,11 @@ class _Planner:
             overrides=tuple(overrides),
             spec=spec,
             tasks=tuple(plans.values()),
-            cost=together.cost,
-            alone_flops=(alone or together).cost.flops,
+            cost=together,
+            alone_flops=(alone or together).flops,
             parameters=model.parameters,
             rate=encoding_rate(spec),
-            vector_bytes=kept * (16 + (model.embedding_dim or 0) * TORCH_DTYPE[spec.dtype].itemsize),
+            vector_bytes=kept * (16 + (model.embedding_dim or 0) * number_bytes),
             data_bytes=sum(modelled_bytes(task) for task in fetched),
             obstacles=(),
             notes=(),

@@ -14,10 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.tasks import TaskSpec
-from harness.evaluate.encode.planned import Counted
-from harness.evaluate.encode.store.shards import Keys
+from harness.evaluate.encode.planned import Basis, Counted
 from harness.evaluate.lengths import estimated_counts, modelled_counts
-from harness.evaluate.plan.values import Basis
 
 IntArray = npt.NDArray[np.int64]
 
@@ -25,15 +23,10 @@ _GOLDEN = 0x1E3779B97F4A7C15  # odd and without a pattern: spreads small numbers
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskTexts:
-    """Texts of a task, each once, in the order of its data. `texts`: [n], what tells a text from another. `names`: [n, 16], of their
-    vectors. `counts`: [n], tokens after cutting. `cut`: [n]."""
+class TaskTexts(Counted):
+    """Texts of a task, each once, in the order of its data. `texts`: [n], what tells a text from another."""
 
-    basis: Basis
     texts: IntArray
-    names: Keys
-    counts: IntArray
-    cut: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -41,26 +34,19 @@ class TaskTexts:
 
 def counted_texts(texts: Sequence[str], counted: Counted) -> TaskTexts:
     """As the model's outline counted them."""
-    return TaskTexts(basis=counted.basis, texts=_hashes(texts), names=counted.names, counts=counted.counts, cut=counted.cut)
+    return TaskTexts(**vars(counted), texts=_hashes(texts))
 
 
 def texts_by_characters(texts: Sequence[str], max_len: int) -> TaskTexts:
     """Token counts by the rate of the length model; equal texts are known as such."""
-    hashes, counts = _hashes(texts), estimated_counts(texts)
-    return TaskTexts(
-        basis="characters", texts=hashes, names=_names(hashes, counts, max_len), counts=np.minimum(counts, max_len), cut=counts > max_len
-    )
+    return _cut_texts("characters", _hashes(texts), estimated_counts(texts), max_len)
 
 
 def modelled_texts(task: TaskSpec, max_len: int) -> TaskTexts:
     """The texts that the length model gives the task, none where it has no statistics; what it shares with other tasks is not known."""
     counts = modelled_counts(task)
     start = int.from_bytes(hashlib.blake2b(task.name.encode(), digest_size=8).digest(), "little", signed=True)
-    texts = start ^ np.arange(len(counts), dtype=np.int64)
-    basis: Basis = "modelled" if len(counts) else "unknown"
-    return TaskTexts(
-        basis=basis, texts=texts, names=_names(texts, counts, max_len), counts=np.minimum(counts, max_len), cut=counts > max_len
-    )
+    return _cut_texts("modelled" if len(counts) else "unknown", start ^ np.arange(len(counts), dtype=np.int64), counts, max_len)
 
 
 def _hashes(texts: Sequence[str]) -> IntArray:
@@ -68,7 +54,9 @@ def _hashes(texts: Sequence[str]) -> IntArray:
     return np.frombuffer(digests, dtype=np.int64)
 
 
-def _names(texts: IntArray, counts: IntArray, max_len: int) -> Keys:
-    """16 bytes that are equal where the text is and the length it is cut to, if it is."""
-    mixed = texts ^ (np.where(counts > max_len, max_len, 0) * _GOLDEN)
-    return np.repeat(mixed[:, None], 2, axis=1).view(np.uint8).reshape(-1, 16)
+def _cut_texts(basis: Basis, texts: IntArray, counts: IntArray, max_len: int) -> TaskTexts:
+    """Texts of these token counts, cut; with names of 16 bytes that are equal where the text is and the length it is cut to, if it is."""
+    cut = counts > max_len
+    mixed = texts ^ (np.where(cut, max_len, 0) * _GOLDEN)
+    names = np.repeat(mixed[:, None], 2, axis=1).view(np.uint8).reshape(-1, 16)
+    return TaskTexts(basis=basis, texts=texts, names=names, counts=np.minimum(counts, max_len), cut=cut)

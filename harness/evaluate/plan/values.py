@@ -8,10 +8,7 @@ from typing import Literal
 from harness.core.costs import Counters
 from harness.core.dtypes import DTYPES
 from harness.core.spec import RunSpec
-
-Basis = Literal["record", "counted", "characters", "modelled", "unknown"]
-"""How texts and tokens are known: from a finished record; counted, with the model's tokenizer; from the characters of the data, without it;
-modelled from the benchmark's known statistics; or not at all."""
+from harness.evaluate.encode.planned import Basis
 
 State = Literal["done", "shared", "open", "no data"]
 """`done`: a valid record is there. `shared`: the scores of a run of another `max_len` are taken. `open`: texts are encoded and scored.

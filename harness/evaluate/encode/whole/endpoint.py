@@ -34,7 +34,7 @@ from harness.core.formatting import one_line, without_passwords
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.encoder import Checked, EncoderKind
 from harness.evaluate.encode.model.tokens import refuse_lone_surrogates
-from harness.evaluate.encode.planned import Counted, Outline
+from harness.evaluate.encode.planned import Counted, Outline, Work
 from harness.evaluate.encode.store.store import VectorStore
 from harness.evaluate.encode.whole.by_text import IntArray, TextEncoder, measure_repeatability, prove_store, text_keys
 from harness.evaluate.encode.work import Architecture
@@ -160,14 +160,10 @@ def embed(url: str, model: str, texts: Sequence[str], *, form: str = "base64", f
 
 
 @dataclass(frozen=True, kw_only=True)
-class RequestsWork:
+class RequestsWork(Work):
     """In requests of so many texts; what they cost is the server's to know."""
 
     texts: int
-
-    def text_flops(self, counts: IntArray) -> IntArray:
-        """0: not known."""
-        return np.zeros_like(counts)
 
     def cost(self, counts: IntArray) -> Counters:
         """The requests."""
@@ -276,7 +272,7 @@ class Endpoint(EncoderKind):
     def work(self, architecture: Architecture, *, encoding: EncodingSpec, positions: int) -> RequestsWork:
         """Requests."""
         del architecture, encoding, positions
-        return RequestsWork(texts=_TEXTS)
+        return RequestsWork(texts=_TEXTS, architecture=Architecture())
 
 
 ENDPOINT = Endpoint()

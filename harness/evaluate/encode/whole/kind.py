@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,7 @@ from harness.evaluate.encode.model.outline import check_end_token, does_not_load
 from harness.evaluate.encode.model.own import OwnSettings, first_settings
 from harness.evaluate.encode.model.sizes import read_sizes
 from harness.evaluate.encode.model.tokens import refuse_lone_surrogates, refuse_tokens
-from harness.evaluate.encode.planned import Counted, Outline
+from harness.evaluate.encode.planned import Basis, Counted, Outline, Work
 from harness.evaluate.encode.store.store import VectorStore
 from harness.evaluate.encode.whole.by_text import PART, IntArray, TextEncoder, text_keys
 from harness.evaluate.encode.work import Architecture
@@ -86,15 +86,10 @@ def whole_digest(kind: str, weights_digest: str, files: str, *, dtype: Dtype, en
 
 
 @dataclass(frozen=True, kw_only=True)
-class EqualLengthsWork:
+class EqualLengthsWork(Work):
     """In batches of texts of one token count, of so many tokens at most."""
 
     batch_tokens: int
-    architecture: Architecture
-
-    def text_flops(self, counts: IntArray) -> IntArray:
-        """FLOP of each."""
-        return self.architecture.text_flops(counts)
 
     def cost(self, counts: IntArray) -> Counters:
         """The batches, none of which goes beyond a part of the call."""
@@ -123,7 +118,7 @@ class WholeOutline(Outline):
         refuse_lone_surrogates(texts)
         counts = self.lengths(texts) if self.lengths else estimated_counts(texts)
         cut = counts > max_len
-        basis: Literal["counted", "characters"] = "counted" if self.lengths else "characters"
+        basis: Basis = "counted" if self.lengths else "characters"
         return Counted(basis=basis, names=text_keys(digest, texts, cut, max_len=max_len), counts=np.minimum(counts, max_len), cut=cut)
 
 
