@@ -5,12 +5,13 @@ What computes is imported where it is used: to know a model by its files takes n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.encoder import Checked, EncoderKind
-from harness.evaluate.encode.model.locate import files_digest, find_model, find_present_model, hash_weights, model_problem
+from harness.evaluate.encode.model.locate import LocatedModel, files_digest, find_model, find_present_model, hash_weights, model_problem
 from harness.evaluate.encode.model.own import OwnSettings, read_own_settings
 
 if TYPE_CHECKING:
@@ -23,22 +24,37 @@ if TYPE_CHECKING:
     from harness.evaluate.encode.store.store import VectorStore
 
 
-class Canonical(EncoderKind):
-    """A SentenceTransformer folder, run in canonical batches and checked by the canary."""
+class FolderKind(EncoderKind):
+    """A kind whose models are folders.
 
-    sketched = True
+    `marker`: the file that a folder must have. `hash_files`: the digest of its files beside the weights. `read_settings`: what they say.
+    """
+
+    marker: str = "modules.json"
+    hash_files: Callable[[Path], str] = staticmethod(files_digest)
+    read_settings: Callable[[LocatedModel], OwnSettings] = staticmethod(read_own_settings)
 
     def weights_digest(self, model: ModelSpec) -> str:
         """The digest of the folder's weight files; raises as `find_model` does."""
-        return hash_weights(find_model(model).folder, allow_pickle=model.allow_pickle).digest
+        return hash_weights(find_model(model, marker=self.marker).folder, allow_pickle=model.allow_pickle).digest
 
     def files_digest(self, model: ModelSpec) -> str:
         """The digest of the folder's tokenizer and module files; raises as `find_model` does."""
-        return files_digest(find_model(model).folder)
+        return self.hash_files(find_model(model, marker=self.marker).folder)
 
     def problem(self, model: ModelSpec) -> str | None:
         """Whether its folder is at hand; raises as `find_model` does."""
-        return model_problem(model)
+        return model_problem(model, marker=self.marker)
+
+    def own_settings(self, model: ModelSpec) -> OwnSettings:
+        """Those of the folder; raises as `find_model` and `read_own_settings` do."""
+        return self.read_settings(find_model(model, marker=self.marker))
+
+
+class Canonical(FolderKind):
+    """A SentenceTransformer folder, run in canonical batches and checked by the canary."""
+
+    sketched = True
 
     def load(self, model: ModelSpec, *, dtype: Dtype, device: torch.device) -> LoadedModel:
         """The module chain on the device; raises as `find_model` and `load_model` do."""
@@ -76,10 +92,6 @@ class Canonical(EncoderKind):
         processes.start()
         encoder.spread(processes)
         return processes
-
-    def own_settings(self, model: ModelSpec) -> OwnSettings:
-        """Those of the folder; raises as `find_model` and `read_own_settings` do."""
-        return read_own_settings(find_model(model))
 
     def outline(self, model: ModelSpec) -> ChainOutline:
         """The folder's outline; raises as `find_present_model` and `read_outline` do."""

@@ -16,9 +16,9 @@ from harness.core.errors import InputError, RequestError
 from harness.core.spec import Dtype, ModelSpec
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.encoder import Checked
-from harness.evaluate.encode.model.locate import LocatedModel, files_digest, read_json, stored_tensors
+from harness.evaluate.encode.model.locate import LocatedModel, read_json, stored_tensors
 from harness.evaluate.encode.model.outline import TAIL, does_not_load, empty_transformer, read_tail
-from harness.evaluate.encode.model.own import read_own_settings, refuse_roles
+from harness.evaluate.encode.model.own import refuse_roles
 from harness.evaluate.encode.whole.by_text import IntArray, TextEncoder, measure_repeatability, prove_store
 from harness.evaluate.encode.whole.kind import WholeKind, positions_of, token_counts
 
@@ -41,8 +41,7 @@ class Reference(WholeKind):
     """A SentenceTransformer folder, whatever its modules are."""
 
     sketched = True
-    name, maker, marker = "reference", SentenceTransformer, "modules.json"
-    hash_files, read_settings, count = staticmethod(files_digest), staticmethod(read_own_settings), staticmethod(text_counts)
+    name, maker, count = "reference", SentenceTransformer, staticmethod(text_counts)
 
     def refuse(self, located: LocatedModel, model: ModelSpec) -> None:
         """Refuse what the base does, and modules or lengths by role; raises as `refuse_roles` does."""

@@ -12,7 +12,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,19 +23,19 @@ from harness.core.costs import Counters
 from harness.core.errors import InputError, RequestError
 from harness.core.fingerprint import Fingerprint
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
+from harness.evaluate.encode.canonical.kind import FolderKind
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, kernel_identity, numeric_flags
-from harness.evaluate.encode.encoder import Checked, EncoderKind
+from harness.evaluate.encode.encoder import Checked
 from harness.evaluate.encode.model.locate import (
     LocatedModel,
     Weights,
     find_model,
     find_present_model,
     hash_weights,
-    model_problem,
     read_json,
 )
 from harness.evaluate.encode.model.outline import check_end_token, does_not_load, max_positions_of, quiet_transformers, tokenizer_options
-from harness.evaluate.encode.model.own import OwnSettings, first_settings
+from harness.evaluate.encode.model.own import first_settings
 from harness.evaluate.encode.model.sizes import read_sizes
 from harness.evaluate.encode.model.tokens import refuse_lone_surrogates, refuse_tokens
 from harness.evaluate.encode.planned import Basis, Counted, Outline, Work
@@ -122,18 +121,14 @@ class WholeOutline(Outline):
         return Counted(basis=basis, names=text_keys(digest, texts, cut, max_len=max_len), counts=np.minimum(counts, max_len), cut=cut)
 
 
-class WholeKind(EncoderKind):
+class WholeKind(FolderKind):
     """A kind whose folders sentence-transformers loads and runs; remote code runs only where `model.trust_remote_code` allows it.
 
-    `name`: as `model.kind=` has it. `maker`: the class of sentence-transformers. `marker`: the file that a folder must have. `hash_files`:
-    the digest of a folder's files beside the weights. `read_settings`: what they say. `count`: tokens of texts before cutting.
+    `name`: as `model.kind=` has it. `maker`: the class of sentence-transformers. `count`: tokens of texts before cutting.
     """
 
     name: str
     maker: Any
-    marker: str
-    hash_files: Callable[[Path], str]
-    read_settings: Callable[[LocatedModel], OwnSettings]
     count: Callable[[Any, Sequence[str]], IntArray]
 
     @abstractmethod
@@ -185,17 +180,9 @@ class WholeKind(EncoderKind):
             if isinstance(values, dict) and "auto_map" in values:
                 raise RequestError(f"{path} names code of its own: read it, then allow it with model.trust_remote_code=true")
 
-    def weights_digest(self, model: ModelSpec) -> str:
-        """The digest of the folder's weight files; raises as `find_model` does."""
-        return hash_weights(find_model(model, marker=self.marker).folder, allow_pickle=model.allow_pickle).digest
-
     def files_digest(self, model: ModelSpec) -> str:
         """The digest of the folder's other files, and of what the tokenizer is told beside them; raises as `find_model` does."""
         return self._files(find_model(model, marker=self.marker), model)
-
-    def problem(self, model: ModelSpec) -> str | None:
-        """Whether its folder is at hand; raises as `find_model` does."""
-        return model_problem(model, marker=self.marker)
 
     def load(self, model: ModelSpec, *, dtype: Dtype, device: torch.device) -> WholeModel:
         """The model on the device.
@@ -275,10 +262,6 @@ class WholeKind(EncoderKind):
         found, otherwise = self.measure(encoder), getattr(encoder.backend, "otherwise", "")
         note = f"{encoder.fingerprint.model} as sentence-transformers runs it: {otherwise}"
         return replace(found, notes=(*found.notes, note)) if otherwise else found
-
-    def own_settings(self, model: ModelSpec) -> OwnSettings:
-        """Those of the folder; raises as `find_model` and `read_own_settings` do."""
-        return self.read_settings(find_model(model, marker=self.marker))
 
     def outline(self, model: ModelSpec) -> WholeOutline:
         """The folder's outline; raises as `find_present_model`, `refuse` and `first_module` do."""
