@@ -71,7 +71,7 @@ def _core_seconds(side: set[int]) -> dict[int, float]:
 
 
 def _encode(encoder: CanonicalEncoder, side: DeviceProcesses, texts: Sequence[str]) -> torch.Tensor:
-    encoder.spread(side)
+    encoder.spread((side.run, side.width))
     return encoder.encode(texts)
 
 

@@ -56,7 +56,7 @@ def test_processes_share_the_batches_and_take_over_from_those_that_die(
 ) -> None:
     plain = encoder.encode(TEXTS)
     alone = encoder.counters
-    encoder.spread(processes)
+    encoder.spread((processes.run, processes.width))
     assert equal(encoder.encode(TEXTS), plain)
     both = encoder.counters - alone
     assert (both.forwards, both.tokens) == (alone.forwards, alone.tokens)

@@ -138,7 +138,7 @@ def encode_windows(
         yield Window(tasks=window, row=row, encoded=vectors, seconds=seconds, counters=encoder.counters - before)
 
     share = 1 / Shard.parse(spec.shard or "1/1").of
-    modelled = {task.name: share * modelled_flops(task, encoder) for task in tasks}
+    modelled = {task.name: share * modelled_flops(task, encoder, spec.max_len) for task in tasks}
     progress.expected(weights(modelled), spec.gpu.flops_per_second(spec.dtype))
     vector_bytes = encoder.embedding_dim * DTYPES[spec.dtype].bytes
     for window in windows(guarded(), size=lambda each: len(each.texts) * vector_bytes, limit=window_bytes()):
@@ -250,9 +250,9 @@ class Evaluation:
             self._sink.succeeded(evaluated(scored))
 
 
-def modelled_flops(task: TaskSpec, encoder: Encoder) -> float:
+def modelled_flops(task: TaskSpec, encoder: Encoder, max_len: int) -> float:
     """The FLOP that the known statistics let expect of a task; 0 without statistics."""
-    return float(encoder.text_flops(np.minimum(modelled_counts(task), encoder.max_len)).sum())
+    return float(encoder.text_flops(np.minimum(modelled_counts(task), max_len)).sum())
 
 
 def weights(flops: Mapping[str, float]) -> dict[str, float]:

@@ -80,11 +80,6 @@ class Encoder(Protocol):
     counters: Counters
 
     @property
-    def max_len(self) -> int:
-        """The most tokens of a text that are encoded, specials included."""
-        ...
-
-    @property
     def embedding_dim(self) -> int:
         """Numbers in a raw vector."""
         ...

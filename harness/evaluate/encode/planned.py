@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from harness.core.costs import Counters
 from harness.core.spec import Dtype, EncodingSpec
-from harness.evaluate.encode.canonical.shapes import ShapeLadder
+from harness.evaluate.encode.canonical.shapes import IntArray, ShapeLadder
 from harness.evaluate.encode.model.own import OwnSettings
 
 if TYPE_CHECKING:  # a finished run is answered without torch
@@ -24,8 +24,6 @@ if TYPE_CHECKING:  # a finished run is answered without torch
 Basis = Literal["record", "counted", "characters", "modelled", "unknown"]
 """How texts and tokens are known: from a finished record; counted, with the model's tokenizer; from the characters of the data, without it;
 modelled from the benchmark's known statistics; or not at all."""
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,12 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from torch import nn
 
-from harness.evaluate.encode.canonical.shapes import BatchShape, ShapeLadder
-
-IntArray = npt.NDArray[np.int64]
+from harness.evaluate.encode.canonical.shapes import BatchShape, IntArray, ShapeLadder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,13 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from harness.core.tasks import TaskSpec
+from harness.evaluate.encode.canonical.shapes import IntArray
 from harness.evaluate.encode.planned import Basis, Counted
 from harness.evaluate.lengths import estimated_counts, modelled_counts
-
-IntArray = npt.NDArray[np.int64]
 
 _GOLDEN = 0x1E3779B97F4A7C15  # odd and without a pattern: spreads small numbers over 64 bits
 

@@ -8,19 +8,20 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from harness.core.errors import MachineError
-from harness.evaluate.encode.canonical.shapes import Batch, BatchShape, Pack, ShapeLadder
+from harness.evaluate.encode.canonical.layout import Ids
+from harness.evaluate.encode.canonical.shapes import Batch, BatchShape, IntArray, Pack, ShapeLadder
 from harness.evaluate.encode.model.loading import LoadedModel
 
-IntArray = npt.NDArray[np.int64]
-Ids = npt.NDArray[np.int32]
 Deliver = Callable[[IntArray, torch.Tensor, bool], None]
+Devices = tuple[Callable[[Batch, list[Ids]], torch.Tensor], int]
+"""What runs a batch as `run_batch` does, on whichever of several devices is free, and how many threads may call it at once."""
 
 _VECTOR = 64  # numbers that torch takes at once: two vectors of AVX-512, in half precision
 _BLOCK_BYTES = 64 * 2**20  # vectors left on the device before they are copied
@@ -37,19 +38,6 @@ class _Running:
     batch: Batch
     rows: list[_Row]
     vectors: Future[torch.Tensor]
-
-
-class Devices(Protocol):
-    """Several devices that run batches side by side. `run` may be called by `width` threads at once, and does what `run_batch` does."""
-
-    @property
-    def width(self) -> int:
-        """Batches at once."""
-        ...
-
-    def run(self, batch: Batch, rows: list[Ids]) -> torch.Tensor:
-        """Vectors [len(rows), embedding_dim] on the CPU."""
-        ...
 
 
 class BatchQueue:
@@ -75,8 +63,8 @@ class BatchQueue:
         self._running: deque[_Running] = deque()
         self._pool: ThreadPoolExecutor | None = None
         self._threads = torch.get_num_threads()
-        self._width = devices.width if devices else self._threads
-        self._run: Callable[[Batch, list[Ids]], torch.Tensor] = devices.run if devices else partial(run_batch, model, device)
+        self._run: Callable[[Batch, list[Ids]], torch.Tensor]
+        self._run, self._width = devices or (partial(run_batch, model, device), self._threads)
         self._in_threads = devices is not None or device.type == "cpu"
         self._slots: list[int] = []
         self._blocks: list[torch.Tensor] = []

@@ -23,7 +23,8 @@ from torch.nn.attention import sdpa_kernel
 
 from harness.core.errors import HarnessError, MachineError, RequestError
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
-from harness.evaluate.encode.canonical.batches import Ids, run_batch
+from harness.evaluate.encode.canonical.batches import run_batch
+from harness.evaluate.encode.canonical.layout import Ids
 from harness.evaluate.encode.canonical.shapes import Batch, ShapeLadder
 from harness.evaluate.encode.device import TORCH_DTYPE, attention_kernel, kernel_identity
 from harness.evaluate.encode.model.loading import LoadedModel, load_model
@@ -56,17 +57,6 @@ def find_devices(names: Sequence[str], main: torch.device) -> list[torch.device]
             raise RequestError(f"devices=[{','.join(names)}]: there is no device {name} for this run; it has {here}")
         found.append(device)
     return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Task:
-    """What a process loads."""
-
-    model: ModelSpec
-    dtype: Dtype
-    encoding: EncodingSpec
-    device: str
-    cores: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,14 +114,8 @@ class DeviceProcesses:
         lanes = []
         for device in self._devices:
             ours, theirs = zip(*(context.Pipe() for _ in range(_AHEAD if device.type == "cuda" else 1)), strict=True)
-            task = _Task(
-                model=self._model.spec,
-                dtype=self._model.dtype,
-                encoding=self._encoding,
-                device=str(device),
-                cores=1 if device.type == "cpu" else None,
-            )
-            process = context.Process(target=_serve, args=(task, theirs), name=f"encode on {device}", daemon=True)
+            task = (self._model.spec, self._model.dtype, self._encoding, str(device), theirs)
+            process = context.Process(target=_serve, args=task, name=f"encode on {device}", daemon=True)
             process.start()
             for end in theirs:
                 end.close()  # so that its death is the end of the pipe
@@ -200,16 +184,16 @@ class DeviceProcesses:
             raise MachineError(f"devices=: {lane.device} gives other bits than {self._main} for the same batch: leave it out, and test it")
 
 
-def _serve(task: _Task, connections: Sequence[Connection]) -> None:
+def _serve(spec: ModelSpec, dtype: Dtype, encoding: EncodingSpec, name: str, connections: Sequence[Connection]) -> None:
     """The process of a device: loads the model, then answers batches until the other end is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; this one ends when its pipe does
-    if task.cores:
-        torch.set_num_threads(task.cores)
-    device = torch.device(task.device)
+    device = torch.device(name)
+    if device.type == "cpu":
+        torch.set_num_threads(1)
     try:
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        model = load_model(find_model(task.model), task.model, dtype=task.dtype, device=device)
+        model = load_model(find_model(spec), spec, dtype=dtype, device=device)
         greeting: Any = kernel_identity(device)
     except HarnessError as error:
         model, greeting = None, error
@@ -217,7 +201,7 @@ def _serve(task: _Task, connections: Sequence[Connection]) -> None:
         connection.send(greeting)
     if model is None:
         return
-    with sdpa_kernel(attention_kernel(device, task.dtype, task.encoding.ladder)):
+    with sdpa_kernel(attention_kernel(device, dtype, encoding.ladder)):
         threads = [threading.Thread(target=_answer, args=(model, device, connection)) for connection in connections]
         for thread in threads:
             thread.start()

@@ -90,7 +90,7 @@ class Canonical(FolderKind):
 
         processes = started or DeviceProcesses(encoder.model, encoder.ladder.spec, encoder.device, devices)
         processes.start()
-        encoder.spread(processes)
+        encoder.spread((processes.run, processes.width))
         return processes
 
     def outline(self, model: ModelSpec) -> ChainOutline:

@@ -14,12 +14,13 @@ from transformers import PreTrainedModel
 
 from harness.core.errors import InputError, RequestError
 from harness.core.spec import Dtype, ModelSpec
+from harness.evaluate.encode.canonical.shapes import IntArray
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.encoder import Checked
 from harness.evaluate.encode.model.locate import LocatedModel, read_json, stored_tensors
 from harness.evaluate.encode.model.outline import TAIL, does_not_load, empty_transformer, read_tail
 from harness.evaluate.encode.model.own import refuse_roles
-from harness.evaluate.encode.whole.by_text import IntArray, TextEncoder, measure_repeatability, prove_store
+from harness.evaluate.encode.whole.by_text import TextEncoder, measure_repeatability, prove_store
 from harness.evaluate.encode.whole.kind import WholeKind, positions_of, token_counts
 
 

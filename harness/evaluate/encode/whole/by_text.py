@@ -24,6 +24,7 @@ from harness.core.fingerprint import Fingerprint
 from harness.core.sketch import Sketch, packed, repeat_limit, sketch_rows
 from harness.core.spec import Dtype
 from harness.evaluate.encode.canary.canary import CONSTANT, canary_texts, in_two_orders, median_cosine
+from harness.evaluate.encode.canonical.shapes import IntArray
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.encoder import Checked, Encoded, EncodingStep, OnStep
 from harness.evaluate.encode.model.tokens import refuse_lone_surrogates
@@ -32,8 +33,6 @@ from harness.evaluate.encode.store.shards import Keys
 from harness.evaluate.encode.store.store import VectorStore
 from harness.evaluate.encode.store.stored import StoredVectors
 from harness.evaluate.encode.work import Architecture
-
-IntArray = npt.NDArray[np.int64]
 
 UNREPEATABLE = 0.05
 """Distance of two vectors of one text from which on a run is stopped; the bf16 of a whole model comes to 0.01 to 0.03."""
@@ -68,12 +67,9 @@ class Backend(Protocol):
 class TextEncoder:
     """An encoder (`encoder.Encoder`) over a backend. `architecture`: what plans and progress count; None where it is not known."""
 
-    def __init__(
-        self, backend: Backend, *, fingerprint: Fingerprint, max_len: int, architecture: Architecture | None, store: VectorStore | None
-    ) -> None:
+    def __init__(self, backend: Backend, *, fingerprint: Fingerprint, architecture: Architecture | None, store: VectorStore | None) -> None:
         self.backend = backend
         self.fingerprint = fingerprint
-        self.max_len = max_len
         self.counters = Counters()
         self._architecture = architecture
         self.proof: Proof | None = None
@@ -92,7 +88,7 @@ class TextEncoder:
 
     def keys(self, texts: Sequence[str], cut: npt.NDArray[np.bool_]) -> Keys:
         """What the vectors of the texts are kept under, [n, 16]. `cut`: whether `max_len` shortens each."""
-        return text_keys(self.fingerprint.digest, texts, cut, max_len=self.max_len)
+        return text_keys(self.fingerprint.digest, texts, cut, max_len=self.fingerprint.max_len)
 
     def compute(self, texts: Sequence[str]) -> torch.Tensor:
         """The vectors [n, embedding_dim] of the texts, made anew: none is read from the store, kept or counted."""

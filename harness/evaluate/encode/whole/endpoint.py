@@ -32,11 +32,12 @@ from harness.core.errors import EncodingError, MachineError, RequestError
 from harness.core.fingerprint import Fingerprint
 from harness.core.formatting import one_line, without_passwords
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
+from harness.evaluate.encode.canonical.shapes import IntArray
 from harness.evaluate.encode.encoder import Checked, EncoderKind
 from harness.evaluate.encode.model.tokens import refuse_lone_surrogates
 from harness.evaluate.encode.planned import Counted, Outline, Work
 from harness.evaluate.encode.store.store import VectorStore
-from harness.evaluate.encode.whole.by_text import IntArray, TextEncoder, measure_repeatability, prove_store, text_keys
+from harness.evaluate.encode.whole.by_text import TextEncoder, measure_repeatability, prove_store, text_keys
 from harness.evaluate.encode.work import Architecture
 from harness.evaluate.lengths import estimated_counts
 
@@ -253,7 +254,7 @@ class Endpoint(EncoderKind):
             ladder="the server's",
             digest=_digest(digest, weights.embedding_dim),
         )
-        return TextEncoder(EndpointBackend(weights), fingerprint=fingerprint, max_len=max_len, architecture=None, store=store)
+        return TextEncoder(EndpointBackend(weights), fingerprint=fingerprint, architecture=None, store=store)
 
     def check(self, encoder: TextEncoder) -> Checked:
         """How repeatable the server is, and whether it calls its model otherwise; raises as `measure_repeatability` does."""

@@ -24,6 +24,7 @@ from harness.core.errors import InputError, RequestError
 from harness.core.fingerprint import Fingerprint
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.canonical.kind import FolderKind
+from harness.evaluate.encode.canonical.shapes import IntArray
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, kernel_identity, numeric_flags
 from harness.evaluate.encode.encoder import Checked
 from harness.evaluate.encode.model.locate import (
@@ -40,7 +41,7 @@ from harness.evaluate.encode.model.sizes import read_sizes
 from harness.evaluate.encode.model.tokens import refuse_lone_surrogates, refuse_tokens
 from harness.evaluate.encode.planned import Basis, Counted, Outline, Work
 from harness.evaluate.encode.store.store import VectorStore
-from harness.evaluate.encode.whole.by_text import PART, IntArray, TextEncoder, text_keys
+from harness.evaluate.encode.whole.by_text import PART, TextEncoder, text_keys
 from harness.evaluate.encode.work import Architecture
 from harness.evaluate.lengths import estimated_counts
 
@@ -255,7 +256,7 @@ class WholeKind(FolderKind):
             digest=whole_digest(self.name, weights.weights.digest, weights.files, dtype=weights.dtype, encoding=encoding, device=device),
         )
         backend = WholeBackend(self, weights, embedding_dim=embedding_dim, max_len=max_len, batch_tokens=encoding.batch_tokens)
-        return TextEncoder(backend, fingerprint=fingerprint, max_len=max_len, architecture=weights.architecture, store=store)
+        return TextEncoder(backend, fingerprint=fingerprint, architecture=weights.architecture, store=store)
 
     def check(self, encoder: TextEncoder) -> Checked:
         """How repeatable the vectors are, and what is not in the run's dtype; raises as `measure` does."""

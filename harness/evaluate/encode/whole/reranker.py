@@ -17,11 +17,12 @@ from torch import nn
 from harness.core.errors import CanaryError, RequestError
 from harness.core.spec import Dtype, ModelSpec
 from harness.evaluate.encode.canary.canary import canary_texts, in_two_orders
+from harness.evaluate.encode.canonical.shapes import IntArray
 from harness.evaluate.encode.encoder import Checked
 from harness.evaluate.encode.model.locate import LocatedModel, all_files_digest, transformer_folder
 from harness.evaluate.encode.model.outline import empty_transformer
 from harness.evaluate.encode.model.own import read_pair_settings
-from harness.evaluate.encode.whole.by_text import UNREPEATABLE, IntArray, TextEncoder
+from harness.evaluate.encode.whole.by_text import UNREPEATABLE, TextEncoder
 from harness.evaluate.encode.whole.kind import WholeKind, positions_of, token_counts
 from harness.evaluate.encode.whole.pairs import pair_text, read_pair
 
