@@ -286,7 +286,7 @@ class _Accented(TextTokenizer):
 
 
 def _sliced_last(model: Any, texts: list[str]) -> torch.Tensor:
-    return functional.normalize(model._encode_raw(texts), dim=1)[:, : model._dim].float()
+    return functional.normalize(model.raw(texts), dim=1)[:, : model._dim].float()
 
 
 def _drawn_from(seed: int = 42) -> None:

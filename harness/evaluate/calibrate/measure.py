@@ -42,7 +42,7 @@ from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.prompting import run_prompts
 from harness.evaluate.rebuilt import canonical_encoder, check_setting, rebuilt_spec
 from harness.evaluate.score.scorer import run_scorer
-from harness.evaluate.score.tasks import SEED
+from harness.evaluate.score.seeding import SEED
 from harness.evaluate.score.workers import Scored, ScoringJob, ScoringPool
 
 WIDE, LESS_WIDE, WIDEST = 10.0, 3.0, 0.05

@@ -24,7 +24,7 @@ _NONE = TaskPrompts()
 class EmbeddingModel:
     """What every task but Retrieval and Reranking is given, in the place of the SentenceTransformer of the card's script.
 
-    `encode_raw` maps n texts to their raw vectors: a CPU tensor [n, full dimension] in the model's own dtype, a pure function of each text.
+    `raw` maps n texts to their raw vectors: a CPU tensor [n, full dimension] in the model's own dtype, a pure function of each text.
     `dim` slices first; then `F.normalize(p=2, dim=1)` in the model's dtype, as sentence-transformers 6.2 does with `truncate_dim` and
     `normalize_embeddings` (`sliced` leaves it out). `dtype="float32"` widens the result; `dtype="model"` gives what sentence-transformers
     hands to mteb on a CPU: half-precision arrays for fp16, float32 arrays for bf16 (numpy has no bfloat16), tensors in the model's dtype.
@@ -37,7 +37,7 @@ class EmbeddingModel:
 
     def __init__(
         self,
-        encode_raw: Callable[[Sequence[str]], torch.Tensor],
+        raw: Callable[[Sequence[str]], torch.Tensor],
         *,
         dim: int | None,
         dtype: ScoringDtype,
@@ -52,7 +52,7 @@ class EmbeddingModel:
         self.search = search
         self.device = device
         self.similarity = similarity
-        self._encode_raw = encode_raw
+        self.raw = raw
         self._dim = dim
         self._dtype = dtype
         self._normalised = True
@@ -81,14 +81,10 @@ class EmbeddingModel:
             return vectors
         return np.asarray((vectors.float() if vectors.dtype is torch.bfloat16 else vectors).numpy())
 
-    def raw(self, texts: list[str]) -> torch.Tensor:
-        """What the model gave for the texts, [n, full dimension], neither cut nor normalised."""
-        return self._encode_raw(texts)
-
     def vectors(self, texts: list[str]) -> torch.Tensor:
         """The vectors of `texts` in the dtype that is scored, [n, dim]; raises as `encode` does."""
         with torch.no_grad(), preserved_random_state():
-            raw = self._encode_raw(texts)
+            raw = self.raw(texts)
             if self._dim is not None and self._dim > raw.shape[1]:
                 raise RequestError(f"dim={self._dim}: the model has {raw.shape[1]} dimensions; set dim to at most that, or dim=null")
             vectors = raw[:, : self._dim]

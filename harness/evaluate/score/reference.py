@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from importlib import metadata
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ from typing import Any
 
 from harness.core.environment import SCORING_PINS
 from harness.core.errors import MachineError, RequestError
-from harness.core.tasks import TaskSpec, known_tasks
+from harness.core.tasks import TaskSpec
 from harness.evaluate.score.deferred import deferred_imports
 
 
@@ -65,18 +65,6 @@ def _task_classes() -> dict[str, Callable[[], Any]]:
     for made in every.tasks_cls:
         makers.setdefault(made.description["name"], partial(made.__class__, langs=every._task_langs))
     return makers
-
-
-def refuse_unknown_tasks(tasks: Iterable[TaskSpec]) -> None:
-    """Pass tasks that mteb has; of those in `configs/tasks.yaml` it is known, so that mteb need not be imported for them.
-
-    Raises:
-        RequestError: mteb does not know a task.
-    """
-    with quiet_reference():
-        for task in tasks:
-            if task.name not in known_tasks()["tasks"]:
-                fresh_task(task)
 
 
 @contextlib.contextmanager

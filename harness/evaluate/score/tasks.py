@@ -11,18 +11,16 @@ from typing import Any
 from harness.core.errors import InputError
 from harness.core.examples import Examples
 from harness.core.prompts import TaskPrompts
-from harness.core.tasks import TaskSpec
+from harness.core.tasks import TaskSpec, known_tasks
 from harness.data.types import ClassificationData, ClusteringData, PairData, RerankingData, RetrievalData, TaskData, passage_text
 from harness.evaluate.score.adapter import EmbeddingModel, RerankingModel, RetrievalModel
 from harness.evaluate.score.observed import evaluate_observed, query_examples
 from harness.evaluate.score.ranking import mean_metrics
-from harness.evaluate.score.reference import check_scoring_packages, fresh_task, quiet_reference, refuse_unknown_tasks
+from harness.evaluate.score.reference import check_scoring_packages, fresh_task, quiet_reference
 from harness.evaluate.score.scorable import refuse_unscorable
 from harness.evaluate.score.search import search_queries
 from harness.evaluate.score.seeding import SEED, preserved_random_state, seed_generators
 from harness.evaluate.score.threads import one_thread
-
-__all__ = ["MTEB1", "SEED", "TaskScores", "planned_texts"]
 
 
 @dataclass(frozen=True)
@@ -68,8 +66,15 @@ class Mteb1:
     """What a scoring process imports before its first job."""
 
     def refuse_unknown(self, tasks: Iterable[TaskSpec]) -> None:
-        """Pass tasks that mteb has; raises as `refuse_unknown_tasks` does."""
-        refuse_unknown_tasks(tasks)
+        """Pass tasks that mteb has; of those in `configs/tasks.yaml` it is known, so that mteb need not be imported for them.
+
+        Raises:
+            RequestError: mteb does not know a task.
+        """
+        with quiet_reference():
+            for task in tasks:
+                if task.name not in known_tasks()["tasks"]:
+                    fresh_task(task)
 
     def texts(self, task: TaskSpec, data: TaskData, prompts: TaskPrompts, *, seed: int = SEED) -> list[str]:
         """The texts, see `planned_texts`; data on which no score is defined is refused here, before a text is encoded."""
