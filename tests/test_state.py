@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from harness.core import code
 from harness.core.code import SCORING, bare_code, code_digest
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.records import Bits, Run
+from harness.core.resources import SAMPLE_DIR
 from harness.core.run_files import read_run, write_record
 from harness.evaluate.encode.model import loading
 from harness.evaluate.plan.planning import make_plan
@@ -263,3 +265,22 @@ def with_bits(run: Run, bits: Bits | None) -> Run:
     record = run.records["STSB"]
     write_record(run.path, replace(record, made=replace(record.made, bits=bits)))
     return read_run(run.path, BENCHMARK)
+
+
+class TestData:
+    def test_a_folder_of_data_that_was_edited_is_scored_again(self, go: Callable[..., Outcome], tmp_path: Path) -> None:
+        table = tmp_path / "data/STSB/test.jsonl.gz"
+        shutil.copytree(SAMPLE_DIR / "data/STSB", table.parent)
+        local = ("data=local", f"data.root={tmp_path / 'data'}", "data.verify=label")
+        first = score(go(*local))
+        assert go(*local).reused == ("STSB",)
+        table.touch()
+        assert go(*local).reused == ("STSB",)
+        rows = [json.loads(line) for line in gzip.decompress(table.read_bytes()).splitlines()]
+        table.write_bytes(gzip.compress("".join(json.dumps({**row, "score": -row["score"]}) + "\n" for row in rows).encode()))
+        (table.parent / "checksums.json").unlink()
+        again = go(*local)
+        assert again.again == {"STSB": "other data"}
+        assert score(again) == pytest.approx(-first)
+        table.parent.rename(tmp_path / "elsewhere")
+        assert go(*local).reused == ("STSB",)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import InputError
-from harness.core.files import is_inside
+from harness.core.files import is_inside, sha256_file
 from harness.core.formatting import few, shell_command
 from harness.core.records import Provenance
 from harness.core.tasks import TaskSpec
@@ -98,6 +98,16 @@ def locate_local(task: TaskSpec, root: Path, *, source: str = "local", keep_chec
         notes=mirror.notes,
     )
     return TaskFiles(tables=tables, provenance=provenance, remedy=remedy)
+
+
+def has_changed(task: TaskSpec, root: Path, known: Mapping[str, str], *, since: float) -> bool:
+    """Whether a file of the task has another SHA-256 than `known` has under its name. Only files that were written, moved or linked after
+    `since` (seconds since 1970) are hashed. Data that is not there has not changed."""
+    try:
+        files = [file for parts in locate_local(task, root).tables.values() for file in parts]
+        return any(file.path.stat().st_ctime > since and sha256_file(file.path) != known.get(file.part.name) for file in files)
+    except (InputError, OSError):
+        return False
 
 
 def _find(task: TaskSpec, split: str, names: list[str], place: Path) -> tuple[Part, ...]:

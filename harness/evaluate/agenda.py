@@ -19,6 +19,7 @@ from harness.core.errors import InputError, RequestError
 from harness.core.examples import Examples, read_examples
 from harness.core.folds import refuse_foreign
 from harness.core.records import CodeDigests, Made, Manifest, ModelName, TaskRecord
+from harness.core.resources import data_root
 from harness.core.run_files import CANARY, MANIFEST, manifests_below, read_manifest, read_record
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
@@ -119,7 +120,7 @@ class Agenda:
         self.again: dict[str, str] = {}
         self._made_with = cache(made_with)
         for name, record in ({} if spec.overwrite else _records(spec, tasks)).items():
-            reason = "other settings" if record.made.run != spec.digest else self._refuses(record.made)
+            reason = "other settings" if record.made.run != spec.digest else self._refuses(record.made) or _other_data(spec, record)
             if reason:
                 self.again[name] = reason
             else:
@@ -212,6 +213,16 @@ def windows(items: Iterable[T], *, size: Callable[[T], int], limit: int) -> Iter
 def window_bytes() -> int:
     """Bytes of raw vectors that a run on this machine keeps in memory at once. No bit of a vector depends on it."""
     return min(LARGEST_WINDOW, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4)
+
+
+def _other_data(spec: RunSpec, record: TaskRecord) -> str:
+    """That a folder of data was edited since, which would otherwise leave the score of other data; empty where it was not."""
+    if spec.data.source != "local" or record.made.data is None:
+        return ""
+    from harness.data.local import has_changed  # a finished run of other data is answered without reading tables
+
+    task, written = load_benchmark(spec.benchmark).task(record.task), (spec.folder / f"{record.task}.json").stat().st_mtime
+    return "other data" if has_changed(task, data_root(spec.data.root), record.made.data.sha256, since=written) else ""
 
 
 def _records(spec: RunSpec, tasks: Sequence[TaskSpec]) -> dict[str, TaskRecord]:
