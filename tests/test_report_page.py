@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,8 @@ from runs import BENCHMARK, BY_HAND, PUBLISHED, ROOT
 from harness.commands import main
 from harness.core.errors import InputError, RequestError
 from harness.core.run_files import MANIFEST, read_run, write_failure
+from harness.read.claims.report import claims_report
+from harness.show.claims import claims_document
 from harness.show.form import write_document
 from harness.show.latex import escape_latex
 from harness.show.leaderboard import board
@@ -248,11 +251,43 @@ def test_latex_never_makes_other_data_the_best(tmp_path: Path) -> None:
 
 @given(st.text())
 def test_no_character_of_the_data_is_markup_in_latex(text: str) -> None:
-    left = escape_latex(text)
+    left = re.sub(r"\$(-|\\(approx|leq|geq))\$", "", escape_latex(text))
     for escape in (r"\textbackslash{}", r"\textasciitilde{}", r"\textasciicircum{}", r"\textless{}", r"\textgreater{}", r"\textbar{}"):
         left = left.replace(escape, "")
     left = re.sub(r"{\\char34}|\\textasciigrave{}|{-}|\\[&%$#_{}]", "", left)
     assert not set(left) & set('\\~^<>|"`-&%$#_{}\n')
+
+
+@pytest.mark.parametrize(
+    ("engine", "names"),
+    [
+        ("pdflatex", ["a_b%c&d#e$f{g}h~i^j\\k", '--`x\'|<y>"z"', "≤ ≥ ≈ − ± été · … † ‡ —", HOSTILE]),
+        ("xelatex", ["模型_中文%&{}-v1.5（一）", "a_b%c&d#e$f{g}h~i^j\\k"]),
+    ],
+)
+def test_latex_compiles_and_fits_a_page_of_two_columns(engine: str, names: list[str], tmp_path: Path) -> None:
+    if shutil.which(engine) is None:
+        pytest.skip(f"no {engine} (Debian: texlive-latex-base, texlive-xetex)")
+    runs = [ours(tmp_path / f"run{number}", dim=64 + number, model=name) for number, name in enumerate(names)]
+    tables = [report_document(build_report([path], BENCHMARK), output=tmp_path / "r", tasks=True) for path in (PUBLISHED, *runs)]
+    fitting = [write_document(table, "latex") for table in tables[:3]]  # the names of the others are longer than a line
+    others = [
+        *(write_document(table, "latex") for table in tables[3:]),
+        write_document(claims_document(claims_report(PUBLISHED, against=runs[0])), "latex"),
+    ]
+    font = r"\usepackage{fontspec}\setmainfont{Noto Serif CJK SC}" if engine == "xelatex" else ""
+    head = rf"\documentclass{{article}}\usepackage{{booktabs}}\setlength{{\textwidth}}{{16cm}}{font}\begin{{document}}"
+    (tmp_path / "all.tex").write_text("\n".join([head, *fitting, *others, r"\end{document}"]), encoding="utf-8")
+    done = subprocess.run([engine, "-interaction=nonstopmode", "-halt-on-error", "all.tex"], cwd=tmp_path, capture_output=True, check=False)
+    said = done.stdout.decode(errors="replace")
+    if "fontspec" in said and "cannot be found" in said:
+        pytest.skip("no font with Chinese (Debian: fonts-noto-cjk)")
+    assert done.returncode == 0, said[-2000:]
+    assert (tmp_path / "all.pdf").read_bytes().startswith(b"%PDF")
+    assert "Missing character" not in (tmp_path / "all.log").read_text(encoding="utf-8", errors="replace")
+    wide = re.findall(r"Overfull \\hbox \((\d+)\S* too wide\) in paragraph at lines (\d+)", said)
+    last = "\n".join([head, *fitting]).count("\n")
+    assert [int(points) for points, line in wide if int(line) <= last and int(points) > 20] == []
 
 
 @pytest.mark.parametrize(

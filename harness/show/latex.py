@@ -1,4 +1,4 @@
-"""A document as LaTeX (`\\usepackage{booktabs}`); every character of the data is escaped."""
+"""A document as LaTeX (`\\usepackage{booktabs}`), for pdfTeX, or XeLaTeX where texts are Chinese; all of the data is escaped."""
 
 from __future__ import annotations
 
@@ -17,8 +17,16 @@ _ESCAPES = {
     '"': r"{\char34}",  # \textquotedbl is unknown to fonts of the encoding OT1
     "`": r"\textasciigrave{}",
     "-": "{-}",  # or two of them make a dash
+    "−": "$-$",
+    "≈": r"$\approx$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",  # which pdfTeX has in formulas alone
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
+
+
+_PROSE = 60
+"""Characters of a cell from which on its column is broken into lines."""
 
 
 def render_latex(document: Document) -> str:
@@ -38,7 +46,9 @@ def _block(block: Block) -> str:
         case Grid(columns, rows):
             head = [escape_latex(column.title) for column in columns]
             lines = [[escape_latex(cell) for cell in row] for row in rows]
-            return booktabs("".join("r" if column.numeric else "l" for column in columns), head, lines)
+            widest = [max(map(len, cells)) for cells in zip(head, *lines, strict=True)]
+            kinds = ("r" if column.numeric else "p{20em}" if wide > _PROSE else "l" for column, wide in zip(columns, widest, strict=True))
+            return booktabs("".join(kinds), head, lines)
 
 
 def escape_latex(text: str) -> str:
@@ -52,7 +62,7 @@ def booktabs(columns: str, head: Sequence[str], lines: Sequence[Sequence[str]], 
     return "\n".join(
         [
             r"\begin{table*}",
-            r"\centering\small",
+            r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",  # the leaderboard is as wide as a page of two columns
             *([rf"\caption{{{caption}}}"] if caption else []),
             rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
             r"\toprule",
