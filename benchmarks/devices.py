@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = SAMPLE if chosen.tiny else MINILM
     encoder = load_encoder(model, dtype="bf16" if gpu else "fp32", max_len=256, encoding=encoding, device=device)
     texts = [f"{number} {text}" for number, text in zip(range(chosen.texts), canary_texts() * (chosen.texts // 256 + 1), strict=False)]
-    one, several = (DeviceProcesses(encoder.model, encoding, device, some) for some in (devices[:1], devices))
+    one, several = (DeviceProcesses(encoder, some) for some in (devices[:1], devices))
     one.start()
     single = {process.pid or 0 for process in multiprocessing.active_children()}
     several.start()

@@ -37,7 +37,7 @@ def encoder(tiny_model: Path) -> CanonicalEncoder:
 
 @pytest.fixture
 def processes(encoder: CanonicalEncoder) -> Iterator[DeviceProcesses]:
-    two = DeviceProcesses(encoder.model, ENCODING, CPU, [CPU, CPU])
+    two = DeviceProcesses(encoder, [CPU, CPU])
     two.start()
     yield two
     two.stop()
@@ -89,7 +89,8 @@ from harness.evaluate.encode.canonical.kind import CANONICAL
 if __name__ == "__main__":
     cpu, encoding = torch.device("cpu"), EncodingSpec(ladder="padded", batch_tokens=64)
     model = CANONICAL.load(ModelSpec(name="tiny", path={str(tiny_model)!r}), dtype="fp32", device=cpu)
-    DeviceProcesses(model, encoding, cpu, [cpu]).start()
+    encoder = CANONICAL.encoder(model, max_len=32, encoding=encoding, device=cpu, store=None)
+    DeviceProcesses(encoder, [cpu]).start()
     print(*(process.pid for process in multiprocessing.active_children()), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -24,8 +24,9 @@ from torch.nn.attention import sdpa_kernel
 from harness.core.errors import HarnessError, MachineError, RequestError
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.canonical.batches import run_batch
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.encode.canonical.layout import Ids
-from harness.evaluate.encode.canonical.shapes import Batch, ShapeLadder
+from harness.evaluate.encode.canonical.shapes import Batch
 from harness.evaluate.encode.device import TORCH_DTYPE, attention_kernel, kernel_identity
 from harness.evaluate.encode.model.loading import LoadedModel, load_model
 from harness.evaluate.encode.model.locate import find_model
@@ -66,27 +67,26 @@ class _Lane:
     device: torch.device
     process: BaseProcess
     connection: Connection
+    dtype: torch.dtype
 
-    def run(self, batch: Batch, rows: list[Ids], like: torch.Tensor) -> torch.Tensor:
+    def run(self, batch: Batch, rows: list[Ids]) -> torch.Tensor:
         """Vectors [len(rows), embedding_dim]; EOFError or OSError where the process is gone."""
         self.connection.send((batch, rows))
         answer = self.connection.recv()
         if isinstance(answer, HarnessError):
             raise answer
-        return torch.from_numpy(answer).view(like.dtype).reshape(len(rows), -1)
+        return torch.from_numpy(answer).view(self.dtype).reshape(len(rows), -1)
 
 
 class DeviceProcesses:
     """Processes on devices, started when they are first needed; they end with this process. `run` may be called by several threads."""
 
-    def __init__(self, model: LoadedModel, encoding: EncodingSpec, main: torch.device, devices: Sequence[torch.device]) -> None:
-        self._model = model
-        self._encoding = encoding
-        self._main = main
+    def __init__(self, encoder: CanonicalEncoder, devices: Sequence[torch.device]) -> None:
+        self._encoder = encoder
+        self._main = encoder.device
         self._devices = devices
         self._free: queue.Queue[_Lane | None] = queue.Queue()
         self._alive: set[_Lane] = set()
-        self._like = torch.empty(0, dtype=TORCH_DTYPE[model.dtype])
         self._started = False
 
     @property
@@ -114,15 +114,16 @@ class DeviceProcesses:
         lanes = []
         for device in self._devices:
             ours, theirs = zip(*(context.Pipe() for _ in range(_AHEAD if device.type == "cuda" else 1)), strict=True)
-            task = (self._model.spec, self._model.dtype, self._encoding, str(device), theirs)
+            task = (self._encoder.model.spec, self._encoder.model.dtype, self._encoder.ladder.spec, str(device), theirs)
             process = context.Process(target=_serve, args=task, name=f"encode on {device}", daemon=True)
             process.start()
             for end in theirs:
                 end.close()  # so that its death is the end of the pipe
-            lanes += [_Lane(device, process, end) for end in ours]
-        expected = self._first_batch()
+            lanes += [_Lane(device, process, end, TORCH_DTYPE[self._encoder.model.dtype]) for end in ours]
+        first = (np.arange(min(48, self._encoder.model.max_positions), dtype=np.int32) * 7919) % len(self._encoder.model.tokenizer)
+        expected = self._encoder.run(first).cpu()  # of one text, of tokens spread over the vocabulary
         for lane in lanes:
-            self._check(lane, expected)
+            self._check(lane, first, expected)
             self._alive.add(lane)
             self._free.put(lane)
 
@@ -138,7 +139,7 @@ class DeviceProcesses:
                 self._free.put(None)
                 raise MachineError("every encoding process died, most likely because memory ran out: name fewer devices=, or leave it out")
             try:
-                vectors = lane.run(batch, rows, self._like)
+                vectors = lane.run(batch, rows)
             except (EOFError, OSError):
                 self._bury(lane)
                 continue
@@ -158,23 +159,12 @@ class DeviceProcesses:
         if not self._alive:
             self._free.put(None)
 
-    def _first_batch(self) -> torch.Tensor:
-        batch, rows = self._probe()
-        with sdpa_kernel(attention_kernel(self._main, self._model.dtype, self._encoding.ladder)):
-            return run_batch(self._model, self._main, batch, rows).cpu()
-
-    def _probe(self) -> tuple[Batch, list[Ids]]:
-        """A batch of one text, of tokens spread over the vocabulary."""
-        length = min(48, self._model.max_positions)
-        ids = (np.arange(length, dtype=np.int32) * 7919) % len(self._model.tokenizer)
-        return ShapeLadder(self._encoding, self._model.max_positions).batch(length), [ids]
-
-    def _check(self, lane: _Lane, expected: torch.Tensor) -> None:
+    def _check(self, lane: _Lane, first: Ids, expected: torch.Tensor) -> None:
         try:
             kernel = lane.connection.recv()
             if isinstance(kernel, HarnessError):
                 raise kernel
-            found = lane.run(*self._probe(), self._like)
+            found = lane.run(self._encoder.ladder.batch(len(first)), [first])
         except (EOFError, OSError) as error:
             raise MachineError(f"the encoding process on {lane.device} died while it loaded the model: see its message above") from error
         own = kernel_identity(self._main)

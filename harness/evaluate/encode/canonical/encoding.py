@@ -23,7 +23,7 @@ from harness.core.spec import EncodingSpec
 from harness.evaluate.encode.canonical.batches import BatchQueue, Devices, check_memory, run_batch
 from harness.evaluate.encode.canonical.fingerprint import take_fingerprint
 from harness.evaluate.encode.canonical.proof import find_ladder
-from harness.evaluate.encode.canonical.shapes import BatchShape, ShapeLadder
+from harness.evaluate.encode.canonical.shapes import BatchShape
 from harness.evaluate.encode.device import TORCH_DTYPE, attention_kernel
 from harness.evaluate.encode.encoder import Encoded, EncodingStep, OnStep
 from harness.evaluate.encode.model.loading import LoadedModel
@@ -124,9 +124,9 @@ class CanonicalEncoder:
             InputError: an item is no text, or holds a lone surrogate.
             MachineError: the device does not have enough memory for a batch, or the store can't be written.
         """
-        call = _Call(texts, self.model, self._stored, progress)
+        call = _Call(self, self._namer, self._stored, texts, progress)
         with sdpa_kernel(self._kernel):
-            call.run(self.tokenizer, self.ladder, self._namer, self.device, self._devices)
+            call.run(self._devices)
         self.counters += call.counters()
         return call.result()
 
@@ -144,7 +144,9 @@ class _Item:
 class _Call:
     """One call of `encode`: distinct texts have numbers, their distinct token id sequences have slots."""
 
-    def __init__(self, texts: Sequence[str], model: LoadedModel, stored: StoredVectors | None, progress: OnStep | None) -> None:
+    def __init__(
+        self, encoder: CanonicalEncoder, namer: Namer, stored: StoredVectors | None, texts: Sequence[str], progress: OnStep | None
+    ) -> None:
         strange = next((index for index, text in enumerate(texts) if not isinstance(text, str)), None)
         if strange is not None:
             raise InputError(f"text {strange} is {type(texts[strange]).__name__}, expected str: {texts[strange]!r}. Correct the data file.")
@@ -152,10 +154,8 @@ class _Call:
         self._text_of = np.fromiter((numbers.setdefault(text, len(numbers)) for text in texts), dtype=np.int64, count=len(texts))
         self._all_texts = texts
         self._texts = list(numbers)
-        self._model = model
-        self._stored = stored
-        self._progress = progress
-        self._vectors = torch.empty(len(numbers), model.embedding_dim, dtype=TORCH_DTYPE[model.dtype])
+        self._encoder, self._namer, self._stored, self._progress = encoder, namer, stored, progress
+        self._vectors = torch.empty(len(numbers), encoder.embedding_dim, dtype=TORCH_DTYPE[encoder.model.dtype])
         self._slots = np.empty(len(numbers), dtype=np.int64)
         self._cut = np.zeros(len(numbers), dtype=bool)
         self._tokens = np.zeros(len(numbers), dtype=np.int64)
@@ -166,16 +166,14 @@ class _Call:
         self._found = self._real_tokens = self._read = 0
         self._tokenize_seconds = self._encode_seconds = self._store_seconds = 0.0
 
-    def run(
-        self, tokenizer: TextTokenizer, ladder: ShapeLadder, namer: Namer, device: torch.device, devices: Devices | None = None
-    ) -> None:
+    def run(self, devices: Devices | None) -> None:
         """Fills `_vectors`, one row per distinct token id sequence."""
         started = time.perf_counter()
         if self._stored is not None:
             self._stored.refresh()
         with self._stored or contextlib.nullcontext():  # what was computed stays where the block ends in an error
-            with BatchQueue(self._model, device, ladder, self._deliver, devices) as self._queue:
-                self._run_all(tokenizer, ladder, namer)
+            with BatchQueue(self._encoder.model, self._encoder.device, self._encoder.ladder, self._deliver, devices) as self._queue:
+                self._run_all(self._encoder.tokenizer)
             self._report()
             if self._stored is not None:
                 with self._timed_store():
@@ -205,12 +203,12 @@ class _Call:
         vectors = self._vectors if in_order else self._vectors.index_select(0, torch.from_numpy(rows))
         return Encoded(vectors, self._tokens[self._text_of], self._cut[self._text_of], keys_of(self._ids)[self._text_of])
 
-    def _run_all(self, tokenizer: TextTokenizer, ladder: ShapeLadder, namer: Namer) -> None:
+    def _run_all(self, tokenizer: TextTokenizer) -> None:
         characters = np.fromiter(map(len, self._texts), dtype=np.int64, count=len(self._texts))
-        self._forecast = Forecast(self._model.architecture, characters, max_len=tokenizer.max_len)
+        self._forecast = Forecast(self._encoder.model.architecture, characters, max_len=tokenizer.max_len)
         for chunk in tokenizer.tokenize_ahead(self._texts):
             self._tokenize_seconds += chunk.seconds
-            items = self._new_items(chunk, ladder, namer)
+            items = self._new_items(chunk)
             self._read = chunk.start + len(chunk.tokens)
             self._forecast.read(self._read)
             self._enqueue(self._without_stored(items))
@@ -218,14 +216,14 @@ class _Call:
         self._enqueue(self._read_hits())
         self._queue.finish()
 
-    def _new_items(self, chunk: Chunk, ladder: ShapeLadder, namer: Namer) -> list[_Item]:
+    def _new_items(self, chunk: Chunk) -> list[_Item]:
         """The sequences of a chunk that no earlier text of the call has."""
         items = []
         self._cut[chunk.start : chunk.start + len(chunk.tokens)] = chunk.tokens.cut
         for number, ids in enumerate(chunk.tokens.rows(), start=chunk.start):
-            shape = ladder.shape(len(ids))
+            shape = self._encoder.ladder.shape(len(ids))
             own = ids_digest(ids)
-            name = namer.name(shape, own)
+            name = self._namer.name(shape, own)
             slot = self._slot_of.setdefault(name, len(self._slot_of))
             if slot == len(self._name_of):
                 self._name_of.append(name)
@@ -267,7 +265,7 @@ class _Call:
             bad = slots[~torch.isfinite(vectors).all(dim=1).numpy()]
             first = int(np.flatnonzero(np.isin(self._slots[self._text_of], bad))[0])
             raise EncodingError(
-                f"text {first} ({self._all_texts[first][:60]!r}) has a vector with NaN or infinity in {self._model.dtype}. "
+                f"text {first} ({self._all_texts[first][:60]!r}) has a vector with NaN or infinity in {self._encoder.model.dtype}. "
                 "The usual cause is an overflow of fp16 inside the model: run with dtype=bf16 or dtype=fp32."
             )
         self._vectors[torch.from_numpy(slots)] = vectors

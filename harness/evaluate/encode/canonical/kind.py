@@ -88,7 +88,7 @@ class Canonical(FolderKind):
         """A process on each device; raises as `DeviceProcesses.start` does."""
         from harness.evaluate.encode.canonical.devices import DeviceProcesses
 
-        processes = started or DeviceProcesses(encoder.model, encoder.ladder.spec, encoder.device, devices)
+        processes = started or DeviceProcesses(encoder, devices)
         processes.start()
         encoder.spread((processes.run, processes.width))
         return processes
