@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=int, default=400, help="of the lengths that C-MTEB is modelled to have")
     parser.add_argument("--tiny", action="store_true", help="a model that only shows that everything works")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--device", choices=("auto", "cpu"), default="auto")
     parser.add_argument("--ladders", nargs="+", choices=get_args(Ladder), help="one after the other (default: all that the device has)")
     chosen = parser.parse_args(arguments)
     say_machine()

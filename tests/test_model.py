@@ -373,10 +373,8 @@ def test_environment_variables_that_choose_kernels_are_part_of_the_identity(monk
     assert kernel_identity(CPU) != before
 
 
-def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_gpu_the_cpu_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(RequestError, match="no CUDA device"):
-        find_device("cuda")
     assert find_device("auto") == CPU
 
 

@@ -15,7 +15,7 @@ def resolve_here(overrides: Sequence[str], kind: DeviceKind = "auto") -> tuple[R
     """The run that the overrides ask for on this machine's device, and that device.
 
     Raises:
-        RequestError: the overrides are wrong, or there is no device of this `kind`.
+        RequestError: the overrides are wrong.
         MachineError: `gpu=` expects another device.
     """
     device = find_device(kind)

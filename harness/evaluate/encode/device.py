@@ -13,13 +13,12 @@ import torch
 from torch.nn.attention import SDPBackend
 
 from harness.core.costs import PeakMemory
-from harness.core.errors import RequestError
 from harness.core.fingerprint import DeviceInfo, NumericFlags, cpu_device, cpu_facts
 from harness.core.spec import Dtype, Ladder
 
 TORCH_DTYPE: dict[Dtype, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
-DeviceKind = Literal["auto", "cpu", "cuda"]
+DeviceKind = Literal["auto", "cpu"]
 
 _KERNEL_VARIABLES = (
     "ATEN_CPU_CAPABILITY",
@@ -37,15 +36,9 @@ _KERNEL_VARIABLES = (
 
 
 def find_device(kind: DeviceKind = "auto") -> torch.device:
-    """The device to run on; `auto` takes a CUDA GPU where there is one.
-
-    Raises:
-        RequestError: `cuda` was asked for and torch sees none.
-    """
-    present = torch.cuda.is_available()
-    if kind == "cuda" and not present:
-        raise RequestError(f"no CUDA device is visible to torch {torch.__version__}: run with gpu=cpu or gpu=auto, or repair the driver")
-    return torch.device("cuda", torch.cuda.current_device()) if present and kind != "cpu" else torch.device("cpu")
+    """The device to run on; `auto` takes a CUDA GPU where there is one."""
+    found = kind == "auto" and torch.cuda.is_available()
+    return torch.device("cuda", torch.cuda.current_device()) if found else torch.device("cpu")
 
 
 def peak_memory(device: torch.device) -> PeakMemory:
