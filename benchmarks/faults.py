@@ -394,12 +394,12 @@ def _stale_store(model: ModelSpec, scratch: Path) -> Iterator[Overrides]:
         path,
         metadata={"format": "pt"},
     )
-    take = encoding.take_fingerprint
+    take = LoadedModel.fingerprint
 
     def blind(*arguments: Any, **keywords: Any) -> Any:
         return replace(take(*arguments, **keywords), digest="0" * 64)
 
-    with mock.patch.object(encoding, "take_fingerprint", blind):
+    with mock.patch.object(LoadedModel, "fingerprint", blind):
         yield [f"store={scratch / 'store'}", f"{FILL}{other}"]
 
 

@@ -37,8 +37,8 @@ from harness.evaluate.score.adapter import EmbeddingModel
 reference.load_reference()
 SAMPLE = compose_config(["model=sample", "data=sample"]).model
 PLACES = [
-    *((encoding, name) for name in ("TextTokenizer", "take_fingerprint")),
-    *((loading, "load_model"), (loading, "load_chain"), (LoadedModel, "forward"), (evaluation, "load_task"), (EmbeddingModel, "vectors")),
+    *((encoding, "TextTokenizer"), (loading, "load_model"), (loading, "load_chain"), (evaluation, "load_task")),
+    *((LoadedModel, "forward"), (LoadedModel, "fingerprint"), (EmbeddingModel, "vectors")),
     *((adapter, name) for name in ("functional", "passage_text")),
     *((tasks, name) for name in ("passage_text", "seed_generators")),
     (PromptTable, "of"),

@@ -21,7 +21,6 @@ from harness.core.costs import Counters
 from harness.core.errors import EncodingError, InputError, RequestError
 from harness.core.spec import EncodingSpec
 from harness.evaluate.encode.canonical.batches import BatchQueue, Devices, check_memory, run_batch
-from harness.evaluate.encode.canonical.fingerprint import take_fingerprint
 from harness.evaluate.encode.canonical.proof import find_ladder
 from harness.evaluate.encode.canonical.shapes import BatchShape
 from harness.evaluate.encode.device import TORCH_DTYPE, attention_kernel
@@ -56,8 +55,8 @@ class CanonicalEncoder:
         self.ladder, packs = find_ladder(model, encoding, device, max_len=max_len)
         encoding = self.ladder.spec
         self._kernel = attention_kernel(device, model.dtype, encoding.ladder)
-        self.fingerprint = take_fingerprint(
-            model, max_len=max_len, encoding=encoding, device=device, tokenizer_sha256=self.tokenizer.digest, packs=packs
+        self.fingerprint = model.fingerprint(
+            max_len=max_len, encoding=encoding, device=device, tokenizer_sha256=self.tokenizer.digest, packs=packs
         )
         self.counters = Counters()
         self._namer = Namer(self.fingerprint.digest)

@@ -17,10 +17,11 @@ from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from harness.core.errors import InputError, MachineError, RequestError
-from harness.core.spec import Dtype, ModelSpec
+from harness.core.fingerprint import Fingerprint
+from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.canonical.linear import linear_kernel, pack_linear_layers
 from harness.evaluate.encode.canonical.packed import PackedEncoder
-from harness.evaluate.encode.device import TORCH_DTYPE
+from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, numeric_flags
 from harness.evaluate.encode.model.families import Masking, attention_mask, attention_of, masking_of
 from harness.evaluate.encode.model.locate import LocatedModel, read_json, stored_tensors, transformer_path
 from harness.evaluate.encode.model.outline import (
@@ -29,6 +30,7 @@ from harness.evaluate.encode.model.outline import (
     check_end_token,
     check_type,
     does_not_load,
+    kernel_name,
     outline_of,
     pinned_weights,
     quiet_transformers,
@@ -72,6 +74,36 @@ class LoadedModel(ChainOutline):
         for module in self.tail:
             features = module(features)
         return features["sentence_embedding"]
+
+    def fingerprint(self, *, max_len: int, encoding: EncodingSpec, device: torch.device, tokenizer_sha256: str, packs: str) -> Fingerprint:
+        """What decides the bits of its vectors under an encoding setting on a device. `packs`: what was found about them."""
+        eager = attention_of(self.config.model_type) == "eager"
+        return Fingerprint(
+            model=self.spec.name,
+            source=self.located.source,
+            repository=self.located.repository,
+            commit=self.located.commit,
+            weights_digest=self.weights.digest,
+            weights_sha256=dict(self.weights.sha256),
+            module_files=dict(self.module_files),
+            modules=self.modules,
+            parameters=self.parameters,
+            stored_parameters=self.stored_parameters,
+            dtype=self.dtype,
+            attention="eager" if eager else self.attention(self.dtype, encoding, device),
+            linear=linear_kernel(device, self.dtype),
+            max_len=max_len,
+            max_positions=self.max_positions,
+            embedding_dim=self.embedding_dim,
+            ladder=encoding.ladder,
+            packs=packs,
+            batch_tokens=encoding.batch_tokens,
+            tokenizer_sha256=tokenizer_sha256,
+            device=describe_device(device),
+            flags=numeric_flags(),
+            kernel=kernel_name(device),
+            digest=self.digest(dtype=self.dtype, encoding=encoding, device=device),
+        )
 
 
 def load_model(located: LocatedModel, spec: ModelSpec, *, dtype: Dtype, device: torch.device) -> LoadedModel:
