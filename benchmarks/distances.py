@@ -29,8 +29,7 @@ from harness.core.sketch import Sketch
 from harness.core.spec import EncodingSpec
 from harness.core.typed import convert, parse, plain
 from harness.evaluate.calibrate.jitter import canary_distances
-from harness.evaluate.encode.canary.canary import canary_texts, run_canary
-from harness.evaluate.encode.canary.sketched import sketch_texts
+from harness.evaluate.encode.canary.canary import canary_texts, run_canary, sketch_texts
 from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.encode.device import find_device
 from harness.read.drift.vectors import VectorDrift, compare_vectors

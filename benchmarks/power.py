@@ -42,8 +42,7 @@ from harness.core.sketch import write_sketch
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
 from harness.evaluate.calibrate.measure import calibrate
-from harness.evaluate.encode.canary.canary import canary_texts, run_canary
-from harness.evaluate.encode.canary.sketched import sketch_texts
+from harness.evaluate.encode.canary.canary import canary_texts, run_canary, sketch_texts
 from harness.evaluate.encode.device import describe_device, find_device
 from harness.evaluate.encode.model.locate import find_model
 from harness.evaluate.encode.pool import EncoderPool

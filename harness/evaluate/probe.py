@@ -10,8 +10,7 @@ from pathlib import Path
 from harness.core.fingerprint import Fingerprint
 from harness.core.run_files import read_manifest
 from harness.core.sketch import Sketch
-from harness.evaluate.encode.canary.canary import canary_texts
-from harness.evaluate.encode.canary.sketched import sketch_texts
+from harness.evaluate.encode.canary.canary import canary_texts, sketch_texts
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.rebuilt import canonical_encoder, rebuilt_spec
 

@@ -21,8 +21,7 @@ from harness.core.calibration import CanaryDistances
 from harness.core.errors import InputError
 from harness.core.sketch import distance
 from harness.core.spec import Ladder
-from harness.evaluate.encode.canary.canary import BANDS, canary_texts, second_vectors
-from harness.evaluate.encode.canary.sketched import rows_of
+from harness.evaluate.encode.canary.canary import BANDS, canary_texts, rows_of, second_vectors
 from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 
 TEXTS = 256

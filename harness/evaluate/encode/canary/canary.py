@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from harness.core.calibration import Distance
 from harness.core.errors import CanaryError, EncodingError, InputError, MachineError
 from harness.core.resources import SAMPLE_DIR
-from harness.core.sketch import Sketch, distance
+from harness.core.sketch import Floats, Sketch, distance, packed, sketch_rows
 from harness.core.spec import Dtype
 from harness.evaluate.encode.canary.second_chain import reference_vectors
-from harness.evaluate.encode.canary.sketched import rows_of, sketch_texts
 from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.encode.canonical.packed import position_padding
 from harness.evaluate.encode.canonical.watching import watched_attention
@@ -159,6 +159,28 @@ def canary_texts() -> tuple[str, ...]:
         return tuple(str(text) for text in texts)
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{TEXTS} can't be read ({error}): restore it from version control, or install the package again") from error
+
+
+def rows_of(vectors: torch.Tensor) -> Floats:
+    """What `canary.json` keeps [n, NUMBERS] of raw vectors [n, dim] (`harness/core/sketch.py`)."""
+    return sketch_rows(vectors.double().numpy())
+
+
+def sketch_texts(encoder: CanonicalEncoder, texts: Sequence[str], vectors: torch.Tensor, second: Distance | None = None) -> Sketch:
+    """What stays of the raw vectors [n, dim] that the encoder has made of the texts. `second`: how far the second chain's lie."""
+    ids = encoder.tokenizer.tokenize(texts).rows()
+    tokens = hashlib.sha256(b"".join(len(row).to_bytes(4, "little") + row.tobytes() for row in ids)).hexdigest()
+    return replace(sketch_of(texts, vectors, rows_of(vectors)), tokens=tokens, second=second)
+
+
+def sketch_of(texts: Sequence[str], raw: torch.Tensor, rows: Floats) -> Sketch:
+    """What stays of the raw vectors [n, dim] of texts whose token ids are not known; `rows`: what distances are measured of."""
+    return Sketch(
+        texts=hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest(),
+        tokens="",
+        vectors=hashlib.sha256(raw.contiguous().view(torch.uint8).numpy().data).hexdigest(),
+        rows=packed(rows),
+    )
 
 
 def _stopped(findings: Sequence[str]) -> CanaryError:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,9 +20,9 @@ from torch.nn import functional
 from harness.core.costs import Counters
 from harness.core.errors import CanaryError, EncodingError, InputError
 from harness.core.fingerprint import Fingerprint
-from harness.core.sketch import Sketch, packed, repeat_limit, sketch_rows
+from harness.core.sketch import repeat_limit
 from harness.core.spec import Dtype
-from harness.evaluate.encode.canary.canary import CONSTANT, canary_texts, in_two_orders, median_cosine
+from harness.evaluate.encode.canary.canary import CONSTANT, canary_texts, in_two_orders, median_cosine, rows_of, sketch_of
 from harness.evaluate.encode.canonical.shapes import IntArray
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.encoder import Checked, Encoded, EncodingStep, OnStep
@@ -207,13 +206,7 @@ def measure_repeatability(encoder: TextEncoder, *, what: str) -> Checked:
         "cosine": cosine,
     }
     notes = (f"{what}: {differing} of {len(texts)} vectors are not pure to the bit, they move by up to {floor:.1e}",) if differing else ()
-    sketch = Sketch(
-        texts=hashlib.sha256(json.dumps(texts).encode()).hexdigest(),
-        tokens="",
-        vectors=hashlib.sha256(first.contiguous().view(torch.uint8).numpy().data).hexdigest(),
-        rows=packed(sketch_rows(units.numpy())),
-        floor=floor,
-    )
+    sketch = replace(sketch_of(texts, first, rows_of(units)), floor=floor)
     return Checked(found=found, seconds=round(time.perf_counter() - started, 2), notes=notes, sketch=sketch)
 
 
