@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.encoder import Checked, EncoderKind
-from harness.evaluate.encode.model.locate import LocatedModel, files_digest, find_model, find_present_model, hash_weights, model_problem
+from harness.evaluate.encode.model.locate import LocatedModel, files_digest, find_model, hash_weights, model_problem
 from harness.evaluate.encode.model.own import OwnSettings, read_own_settings
 
 if TYPE_CHECKING:
@@ -94,10 +94,10 @@ class Canonical(FolderKind):
         return processes
 
     def outline(self, model: ModelSpec) -> ChainOutline:
-        """The folder's outline; raises as `find_present_model` and `read_outline` do."""
+        """The folder's outline; raises as `find_model` and `read_outline` do."""
         from harness.evaluate.encode.model.outline import read_outline
 
-        return read_outline(find_present_model(model), model)
+        return read_outline(find_model(model, download=False), model)
 
 
 CANONICAL = Canonical()

@@ -53,8 +53,9 @@ class Weights:
         return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def find_model(model: ModelSpec, *, marker: str = "modules.json") -> LocatedModel:
+def find_model(model: ModelSpec, *, marker: str = "modules.json", download: bool = True) -> LocatedModel:
     """The folder that holds the model; `path` is taken before `package`, and that before `hub`. `marker`: the file that it must have.
+    `download`: whether what is not in the hub's cache is fetched, or an error.
 
     A hub model is downloaded at `revision` (safetensors, JSON and vocabulary files only); `HF_ENDPOINT`, `HF_HUB_OFFLINE` and `HF_HOME`
     are honoured. A `revision` of None is whatever the hub serves at that moment, and the commit says which that was.
@@ -65,14 +66,14 @@ def find_model(model: ModelSpec, *, marker: str = "modules.json") -> LocatedMode
         MachineError: the hub is out of reach and its cache does not hold the model.
     """
     if model.path is not None:
-        return _checked(
-            LocatedModel(name=model.name, folder=Path(model.path).expanduser(), source="path", repository=None, commit=None), marker
-        )
-    if model.package is not None:
-        return _checked(_package_model(model, model.package), marker)
-    if model.hub is not None:
-        return _checked(_hub_model(model, model.hub), marker)
-    raise RequestError(f"model {model.name!r} does not say where it is: set model.path=DIR, model.package=NAME or model.hub=OWNER/NAME")
+        found = LocatedModel(name=model.name, folder=Path(model.path).expanduser(), source="path", repository=None, commit=None)
+    elif model.package is not None:
+        found = _package_model(model, model.package)
+    elif model.hub is not None:
+        found = _hub_model(model, model.hub, download=download)
+    else:
+        raise RequestError(f"model {model.name!r} does not say where it is: set model.path=DIR, model.package=NAME or model.hub=OWNER/NAME")
+    return _checked(found, marker)
 
 
 def model_problem(model: ModelSpec, *, marker: str = "modules.json") -> str | None:
@@ -86,13 +87,6 @@ def model_problem(model: ModelSpec, *, marker: str = "modules.json") -> str | No
     if cached.is_dir() or (status := hub_status()).reachable:
         return None
     return f"model {model.name}: {model.hub} is not in the cache {cached.parent.parent}, and the hub can't be reached ({status.detail})"
-
-
-def find_present_model(model: ModelSpec, *, marker: str = "modules.json") -> LocatedModel:
-    """The folder that `find_model` gives where it need not download it; raises as that does, for what is not in the hub's cache too."""
-    if model.path is None and model.package is None and model.hub is not None:
-        return _checked(_hub_model(model, model.hub, download=False), marker)
-    return find_model(model, marker=marker)
 
 
 def hash_weights(folder: Path, *, allow_pickle: bool = False) -> Weights:
@@ -180,7 +174,7 @@ def stored_tensors(path: Path) -> dict[str, tuple[int, ...]]:
         raise InputError(f"{path} is not a safetensors file, or is cut short ({error}): download the model again") from error
 
 
-def _checked(found: LocatedModel, marker: str = "modules.json") -> LocatedModel:
+def _checked(found: LocatedModel, marker: str) -> LocatedModel:
     folder = found.folder
     if not folder.is_dir():
         kind = RequestError if found.source == "path" else InputError
@@ -218,7 +212,7 @@ def _package_model(model: ModelSpec, package: str) -> LocatedModel:
     return LocatedModel(name=model.name, folder=folder, source="package", repository=None, commit=None)
 
 
-def _hub_model(model: ModelSpec, repository: str, *, download: bool = True) -> LocatedModel:
+def _hub_model(model: ModelSpec, repository: str, *, download: bool) -> LocatedModel:
     # Imported here: it reads HF_HUB_OFFLINE and HF_ENDPOINT when it is imported.
     from huggingface_hub import errors, snapshot_download
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of httpx; a proxy's errors are no other kind

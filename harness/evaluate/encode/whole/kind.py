@@ -31,7 +31,6 @@ from harness.evaluate.encode.model.locate import (
     LocatedModel,
     Weights,
     find_model,
-    find_present_model,
     hash_weights,
     read_json,
 )
@@ -265,8 +264,8 @@ class WholeKind(FolderKind):
         return replace(found, notes=(*found.notes, note)) if otherwise else found
 
     def outline(self, model: ModelSpec) -> WholeOutline:
-        """The folder's outline; raises as `find_present_model`, `refuse` and `first_module` do."""
-        located = find_present_model(model, marker=self.marker)
+        """The folder's outline; raises as `find_model`, `refuse` and `first_module` do."""
+        located = find_model(model, marker=self.marker, download=False)
         self.refuse(located, model)
         weights = hash_weights(located.folder, allow_pickle=model.allow_pickle)
         first, positions, dim = self.first_module(located, model)
