@@ -126,6 +126,17 @@ def test_a_run_lists_its_failed_and_its_broken_tasks(tmp_path: Path) -> None:
     assert find_runs(tmp_path) == [folder]
 
 
+def test_a_task_that_failed_after_its_record_has_failed_until_it_succeeds(tmp_path: Path) -> None:
+    write_manifest(tmp_path, manifest_of(HEADER, {"run": "d"}))
+    write_record(tmp_path, record())
+    write_failure(tmp_path, "AFQMC", kind="InputError", message="no such file", traceback="...")
+    run = read_run(tmp_path, BENCHMARK)
+    assert (run.records, run.failed) == ({}, {"AFQMC": "no such file"})
+    write_record(tmp_path, record())
+    run = read_run(tmp_path, BENCHMARK)
+    assert (set(run.records), run.failed) == ({"AFQMC"}, {})
+
+
 def test_unknown_keys_of_a_record_stay_where_they_are(tmp_path: Path) -> None:
     path = write_record(tmp_path, record())
     raw = json.loads(path.read_text(encoding="utf-8"))

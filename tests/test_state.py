@@ -273,7 +273,6 @@ class TestData:
         shutil.copytree(SAMPLE_DIR / "data/STSB", table.parent)
         local = ("data=local", f"data.root={tmp_path / 'data'}", "data.verify=label")
         first = score(go(*local))
-        assert go(*local).reused == ("STSB",)
         table.touch()
         assert go(*local).reused == ("STSB",)
         rows = [json.loads(line) for line in gzip.decompress(table.read_bytes()).splitlines()]
@@ -282,5 +281,7 @@ class TestData:
         again = go(*local)
         assert again.again == {"STSB": "other data"}
         assert score(again) == pytest.approx(-first)
-        table.parent.rename(tmp_path / "elsewhere")
-        assert go(*local).reused == ("STSB",)
+        table.write_bytes(table.read_bytes() * 2)
+        failed = go(*local)
+        assert "damaged" in failed.failed["STSB"]
+        assert read_run(failed.folder, BENCHMARK).records == {}, "the score of the data before is no score of this run"

@@ -155,13 +155,13 @@ def read_run(folder: Path, benchmark: Benchmark) -> Run:
     there, errors = _files_in(folder), _files_in(folder / "errors")
     for task in benchmark.tasks:
         name = f"{task.name}.json"
-        if path := there.get(name):
+        if name in errors:  # beside a record, too: that is of an earlier attempt, under other code or data
+            run.failed[task.name] = _failure_message(errors[name])
+        elif path := there.get(name):
             try:
                 run.records[task.name] = _of_this_run(read_record(path, task), manifest, path)
             except InputError as error:
                 run.broken[task.name] = _of_another(manifest, benchmark, path) or str(error)
-        if task.name not in run.records and name in errors:
-            run.failed[task.name] = _failure_message(errors[name])
     return run
 
 

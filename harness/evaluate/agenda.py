@@ -226,9 +226,9 @@ def _other_data(spec: RunSpec, record: TaskRecord) -> str:
 
 
 def _records(spec: RunSpec, tasks: Sequence[TaskSpec]) -> dict[str, TaskRecord]:
-    """The readable records of the run's folder."""
+    """The readable records of the run's folder, but for tasks that failed since."""
     found = {}
-    for task in tasks:
+    for task in (task for task in tasks if not (spec.folder / "errors" / f"{task.name}.json").is_file()):
         with contextlib.suppress(InputError):
             found[task.name], _ = _read_scores(spec.folder, task)
     return found
