@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,20 @@ def test_the_first_settings_file_counts_as_in_sentence_transformers(plain: Path,
     assert read_own_settings(find_model(spec)).max_seq_length == 9
     assert float((ours(folder, "canonical")[0] - theirs(folder)).abs().max()) < 1e-5
     assert ours(folder, "canonical")[1] != ours(plain, "canonical")[1]
+
+
+@pytest.mark.parametrize("type_id", [0, 1])
+def test_a_text_of_another_segment_is_run_as_there_or_refused_with_the_reason(type_id: int, plain: Path, tmp_path: Path) -> None:
+    template = json.loads((plain / "tokenizer.json").read_text())["post_processor"]
+    for part in template["single"]:
+        part.get("Sequence", {}).update(type_id=type_id)
+    given = edited(plain, tmp_path / "given", "tokenizer_config.json", model_input_names=["input_ids", "token_type_ids", "attention_mask"])
+    folder = edited(given, tmp_path / "m", "tokenizer.json", post_processor=template)
+    assert float((ours(folder, "reference")[0] - theirs(folder)).abs().max()) < 1e-5
+    assert theirs(folder).equal(theirs(plain)) == (type_id == 0)
+    if type_id == 0:
+        assert float((ours(folder, "canonical")[0] - theirs(folder)).abs().max()) < 1e-5
+        return
+    for make in (ENCODERS.get("canonical").outline, partial(ENCODERS.get("canonical").load, dtype="fp32", device=CPU)):
+        with pytest.raises(RequestError, match=r"segment ids \[0, 1\] \(token_type_ids.*model\.kind=reference"):
+            make(ModelSpec(name="m", path=str(folder)))

@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -238,11 +239,17 @@ def check_architecture(name: str, config: Any, tail: Sequence[str]) -> None:
 
 
 def check_processing(name: str, first: Transformer) -> None:
-    """Pass a first module that makes plain token ids of a text, and gives the states of its last layer.
+    """Pass a first module that makes plain token ids of a text, all of one segment, and gives the states of its last layer.
 
     Raises:
-        RequestError: it does not, by its sentence_bert_config.json.
+        RequestError: it does not, by its sentence_bert_config.json or its tokenizer.json.
     """
+    asked = "token_type_ids" in signature(first.model.forward).parameters
+    if asked and (segments := set(first.tokenizer("你好").get("token_type_ids") or ()) | {0}) != {0}:
+        raise RequestError(
+            f"model {name!r} gives the tokens of a text the segment ids {sorted(segments)} (token_type_ids, by the post_processor in its "
+            f"tokenizer.json), and here all have 0. {OTHERWISE}"
+        )
     plainly = (_PLAIN, "token_embeddings", "feature-extraction")
     if not first.processing_kwargs and (first.modality_config, first.module_output_name, first.transformer_task) == plainly:
         return
