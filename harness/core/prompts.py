@@ -131,11 +131,7 @@ def named_prompts(prompts: Mapping[str, str], default: str | None) -> PromptTabl
         elif name not in _ROLES:
             own = tasks.setdefault(name, {})
             for each in ("query", "passage", "text"):
-                own.setdefault(each, prompt)
-    for name, prompt in prompts.items():  # a composed name counts before the plain one, whichever comes first
-        base, _, role = name.rpartition("-")
-        if role in ("query", "document") and base in tasks:
-            tasks[base]["passage" if role == "document" else "query"] = prompt
+                own.setdefault(each, prompt)  # a composed name counts before the plain one, whichever comes first
     return PromptTable(
         query=prompts.get("query", ""),
         passage=prompts.get("document", ""),

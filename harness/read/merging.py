@@ -33,7 +33,7 @@ def merge_runs(runs: Sequence[Run], prefer: str, benchmark: Benchmark) -> list[R
     """
     groups: dict[RowHeader, list[Run]] = {}
     for run in runs:
-        if _mergeable(run):
+        if not run.ours and run.path.is_dir() and is_revision(run.path.resolve().name):
             groups.setdefault(replace(run.header, notes=()), []).append(run)
     revisions = sorted({run.path.resolve().name for group in groups.values() for run in group})
     if prefer != NEWEST and not any(prefer and name.startswith(prefer) for name in [SELF_REPORTED, *revisions]):
@@ -42,10 +42,6 @@ def merge_runs(runs: Sequence[Run], prefer: str, benchmark: Benchmark) -> list[R
     merged = {id(group[0]): _merged(group, prefer, benchmark) for group in groups.values() if len(group) > 1}
     absorbed = {id(run) for group in groups.values() for run in group[1:]}
     return [merged.get(id(run), run) for run in runs if id(run) not in absorbed]
-
-
-def _mergeable(run: Run) -> bool:
-    return not run.ours and run.path.is_dir() and is_revision(run.path.resolve().name)
 
 
 def _merged(runs: Sequence[Run], prefer: str, benchmark: Benchmark) -> Run:

@@ -107,7 +107,9 @@ def read_results(folder: Path, benchmark: Benchmark) -> Run:
     Raises:
         InputError: `folder` holds no result file.
     """
-    files, damaged = _files(folder)
+    opened = {path: _open(path) for path in sorted(folder.glob("*.json")) if path.name != META}
+    files = [file for file in opened.values() if isinstance(file, _File)]
+    damaged = {path.stem: file for path, file in opened.items() if isinstance(file, str)}
     if not files:
         raise InputError(f"{folder} holds no result file of mteb: name the folder that holds <Task>.json files")
     records: dict[str, TaskRecord] = {}
@@ -203,12 +205,6 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         raise ValueError(f"one of the names {', '.join(sorted(found)[:4])} is there twice")
     return found
-
-
-def _files(folder: Path) -> tuple[list[_File], dict[str, str]]:
-    opened = {path: _open(path) for path in sorted(folder.glob("*.json")) if path.name != META}
-    files = [file for file in opened.values() if isinstance(file, _File)]
-    return files, {path.stem: file for path, file in opened.items() if isinstance(file, str)}
 
 
 def _record(file: _File, task: TaskSpec, model_revision: str | None) -> TaskRecord:

@@ -15,7 +15,8 @@ from harness.show.vectors import vector_line
 
 
 def write_junit(path: Path, report: DriftReport) -> None:
-    """A test case per task, one for the canary's vectors where they were compared, the settings that differ as properties of the suite.
+    """A test case per task, one for the canary's vectors where they were compared, the settings that differ as properties of the suite. No
+    text has a character that XML 1.0 can't write.
 
     Raises:
         MachineError: the file can't be written.
@@ -26,24 +27,24 @@ def write_junit(path: Path, report: DriftReport) -> None:
         tests, failed = tests + 1, failed + report.vectors.drifted
     counts = {"tests": str(tests), "failures": str(failed), "errors": str(refused)}
     root = ElementTree.Element("testsuites", {"name": "score drift", **counts})
-    suite = ElementTree.SubElement(root, "testsuite", {"name": _printable(f"score drift: {report.baseline.header.model}"), **counts})
+    suite = ElementTree.SubElement(root, "testsuite", {"name": printable(f"score drift: {report.baseline.header.model}"), **counts})
     properties = ElementTree.SubElement(suite, "properties")
     facts = {"baseline": str(report.baseline.path), "candidate": str(report.candidate.path), "conclusion": conclusion(report)}
     facts |= {f"{each.kind} {each.key}": f"{each.a} -> {each.b}" for each in (*report.unlike, *report.environment)}
     for name, value in facts.items():
-        ElementTree.SubElement(properties, "property", {"name": _printable(name), "value": _printable(value)})
+        ElementTree.SubElement(properties, "property", {"name": printable(name), "value": printable(value)})
     for task in report.tasks:
         case = ElementTree.SubElement(suite, "testcase", {"classname": f"score drift.{task.type}", "name": task.task})
         if task in report.failing:
             kind = task.verdict if task.verdict in ("drifted", "missing") else "other metrics drifted"
-            message = _printable(failure_line(task))
+            message = printable(failure_line(task))
             ElementTree.SubElement(case, "failure", {"type": kind, "message": message}).text = message
         elif task.verdict == "not comparable":
-            ElementTree.SubElement(case, "error", {"type": task.verdict, "message": _printable(task.main.why)})
+            ElementTree.SubElement(case, "error", {"type": task.verdict, "message": printable(task.main.why)})
     if report.vectors:
         case = ElementTree.SubElement(suite, "testcase", {"classname": "score drift.canary", "name": "vectors"})
         if report.vectors.drifted:
-            message = _printable(vector_line(report.vectors))
+            message = printable(vector_line(report.vectors))
             ElementTree.SubElement(case, "failure", {"type": "drifted", "message": message}).text = message
     ElementTree.indent(root)
     with atomic_write(path) as stream:
@@ -80,13 +81,3 @@ def workflow_commands(environ: Mapping[str, str], report: DriftReport) -> list[s
 
 def _escaped(text: str) -> str:
     return printable(text).replace("%", "%25").replace("\n", "%0A")
-
-
-def _printable(text: str) -> str:
-    """The text without what XML 1.0 has no way to write."""
-    return "".join(
-        char
-        if char in "\t\n" or (ord(char) >= 32 and not 0xD800 <= ord(char) <= 0xDFFF and char not in "\ufffe\uffff")
-        else "\N{REPLACEMENT CHARACTER}"
-        for char in text
-    )

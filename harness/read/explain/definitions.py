@@ -55,11 +55,7 @@ def definitions(subject: Subject, benchmark: Benchmark) -> tuple[Defined, ...]:
 def _parts(run: Run, benchmark: Benchmark, convention: Convention, values: Mapping[str, float]) -> dict[str, float]:
     kept = replace(benchmark, tasks=tuple(task for task in benchmark.tasks if task.name not in convention.without))
     left_out = len(benchmark.tasks) - len(kept.tasks)
-    averages = [_average(run, each) for each in (benchmark, kept)]
+    averages = [leaderboard_row(run, "unrounded", each).cells[0].value for each in (benchmark, kept)]
     if not left_out or averages[0] is None or averages[1] is None or "Average" not in values:
         return {}
     return {f"{amount(left_out, 'task')} left out": averages[1] - averages[0], "other metrics": values["Average"] - averages[1]}
-
-
-def _average(run: Run, benchmark: Benchmark) -> float | None:
-    return next(cell.value for cell in leaderboard_row(run, "unrounded", benchmark).cells if cell.key == "Average")
