@@ -340,9 +340,9 @@ class TestPrintedRows:
         shares = next(effect.shares for effect in message.printed if str(effect.pair.factors[0]) == "max_len 768 -> 512")
         assert shares["Retrieval"] == pytest.approx(0.45 * 8 / 35)
         text = " ".join(write_document(explanation_document(message), "text").split())
-        assert "All 6 rows lie within 0.16 points of each other in Average (68.91 to 69.07)" in text
+        assert "All 6 rows are within 0.16 points of each other in Average (68.91 to 69.07)" in text
         assert "gpu was varied at one setting only (dtype bfloat16, max_len 1024, dim 1792)" in text
-        assert "dim is the same in all rows (1792): nothing can be said of it" in text
+        assert "dim is the same in all rows (1792), so its effect is not known" in text
         assert "there is no interval" in text
         assert message.comparisons == ()
 

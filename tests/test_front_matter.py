@@ -240,7 +240,7 @@ def test_a_front_matter_that_the_hub_does_not_see_is_reported(
     path = tmp_path / "README.md"
     path.write_bytes(content.encode())
     assert main(["export", "model-index", str(PUBLISHED), "--into", str(path)]) == 0
-    assert ("the hub does not see this front matter" in capsys.readouterr().out) is not seen
+    assert ("the hub does not read this front matter" in capsys.readouterr().out) is not seen
     assert (ModelCard(path.read_bytes().decode()).data.eval_results is not None) is seen
 
 

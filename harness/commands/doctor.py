@@ -7,7 +7,7 @@ from argparse import Namespace
 from harness.commands.arguments import command, output_format, overrides, show
 
 
-@command("what this machine has, and what `make reproduce` would do here", overrides(), output_format)
+@command("check what this machine has, and what `make reproduce` would do here", overrides(), output_format)
 def call(arguments: Namespace) -> int:
     """Say whether this machine is ready."""
     from harness.evaluate.doctor import diagnose

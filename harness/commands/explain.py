@@ -10,7 +10,7 @@ from harness.core.errors import RequestError
 
 
 @command(
-    "what changing one setting did, on the same examples: explain RUN RUN ...",
+    "show what changing one setting did, on the same examples: explain RUN RUN ...",
     option("paths", nargs="+", type=Path, metavar="RUN", help="a run folder, a folder that holds some, or a card"),
     output_format,
     option("--examples", type=int, default=3, metavar="N", help="list the N examples of each task that moved most (3)"),

@@ -22,7 +22,7 @@ _SHARED = (
 
 
 @command(
-    "the front matter of a model card, printed or put into one",
+    "print the front matter of a model card, or put it into one",
     option("--into", type=Path, metavar="README.md", help="the card to put the entries into; everything else in it stays"),
     option("--name", metavar="NAME", help="the model's name in the model-index (that of the run's repository or config)"),
     *_SHARED,
@@ -43,8 +43,8 @@ def _model_index(arguments: Namespace) -> int:
 
 
 @command(
-    "a folder of mteb 2's results",
-    option("-o", "--output", type=Path, required=True, metavar="DIR", help="what mteb.ResultCache(DIR) is to read"),
+    "write a folder of results as mteb 2 keeps them",
+    option("-o", "--output", type=Path, required=True, metavar="DIR", help="the folder that mteb.ResultCache(DIR) will read"),
     option("--name", metavar="ORGANIZATION/MODEL", help="the model's name on the hub (that of the run's repository)"),
     *_SHARED,
 )
@@ -57,7 +57,7 @@ def _mteb(arguments: Namespace) -> int:
 
 
 @command(
-    "the .eval_results folder of a model's repository",
+    "write the .eval_results folder of a model's repository",
     option("-o", "--output", type=Path, required=True, metavar="DIR", help="the clone of the model's repository"),
     *_SHARED,
 )
@@ -87,7 +87,7 @@ def _done(selection: Selection) -> int:
 
 
 call = Group(
-    "a run for others: export model-index RUN [--into README.md], export mteb RUN -o DIR, export eval-results RUN -o DIR",
+    "write a run for other tools: export model-index RUN [--into README.md], export mteb RUN -o DIR, export eval-results RUN -o DIR",
     "FORMAT",
     {"model-index": _model_index, "mteb": _mteb, "eval-results": _eval_results},
 )

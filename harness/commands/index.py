@@ -10,7 +10,7 @@ from harness.core.formatting import amount
 
 
 @command(
-    "every score of every run as one CSV: index [PATH...] [-o results/index.csv]",
+    "write every score of every run as one CSV: index [PATH...] [-o results/index.csv]",
     option("paths", nargs="*", type=Path, default=[Path("results")], metavar="PATH", help="folders of results, model cards (results)"),
     option("-o", "--output", type=Path, default=Path("results/index.csv"), metavar="FILE"),
     BENCHMARK,

@@ -8,7 +8,7 @@ from harness.commands.arguments import QUIET, command, option, overrides, show
 
 
 @command(
-    "what a run or a sweep will cost; takes the same settings, and writes nothing",
+    "estimate what a run or a sweep will cost; takes the same settings, and writes nothing",
     overrides("KEY=VALUE[,VALUE...]"),
     option("--json", action="store_true", help="print JSON, with every figure"),
     QUIET,

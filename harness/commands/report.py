@@ -15,7 +15,7 @@ def _format(parser: ArgumentParser) -> None:
 
 
 @command(
-    "one page on runs and published results: report PATH... -o report.html",
+    "write one page on runs and published results: report PATH... -o report.html",
     option("paths", nargs="+", type=Path, metavar="PATH", help="a folder of results, or the README.md of a model"),
     option("-o", "--output", type=Path, metavar="FILE", help="where to write it; html needs a file, other formats are printed without one"),
     _format,

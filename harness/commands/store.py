@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @command(
-    "the vectors that runs share: info; verify reads all of them; prune deletes",
+    "look at the vectors that runs share: info; verify reads all of them; prune deletes",
     option("action", choices=("info", "verify", "prune"), help="info: a row per model; verify: read all vectors; prune: delete some"),
     option("--path", type=Path, default=Path("store"), metavar="DIR", help="the folder that runs name with store= (store)"),
     option("--model", metavar="NAME", help="prune: all vectors of the model"),

@@ -9,7 +9,7 @@ from harness.commands.arguments import QUIET, command, option, output_format, ov
 
 
 @command(
-    "several values per key: sweep dtype=bf16,fp16 max_len=512,1024, or experiment=card",
+    "run several values per key: sweep dtype=bf16,fp16 max_len=512,1024, or experiment=card",
     overrides(
         "KEY=VALUE[,VALUE...]", help="settings, listed below; hydra/launcher=joblib runs jobs side by side, slurm and ray on a cluster"
     ),

@@ -9,7 +9,7 @@ from harness.commands.arguments import BENCHMARK, CONVENTION, MERGE, benchmark_f
 
 
 @command(
-    "the leaderboard table of run folders",
+    "print the leaderboard table of run folders",
     option("paths", nargs="+", type=Path, metavar="PATH", help="a run folder, or a folder that holds some"),
     output_format,
     CONVENTION,

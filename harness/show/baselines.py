@@ -58,7 +58,7 @@ def accepted_lines(accepted: Promotion, folder: Path) -> list[str]:
     lines.append(f"accepted {entry.baseline}: {tasks}, scores {entry.scores[:8]}, {replaced}; written to {folder}")
     if not entry.calibrated:
         lines.append(
-            f"it has no {CALIBRATION} of all its tasks, so of the others only identical scores will pass: run python -m harness "
+            f"it has no {CALIBRATION} for all its tasks, so for the others only identical scores will pass: run python -m harness "
             "calibrate on the run, and accept it again"
         )
     return lines

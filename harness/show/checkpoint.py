@@ -52,7 +52,7 @@ def _notes(report: LossReport) -> Iterator[str]:
         yield f"no interval, because a side has no examples (per_example/ of the run's own folder): {', '.join(bare)}"
     blind = max((loss.effect.unseen or 0.0 for loss in report.tasks), default=0.0)
     if report.significant and blind:
-        yield f"a loss has to reach {blind:.2f} points to be found in 8 of 10 such comparisons of the task with the fewest examples"
+        yield f"on the task with the fewest examples 8 of 10 losses of {blind:.2f} points are found, and fewer of smaller ones"
     for name, why in report.left_out.items():
         yield f"not compared: {name}: {why}"
     for each in report.unlike:

@@ -99,7 +99,7 @@ def _other_row(comparison: Comparison) -> str:
     others = list(dict.fromkeys(cell.of for cell in comparison.averages))[1:]
     if not others:
         return ""
-    return f"The run's dtype and length are those of {' and '.join(others)}, of which only averages are known; tasks are the front matter's"
+    return f"The run has the dtype and length of {' and '.join(others)}, known by averages alone: tasks are compared with the front matter"
 
 
 def _unknown(comparison: Comparison) -> dict[str, list[str]]:

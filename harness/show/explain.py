@@ -28,7 +28,7 @@ def _blocks(explanation: Explanation) -> Iterator[Block]:
     if explanation.unreadable:
         yield Sentences(tuple(f"left out: {message}" for message in explanation.unreadable), "list")
     if len(explanation.comparisons) > 1:
-        yield Heading("Summary: a line each; what is identical in every task has no table below")
+        yield Heading("Summary: a line per pair; a pair that is identical in every task has no table below")
         yield grid(_SUMMARY_COLUMNS, map(_summary, explanation.comparisons))
     for comparison in explanation.comparisons:
         if len(explanation.comparisons) == 1 or not _only_identical(comparison):
@@ -151,7 +151,7 @@ def _findings(pair: Pair, effects: Sequence[Effect]) -> Iterator[str]:
         yield f"The same score on every example and every resample: {', '.join(same)}."
     bare = [_name(effect) for effect in effects if effect.verdict == "no interval"]
     if bare:
-        yield f"Difference known, its interval not: {', '.join(bare)}."
+        yield f"Difference without an interval: {', '.join(bare)}."
 
 
 def _moved(task: str, comparison: Comparison) -> list[tuple[str, ...]]:
@@ -202,13 +202,13 @@ def _carried(effect: PrintedEffect) -> str:
 
 def _printed_limits(explanation: Explanation, low: float, high: float) -> Iterator[str]:
     subjects = explanation.printed_subjects
-    yield f"All {len(subjects)} rows lie within {high - low:.2f} points of each other in Average ({printed(low)} to {printed(high)})."
+    yield f"All {len(subjects)} rows are within {high - low:.2f} points of each other in Average ({printed(low)} to {printed(high)})."
     for defined in explanation.definitions:
         larger = {part: moved for part, moved in defined.parts.items() if abs(moved) > high - low}
         if larger:
             told_parts = " and ".join(f"{part} {moved:+.2f}" for part, moved in larger.items())
             yield (
-                f"A definition moves it further than any setting here: {defined.convention} has {told_parts}, on the same scores "
+                f"A convention moves it further than any setting here: {defined.convention} has {told_parts}, on the same scores "
                 f"([{defined.subject.number}])."
             )
     seen: dict[str, list[str]] = {}
@@ -218,11 +218,11 @@ def _printed_limits(explanation: Explanation, low: float, high: float) -> Iterat
     for name, places in seen.items():
         where = list(dict.fromkeys(places))
         if len(where) == 1:
-            yield f"{name} was varied at one setting only ({where[0]}): whether it does the same elsewhere can't be said."
+            yield f"{name} was varied at one setting only ({where[0]}), so its effect elsewhere is not known."
     for name in never_varied(subjects):
-        yield f"{name} is the same in all rows ({getattr(subjects[0].header, name)}): nothing can be said of it."
+        yield f"{name} is the same in all rows ({getattr(subjects[0].header, name)}), so its effect is not known."
     yield (
-        f"These are averages without examples: there is no interval, and what other examples would show can't be said. Up to {ROUNDING} is "
+        f"These are averages without examples, so there is no interval, and nothing is known of other examples. Up to {ROUNDING} is "
         "rounding. What the table does not state (packages, kernels, batch size, data revisions) may differ, too, and no row was repeated."
     )
 
@@ -260,22 +260,22 @@ def _legend(explanation: Explanation) -> Iterator[str]:
     if explanation.comparisons:
         tasks, averages = explanation.families
         yield (
-            "Both runs are compared on the same examples, in points (0 to 100). Differences are of unrounded scores: one may end otherwise "
-            "than that of the two printed scores, which run, table and report show. The 95 % interval says where the difference would lie "
-            "on other examples of the same kind, under the same protocol and seeds. What rounding and other seeds move is not in it: "
-            "that is what python -m harness calibrate RUN measures."
+            "Both runs are compared on the same examples, in points (0 to 100). Differences are of unrounded scores, so their last digit "
+            "may not be that of the two printed scores, which run, table and report show. The 95 % interval says where the difference "
+            "would be on other examples of the same kind, under the same protocol and seeds. It does not cover rounding and other seeds: "
+            "python -m harness calibrate RUN measures those."
         )
         yield (
-            f"up, down: an effect. Over {amount(tasks, 'task')} and {amount(averages, 'average')} Holm's correction holds the chance of "
-            f"one wrong verdict or more at {LEVEL:.0%} each, so an interval that just leaves out 0 may stay without a verdict. An effect "
-            f"of the size in brackets would be found {POWER:.0%} of the time."
+            f"up, down: an effect. Over {amount(tasks, 'task')} and {amount(averages, 'average')} Holm's correction keeps the chance of "
+            f"one wrong verdict or more at {LEVEL:.0%} each, so an interval that just excludes 0 may have no verdict. An effect of the "
+            f"size in brackets would be found {POWER:.0%} of the time."
         )
         yield (
-            "Means have Student's paired interval; Spearman and average precision, which are no means, that of a bootstrap over "
-            f"{RESAMPLES} resamples of the pairs. Averages take their tasks for independent."
+            "Means have Student's paired interval. Spearman and average precision are not means: theirs is that of a bootstrap over "
+            f"{RESAMPLES} resamples of the pairs. Averages assume that their tasks are independent."
         )
     if explanation.definitions:
-        yield "A convention changes no score, only which are taken and how they are averaged: its differences are exact."
+        yield "A convention changes no score, only which scores are averaged and how, so its differences are exact."
     if any(comparison.moved for comparison in explanation.comparisons):
         yield "An example is named by its place in the data, from 0, and the digest of its texts or its query's id; texts are not kept."
 

@@ -56,7 +56,7 @@ def merge_into(path: Path, name: str, entries: Sequence[Entry]) -> Merged:
         MachineError: it can't be written.
     """
     if not path.is_file():
-        raise RequestError(f"no card at {path}: name a README.md; without --into the front matter is printed, for a file of its own")
+        raise RequestError(f"no card at {path}: name a README.md. Without --into the front matter is printed")
     try:
         text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -76,7 +76,7 @@ def merge_summary(path: Path, merged: Merged) -> str:
     counts = f"{len(merged.replaced)} entries replaced, {len(merged.added)} added, {len(merged.kept)} others kept"
     lines = [f"{path}: {counts} under the model {merged.model}"]
     if REGEX_YAML_BLOCK.search(merged.text) is None:
-        lines.append("the hub does not see this front matter: it wants --- first in the file (no byte order mark) and nothing behind it")
+        lines.append("the hub does not read this front matter: --- must come first in the file (no byte order mark), with nothing after it")
     return "\n".join(lines)
 
 
@@ -141,7 +141,7 @@ def _compose(front: str) -> yaml.MappingNode | None:
     if root is None:
         return None
     if not isinstance(root, yaml.MappingNode) or root.flow_style:
-        raise InputError("the front matter of the card is no mapping in block style (`key: value`, a line each): write it so")
+        raise InputError("the front matter of the card is no mapping in block style: write `key: value`, one per line")
     return root
 
 
