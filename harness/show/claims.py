@@ -28,7 +28,7 @@ def _blocks(report: ClaimsReport) -> Iterator[Block]:
     rows = f", {amount(len(sheet.rows), 'printed row')}" if sheet.rows else ""
     yield Sentences((f"{sheet.path}: {sheet.model}, {amount(len(sheet.claims), 'task')}, {amount(sheet.numbers, 'number')}{rows}{row}",))
     yield from _rows_part(report)
-    columns = table_columns("Check", "Verdict", *number_columns("Held"), Column("What must be so", shrinks_to=30))
+    columns = table_columns("Check", "Verdict", *number_columns("Held"), Column("Condition", shrinks_to=30))
     yield from _part("", columns, [[c.name, c.verdict, f"{c.held}/{c.of}" if c.of else "", c.about] for c in report.checks])
     findings = [(check.name, finding) for check in report.checks for finding in check.findings]
     findings.sort(key=lambda each: VERDICTS.index(each[1].verdict))
@@ -78,9 +78,8 @@ def _short(title: str) -> str:
 
 
 def _comparison_parts(comparison: Comparison) -> Iterator[Block]:
-    header = comparison.header
-    setting = " ".join(str(each) for each in (header.model, header.gpu, header.dtype, header.max_len, header.dim) if each)
-    head = f"Against {comparison.path}: {setting}. Convention {comparison.convention}: {comparison.about}"
+
+    head = f"Against {comparison.path}: {comparison.header.text}. Convention {comparison.convention}: {comparison.about}"
     floor = "" if comparison.calibrated else "No noise floor is known (--noise FILE), so only equal printed digits pass as reproduced"
     settings = [f"differs: {field.name}, {field.claimed} claimed, {field.found} found" for field in comparison.recipe if field.differs]
     settings += [f"not stated by the {who}: {', '.join(fields)}" for who, fields in _unknown(comparison).items()]
