@@ -45,10 +45,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Document:
-    """A text's prose, by line number, and its code blocks; front matter, tables and markup of images are in neither."""
+    """A text's prose, by line number, its code blocks and its tables; front matter and markup of images are in none of them."""
 
     prose: tuple[tuple[int, str], ...]
     blocks: tuple[CodeBlock, ...]
+    tables: tuple[Table, ...]
 
     def sentences(self) -> list[tuple[int, str]]:
         """Every sentence with its line."""
@@ -63,15 +64,15 @@ class Document:
 
 
 def parse_document(text: str) -> Document:
-    """The prose and the code of a text."""
-    lines, blocks = _split_code(text)
-    tabular = {line for table in markdown_tables(text) for line in (table.line, table.line + 1, *table.lines)}
+    """The prose, the code and the tables of a text."""
+    (lines, blocks), tables = _split_code(text), markdown_tables(text)
+    tabular = {line for table in tables for line in (table.line, table.line + 1, *table.lines)}
     prose = [
         (n, line)
         for n, line in enumerate(lines, start=1)
         if line.strip() and n not in tabular and not line.lstrip().startswith(("|", "!", "<"))
     ]
-    return Document(tuple((number, re.sub(r"\]\([^)]*\)", "]", line)) for number, line in prose), tuple(blocks))
+    return Document(tuple((number, re.sub(r"\]\([^)]*\)", "]", line)) for number, line in prose), tuple(blocks), tables)
 
 
 def markdown_tables(text: str) -> tuple[Table, ...]:

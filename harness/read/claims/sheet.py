@@ -32,7 +32,6 @@ class Sheet:
     places: tuple[str, ...]
     notes: tuple[str, ...]
     document: Document | None
-    text: str = ""
 
     @property
     def numbers(self) -> int:
@@ -72,7 +71,6 @@ def _card_sheet(path: Path, benchmark: Benchmark) -> Sheet:
         places=tuple(f"line {line}" for line in table.lines) if table else (),
         notes=(*(notes if found.foreign else []), *found.notes, *found.broken.values(), *(table.refused if table else ())),
         document=parse_document(text),
-        text=text,
     )
 
 

@@ -18,7 +18,7 @@ from harness.core.dtypes import DTYPES, card_dtype, dtype_named
 from harness.core.formatting import bare_name
 from harness.core.tasks import TYPES
 from harness.read.cards.headings import average_columns
-from harness.read.cards.markdown import Document, Table, markdown_tables
+from harness.read.cards.markdown import Document, Table
 from harness.read.cards.page import column, score_titles
 from harness.read.cards.script import Script, evaluation_scripts
 from harness.read.claims.averages import Averages, RowMatch, listed
@@ -64,7 +64,6 @@ class _Card:
     found: Averages
     average: str
     scripts: tuple[Script, ...]
-    tables: tuple[Table, ...]
     score_tables: tuple[Table, ...]
 
     @property
@@ -80,9 +79,8 @@ def statement_checks(sheet: Sheet, found: Averages, benchmark: Benchmark) -> lis
     if sheet.document is None:
         return []
     scripts, refused = evaluation_scripts(sheet.document.blocks)
-    tables = markdown_tables(sheet.text)
-    with_scores = tuple(table for table in tables if average_columns(table, benchmark.tasks))
-    card = _Card(sheet.document, found, score_titles(benchmark.tasks)["Average"], scripts, tables, with_scores)
+    with_scores = tuple(table for table in sheet.document.tables if average_columns(table, benchmark.tasks))
+    card = _Card(sheet.document, found, score_titles(benchmark.tasks)["Average"], scripts, with_scores)
     unread = [Finding("can't tell", "script", text) for text in refused]
     return [
         check("tests", "as many rows are printed as the text says were tested", _number_of_tests(card)),
@@ -205,7 +203,7 @@ def _script_values(scripts: tuple[Script, ...]) -> Iterator[tuple[str, str, obje
 
 def _table_values(card: _Card, model: str) -> Iterator[tuple[str, str, object, str]]:
     """What tables without scores say of this model. A cell may list several values: `[1024, 1792]`."""
-    for table in card.tables:
+    for table in card.document.tables:
         name = column(table, "model")
         if name is None or table in card.score_tables:
             continue
