@@ -86,13 +86,12 @@ import multiprocessing, os, signal, torch
 from harness.core.spec import EncodingSpec, ModelSpec
 from harness.evaluate.encode.canonical.devices import DeviceProcesses
 from harness.evaluate.encode.canonical.kind import CANONICAL
-if __name__ == "__main__":
-    cpu, encoding = torch.device("cpu"), EncodingSpec(ladder="padded", batch_tokens=64)
-    model = CANONICAL.load(ModelSpec(name="tiny", path={str(tiny_model)!r}), dtype="fp32", device=cpu)
-    encoder = CANONICAL.encoder(model, max_len=32, encoding=encoding, device=cpu, store=None)
-    DeviceProcesses(encoder, [cpu]).start()
-    print(*(process.pid for process in multiprocessing.active_children()), flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
+cpu, encoding = torch.device("cpu"), EncodingSpec(ladder="padded", batch_tokens=64)
+model = CANONICAL.load(ModelSpec(name="tiny", path={str(tiny_model)!r}), dtype="fp32", device=cpu)
+encoder = CANONICAL.encoder(model, max_len=32, encoding=encoding, device=cpu, store=None)
+DeviceProcesses(encoder, [cpu]).start()
+print(*(process.pid for process in multiprocessing.active_children()), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
 """
     script = tiny_model.parent / "killed.py"
     script.write_text(code, encoding="utf-8")

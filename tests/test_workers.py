@@ -62,6 +62,15 @@ class Failing:
         raise LocalError("it can't be told")
 
 
+class Stuck:
+    """Never ends, and no signal but SIGKILL ends it."""
+
+    def score(self, *_: Any, **__: Any) -> None:
+        print(os.getpid(), os.getppid(), flush=True)
+        signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP})
+        sum(range(10**12))  # in C, with the lock of the interpreter
+
+
 def job(scorer: Any, dtype: torch.dtype = torch.bfloat16) -> ScoringJob:
     vectors = torch.arange(12, dtype=torch.float32).reshape(3, 4).sub(5).to(dtype)
     return ScoringJob(
@@ -114,27 +123,21 @@ def test_vectors_that_no_disk_holds_are_one_error(monkeypatch: pytest.MonkeyPatc
 
 
 SCRIPT = """
-import os, signal, sys, tempfile, time
+import sys, tempfile
 from pathlib import Path
 import test_workers
 from harness.evaluate.score.scorer import SCORERS
 from harness.evaluate.score.workers import ScoringPool
 
-class Stuck:
-    def score(self, *_, **__):
-        print(os.getpid(), os.getppid(), flush=True)
-        signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP})
-        sum(range(10**12))  # in C, with the lock of the interpreter
-
-if __name__ == "__main__":
-    tempfile.tempdir = sys.argv[1]
-    with ScoringPool(2) as pool:
-        pool.start(SCORERS.get("mteb1"))
-        if sys.argv[2] == "finished":
-            print(pool.submit(test_workers.job(test_workers.Dying(Path("/dev/null")))).result().metrics["process"], flush=True)
-        else:
-            pool.submit(test_workers.job(Stuck())).result()
+tempfile.tempdir = sys.argv[1]
+with ScoringPool(2) as pool:
+    pool.start(SCORERS.get("mteb1"))
+    if sys.argv[2] == "finished":
+        print(pool.submit(test_workers.job(test_workers.Dying(Path("/dev/null")))).result().metrics["process"], flush=True)
+    else:
+        pool.submit(test_workers.job(test_workers.Stuck())).result()
 """
+"""Without `if __name__ == "__main__":`, as people write scripts: no process may run it again."""
 
 
 def running(pid: int) -> bool:

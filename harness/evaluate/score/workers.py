@@ -7,6 +7,7 @@ file without a name. So whatever ends this process, the kernel ends the others a
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import multiprocessing
@@ -29,6 +30,7 @@ import torch
 
 from harness.core.errors import MachineError
 from harness.core.examples import Examples
+from harness.core.processes import without_main
 from harness.core.prompts import TaskPrompts
 from harness.core.spec import ScoringSpec
 from harness.core.tasks import TaskSpec
@@ -94,6 +96,7 @@ class ScoringPool:
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._all: list[_Worker] = []
         self._left = False
+        self._of_main = False
 
     def __enter__(self) -> ScoringPool:
         return self
@@ -108,6 +111,7 @@ class ScoringPool:
 
     def start(self, scorer: Scorer) -> None:
         """Start the processes, so that they import what the scorer needs while the model loads; otherwise the first job starts them."""
+        self._of_main = type(scorer).__module__ == "__main__"
         if self._threads is not None:
             _PROCESSES.set_forkserver_preload([_FORKED, __name__, *getattr(scorer, "imports", ())])
             for _ in range(self._workers):
@@ -129,7 +133,8 @@ class ScoringPool:
         return future
 
     def _new(self) -> _Worker:
-        worker = _Worker()
+        with contextlib.nullcontext() if self._of_main else without_main():
+            worker = _Worker()
         self._all.append(worker)
         return worker
 

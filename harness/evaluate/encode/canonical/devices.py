@@ -22,6 +22,7 @@ import torch
 from torch.nn.attention import sdpa_kernel
 
 from harness.core.errors import HarnessError, MachineError, RequestError
+from harness.core.processes import without_main
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.canonical.batches import run_batch
 from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
@@ -116,7 +117,8 @@ class DeviceProcesses:
             ours, theirs = zip(*(context.Pipe() for _ in range(_AHEAD if device.type == "cuda" else 1)), strict=True)
             task = (self._encoder.model.spec, self._encoder.model.dtype, self._encoder.ladder.spec, str(device), theirs)
             process = context.Process(target=_serve, args=task, name=f"encode on {device}", daemon=True)
-            process.start()
+            with without_main():
+                process.start()
             for end in theirs:
                 end.close()  # so that its death is the end of the pipe
             lanes += [_Lane(device, process, end, TORCH_DTYPE[self._encoder.model.dtype]) for end in ours]
