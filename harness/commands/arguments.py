@@ -133,9 +133,14 @@ def show_outcome(benchmark: str, outcome: Outcome, arguments: Namespace) -> int:
     from harness.show.outcome import outcome_document
 
     show(outcome_document(benchmark, outcome, baselines=arguments.baselines), arguments.format)
-    for name, message in outcome.failed.items():
+    return name_failed(outcome.failed)
+
+
+def name_failed(failed: Mapping[str, str]) -> int:
+    """Show the errors of failed tasks on stderr; the exit code."""
+    for name, message in failed.items():
         say(f"error: {of_task(name, message)}", file=sys.stderr)
-    return 1 if outcome.failed else 0
+    return 1 if failed else 0
 
 
 def show(document: Document, format: str = "text") -> None:  # noqa: A002  the option's name

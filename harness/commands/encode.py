@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 
-from harness.commands.arguments import QUIET, command, overrides, say, show
-from harness.core.formatting import of_task
+from harness.commands.arguments import QUIET, command, name_failed, overrides, show
 
 
 @command(
@@ -29,6 +27,4 @@ def call(arguments: Namespace) -> int:
     with show_progress(quiet=arguments.quiet) as progress:
         part = encode_part(spec, device, progress)
     show(part_document(part))
-    for name, message in part.failed.items():
-        say(f"error: {of_task(name, message)}", file=sys.stderr)
-    return 1 if part.failed else 0
+    return name_failed(part.failed)

@@ -118,23 +118,23 @@ class TaskSpec:
     name: str
     type: TaskType
     hub: str
-    revision: str
-    config: str
+    revision: str = "main"
+    config: str = "default"
     split: str
-    language: str | None
+    language: str | None = None
     qrels: Repository | None
     substitute: Repository | None
     mteb2_name: str
     mteb2_hub: str
     mteb2_splits: tuple[str, ...]
-    statistics_of: str | None
+    statistics_of: str | None = None
     statistics: Mapping[str, Mapping[str, Any]]
     columns: tuple[str, ...]
     qrels_columns: tuple[str, ...]
     main: str
     metrics: tuple[str, ...]
-    n_experiments: int | None
-    samples_per_label: int | None
+    n_experiments: int | None = None
+    samples_per_label: int | None = None
 
     @property
     def kind(self) -> TypeFacts:
@@ -210,27 +210,23 @@ def task_spec(name: str, row: Mapping[str, Any], kind: Mapping[str, Any], *, spl
         raise TypeError(f"{name} has unknown facts: {', '.join(strange)}")
     qrels, substitute, mteb2 = row.get("qrels"), row.get("substitute"), row.get("mteb2", {})
     own_split = row.get("split", "test")
+    as_stated = ("revision", "config", "language", "statistics_of", "n_experiments", "samples_per_label")
     return TaskSpec(
         name=name,
         type=row["type"],
         hub=row["hub"],
-        revision=row.get("revision", "main"),
-        config=row.get("config", "default"),
         split=split or own_split,
-        language=row.get("language"),
         qrels=Repository(**qrels) if qrels else None,
         substitute=Repository(**substitute) if substitute else None,
         mteb2_name=mteb2.get("name", name),
         mteb2_hub=mteb2.get("hub", row["hub"]),
         mteb2_splits=tuple(mteb2.get("splits", [split or own_split])),
-        statistics_of=row.get("statistics_of"),
         statistics=row.get("statistics", {}) if split in (None, own_split) else {},  # those of another split
         columns=tuple(kind["columns"]),
         qrels_columns=tuple(kind.get("qrels_columns", ())),
         main=kind["main"],
         metrics=tuple(kind["metrics"]),
-        n_experiments=row.get("n_experiments"),
-        samples_per_label=row.get("samples_per_label"),
+        **{key: row[key] for key in as_stated if key in row},
     )
 
 
