@@ -22,6 +22,7 @@ from harness.core.files import sha256_file
 from harness.core.spec import DataSpec
 from harness.core.tasks import TaskSpec
 from harness.data import loading
+from harness.data.local import has_changed
 from harness.data.sources import load_task
 from harness.data.types import ClassificationData, ClusteringData, LoadedTask, PairData, RerankingData, RetrievalData
 
@@ -398,6 +399,25 @@ def test_labels_that_are_one_number_in_two_spellings_stay_apart(tmp_path: Path) 
     data = load("TNews", tmp_path).data
     assert isinstance(data, ClassificationData)
     assert data.train.labels == ["01", "1"]
+
+
+def test_what_was_written_or_linked_since_has_changed_if_its_bytes_have(tmp_path: Path) -> None:
+    one, other = (write(tmp_path / name, {"validation.jsonl": json_lines(rows)}) for name, rows in (("v1", STS_ROWS), ("v2", STS_ROWS[:1])))
+    folder = tmp_path / "root/AFQMC"
+    folder.parent.mkdir()
+    folder.symlink_to(one)
+    known = {"validation.jsonl": sha256_file(one / "validation.jsonl")}
+    since = (other / "validation.jsonl").stat().st_ctime
+
+    def changed(since: float) -> bool:
+        return has_changed(task("AFQMC"), folder.parent, known, since=since)
+
+    assert not changed(since - 100)  # newer, and the same bytes
+    folder.unlink()
+    assert not changed(since - 100)  # not there
+    folder.symlink_to(other)
+    assert changed(folder.lstat().st_ctime - 1e-6)
+    assert not changed(folder.lstat().st_ctime)  # not looked at
 
 
 def test_a_file_that_changes_while_it_is_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

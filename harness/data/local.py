@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +103,17 @@ def locate_local(task: TaskSpec, root: Path, *, source: str = "local", keep_chec
 
 def has_changed(task: TaskSpec, root: Path, known: Mapping[str, str], *, since: float) -> bool:
     """Whether a file of the task has another SHA-256 than `known` has under its name. Only files that were written, moved or linked after
-    `since` (seconds since 1970) are hashed. Data that is not there has not changed."""
+    `since` (seconds since 1970) are hashed, or whose folder below `root` was. Data that is not there has not changed."""
     try:
         files = [file for parts in locate_local(task, root).tables.values() for file in parts]
-        return any(file.path.stat().st_ctime > since and sha256_file(file.path) != known.get(file.part.name) for file in files)
+        return any(_written(file.path, root) > since and sha256_file(file.path) != known.get(file.part.name) for file in files)
     except (InputError, OSError):
         return False
+
+
+def _written(path: Path, root: Path) -> float:
+    """When the file, a folder on the way to it, or a link in the place of one of them was last written."""
+    return max(each.lstat().st_ctime for each in (path.resolve(), path, *takewhile(lambda folder: folder != root, path.parents)))
 
 
 def _find(task: TaskSpec, split: str, names: list[str], place: Path) -> tuple[Part, ...]:
