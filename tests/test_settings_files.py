@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -155,3 +157,68 @@ def test_a_text_of_another_segment_is_run_as_there_or_refused_with_the_reason(ty
     for make in (ENCODERS.get("canonical").outline, partial(ENCODERS.get("canonical").load, dtype="fp32", device=CPU)):
         with pytest.raises(RequestError, match=r"segment ids \[0, 1\] \(token_type_ids.*model\.kind=reference"):
             make(ModelSpec(name="m", path=str(folder)))
+
+
+@pytest.mark.parametrize("kind", ["canonical", "reference"])
+@pytest.mark.parametrize("model_type", ["SparseEncoder", "CrossEncoder", "MultiVectorEncoder", "ColBERT"])
+def test_a_model_of_another_kind_is_not_pooled_by_its_tokens_mean(model_type: str, kind: str, tmp_path: Path) -> None:
+    folder = edited(build_model(tmp_path, pooling="cls"), tmp_path / "m", WHOLE, model_type=model_type)
+    assert [type(one).__name__ for one in SentenceTransformer(str(folder), device="cpu")] == ["Transformer", "Pooling"]
+    assert float((theirs(folder) - theirs(tmp_path / "model")).abs().max()) > 0.1  # the mean, not what modules.json says
+    for make in (ENCODERS.get(kind).outline, partial(ENCODERS.get(kind).load, dtype="fp32", device=CPU)):
+        with pytest.raises(RequestError, match=rf"is a {model_type} \(model_type in .*model\.kind=reranker runs a CrossEncoder"):
+            make(ModelSpec(name="m", path=str(folder), kind=kind))
+
+
+OWN_MODEL = """
+from transformers import BertConfig, BertModel
+
+class Own(BertModel):
+    def forward(self, *given, **named):
+        made = super().forward(*given, **named)
+        made.last_hidden_state = made.last_hidden_state ** 3
+        return made
+"""
+OWN_MODULE = """
+import torch
+
+class Normalize(torch.nn.Module):
+    def forward(self, features):
+        return features | {"sentence_embedding": features["sentence_embedding"] ** 3}
+
+    @classmethod
+    def load(cls, *given, **named):
+        return cls()
+"""
+
+
+def with_own_model(folder: Path) -> None:
+    (folder / "own_model.py").write_text(OWN_MODEL)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "own_model.Own"}}))
+
+
+def with_own_module(folder: Path) -> None:
+    (folder / "own_module.py").write_text(OWN_MODULE)
+    modules = [*json.loads((folder / "modules.json").read_text()), {"idx": 2, "name": "2", "path": "2_N", "type": "own_module.Normalize"}]
+    (folder / "2_N").mkdir()
+    (folder / "modules.json").write_text(json.dumps(modules))
+
+
+@pytest.mark.parametrize(("make", "named"), [(with_own_model, r"its code \(Own\)"), (with_own_module, r"own_module\.Normalize")])
+def test_code_of_a_folder_runs_in_the_reference_kind_alone_whatever_it_calls_itself(
+    make: Callable[[Path], None], named: str, plain: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(plain, tmp_path / "m")
+    make(folder)
+    spec = ModelSpec(name="m", path=str(folder), trust_remote_code=True)
+    for look in (ENCODERS.get("canonical").outline, partial(ENCODERS.get("canonical").load, dtype="fp32", device=CPU)):
+        with pytest.raises(RequestError, match=rf"can't be encoded as a pure function.*{named}.*model\.kind=reference runs it"):
+            look(spec)
+    reference = ENCODERS.get("reference")
+    weights = reference.load(replace(spec, kind="reference"), dtype="fp32", device=CPU)
+    encoder = reference.encoder(weights, max_len=48, encoding=EXACT, device=CPU, store=None)
+    model = SentenceTransformer(str(folder), device="cpu", local_files_only=True, trust_remote_code=True)
+    expected = model.encode(TEXTS, convert_to_tensor=True, show_progress_bar=False)
+    assert torch.allclose(encoder.encode_counted(TEXTS).vectors, expected, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(expected, theirs(plain), atol=0.1)

@@ -28,7 +28,9 @@ from harness.evaluate.encode.model.outline import (
     OTHERWISE,
     ChainOutline,
     check_end_token,
+    check_first,
     check_type,
+    class_name,
     does_not_load,
     kernel_name,
     outline_of,
@@ -118,9 +120,7 @@ def load_model(located: LocatedModel, spec: ModelSpec, *, dtype: Dtype, device: 
     _refuse_type(located)
     chain = load_chain(located, spec, dtype)
     transformer, *tail = chain.children()
-    if type(transformer) is not Transformer:
-        first = f"its first module is {type(transformer).__name__}; known: a Transformer. {OTHERWISE}"
-        raise RequestError(f"model {located.name!r} can't be encoded as a pure function of its token ids: {first}")
+    check_first(located.name, class_name(f"{type(transformer).__module__}.{type(transformer).__name__}"))
     outline = outline_of(located, spec, weights, transformer)
     _check_chain(transformer, tail, located)
     _check_weights(transformer.model, located.folder / transformer_path(located))

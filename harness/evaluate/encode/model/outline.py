@@ -149,7 +149,8 @@ def outline_of(located: LocatedModel, spec: ModelSpec, weights: Weights, first: 
     """The outline of a folder whose first module is made, be it without numbers; raises as `read_outline` does."""
     try:
         modules: Any = read_json(located.folder / "modules.json")
-        tail = [str(module["type"]).rpartition(".")[2] for module in modules[1:]]
+        head, *tail = [class_name(str(module["type"])) for module in modules]
+        check_first(located.name, head)
         check_architecture(located.name, first.config, tail)
         check_processing(located.name, first)
         dense, embedding_dim, pooling = read_tail(located, first.config.hidden_size)
@@ -207,6 +208,22 @@ def does_not_load(folder: Path, error: Exception) -> InputError:
     return InputError(f"{what} does not load ({type(error).__name__}: {error!s:.1000})")
 
 
+def class_name(path: str) -> str:
+    """How a module's class is called here: one of another package than sentence-transformers by its path, whatever its name."""
+    return path.rpartition(".")[2] if path.startswith("sentence_transformers.") else path
+
+
+def check_first(name: str, first: str) -> None:
+    """Pass a chain that begins with a Transformer.
+
+    Raises:
+        RequestError: it begins with another module.
+    """
+    if first != "Transformer":
+        found = f"its first module is {first}; known: a Transformer. {OTHERWISE}"
+        raise RequestError(f"model {name!r} can't be encoded as a pure function of its token ids: {found}")
+
+
 def check_type(name: str, kind: object) -> str:
     """How the refusal of a model of a known type begins.
 
@@ -242,8 +259,11 @@ def check_processing(name: str, first: Transformer) -> None:
     """Pass a first module that makes plain token ids of a text, all of one segment, and gives the states of its last layer.
 
     Raises:
-        RequestError: it does not, by its sentence_bert_config.json or its tokenizer.json.
+        RequestError: it does not, by its sentence_bert_config.json or its tokenizer.json, or its code is none of transformers'.
     """
+    if not type(first.model).__module__.startswith("transformers."):
+        own = f"its code ({type(first.model).__name__}) is its folder's own, of which nothing is proven. {OTHERWISE}"
+        raise RequestError(f"model {name!r} can't be encoded as a pure function of its token ids: {own}")
     asked = "token_type_ids" in signature(first.model.forward).parameters
     if asked and (segments := set(first.tokenizer("你好").get("token_type_ids") or ()) | {0}) != {0}:
         raise RequestError(

@@ -16,6 +16,7 @@ _FIRST = tuple(f"sentence_{kind}_config.json" for kind in ("bert", "roberta", "d
 """sentence-transformers 6.2 reads the first of them that is there and not empty."""
 _BY_ROLE = ("Router", "Asym")
 """Modules of sentence-transformers that choose others by what a text is for; Asym is their name before version 5."""
+_DENSE = "SentenceTransformer"
 _ROLE_LENGTHS = ("query_length", "document_length", "query_expansion")
 """Keys of sentence-transformers 6 for the first module, whose values it applies in `encode_query` and `encode_document` alone."""
 
@@ -120,12 +121,18 @@ def first_settings(folder: Path) -> tuple[Path, Mapping[str, Any]]:
 
 
 def refuse_roles(located: LocatedModel) -> None:
-    """Pass a SentenceTransformer folder in which the vector of a text is the same for a query and for a passage.
+    """Pass a folder that is a SentenceTransformer's, in which the vector of a text is the same for a query and for a passage.
 
     Raises:
         RequestError: it is not.
-        InputError: modules.json or the first module's settings are damaged.
+        InputError: modules.json, config_sentence_transformers.json or the first module's settings are damaged.
     """
+    path = located.folder / "config_sentence_transformers.json"
+    if (kind := (_object(path) if path.is_file() else {}).get("model_type", _DENSE)) != _DENSE:
+        raise RequestError(
+            f"model {located.name!r} is a {kind} (model_type in {path}), and gives no one vector of a text: as a SentenceTransformer it "
+            "would run without its own modules, as the mean of its tokens. model.kind=reranker runs a CrossEncoder, none the others"
+        )
     for module in _modules(located.folder):
         if (kind := str(module.get("type")).rpartition(".")[2]) in _BY_ROLE:
             raise RequestError(
