@@ -216,6 +216,9 @@ def test_code_of_a_folder_runs_in_the_reference_kind_alone_whatever_it_calls_its
         with pytest.raises(RequestError, match=rf"can't be encoded as a pure function.*{named}.*model\.kind=reference runs it"):
             look(spec)
     reference = ENCODERS.get("reference")
+    for look in (reference.outline, partial(reference.load, dtype="fp32", device=CPU)):
+        with pytest.raises(RequestError, match=r"names code of its own: read it, then allow it with model\.trust_remote_code=true"):
+            look(ModelSpec(name="m", path=str(folder), kind="reference"))
     weights = reference.load(replace(spec, kind="reference"), dtype="fp32", device=CPU)
     encoder = reference.encoder(weights, max_len=48, encoding=EXACT, device=CPU, store=None)
     model = SentenceTransformer(str(folder), device="cpu", local_files_only=True, trust_remote_code=True)

@@ -133,7 +133,7 @@ def refuse_roles(located: LocatedModel) -> None:
             f"model {located.name!r} is a {kind} (model_type in {path}), and gives no one vector of a text: as a SentenceTransformer it "
             "would run without its own modules, as the mean of its tokens. model.kind=reranker runs a CrossEncoder, none the others"
         )
-    for module in _modules(located.folder):
+    for module in listed_modules(located.folder):
         if (kind := str(module.get("type")).rpartition(".")[2]) in _BY_ROLE:
             raise RequestError(
                 f"model {located.name!r} has a {kind}, which chooses the modules of a text by whether it is a query or a passage, and here "
@@ -148,7 +148,7 @@ def refuse_roles(located: LocatedModel) -> None:
         )
 
 
-def _modules(folder: Path) -> list[Mapping[str, Any]]:
+def listed_modules(folder: Path) -> list[Mapping[str, Any]]:
     """The entries of modules.json; none where the folder has no such file."""
     path = folder / "modules.json"
     values = read_json(path) if path.is_file() else []
@@ -160,7 +160,7 @@ def _whole_number(found: object) -> int | None:
 
 
 def _include_prompt(folder: Path) -> bool:
-    configs = [folder / str(module.get("path", "")) / "config.json" for module in _modules(folder)[1:]]
+    configs = [folder / str(module.get("path", "")) / "config.json" for module in listed_modules(folder)[1:]]
     return all(_object(path).get("include_prompt", True) is not False for path in configs if path.is_file())
 
 

@@ -34,8 +34,15 @@ from harness.evaluate.encode.model.locate import (
     hash_weights,
     read_json,
 )
-from harness.evaluate.encode.model.outline import check_end_token, does_not_load, max_positions_of, quiet_transformers, tokenizer_options
-from harness.evaluate.encode.model.own import first_settings
+from harness.evaluate.encode.model.outline import (
+    check_end_token,
+    class_name,
+    does_not_load,
+    max_positions_of,
+    quiet_transformers,
+    tokenizer_options,
+)
+from harness.evaluate.encode.model.own import first_settings, listed_modules
 from harness.evaluate.encode.model.sizes import read_sizes
 from harness.evaluate.encode.model.tokens import refuse_lone_surrogates, refuse_tokens
 from harness.evaluate.encode.planned import Basis, Counted, Outline, Work
@@ -175,10 +182,12 @@ class WholeKind(FolderKind):
             )
         if model.trust_remote_code:
             return
-        for path in (*located.folder.glob("config.json"), *located.folder.glob("*/config.json")):
-            values = read_json(path)
-            if isinstance(values, dict) and "auto_map" in values:
-                raise RequestError(f"{path} names code of its own: read it, then allow it with model.trust_remote_code=true")
+        configs = (*located.folder.glob("config.json"), *located.folder.glob("*/config.json"))
+        own = [path for path in configs if isinstance(values := read_json(path), dict) and "auto_map" in values]
+        types = [str(module.get("type")) for module in listed_modules(located.folder)]
+        own += [located.folder / f"modules.json ({kind})" for kind in types if "." in kind and class_name(kind) == kind]
+        if own:
+            raise RequestError(f"{own[0]} names code of its own: read it, then allow it with model.trust_remote_code=true")
 
     def files_digest(self, model: ModelSpec) -> str:
         """The digest of the folder's other files, and of what the tokenizer is told beside them; raises as `find_model` does."""
