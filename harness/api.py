@@ -142,9 +142,10 @@ def run(*overrides: str, **settings: Any) -> Run:
 
     if strange := [word for word in overrides if not isinstance(word, str)]:
         raise RequestError(f"{strange[0]!r:.60} is no KEY=VALUE word: give settings by name, harness.run(model=..., tasks=[...])")
-    if "tasks" in settings and settings["tasks"] in ((), []):
+    given = [override(key, value) for key, value in settings.items()]
+    if "tasks=[]" in given:
         raise RequestError("tasks=[] names no task: leave it out to run all tasks of the benchmark")
-    words = [*overrides, *(override(key, value) for key, value in settings.items())]
+    words = [*overrides, *given]
     spec, device = resolve_here(words)
     for line in mismatch_lines(words):
         warnings.warn(line, stacklevel=2)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +123,24 @@ def write_task(folder: Path, task: TaskSpec, metrics: Mapping[str, Any], harness
     """A record of these metrics. `harness`: what the file has under this key; `fields`: others than the pinned revision and one second."""
     given: dict[str, Any] = {"split": task.split, "dataset_revision": task.revision, "evaluation_time": 1.0}
     write_record(folder, TaskRecord(task=task.name, metrics=metrics, made=convert(dict(harness), Made), **(given | fields)))
+
+
+@contextlib.contextmanager
+def open_folder() -> Iterator[Path]:
+    """A folder that everybody may open; pytest's own are the user's alone."""
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        yield Path(place)
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    """As a user who may open what everybody may; root may open everything."""
+    root = os.geteuid() == 0
+    try:
+        if root:
+            os.seteuid(65534)
+        yield
+    finally:
+        if root:
+            os.seteuid(0)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -106,10 +107,14 @@ def test_a_text_arrives_as_it_was_given(value: str | None) -> None:
         ("overwrite", True),
         ("results_dir", Path("a b/中")),
         ("store", "null "),
+        ("dim", np.int64(64)),
+        ("overwrite", np.bool_(True)),
+        ("tasks", np.array(["TNews", "STS"])),
     ],
 )
 def test_a_value_arrives_as_it_was_given(key: str, value: object) -> None:
     found = getattr(compose_config([override(key, value)]), key)
+    value = value.tolist() if isinstance(value, np.ndarray) else value
     assert (list(found) if isinstance(value, list) else found) == (Path(value) if isinstance(found, Path) else value)
 
 
@@ -141,8 +146,9 @@ def test_what_notebooks_hand_over_is_taken_or_refused_in_a_sentence() -> None:
             harness.check(wrong, PUBLISHED)  # type: ignore[arg-type]
         with pytest.raises(RequestError, match="is no KEY=VALUE word"):
             harness.run(wrong)  # type: ignore[arg-type]
-    with pytest.raises(RequestError, match="names no task"):
-        harness.run(model="sample", data="sample", tasks=[])
+    for nothing in ([], np.array([])):
+        with pytest.raises(RequestError, match="names no task"):
+            harness.run(model="sample", data="sample", tasks=nothing)
     with pytest.raises(RequestError, match="STS is a type of tasks"):
         runs.examples("STS")
     with pytest.raises(InputError, match="no run keeps examples of STSB"):

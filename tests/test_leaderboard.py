@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cards import card_text, rows_table, write_card
-from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, VERIFIED, manifest_of, write_run
+from runs import BENCHMARK, BY_HAND, HEADER, PUBLISHED, VERIFIED, as_nobody, manifest_of, open_folder, write_run
 
 from harness.commands import main
 from harness.core.benchmarks import load_benchmark
@@ -135,23 +133,27 @@ def test_what_is_no_number_is_no_score(tmp_path: Path, score: str) -> None:
 
 
 def test_a_run_folder_that_nobody_may_open_is_named() -> None:
-    with tempfile.TemporaryDirectory() as place:  # pytest's own folders are the user's alone
-        folder = Path(place)
-        folder.chmod(0o755)
+    with open_folder() as folder:
         write_run(folder / "open", BY_HAND)
         write_run(folder / "closed", BY_HAND)
         (folder / "closed").chmod(0)
-        root = os.geteuid() == 0
-        try:
-            if root:  # who may open everything
-                os.seteuid(65534)
+        with as_nobody():
             closed, opened = load_runs([folder], BENCHMARK)
-        finally:
-            if root:
-                os.seteuid(0)
-            (folder / "closed").chmod(0o755)
+        (folder / "closed").chmod(0o755)
     assert "Permission denied" in closed.broken[MANIFEST]
     assert len(opened.records) == len(BY_HAND)
+
+
+def test_nobody_is_told_to_delete_a_file_that_he_may_not_read() -> None:
+    with open_folder() as folder:
+        write_run(folder, BY_HAND)
+        (folder / "TNews.json").chmod(0)
+        with as_nobody():
+            run = read_run(folder, BENCHMARK)
+        assert run.broken["TNews"] == f"{folder}/TNews.json can't be read (Permission denied): correct its permissions, or restore it"
+        (folder / MANIFEST).chmod(0)
+        with as_nobody(), pytest.raises(InputError, match=r"manifest.json can't be read \(Permission denied\): correct its permissions"):
+            read_run(folder, BENCHMARK)
 
 
 def test_a_failed_task_is_listed_with_its_reason(tmp_path: Path) -> None:

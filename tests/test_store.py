@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from runs import as_nobody, open_folder
 from safetensors import safe_open
 from tiny_models import HAN, POSITIONS, build_model, load_encoder
 
@@ -442,6 +443,22 @@ def test_a_store_that_can_not_be_written_and_is_not_required_keeps_nothing_and_s
     (record,) = caplog.records
     assert "goes on without the store" in record.getMessage()
     assert "can't write" in record.getMessage()
+
+
+def test_a_setting_that_nobody_may_open_is_named_and_not_called_damaged(capsys: pytest.CaptureFixture[str]) -> None:
+    with open_folder() as folder:
+        for digest in ("a" * 64, "b" * 64):
+            vectors = VectorStore(folder).open(digest, dim=8, dtype="fp32", about={"model": digest[:1]})
+            vectors.put(keys_of(1, 2), numbers(2, dtype="fp32"))
+            vectors.flush()
+        (folder / ("a" * 32)).chmod(0)
+        (folder / ("b" * 32) / "setting.json").chmod(0)
+        with as_nobody():
+            assert main(["store", "info", "--path", str(folder)]) == 1
+        told = capsys.readouterr().err.splitlines()
+        (folder / ("a" * 32)).chmod(0o755)
+    why = "setting.json can't be read (Permission denied): correct its permissions, or restore it"
+    assert told == [f"error: {folder}/{name * 32}/{why}" for name in "ab"]
 
 
 def test_a_damaged_description_leaves_the_other_settings_to_be_seen_and_costs_no_vector(

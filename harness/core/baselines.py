@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.core.calibration import CALIBRATION
-from harness.core.errors import InputError, MachineError, RequestError
+from harness.core.errors import InputError, MachineError, RequestError, unread
 from harness.core.files import abandoned_folders, atomic_write, scratch_folder
 from harness.core.formatting import few
 from harness.core.run_files import CANARY, MANIFEST
@@ -53,7 +53,7 @@ def read_log(path: Path) -> list[LogEntry]:
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         return [convert(parse(line), LogEntry) for line in lines if line.strip()]
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({error}): restore it from version control") from error
+        raise InputError(unread(path, error) or f"{path} is damaged ({error}): restore it from version control") from error
 
 
 def standing_baseline(to: Path, name: str) -> Path | None:

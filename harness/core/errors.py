@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class HarnessError(Exception):
@@ -54,6 +55,15 @@ class DriftError(HarnessError):
 def described(error: BaseException) -> str:
     """An error in a line: its message, after the name of its type where it is none of ours."""
     return str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+
+
+def unread(path: Path, error: BaseException | None) -> str:
+    """The message for a file that is there and that the system does not give, for want of permissions or of a sound disk; empty for any
+    other error. Such a file may be sound, so nobody is told to delete it.
+    """
+    if not isinstance(error, OSError) or not error.errno or isinstance(error, (FileNotFoundError, IsADirectoryError)):
+        return ""
+    return f"{path} can't be read ({error.strerror}): correct its permissions, or restore it"
 
 
 _FEW = 12  # names that are listed beside the close ones

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from harness.core.errors import InputError
+from harness.core.errors import InputError, unread
 from harness.core.files import atomic_write
 from harness.core.run_files import EXAMPLES
 from harness.core.tasks import TaskSpec
@@ -110,7 +110,8 @@ def read_examples(folder: Path, task: TaskSpec) -> Examples:
         metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
         columns = {name: np.asarray(table[name].to_pylist()) for name in table.column_names}
     except (OSError, pa.ArrowException, ValueError) as error:
-        raise InputError(f"{path} can't be read as Parquet ({error}): delete it and run the task again") from error
+        why = unread(path, error) or f"{path} can't be read as Parquet ({error}): delete it and run the task again"
+        raise InputError(why) from error
     found, schema = metadata.get("harness.task"), metadata.get("harness.schema")
     if found != task.name:
         raise InputError(f"{path} has the examples of {found!r}, expected {task.name}: delete it and run the task again")

@@ -170,6 +170,8 @@ def override(key: str, value: Any) -> str:
 
 
 def _word(value: Any) -> str:
+    if hasattr(value, "tolist"):  # a number or an array of numpy, a column of pandas
+        value = value.tolist()
     match value:
         case None:
             return "null"

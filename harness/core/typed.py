@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from harness.core.errors import InputError
+from harness.core.errors import InputError, unread
 from harness.core.formatting import shortened
 
 T = TypeVar("T")
@@ -102,7 +102,7 @@ def read_object(path: Path, *, what: str, remedy: str, schema: int | None = None
         if schema is not None and (isinstance(found, bool) or not isinstance(found, int)):
             raise ValueError(f"its schema is {found!r:.40}, expected a whole number")
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} is no {what} ({error}): {remedy}") from error
+        raise InputError(unread(path, error) or f"{path} is no {what} ({error}): {remedy}") from error
     if schema is not None and found > schema:  # type: ignore[operator]
         raise InputError(f"{path} was written by a newer harness (schema {found}, this one reads {schema}): upgrade")
     return raw

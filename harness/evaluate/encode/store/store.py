@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ class VectorStore:
         return sorted(found, key=lambda setting: setting.used, reverse=True)
 
     def undescribed(self) -> list[str]:
-        """Why a setting is in none of the other lists: its `setting.json` is damaged."""
+        """Why a setting is in none of the other lists: its `setting.json` is damaged, or nobody may open it."""
         return [why for why in map(_damage, self._all_folders()) if why]
 
     def verify(self) -> list[Path]:
@@ -139,7 +140,8 @@ class VectorStore:
         return [folder for folder in self._all_folders() if not _damage(folder)]
 
     def _all_folders(self) -> list[Path]:
-        return sorted(path.parent for path in self.path.glob(f"*/{SETTING}"))
+        folders = (path for path in self.path.glob("*") if path.is_dir())
+        return sorted(path for path in folders if not os.access(path, os.R_OK | os.X_OK, effective_ids=True) or (path / SETTING).exists())
 
 
 _KINDS = (SUFFIX, PROOF, DAMAGED, ".tmp", SETTING)

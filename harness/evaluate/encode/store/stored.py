@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from harness.core.errors import InputError, MachineError
+from harness.core.errors import InputError, MachineError, unread
 from harness.core.files import abandoned, write_json
 from harness.core.spec import Dtype
 from harness.core.typed import parse
@@ -179,7 +179,7 @@ class StoredVectors(SettingReader):
         proofs.verify()
         for path, why in proofs.damaged.items():
             if proofs.empty:
-                raise InputError(f"the vector store's proof {path} is damaged ({why}): {remedy}") from why
+                raise InputError(unread(path, why.__cause__) or f"the vector store's proof {path} is damaged ({why}): {remedy}") from why
             tell_damaged(path, why)  # the others prove the store
         if self._shards and proofs.empty:  # of other batch shapes, which have other keys, none is known and all may be well
             raise InputError(f"the vector store has vectors of this setting and none of the canary's to prove them by: {remedy}")
@@ -270,15 +270,16 @@ def read_about(folder: Path) -> dict[str, Any]:
         if about["dtype"] not in TORCH_DTYPE or int(about["dim"]) < 1 or not isinstance(about["digest"], str):
             raise ValueError("it has no digest, dim and dtype")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error}): delete this file alone. A run writes it again and finds every vector") from error
+        remedy = "delete this file alone. A run writes it again and finds every vector"
+        raise InputError(unread(path, error) or f"{path} is damaged ({error}): {remedy}") from error
     return dict(about)
 
 
 def tell_damaged(path: Path, error: DamagedShardError) -> None:
     """Set a damaged shard aside, and say so. One that can't be read here may be sound, and serve others: it is left where it is."""
-    unread = isinstance(error.__cause__, OSError)
-    aside = "left out" if unread or not set_aside(path) else f"renamed to {path.name}{DAMAGED}"
-    what = "unreadable" if unread else "damaged"
+    closed = isinstance(error.__cause__, OSError)
+    aside = "left out" if closed or not set_aside(path) else f"renamed to {path.name}{DAMAGED}"
+    what = "unreadable" if closed else "damaged"
     log.warning("%s shard of the vector store, %s; its vectors are computed again: %s (%s)", what, aside, path, error)
 
 
