@@ -6,6 +6,7 @@ Scores in data frames are points, 0 to 100, unrounded. Errors are those of `harn
 from __future__ import annotations
 
 import math
+import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -125,11 +126,16 @@ Place = str | Path | Run | Runs
 """A folder or model card, a run that was read from one, or the runs of `load_runs` where they are one."""
 
 
+_ONE_RUN = threading.Lock()
+"""Hydra's state, torch's number of threads and the generators that scoring seeds belong to the process."""
+
+
 def run(*overrides: str, **settings: Any) -> Run:
     """Run tasks as `python -m harness run` does, and read the run: `harness.run(model="sample", data="sample", tasks=["STSB"])`.
 
     `settings`: keys of `configs/config.yaml` with Python values; `overrides`: KEY=VALUE words, for keys with a dot (`gpu.mismatch=warn`).
     Tasks that failed are in `Run.failed`; finished tasks are not computed again. What the batches of another `gpu=` cost here is a warning.
+    Runs of several threads go one after the other.
 
     Raises:
         RequestError: an unknown key, choice or value, all of them in one message.
@@ -146,10 +152,11 @@ def run(*overrides: str, **settings: Any) -> Run:
     if "tasks=[]" in given:
         raise RequestError("tasks=[] names no task: leave it out to run all tasks of the benchmark")
     words = [*overrides, *given]
-    spec, device = resolve_here(words)
-    for line in mismatch_lines(words):
-        warnings.warn(line, stacklevel=2)
-    return read_run(execute(spec, device, Silent()).folder, load_benchmark(spec.benchmark))
+    with _ONE_RUN:
+        spec, device = resolve_here(words)
+        for line in mismatch_lines(words):
+            warnings.warn(line, stacklevel=2)
+        return read_run(execute(spec, device, Silent()).folder, load_benchmark(spec.benchmark))
 
 
 def load_runs(*paths: Place | Iterable[Place], benchmark: str | None = None, merge: str | None = None) -> Runs:

@@ -6,6 +6,7 @@ import math
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,16 @@ def test_a_value_arrives_as_it_was_given(key: str, value: object) -> None:
     found = getattr(compose_config([override(key, value)]), key)
     value = value.tolist() if isinstance(value, np.ndarray) else value
     assert (list(found) if isinstance(value, list) else found) == (Path(value) if isinstance(found, Path) else value)
+
+
+def test_runs_of_several_threads_go_one_after_the_other(tmp_path: Path) -> None:
+    def run(dim: int) -> Run:
+        return harness.run(
+            "canary=off", model="sample", data="sample", gpu="cpu", tasks=["STSB"], dim=dim, store=None, results_dir=tmp_path
+        )
+
+    with ThreadPoolExecutor(3) as pool:
+        assert [found.failed for found in pool.map(run, (8, 16, 32))] == [{}, {}, {}]
 
 
 def test_what_no_setting_can_have_is_refused() -> None:

@@ -162,6 +162,16 @@ def test_a_place_that_the_system_refuses_is_one_error(words: list[str], capsys: 
     assert re.fullmatch(rf"error: \S*{name}\S*: File name too long\. Correct its name .*free disk space\n", capsys.readouterr().err)
 
 
+def test_a_working_directory_that_was_deleted_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(["plan", "model=sample", "data=sample"]) == 1
+    assert capsys.readouterr().err == "error: the working directory was deleted: change to one that is there (cd DIR)\n"
+
+
 def test_a_character_that_stdout_can_not_take_is_one_error(tmp_path: Path) -> None:
     shutil.copytree(PUBLISHED, tmp_path / "结果")
     environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 
 from harness.commands.arguments import Parser, say
 from harness.core.errors import HarnessError, MachineError
@@ -58,10 +59,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         forget(sys.stderr)
         return 0
     except OSError as error:  # of a place that no message of ours names
+        if not _has_folder():
+            _tell("error: the working directory was deleted: change to one that is there (cd DIR)")
+            return MachineError.exit_code
         if error.filename is None:
             raise
         _tell(f"error: {error.filename}: {error.strerror}. Correct its name or its permissions, or free disk space")
         return MachineError.exit_code
+
+
+def _has_folder() -> bool:
+    """Whether the working directory is still there."""
+    with contextlib.suppress(FileNotFoundError):
+        return bool(Path.cwd())
+    return False
 
 
 def _tell(last: str) -> None:
