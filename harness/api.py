@@ -184,7 +184,7 @@ def check(baseline: Place, candidate: Place, *, calibration: str | Path | None =
 
     file = None if calibration is None else Path(calibration)
     before, after = _path(baseline), _path(candidate)
-    return check_folders(before, after, benchmark_of([before, after]), calibration=file, tasks=tasks)
+    return check_folders(before, after, benchmark_of([before, after]), calibration=file, tasks=[tasks] if isinstance(tasks, str) else tasks)
 
 
 def explain(*runs: Place, examples: int = 3) -> Explanation:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import PUBLISHED, ROOT
@@ -120,13 +121,16 @@ def test_a_value_arrives_as_it_was_given(key: str, value: object) -> None:
 
 
 def test_runs_of_several_threads_go_one_after_the_other(tmp_path: Path) -> None:
-    def run(dim: int) -> Run:
-        return harness.run(
-            "canary=off", model="sample", data="sample", gpu="cpu", tasks=["STSB"], dim=dim, store=None, results_dir=tmp_path
-        )
-
+    asked = {"model": "sample", "data": "sample", "gpu": "cpu", "tasks": ["STSB"], "canary": False, "store": None, "results_dir": tmp_path}
     with ThreadPoolExecutor(3) as pool:
-        assert [found.failed for found in pool.map(run, (8, 16, 32))] == [{}, {}, {}]
+        assert [run.failed for run in pool.map(lambda dim: harness.run(dim=dim, **asked), (8, 16, 32))] == [{}, {}, {}]
+
+
+def test_a_program_that_uses_hydra_itself_keeps_its_configuration(tmp_path: Path) -> None:
+    (tmp_path / "theirs.yaml").write_text("a: 1\n", encoding="utf-8")
+    with initialize_config_dir(str(tmp_path), version_base=None):
+        assert compose_config(["dim=64"]).dim == 64
+        assert compose("theirs").a == 1
 
 
 def test_what_no_setting_can_have_is_refused() -> None:
@@ -150,6 +154,8 @@ def test_what_notebooks_hand_over_is_taken_or_refused_in_a_sentence() -> None:
     assert harness.load_runs(runs[0])[0].path == harness.load_runs(runs)[0].path == PUBLISHED
     with pytest.raises(RequestError, match="the same folder"):
         harness.check(runs, runs[0])
+    with pytest.raises(RequestError, match=r"^unknown task or task type 'STSBB'"):
+        harness.check(runs, PUBLISHED.parent.parent / "baselines" / "sample", tasks="STSBB")
     for wrong in (3, None):
         with pytest.raises(RequestError, match="expected a path"):
             harness.load_runs(wrong)  # type: ignore[arg-type]

@@ -325,6 +325,17 @@ def test_a_setting_that_lost_its_description_is_described_again(store: VectorSto
     assert [info.vectors for info in store.info()] == [1]
 
 
+def test_what_a_run_writes_after_a_prune_is_still_believed(store: VectorStore) -> None:
+    vectors = open_vectors(store)
+    vectors.prove(keys_of("x"), numbers(1))
+    store.prune(unused_days=0)
+    vectors.put(keys_of("a"), numbers(1))
+    vectors.flush()
+    later = open_vectors(VectorStore(store.path))
+    later.prove(keys_of("x"), numbers(1))
+    assert later.contains(keys_of("a")).all()
+
+
 def test_a_damaged_proof_is_set_aside_where_another_proves_the_store(store: VectorStore, caplog: pytest.LogCaptureFixture) -> None:
     vectors = open_vectors(store)
     proven = numbers(2)

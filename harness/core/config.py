@@ -161,7 +161,7 @@ def hydra_on_configs() -> Iterator[GlobalHydra]:
         with initialize_config_dir(str(resource_dir("configs").resolve()), version_base="1.3"):
             yield state
     finally:
-        state.hydra = outer
+        GlobalHydra.instance().hydra = outer  # Hydra has put a copy of it in its place
 
 
 def _compose(overrides: Sequence[str]) -> RunSpec:

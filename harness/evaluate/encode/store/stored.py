@@ -130,6 +130,7 @@ class StoredVectors(SettingReader):
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._writes: list[Future[Path]] = []
         self._written: list[Path] = []
+        self._proof: tuple[Keys, torch.Tensor] | None = None
         setting = folder / SETTING
         if setting.is_file():
             refuse_other_setting(folder, about["digest"])
@@ -196,6 +197,8 @@ class StoredVectors(SettingReader):
             with self._or_give_up():
                 self._describe()
                 write_shard(self.folder, keys[fresh], vectors[torch.from_numpy(fresh)], self._dtype, suffix=PROOF)
+        first = np.unique(keys, axis=0, return_index=True)[1]
+        self._proof = keys[first], vectors[torch.from_numpy(first)]
 
     def flush(self) -> None:
         """Everything put so far is on disk when this returns, and found by `get`.
@@ -249,6 +252,8 @@ class StoredVectors(SettingReader):
     def _describe(self) -> None:
         if not (self.folder / SETTING).is_file():
             write_json(self.folder / SETTING, self._about)
+            if self._proof:  # a prune took it, and what this run writes next must be believed
+                write_shard(self.folder, *self._proof, self._dtype, suffix=PROOF)
 
     def _collect(self, *, at_most: int) -> None:
         """Waits until no more than so many shards are being written, and raises what went wrong with the others."""
