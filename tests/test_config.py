@@ -190,6 +190,7 @@ def test_a_row_of_the_card_is_one_word_and_the_experiment_scores_as_its_script()
         ("dtype=BF16", "bf16", 35),
         ("gpu=CPU", "fp32", 35),
         ("tasks=all", "fp32", 35),
+        ("tasks=null", "fp32", 35),
         ("tasks=STSB, Ocnli", "fp32", ("Ocnli", "STSB")),
         ("tasks=STSB", "fp32", ("STSB",)),
         ("tasks=sts-b", "fp32", ("STSB",)),

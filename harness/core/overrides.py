@@ -77,13 +77,14 @@ _LOWER = ("dtype", "gpu", "data", "row", "experiment")
 
 
 def _usual_word(key: str, value: str) -> str:
-    """`dtype=float16` as `dtype=fp16`, `gpu=A100` as `gpu=a100`, `tasks=STSB, BQ` as `tasks=[STSB, BQ]`, `tasks=all` as `tasks=[]`."""
+    """`dtype=float16` as `dtype=fp16`, `gpu=A100` as `gpu=a100`, `tasks=STSB, BQ` as `tasks=[STSB, BQ]`, `tasks=all` and `tasks=null` as
+    `tasks=[]`."""
     if key in _LOWER:
         value = value.lower()
     if key == "dtype":
         value = ",".join(dtype_named(each) or each for each in value.split(","))
     if key == "tasks" and re.fullmatch(r"\s*[\w-]+(\s*,\s*[\w-]+)*\s*", value):
-        value = "[]" if value.strip().lower() == "all" else f"[{value.strip()}]"
+        value = "[]" if value.strip().lower() in ("all", "null") else f"[{value.strip()}]"
     return f"{key}={value}"
 
 
