@@ -769,6 +769,9 @@ def test_vectors_that_mteb_2_does_not_normalise_are_another_definition(
         said = "claimed: {}; found: {}".format(*why) if grade == "definition differs" else ""
         assert {(each.grade, each.why) for each in moved} == {(grade, said)}
         assert cell(report, "ATEC", "cos_sim_spearman").grade == "not reproduced"  # an angle has no length
+    other = {"CLSClusteringP2P": {"harness": {**VERIFIED, "versions": {"scikit-learn": "1.9.0"}}}}
+    again = run_like_the_card(tmp_path / "again", {"CLSClusteringP2P": {"v_measure": 10.0}}, only=other)
+    assert "k-means" in cell(claims_report(run, against=again), "CLSClusteringP2P", "v_measure").why  # both are of unit vectors
     against_a_card = cell(against(tmp_path, theirs), "TNews", "accuracy")  # how the card's vectors were, nobody knows
     assert against_a_card.grade == "not reproduced"
 

@@ -369,7 +369,8 @@ def test_a_record_of_another_run_is_refused(baseline: Run, tmp_path: Path) -> No
 def test_the_calibration_beside_the_records_is_read_and_only_the_baseline_s_own(baseline: Run, tmp_path: Path) -> None:
     gate_run(tmp_path / "candidate", {"TNews": 0.2})
     write_calibration(baseline.path / "calibration.json", calibration_of(baseline))
-    assert check_folders(baseline.path, tmp_path / "candidate", BENCHMARK).exit_code == 0
+    report = check_folders(baseline.path, tmp_path / "candidate", BENCHMARK)
+    assert (report.exit_code, report.calibration) == (0, baseline.path / "calibration.json")
     other = gate_run(tmp_path / "other", manifest={"run": "9" * 64})
     with pytest.raises(RequestError, match="belongs to another run"):
         check_folders(other.path, tmp_path / "candidate", BENCHMARK, calibration=baseline.path / "calibration.json")
