@@ -9,14 +9,15 @@ import math
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from harness.core.benchmarks import Benchmark, load_benchmark
 from harness.core.calibration import points
 from harness.core.errors import InputError, RequestError
 from harness.core.examples import read_examples
-from harness.core.formatting import amount, few
+from harness.core.formatting import amount, few, quoted
 from harness.core.overrides import override
 from harness.core.records import Run
 from harness.core.run_files import benchmark_of, read_run
@@ -34,8 +35,8 @@ class Runs(Sequence[Run]):
     """Runs, published results and model cards, in the order in which they were named."""
 
     def __init__(self, runs: Iterable[Run], benchmark: Benchmark) -> None:
-        self._runs = list(runs)
-        self.benchmark = benchmark
+        self._runs = [_of_type(run, Run, "a run: load_runs reads them") for run in _listed(runs)]
+        self.benchmark = _of_type(benchmark, Benchmark, "a benchmark: load_runs finds it")
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -74,6 +75,7 @@ class Runs(Sequence[Run]):
         """
         import pandas
 
+        _of_type(convention, str | None, f"the name of a convention ({', '.join(self.benchmark.conventions)}), or None")
         rows = []
         for run in self._runs:
             row = leaderboard_row(run, convention, self.benchmark, among=list(self))
@@ -122,6 +124,7 @@ class Runs(Sequence[Run]):
         return {"run": str(run.path), "model": run.header.model, **run.header.setting}
 
 
+T = TypeVar("T")
 Place = str | Path | Run | Runs
 """A folder or model card, a run that was read from one, or the runs of `load_runs` where they are one."""
 
@@ -147,7 +150,7 @@ def run(*overrides: str, **settings: Any) -> Run:
     from harness.evaluate.runner import execute
 
     if strange := [word for word in overrides if not isinstance(word, str)]:
-        raise RequestError(f"{strange[0]!r:.60} is no KEY=VALUE word: give settings by name, harness.run(model=..., tasks=[...])")
+        raise RequestError(f"{quoted(strange[0])} is no KEY=VALUE word: give settings by name, harness.run(model=..., tasks=[...])")
     given = [override(key, value) for key, value in settings.items()]
     if "tasks=[]" in given:
         raise RequestError("tasks=[] names no task: leave it out to run all tasks of the benchmark")
@@ -159,9 +162,10 @@ def run(*overrides: str, **settings: Any) -> Run:
         return read_run(execute(spec, device, Silent()).folder, load_benchmark(spec.benchmark))
 
 
-def load_runs(*paths: Place | Iterable[Place], benchmark: str | None = None, merge: str | None = None) -> Runs:
+def load_runs(*paths: Place | Iterable[Place], benchmark: str | Path | None = None, merge: str | None = None) -> Runs:
     """All runs at or below the paths, or those of a list: run folders, published records, result files of mteb, model cards (.md).
 
+    `benchmark`: its name or file; None is the one that the runs name.
     `merge`: `newest`, `external` or a revision: whose score goes first where the folders of one model become one run (docs/cards.md).
 
     Raises:
@@ -169,11 +173,13 @@ def load_runs(*paths: Place | Iterable[Place], benchmark: str | None = None, mer
         InputError: no run can be read.
     """
     places = [_path(place) for path in paths for place in ([path] if isinstance(path, str | Path | Run) else _listed(path))]
-    table = benchmark_of(places, benchmark)
+    named = _of_type(benchmark, str | Path | None, "the name or the file of a benchmark, or None")
+    table = benchmark_of(places, None if named is None else str(named))
+    _of_type(merge, str | None, "newest, external, a revision, or None")
     return Runs(readers.load_runs(places, table, merge=merge), table)
 
 
-def check(baseline: Place, candidate: Place, *, calibration: str | Path | None = None, tasks: Sequence[str] = ()) -> DriftReport:
+def check(baseline: Place, candidate: Place, *, calibration: str | Path | None = None, tasks: Iterable[str] = ()) -> DriftReport:
     """Whether a score drifted, as `python -m harness check` says; `exit_code` is 3 if one did, 2 if the runs are unlike, else 0.
 
     Raises:
@@ -182,9 +188,10 @@ def check(baseline: Place, candidate: Place, *, calibration: str | Path | None =
     """
     from harness.read.drift.check import check_folders
 
-    file = None if calibration is None else Path(calibration)
+    file = _of_type(calibration, str | Path | None, "the path of a calibration.json, or None")
     before, after = _path(baseline), _path(candidate)
-    return check_folders(before, after, benchmark_of([before, after]), calibration=file, tasks=[tasks] if isinstance(tasks, str) else tasks)
+    names = [tasks] if isinstance(tasks, str) else list(_listed(tasks, "a list of task names"))
+    return check_folders(before, after, benchmark_of([before, after]), calibration=None if file is None else Path(file), tasks=names)
 
 
 def explain(*runs: Place, examples: int = 3) -> Explanation:
@@ -197,7 +204,7 @@ def explain(*runs: Place, examples: int = 3) -> Explanation:
     from harness.read.explain import build
 
     places = [_path(run) for run in runs]
-    return build.explain(places, benchmark_of(places), examples=examples)
+    return build.explain(places, benchmark_of(places), examples=_of_type(examples, Integral, "a number of examples"))
 
 
 def render(value: DriftReport | Explanation | Runs, format: str = "text") -> str:  # noqa: A002  the option's name
@@ -209,8 +216,9 @@ def render(value: DriftReport | Explanation | Runs, format: str = "text") -> str
     from harness.read.drift.check import DriftReport
     from harness.read.explain.build import Explanation
     from harness.show import drift, explain, leaderboard
-    from harness.show.form import write_document
+    from harness.show.form import format_names, write_document
 
+    _of_type(format, str, f"the name of a format: {', '.join(format_names())}")
     match value:
         case DriftReport():
             return write_document(drift.drift_document(value), format)
@@ -221,22 +229,24 @@ def render(value: DriftReport | Explanation | Runs, format: str = "text") -> str
     raise RequestError(f"render takes what check, explain and load_runs give, found {type(value).__name__}")
 
 
-def _listed(places: object) -> Iterable[Any]:
-    """The places of a list; raises RequestError for what is none."""
-    if isinstance(places, Iterable):
-        return places
-    raise RequestError(f"{places!r:.60} is {type(places).__name__}, expected a path, a run, or a list of them")
+def _of_type(value: T, kind: Any, expected: str) -> T:
+    """The value; raises RequestError where it is of another type than `kind`, which the message calls `expected`."""
+    if isinstance(value, kind):
+        return value
+    raise RequestError(f"{quoted(value)} is {type(value).__name__}, expected {expected}")
+
+
+def _listed(places: Any, expected: str = "a path, a run, or a list of them") -> Iterable[Any]:
+    """What a list holds; raises RequestError for what is none."""
+    items: Iterable[Any] = _of_type(places, Iterable, expected)
+    return items
 
 
 def _path(place: object) -> Path:
     """Where a run is; raises RequestError for what names none, or several."""
-    match place:
-        case Run():
-            return place.path
-        case str() | Path():
-            return Path(place)
-        case Runs() if len(place) == 1:
-            return place[0].path
-        case Runs():
+    if isinstance(place, Runs):
+        if len(place) != 1:
             raise RequestError(f"{len(place)} runs where one is expected: take one of them, runs[0]")
-    raise RequestError(f"{place!r:.60} is {type(place).__name__}, expected a path or a run")
+        place = place[0]
+    found: Any = _of_type(place, str | Path | Run, "a path or a run")
+    return found.path if isinstance(found, Run) else Path(found)

@@ -6,11 +6,13 @@ import math
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 from hydra import compose, initialize_config_dir
 from hypothesis import given, settings
@@ -89,8 +91,6 @@ def test_published_results_are_runs_and_keep_no_examples() -> None:
     assert "69.07" in harness.render(runs)
     with pytest.raises(InputError, match="no run keeps examples of STSB"):
         runs.examples("STSB")
-    with pytest.raises(RequestError, match="found int"):
-        harness.render(1)  # type: ignore[arg-type]
 
 
 @settings(max_examples=20, deadline=None)
@@ -170,3 +170,35 @@ def test_what_notebooks_hand_over_is_taken_or_refused_in_a_sentence() -> None:
         runs.examples("STS")
     with pytest.raises(InputError, match="no run keeps examples of STSB"):
         runs.examples("stsb")
+
+
+@pytest.mark.parametrize(
+    "wrong", [None, 3, 2.5, ["STSB"], Path("nowhere"), pandas.DataFrame({"a": [1]}), {"a": 1}, b"x", object()], ids=repr
+)
+def test_an_argument_of_another_type_is_refused_in_one_line_that_says_what_is_wanted(wrong: Any) -> None:
+    runs = harness.load_runs(PUBLISHED)
+    sample = PUBLISHED.parent.parent / "baselines" / "sample"
+    calls: dict[str, Callable[[], object]] = {
+        "a path or a run": lambda: harness.explain(runs, wrong),
+        "the name of a format: text, md": lambda: harness.render(runs, wrong),
+        "render takes what check, explain": lambda: harness.render(wrong),
+        "the name of a convention": lambda: runs.table(wrong),
+        "no name of a task": lambda: runs.examples(wrong),
+        "the path of a calibration": lambda: harness.check(sample, PUBLISHED, calibration=wrong),
+        "a list of task names|no name of a task|unknown task": lambda: harness.check(sample, PUBLISHED, tasks=wrong),
+        "the name or the file of a benchmark": lambda: harness.load_runs(PUBLISHED, benchmark=wrong),
+        "newest, external, a revision": lambda: harness.load_runs(PUBLISHED, merge=wrong),
+        "a number of examples": lambda: harness.explain(runs, sample, examples=wrong),
+        "a benchmark: load_runs finds it": lambda: harness.Runs(runs, wrong),
+    }
+    takes_it = {
+        type(None): ("convention", "calibration", "benchmark", "newest"),
+        int: ("number",),
+        list: ("list of task",),
+        type(Path()): ("a path or", "calibration", "name or the file"),
+    }
+    for expected, call in calls.items():
+        if not any(word in expected for word in takes_it.get(type(wrong), ())):
+            with pytest.raises(RequestError, match=expected) as caught:
+                call()
+            assert "\n" not in str(caught.value)

@@ -6,7 +6,6 @@ from argparse import Namespace
 from pathlib import Path
 
 from harness.commands.arguments import BENCHMARK, benchmark_for, command, option, output_format, show
-from harness.core.errors import RequestError
 
 
 @command(
@@ -21,8 +20,6 @@ def call(arguments: Namespace) -> int:
     from harness.read.explain.build import explain
     from harness.show.explain import explanation_document
 
-    if arguments.examples < 0:
-        raise RequestError(f"--examples {arguments.examples}: expected 0 (none) or more")
     found = explain(arguments.paths, benchmark_for(arguments, *arguments.paths), examples=arguments.examples)
     show(explanation_document(found), arguments.format)
     return 0

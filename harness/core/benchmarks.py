@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.core.errors import InputError, RequestError, unknown
 from harness.core.files import FOLDER_NAME
-from harness.core.formatting import shortened
+from harness.core.formatting import quoted, shortened
 from harness.core.resources import config_names, resource_dir
 from harness.core.tasks import TASK_TYPES, TaskSpec, known_tasks, parsed_facts, task_spec, tasks_file
 
@@ -84,7 +84,7 @@ class Benchmark:
         if not keys:
             return self.tasks
         if strange := [key for key in keys if not isinstance(key, str)]:
-            raise RequestError(f"tasks: {strange[0]!r:.60} is no name of a task or of a type of tasks")
+            raise RequestError(f"tasks: {quoted(strange[0])} is no name of a task or of a type of tasks")
         by_key: dict[str, set[str]] = {}
         for task in self.tasks:
             for key in (*task.names, task.type):

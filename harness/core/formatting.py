@@ -94,6 +94,11 @@ def one_line(text: str) -> str:
     return _COMMAND.sub(lambda found: f"{found[0][:-1]} {found[0][-1]}", line)
 
 
+def quoted(value: object) -> str:
+    """The beginning of a Python value's repr, on one line, for a message."""
+    return one_line(repr(value))[:60]
+
+
 def csv_cell(text: str) -> str:
     """The text as a cell on one line; with an apostrophe before what a spreadsheet would take for a formula and what is no number."""
     cell = one_line(text)

@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 
 from harness.core.dtypes import dtype_named
 from harness.core.errors import RequestError, unknown
-from harness.core.formatting import few
+from harness.core.formatting import few, quoted
 from harness.core.registry import registry
 from harness.core.resources import config_names, resource_dir
 from harness.core.spec import ModelSpec
@@ -188,7 +188,8 @@ def _word(value: Any) -> str:
             return f"[{','.join(map(_word, value))}]"
         case dict():
             return _quoted(json.dumps(value, ensure_ascii=False))
-    raise RequestError(f"{value!r} is a {type(value).__name__}: settings are text, numbers, booleans, None, paths and lists of these")
+    shown = f"{quoted(value)} is a {type(value).__name__}"
+    raise RequestError(f"{shown}: settings are text, numbers, booleans, None, paths and lists of these")
 
 
 def _quoted(text: str) -> str:

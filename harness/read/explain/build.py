@@ -66,9 +66,11 @@ def explain(paths: Iterable[Path], benchmark: Benchmark, *, examples: int) -> Ex
     """Compare the runs at or below the paths, pair by pair; `examples`: how many of those that moved most are listed per task.
 
     Raises:
-        RequestError: a path without a run, or fewer than two runs or printed rows in all.
+        RequestError: a path without a run, or fewer than two runs or printed rows in all; or `examples` is negative.
         InputError: nothing can be read, or all but one; or printed rows are damaged.
     """
+    if examples < 0:
+        raise RequestError(f"{examples} examples to list: expected 0 (none) or more")
     runs = load_runs(paths, benchmark)
     unreadable = tuple(run.broken[MANIFEST] for run in runs if MANIFEST in run.broken)
     subjects = _subjects([run for run in runs if MANIFEST not in run.broken], benchmark)
