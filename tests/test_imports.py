@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from real_data import OTHERS, needs_others
-from runs import BENCHMARK, BY_HAND, PUBLISHED, write_run
+from runs import BENCHMARK, BY_HAND, PUBLISHED, write_run, write_task
 
 from harness.commands import main
 from harness.core.errors import InputError
@@ -322,6 +322,22 @@ def test_one_file_in_percent_makes_its_neighbours_doubtful(tmp_path: Path) -> No
     assert run.records == {}
     assert "46.3 is not in the scale of mteb" in run.broken["STSB"]
     assert "has percentages, so this task's numbers may be some, too: divide the numbers of 0.json by 100" in run.broken["T2Retrieval"]
+
+
+@pytest.mark.parametrize("metric", ["recall_at_20", "recall_at_1", "hit_rate_at_5", "ap_weighted", "v_measures", "cosine_ap", "main_score"])
+@pytest.mark.parametrize("form", ["mteb 1", "mteb 2", "ours"])
+def test_a_score_in_percent_that_the_benchmark_does_not_list_is_noticed_too(tmp_path: Path, form: str, metric: str) -> None:
+    """Of 0.4 beside 52.1 nobody knows whether it is a percentage; a threshold, an nAUC and a count are no scores and may be above 1."""
+    no_scores = {"euclidean_accuracy_threshold": 7.8, "nauc_map_at_10_std": -1.2, "nAUC_map_max": -3.0, "num_queries": 800}
+    for value in (0.521, 52.1):
+        scores = {"cosine_spearman": 0.4, metric: value, **no_scores}
+        if form == "ours":
+            write_task(tmp_path, BENCHMARK.task("STSB"), {"cos_sim": {"spearman": 0.4}, **scores})
+            run = write_run(tmp_path, {})
+        else:
+            run = read(tmp_path, mteb2("STSB", scores) if form == "mteb 2" else mteb1("STSB", scores))
+        assert set(run.records) == ({"STSB"} if value < 1 else set())
+        assert ("52.1" in str(run.broken)) == (value > 1)
 
 
 def test_a_folder_in_percent_has_no_score_in_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -222,6 +224,17 @@ def flat_metrics(metrics: Mapping[str, Any], task: TaskSpec) -> dict[str, float]
         elif isinstance(value, Mapping):
             flat |= {f"{name}_{key}": float(each) for key, each in value.items() if isinstance(each, (int, float))}
     return flat
+
+
+_SCORE = re.compile(
+    r"(.*_)?(accuracy|ap|f1|map|mrr|ndcg|pearson|precision|recall|spearman|v_measures?)(_weighted|_std|_stderr)?|.*_at_\d+|main_score"
+)
+
+
+def beyond_scale(flat: Mapping[str, float]) -> dict[str, float]:
+    """Those of the metrics (flat names, a benchmark's own or others) that are scores and beyond 1; thresholds, nAUC and counts are none."""
+    scores = {name: value for name, value in flat.items() if _SCORE.fullmatch(name) and not name.lower().startswith("nauc")}
+    return {name: value for name, value in scores.items() if 1 + ROUNDING < abs(value) < math.inf}
 
 
 def nested_metrics(flat: Mapping[str, float]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from harness.core.benchmarks import DEFAULT, Benchmark, load_benchmark
 from harness.core.errors import InputError, RequestError
 from harness.core.files import FOLDER_NAME, write_json
 from harness.core.formatting import shell_command, without_passwords
-from harness.core.records import ROUNDING, SCHEMA, BenchmarkName, Made, Manifest, Run, TaskRecord, flat_metrics
+from harness.core.records import ROUNDING, SCHEMA, BenchmarkName, Made, Manifest, Run, TaskRecord, beyond_scale, flat_metrics
 from harness.core.resources import config_names
 from harness.core.tasks import TaskSpec
 from harness.core.typed import convert, merged, plain, read_object, read_typed
@@ -109,9 +109,9 @@ def _check_metrics(record: TaskRecord, task: TaskSpec) -> None:
     flat = flat_metrics(record.metrics, task)
     if task.flat_main not in flat:
         record.main_score(task)
-    for name in {task.flat_main, *task.flat_metrics}:
+    for name in flat.keys() & {task.flat_main, *task.flat_metrics, *beyond_scale(flat)}:
         least = -1 if name.endswith(("spearman", "pearson")) else 0
-        if name in flat and not least - ROUNDING <= flat[name] <= 1 + ROUNDING:
+        if not least - ROUNDING <= flat[name] <= 1 + ROUNDING:
             raise ValueError(f"{name} is {flat[name]}, expected {least} to 1")
 
 

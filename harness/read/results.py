@@ -28,7 +28,19 @@ from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError
 from harness.core.formatting import amount, counted, few
 from harness.core.mteb2_names import STAND_INS, mteb1_metric
-from harness.core.records import Made, Manifest, Origin, OtherDefinition, Provenance, RowHeader, Run, TaskRecord, Trust, nested_metrics
+from harness.core.records import (
+    Made,
+    Manifest,
+    Origin,
+    OtherDefinition,
+    Provenance,
+    RowHeader,
+    Run,
+    TaskRecord,
+    Trust,
+    beyond_scale,
+    nested_metrics,
+)
 from harness.core.run_files import MANIFEST
 from harness.core.tasks import TaskSpec
 from harness.core.typed import convert, leaves, refuse_long_numbers
@@ -210,8 +222,8 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _record(file: _File, task: TaskSpec, model_revision: str | None) -> TaskRecord:
     scores = _split_scores(file, task)
     flat = _canonical(scores, task)
-    wrong = [f"{name} {value}" for name, value in flat.items() if 1 + 1e-9 < abs(value) < math.inf and name in task.flat_metrics]
-    if wrong:
+    main_score = _finite(scores.get("main_score")) or 0.0
+    if wrong := [f"{name} {value}" for name, value in beyond_scale(flat | {"main_score": main_score}).items()]:
         raise _Percent(f"{', '.join(wrong[:3])} is not in the scale of mteb, 0 to 1: divide by 100 if these are percentages")
     main = task.flat_main
     if not math.isfinite(flat.get(main, math.nan)):
