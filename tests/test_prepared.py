@@ -18,8 +18,9 @@ from harness.evaluate.prepared import finished_run
 ASK_AGAIN = """
 import sys
 from harness.commands import main
+HEAVY = {"torch", "transformers", "sentence_transformers", "huggingface_hub", "mteb", "pandas"}
 code = main(sys.argv[1:])
-print(sorted({name.partition(".")[0] for name in sys.modules} & {"torch", "transformers", "sentence_transformers", "mteb", "pandas"}), code)
+print(sorted({name.partition(".")[0] for name in sys.modules} & HEAVY), code)
 """
 
 

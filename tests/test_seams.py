@@ -9,6 +9,7 @@ import pytest
 from records import run_here
 
 from harness.core.benchmarks import load_benchmark
+from harness.core.code import SCORING, code_digest, plugin_digest
 from harness.core.errors import RequestError
 from harness.core.examples import make_examples
 from harness.core.prompts import TaskPrompts
@@ -33,6 +34,16 @@ class Weather(Source):
             ["今天下雨", "天气很好", "我爱北京", "猫在睡觉"], ["今天有雨", "天晴", "股市大跌", "小猫睡着了"], [4.5, 4.0, 0.0, 5.0]
         )
         return label_task(task, pairs, Provenance(source="weather", pinned_revision=task.revision), verify=data.verify)
+
+
+class Forecast(Weather):
+    """A source that says that its data changed."""
+
+    def has_changed(self, task: TaskSpec, data: DataSpec, loaded: Provenance, *, since: float) -> bool:
+        assert (task.name, loaded.source, data.verify) == ("STSB", "weather", "label")
+        return self.changed_at > since
+
+    changed_at = 0.0
 
 
 class SignedAgreement:
@@ -82,6 +93,22 @@ def test_a_source_from_outside_gives_data_with_a_verdict(tmp_path: Path) -> None
     assert (data.source, data.verdict) == ("weather", "not C-MTEB")
     assert any("rows 4, expected" in line for line in data.mismatches)
     assert run(tmp_path, text, "data.source=weather", "data.verify=label").reused == ("STSB",)
+
+
+def test_a_source_from_outside_says_that_its_data_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SOURCES._registered, "weather", Forecast())
+    text, settings = "name: mine\ntasks: [STSB]\n", ("data.source=weather", "data.verify=label")
+    first = run(tmp_path, text, *settings)
+    assert run(tmp_path, text, *settings).reused == ("STSB",)
+    written = (first.folder / "STSB.json").stat().st_mtime
+    monkeypatch.setattr(Forecast, "changed_at", written + 1e-3)
+    assert run(tmp_path, text, *settings).again == {"STSB": "other data"}
+    monkeypatch.setattr(Forecast, "changed_at", written)
+    assert run(tmp_path, text, *settings).reused == ("STSB",)
+
+
+def test_the_code_of_a_source_from_outside_is_among_what_a_record_was_made_with() -> None:
+    assert plugin_digest(SCORING, (SOURCES, "weather")) != plugin_digest(SCORING, (SOURCES, "sample")) == code_digest(SCORING)
 
 
 def test_data_from_outside_that_is_not_the_benchmark_s_is_refused_by_default(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.records import Bits, Run
 from harness.core.resources import SAMPLE_DIR
 from harness.core.run_files import read_run, write_record
+from harness.data import sources
 from harness.evaluate.encode.model import loading
 from harness.evaluate.plan.planning import make_plan
 from harness.evaluate.prepared import Outcome
@@ -285,3 +286,13 @@ class TestData:
         failed = go(*local)
         assert "damaged" in failed.failed["STSB"]
         assert read_run(failed.folder, BENCHMARK).records == {}, "the score of the data before is no score of this run"
+
+    def test_the_sample_of_another_version_of_the_package_is_scored_again(
+        self, go: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert go().computed == ("STSB",)
+        shutil.copytree(SAMPLE_DIR / "data/STSB", tmp_path / "data/STSB")
+        monkeypatch.setattr(sources, "SAMPLE_DIR", tmp_path)
+        assert go().reused == ("STSB",), "installed again, and the same"
+        shutil.copy(SAMPLE_DIR / "data/BQ/test.jsonl.gz", tmp_path / "data/STSB")
+        assert go().again == {"STSB": "other data"}

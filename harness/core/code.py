@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import inspect
 import io
@@ -30,21 +31,21 @@ def code_digest(rooms: tuple[str, ...]) -> str:
     return _digest({path.relative_to(PACKAGE).as_posix(): path.read_text(encoding="utf-8") for path in files})
 
 
-def plugin_digest(seam: Seam[Any], name: str, rooms: tuple[str, ...]) -> str:
-    """The digest of the rooms; for a kind from outside of the package, with the file that defines its class.
+def plugin_digest(rooms: tuple[str, ...], *kinds: tuple[Seam[Any], str]) -> str:
+    """The digest of the rooms; with the file that defines its class, for each kind (by its seam and name) from outside of the package.
 
     Raises:
-        RequestError: the seam has no kind of the name.
+        RequestError: a seam has no kind of the name.
     """
-    if name in seam.built_in:
-        return code_digest(rooms)
-    try:
-        path = Path(inspect.getfile(type(seam.get(name)))).resolve()
-        if path.is_relative_to(PACKAGE):
-            return code_digest(rooms)
-        return _digest({"rooms": code_digest(rooms), "plugin": path.read_text(encoding="utf-8")})
-    except (OSError, TypeError):  # a class that was typed into an interpreter
-        return code_digest(rooms)
+    outside = {}
+    for seam, name in kinds:
+        if name not in seam.built_in:
+            kind = type(seam.get(name))
+            with contextlib.suppress(OSError, TypeError):  # a class that was typed into an interpreter
+                path = Path(inspect.getfile(kind)).resolve()
+                if not path.is_relative_to(PACKAGE):
+                    outside[seam.name] = path.read_text(encoding="utf-8")
+    return _digest({"rooms": code_digest(rooms), **outside}) if outside else code_digest(rooms)
 
 
 def _digest(sources: dict[str, str]) -> str:

@@ -13,12 +13,12 @@ from typing import Protocol
 from harness.core.errors import InputError, RequestError
 from harness.core.formatting import amount
 from harness.core.plugins import Seam
+from harness.core.records import Provenance
 from harness.core.resources import SAMPLE_DIR, data_root
 from harness.core.spec import DataSpec
 from harness.core.tasks import TaskSpec
-from harness.data.hub import cache_folder, hub_settings, hub_status, locate_cached, locate_hub
-from harness.data.loading import TaskFiles, assemble_task
-from harness.data.local import find_folder, locate_local
+from harness.data.loading import assemble_task
+from harness.data.local import find_folder, has_changed, locate_local
 from harness.data.types import LoadedTask
 
 
@@ -38,6 +38,12 @@ class Source(Protocol):
         """
         ...
 
+    def has_changed(self, task: TaskSpec, data: DataSpec, loaded: Provenance, *, since: float) -> bool:
+        """Whether `load` would give other data than it gave before, of the provenance `loaded`, for a record that was written at `since`
+        (seconds since 1970). Such a record is made again. Asked for every task of a finished run, so it has to be fast.
+        """
+        return False
+
     def problem(self, tasks: Sequence[TaskSpec], data: DataSpec) -> str | None:
         """Why some of the tasks can't be loaded here, with the way out; nothing is downloaded to find out."""
         return None
@@ -48,71 +54,78 @@ class Source(Protocol):
         return None
 
 
-@dataclass(frozen=True)
-class Files(Source):
-    """A source of files in the layout of the hub. `missing`: what `problem` says; `cache`: where what is not here is downloaded to."""
+class Hub(Source):
+    """The hub's repositories. What they have at a commit never changes; a finished run does not ask where a branch is by now.
 
-    locate: Callable[[TaskSpec, DataSpec], TaskFiles]
-    locate_present: Callable[[TaskSpec, DataSpec], TaskFiles]
-    missing: Callable[[Sequence[TaskSpec], DataSpec], str | None]
-    cache: Callable[[], Path] | None = None
+    `harness.data.hub` is imported where it is used: a finished run is answered without huggingface_hub.
+    """
 
     def load(self, task: TaskSpec, data: DataSpec, *, present: bool) -> LoadedTask:
-        """The task's data; raises as `Source.load` does."""
-        return assemble_task(task, (self.locate_present if present else self.locate)(task, data), verify=data.verify)
+        """As `Source.load`."""
+        from harness.data.hub import locate_cached, locate_hub
+
+        return assemble_task(task, (locate_cached if present else locate_hub)(task), verify=data.verify)
 
     def problem(self, tasks: Sequence[TaskSpec], data: DataSpec) -> str | None:
         """As `Source.problem`."""
-        return self.missing(tasks, data)
+        from harness.data.hub import cache_folder, hub_settings, hub_status
+
+        settings = hub_settings()
+        absent = [task for task in tasks if not cache_folder(task.hub, settings).is_dir()]
+        if not absent or (status := hub_status()).reachable:
+            return None
+        here = f"{len(absent)} of {amount(len(tasks), 'task')} are not in the cache {settings.cache}"
+        return f"data: {here}, and the hub can't be reached ({status.detail})"
 
     @property
-    def downloads(self) -> Path | None:
-        """The hub's cache, of the hub."""
-        return self.cache() if self.cache else None
+    def downloads(self) -> Path:
+        """The hub's cache."""
+        from harness.data.hub import hub_settings
+
+        return hub_settings().cache
 
 
-def _local(task: TaskSpec, data: DataSpec) -> TaskFiles:
-    return locate_local(task, data_root(data.root), keep_checksums=True)
+@dataclass(frozen=True)
+class Folders(Source):
+    """Folders of tasks in the layout of the hub, below the folder that `root` gives. `keeps_checksums`: as of `locate_local`."""
 
+    name: str
+    root: Callable[[DataSpec], Path]
+    keeps_checksums: bool
 
-def _local_present(task: TaskSpec, data: DataSpec) -> TaskFiles:
-    return locate_local(task, data_root(data.root))
+    def load(self, task: TaskSpec, data: DataSpec, *, present: bool) -> LoadedTask:
+        """As `Source.load`."""
+        files = locate_local(task, self.root(data), source=self.name, keep_checksums=self.keeps_checksums and not present)
+        return assemble_task(task, files, verify=data.verify)
 
+    def has_changed(self, task: TaskSpec, data: DataSpec, loaded: Provenance, *, since: float) -> bool:
+        """Whether a file was edited, or came with another version of the package, and has other bytes."""
+        return has_changed(task, self.root(data), loaded.sha256, since=since)
 
-def _sample(task: TaskSpec, data: DataSpec) -> TaskFiles:
-    return locate_local(task, SAMPLE_DIR / "data", source="sample")
-
-
-def _not_cached(tasks: Sequence[TaskSpec], data: DataSpec) -> str | None:
-    settings = hub_settings()
-    absent = [task for task in tasks if not cache_folder(task.hub, settings).is_dir()]
-    if not absent or (status := hub_status()).reachable:
-        return None
-    here = f"{len(absent)} of {amount(len(tasks), 'task')} are not in the cache {settings.cache}"
-    return f"data: {here}, and the hub can't be reached ({status.detail})"
-
-
-def _no_folders(tasks: Sequence[TaskSpec], data: DataSpec) -> str | None:
-    try:
-        root = data_root(data.root)
-    except RequestError as error:
-        return str(error)
-    absent = []
-    for task in tasks:
+    def problem(self, tasks: Sequence[TaskSpec], data: DataSpec) -> str | None:
+        """As `Source.problem`."""
         try:
-            find_folder(task, root)
-        except InputError:
-            absent.append(task.name)
-    return f"data: {root} has no folder for {len(absent)} of {amount(len(tasks), 'task')}: {', '.join(absent)}" if absent else None
+            root = self.root(data)
+        except RequestError as error:
+            return str(error)
+        absent = []
+        for task in tasks:
+            try:
+                find_folder(task, root)
+            except InputError:
+                absent.append(task.name)
+        return f"data: {root} has no folder for {len(absent)} of {amount(len(tasks), 'task')}: {', '.join(absent)}" if absent else None
 
 
-def _no_sample(tasks: Sequence[TaskSpec], data: DataSpec) -> str | None:
-    return None if (SAMPLE_DIR / "data").is_dir() else f"{SAMPLE_DIR / 'data'} is missing: install the package again"
+def _sample_root(data: DataSpec) -> Path:
+    if not (root := SAMPLE_DIR / "data").is_dir():
+        raise RequestError(f"{root} is missing: install the package again")
+    return root
 
 
-HUB = Files(lambda task, data: locate_hub(task), lambda task, data: locate_cached(task), _not_cached, lambda: hub_settings().cache)
-LOCAL = Files(_local, _local_present, _no_folders)
-SAMPLE = Files(_sample, _sample, _no_sample)
+HUB = Hub()
+LOCAL = Folders("local", lambda data: data_root(data.root), keeps_checksums=True)
+SAMPLE = Folders("sample", _sample_root, keeps_checksums=False)
 
 SOURCES: Seam[Source] = Seam("sources", {name: f"harness.data.sources:{name.upper()}" for name in ("hub", "local", "sample")})
 """The sources of `data.source=`."""

@@ -19,11 +19,11 @@ from harness.core.errors import InputError, RequestError
 from harness.core.examples import Examples, read_examples
 from harness.core.folds import refuse_foreign
 from harness.core.records import CodeDigests, Made, Manifest, ModelName, TaskRecord
-from harness.core.resources import data_root
 from harness.core.run_files import CANARY, MANIFEST, manifests_below, read_manifest, read_record
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec
 from harness.core.typed import plain
+from harness.data.sources import SOURCES
 from harness.data.types import LoadedTask
 from harness.evaluate.encode.encoder import ENCODERS
 from harness.evaluate.score.scorer import SCORERS, scorer_name
@@ -68,9 +68,10 @@ class MadeWith:
 
 
 def code_of(spec: RunSpec) -> CodeDigests:
-    """The code that makes the run's vectors and scores, its kind of encoder and its scorer from outside of the package among it."""
+    """The code that makes the run's vectors and scores; that of an encoder, a scorer, a source from outside of the package among it."""
     return CodeDigests(
-        encoding=plugin_digest(ENCODERS, spec.model.kind, ENCODING), scoring=plugin_digest(SCORERS, scorer_name(spec), SCORING)
+        encoding=plugin_digest(ENCODING, (ENCODERS, spec.model.kind)),
+        scoring=plugin_digest(SCORING, (SCORERS, scorer_name(spec)), (SOURCES, spec.data.source)),
     )
 
 
@@ -216,13 +217,11 @@ def window_bytes() -> int:
 
 
 def _other_data(spec: RunSpec, record: TaskRecord) -> str:
-    """That a folder of data was edited since, which would otherwise leave the score of other data; empty where it was not."""
-    if spec.data.source != "local" or record.made.data is None:
+    """That the task's data changed since, which would otherwise leave the score of other data; empty where it did not."""
+    if record.made.data is None:
         return ""
-    from harness.data.local import has_changed  # a finished run of other data is answered without reading tables
-
     task, written = load_benchmark(spec.benchmark).task(record.task), (spec.folder / f"{record.task}.json").stat().st_mtime
-    return "other data" if has_changed(task, data_root(spec.data.root), record.made.data.sha256, since=written) else ""
+    return "other data" if SOURCES.get(spec.data.source).has_changed(task, spec.data, record.made.data, since=written) else ""
 
 
 def _records(spec: RunSpec, tasks: Sequence[TaskSpec]) -> dict[str, TaskRecord]:
