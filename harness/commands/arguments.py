@@ -47,15 +47,16 @@ class Parser(ArgumentParser):
 
 @dataclass(frozen=True)
 class Command:
-    """A command, with its arguments in their order."""
+    """A command: the function that does it and gives the exit code, and its arguments in their order. The function's name is the command's,
+    its docstring is the line in the list of commands."""
 
     call: Callable[[Namespace], int]
-    help: str
     options: tuple[Option, ...]
 
-    def add_to(self, commands: Any, name: str) -> None:
+    def add_to(self, commands: Any) -> None:
         """Add it to the subparsers of a parser."""
-        parser = commands.add_parser(name, help=self.help)
+        name = self.call.__name__.strip("_").replace("_", "-")
+        parser = commands.add_parser(name, help=self.call.__doc__)
         for add in self.options:
             add(parser)
         parser.set_defaults(command=self.call, invoked=name)
@@ -65,20 +66,21 @@ class Command:
 class Group:
     """A command that has commands of its own. `metavar`: what they are called."""
 
+    name: str
     help: str
     metavar: str
-    commands: Mapping[str, Command]
+    commands: tuple[Command, ...]
 
-    def add_to(self, commands: Any, name: str) -> None:
+    def add_to(self, commands: Any) -> None:
         """Add all of it to the subparsers of a parser."""
-        actions = commands.add_parser(name, help=self.help).add_subparsers(required=True, metavar=self.metavar)
-        for each, command in self.commands.items():
-            command.add_to(actions, each)
+        actions = commands.add_parser(self.name, help=self.help).add_subparsers(required=True, metavar=self.metavar)
+        for command in self.commands:
+            command.add_to(actions)
 
 
-def command(help: str, *options: Option) -> Callable[[Callable[[Namespace], int]], Command]:  # noqa: A002  argparse's name
-    """Makes a command of the function that does it and gives the exit code. `help`: its line in the list of commands."""
-    return lambda call: Command(call, help, options)
+def command(*options: Option) -> Callable[[Callable[[Namespace], int]], Command]:
+    """Makes a command of the function that does it."""
+    return lambda call: Command(call, options)
 
 
 def option(*flags: str, **settings: Any) -> Option:

@@ -22,12 +22,12 @@ _SHARED = (
 
 
 @command(
-    "print the front matter of a model card, or put it into one",
     option("--into", type=Path, metavar="README.md", help="the card to put the entries into; everything else in it stays"),
     option("--name", metavar="NAME", help="the model's name in the model-index (that of the run's repository or config)"),
     *_SHARED,
 )
 def _model_index(arguments: Namespace) -> int:
+    """print the front matter of a model card, or put it into one"""
     from harness.show.export.front_matter import merge_into, merge_summary
     from harness.show.export.model_index import card_model_name, index_entries, index_yaml
     from harness.show.streams import writing
@@ -43,12 +43,12 @@ def _model_index(arguments: Namespace) -> int:
 
 
 @command(
-    "write a folder of results as mteb 2 keeps them",
     option("-o", "--output", type=Path, required=True, metavar="DIR", help="the folder that mteb.ResultCache(DIR) will read"),
     option("--name", metavar="ORGANIZATION/MODEL", help="the model's name on the hub (that of the run's repository)"),
     *_SHARED,
 )
 def _mteb(arguments: Namespace) -> int:
+    """write a folder of results as mteb 2 keeps them"""
     from harness.show.export.mteb2 import write_results, written_lines
 
     _, selection = _selected(arguments)
@@ -56,12 +56,9 @@ def _mteb(arguments: Namespace) -> int:
     return _done(selection)
 
 
-@command(
-    "write the .eval_results folder of a model's repository",
-    option("-o", "--output", type=Path, required=True, metavar="DIR", help="the clone of the model's repository"),
-    *_SHARED,
-)
+@command(option("-o", "--output", type=Path, required=True, metavar="DIR", help="the clone of the model's repository"), *_SHARED)
 def _eval_results(arguments: Namespace) -> int:
+    """write the .eval_results folder of a model's repository"""
     from harness.show.export.eval_results import write_eval_results
 
     benchmark, selection = _selected(arguments)
@@ -86,8 +83,9 @@ def _done(selection: Selection) -> int:
     return 0
 
 
-call = Group(
+export = Group(
+    "export",
     "write a run for other tools: export model-index RUN [--into README.md], export mteb RUN -o DIR, export eval-results RUN -o DIR",
     "FORMAT",
-    {"model-index": _model_index, "mteb": _mteb, "eval-results": _eval_results},
+    (_model_index, _mteb, _eval_results),
 )
