@@ -1,11 +1,16 @@
-"""A document as LaTeX (`\\usepackage{booktabs}`), for pdfTeX, or XeLaTeX where texts are Chinese; all of the data is escaped."""
+"""A document as LaTeX (`\\usepackage{booktabs,graphicx}`), for pdfTeX, or XeLaTeX where texts are Chinese; all of the data is escaped."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from itertools import accumulate, groupby, repeat
+
+from rich.cells import cell_len
 
 from harness.core.formatting import one_line
-from harness.show.form import Block, Document, Grid, Heading, Sentences
+from harness.show.form import Block, Column, Document, Grid, Heading, Sentences
+from harness.show.text import briefly
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -17,6 +22,9 @@ _ESCAPES = {
     '"': r"{\char34}",  # \textquotedbl is unknown to fonts of the encoding OT1
     "`": r"\textasciigrave{}",
     "-": "{-}",  # or two of them make a dash
+    "[": "{[}",  # or it begins an option of the line end or the bullet before it,
+    "*": "{*}",  # or belongs to the line end
+    "\u200b": r"\allowbreak{}",
     "−": "$-$",
     "≈": r"$\approx$",
     "≤": r"$\leq$",
@@ -25,8 +33,16 @@ _ESCAPES = {
 }
 
 
-_PROSE = 60
-"""Characters of a cell from which on its column is broken into lines."""
+_LONG_WORD = re.compile(r"\S{20,}")
+_BREAKS = re.compile(r"[/_.=:,-](?=.)|[a-z](?=[A-Z])|[0-9a-f]{4}(?=[0-9a-f])|[\u3000-\u9fff\uff00-\uffef](?=.)")
+"""Where a line may end within a long word: a path, a name, a hash, a Chinese text."""
+
+_WIDEST = 115
+"""Characters of a row that fit the page, with the gaps: where there are more, columns of text are broken into lines."""
+
+_NARROWEST = 14
+_TALLEST = 45
+"""Lines of a table; the others go into a second one."""
 
 
 def render_latex(document: Document) -> str:
@@ -39,39 +55,73 @@ def _block(block: Block) -> str:
         case Heading(text):
             return rf"\section*{{{escape_latex(text)}}}"
         case Sentences(texts, "plain" | "verbatim"):
-            return "\n\n".join(map(escape_latex, texts))
+            return "\n\n".join(rf"{{\sloppy {escape_latex(text)}\par}}" for text in texts)
         case Sentences(texts, style):
             kind = "enumerate" if style == "numbered" else "itemize"
-            return "\n".join([rf"\begin{{{kind}}}", *(rf"\item {escape_latex(line)}" for line in texts), rf"\end{{{kind}}}"])
+            return "\n".join([rf"\begin{{{kind}}}\sloppy", *(rf"\item {escape_latex(line)}" for line in texts), rf"\end{{{kind}}}"])
         case Grid(columns, rows):
-            head = [escape_latex(column.title) for column in columns]
-            lines = [[escape_latex(cell) for cell in row] for row in rows]
-            widest = [max(map(len, cells)) for cells in zip(head, *lines, strict=True)]
-            kinds = ("r" if column.numeric else "p{20em}" if wide > _PROSE else "l" for column, wide in zip(columns, widest, strict=True))
-            return booktabs("".join(kinds), head, lines)
+            cells = briefly(columns, rows)
+            widths = [max(map(cell_len, each)) for each in zip((column.short for column in columns), *cells, strict=True)]
+            most = _text_width(columns, widths)
+            kinds = [
+                "r" if each.numeric else f"p{{{most / 2}em}}" if wide > most else "l" for each, wide in zip(columns, widths, strict=True)
+            ]
+            lines = [[escape_latex(cell) for cell in row] for row in cells]
+            heights = [max(1 if cell_len(cell) <= most else 1 + 4 * cell_len(cell) // (3 * most) for cell in row) for row in cells]
+            return booktabs("".join(kinds), [escape_latex(column.short) for column in columns], lines, heights=heights)
+
+
+def _text_width(columns: Sequence[Column], widths: Sequence[int]) -> int:
+    """The characters that the widest columns of text may have, so that the row fits the page."""
+    for most in range(max(widths), _NARROWEST, -1):
+        if (
+            sum(width if column.numeric else min(width, most) for column, width in zip(columns, widths, strict=True)) + len(widths)
+            <= _WIDEST
+        ):
+            return most
+    return _NARROWEST
 
 
 def escape_latex(text: str) -> str:
     """The text as LaTeX that prints it literally, on one line."""
-    return "".join(_ESCAPES.get(character, character) for character in one_line(text))
+    line = _LONG_WORD.sub(lambda word: _BREAKS.sub("\\g<0>\u200b", word[0]), one_line(text))
+    return "".join(_ESCAPES.get(character, character) for character in line)
 
 
-def booktabs(columns: str, head: Sequence[str], lines: Sequence[Sequence[str]], *, caption: str = "", notes: Iterable[str] = ()) -> str:
-    """A `table*` in the style of booktabs; all texts are LaTeX already."""
+def booktabs(
+    columns: str,
+    head: Sequence[str],
+    lines: Sequence[Sequence[str]],
+    *,
+    caption: str = "",
+    notes: Iterable[str] = (),
+    heights: Iterable[int] = repeat(1),
+) -> str:
+    """Lines as a `table*` in the style of booktabs, or as several where they are more than a page has; all texts are LaTeX already.
+
+    A table that is wider than the page is made smaller. `heights`: of each line.
+    """
+    pages = [
+        [line for _, line in page] for _, page in groupby(zip(accumulate(heights), lines, strict=False), lambda each: each[0] // _TALLEST)
+    ]
     below = [r"\par\smallskip\raggedright\footnotesize", *(rf"{note}.\par" for note in notes)]
-    return "\n".join(
-        [
-            r"\begin{table*}",
-            r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",  # the leaderboard is as wide as a page of two columns
-            *([rf"\caption{{{caption}}}"] if caption else []),
-            rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
-            r"\toprule",
-            " & ".join(head) + r" \\",
-            r"\midrule",
-            *(" & ".join(line) + r" \\" for line in lines),
-            r"\bottomrule",
-            r"\end{tabular}",
-            *below,
-            r"\end{table*}",
-        ]
+    return "\n\n".join(
+        "\n".join(
+            [
+                r"\begin{table*}",
+                r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",  # the leaderboard is as wide as a page of two columns
+                *([rf"\caption{{{caption}}}"] if caption else []),
+                rf"\sbox0{{\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
+                r"\toprule",
+                " & ".join(head) + r" \\",
+                r"\midrule",
+                *(" & ".join(line) + r" \\" for line in page),
+                r"\bottomrule",
+                r"\end{tabular}}",
+                r"\ifdim\wd0>\textwidth\resizebox{\textwidth}{!}{\usebox0}\else\usebox0\fi",
+                *(below if page is pages[-1] else []),
+                r"\end{table*}",
+            ]
+        )
+        for page in pages
     )
