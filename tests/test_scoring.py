@@ -20,9 +20,11 @@ import harness.evaluate.score.tasks as scoring_tasks
 from harness.core.benchmarks import load_benchmark
 from harness.core.environment import SCORING_PINS
 from harness.core.errors import EncodingError, InputError, MachineError, RequestError
+from harness.core.folds import fold
 from harness.core.prompts import PromptTable, TaskPrompts, instructed_queries
 from harness.data.types import ClassificationData, ClusteringData, LabelledTexts, PairData, RerankingData, RerankingSample, RetrievalData
 from harness.evaluate.score.adapter import EmbeddingModel, RetrievalModel
+from harness.evaluate.score.mteb2 import MTEB2
 from harness.evaluate.score.reference import check_scoring_packages, fresh_task, load_reference
 from harness.evaluate.score.tasks import MTEB1, planned_texts
 
@@ -326,6 +328,55 @@ def test_data_without_a_score_is_refused_by_name_before_encoding(name, data, mes
 
     with pytest.raises(InputError, match=f"{name}: .*{message}"):
         score(name, data, EmbeddingModel(encode, dim=None, dtype="float32", search=search))
+
+
+CORPUS, ASKED = {"p": "文", "r": "字"}, {"q": "问", "r": "问"}
+ODD = [  # data, and why mteb 1.1.1 and mteb 2.26.24 can't score it; None: it has a score
+    ("TNews", ClassificationData(labelled(0, 2, 3), labelled(2, 3)), None, "the average precision of 1"),
+    ("TNews", ClassificationData(labelled("a", "b", "c"), labelled("a", "b")), None, "the average precision of 1"),
+    ("TNews", ClassificationData(labelled(0, 1, 2), labelled(0, 5)), None, "the average precision of 1"),
+    ("TNews", ClassificationData(labelled(0, 1, 2), labelled(1, 5)), None, None),
+    ("TNews", ClassificationData(labelled(2, 3), labelled(2, 3)), "expected 0 and 1", "the average precision of 1"),
+    ("TNews", ClassificationData(labelled(2, 3), labelled(2, 3, 4)), "expected 0 and 1", None),
+    ("TNews", ClassificationData(GOOD, labelled(0, 1, 2)), "label 2 .* not in the training", None),
+    ("TNews", ClassificationData(labelled(np.int64(0), np.int64(1)), GOOD), None, None),
+    *(
+        (("TNews", ClassificationData(labelled(*wrong), GOOD), *["expected integers or text"] * 2))
+        for wrong in ((False, True), (None, 1), (0.5, 1), (1, "1"))
+    ),
+    ("CLSClusteringS2S", ClusteringData([labelled(None, 1)]), *["expected integers or text"] * 2),
+    ("CLSClusteringS2S", ClusteringData([labelled(0, 1)]), None, None),
+    ("Ocnli", PairData(["a", "b"], ["c", "d"], [0, 2]), *[r"pair labels \[0, 2\]"] * 2),
+    ("Ocnli", PairData(["a", "a"], ["a", "a"], [0, 1]), None, None),
+    *(("ATEC", PairData(["a", "b"], ["c", "d"], [wrong, 1]), *["NaN or infinite"] * 2) for wrong in (float("nan"), float("inf"))),
+    ("ATEC", PairData(["a", "b"], ["a", "b"], [0, 1]), *["each of a text with itself"] * 2),
+    ("ATEC", PairData(["a", "b"], ["b", "a"], [0, 1]), *["the same two texts"] * 2),
+    ("ATEC", PairData(["a", "a"], ["a", "b"], [0, 1]), None, None),
+    ("T2Reranking", RerankingData([RerankingSample("", [""], [" "])]), None, None),
+    ("EcomRetrieval", RetrievalData(CORPUS, {"q": "问"}, {"q": {"p": 1}}), "found 1 queries", None),
+    ("EcomRetrieval", RetrievalData(CORPUS, {}, {}), "found 0 queries", "no query has a judged passage"),
+    ("EcomRetrieval", RetrievalData(CORPUS, ASKED, {"q": {}, "r": {}}), *["no query has a judged passage"] * 2),
+    ("EcomRetrieval", RetrievalData(CORPUS, ASKED, {"q": {"s": 1}, "r": {"p": -1}}), None, None),
+    ("EcomRetrieval", RetrievalData({"r": "文"}, ASKED, {"q": {"r": 1}, "r": {"r": 1}}), None, None),
+]
+
+
+@pytest.mark.parametrize(("scorer", "wrong"), [(MTEB1, 2), (MTEB2, 3)], ids=["mteb1", "mteb2"])
+@pytest.mark.parametrize("odd", ODD, ids=[f"{number}-{odd[0]}" for number, odd in enumerate(ODD)])
+def test_odd_data_is_refused_before_encoding_or_has_a_score(odd, scorer, wrong) -> None:
+    task, data = BENCHMARK.task(odd[0]), odd[1]
+    if odd[wrong]:
+        with pytest.raises(InputError, match=f"{task.name}: .*{odd[wrong]}"):
+            scorer.texts(task, data, TaskPrompts())
+    else:
+        assert scorer.texts(task, data, TaskPrompts())
+        assert 0 <= abs(fold(task, scorer.score(task, data, embedding_model()).examples)) <= 1
+
+
+@pytest.mark.parametrize("made", [lambda: PairData(["a", "b"], ["c"], [0, 1]), lambda: LabelledTexts(["a", "b"], [0])])
+def test_data_of_unequal_lengths_is_none(made) -> None:
+    with pytest.raises(InputError, match=r"found 2 \w+, 1 .*expected as many of each"):
+        made()
 
 
 def test_a_model_that_sees_no_difference_gives_an_error_not_nan() -> None:

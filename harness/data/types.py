@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.core.errors import InputError
 from harness.core.records import Provenance
 
 Label = int | str
@@ -28,6 +29,10 @@ class LabelledTexts:
 
     texts: list[str]
     labels: list[Label]
+
+    def __post_init__(self) -> None:
+        """Raises InputError as `PairData` does."""
+        _refuse_unequal(texts=self.texts, labels=self.labels)
 
 
 @dataclass(frozen=True)
@@ -53,11 +58,19 @@ class ClusteringData:
 
 @dataclass(frozen=True)
 class PairData:
-    """Pairs with a binary label (PairClassification) or a graded score (STS), three lists of equal length."""
+    """Pairs with a binary label (PairClassification) or a graded score (STS), three lists of equal length.
+
+    Raises:
+        InputError: the lists are of unequal length.
+    """
 
     first: list[str]
     second: list[str]
     target: list[float]
+
+    def __post_init__(self) -> None:
+        """Raises InputError."""
+        _refuse_unequal(first=self.first, second=self.second, target=self.target)
 
 
 @dataclass(frozen=True)
@@ -108,6 +121,11 @@ class RetrievalData:
 def passage_text(passage: Mapping[str, str]) -> str:
     """What is encoded for a passage, its prompt apart: title and text joined and stripped, as in the card's script."""
     return f"{passage.get('title', '')} {passage['text']}".strip()
+
+
+def _refuse_unequal(**columns: Sized) -> None:
+    if len(set(map(len, columns.values()))) > 1:
+        raise InputError(f"found {', '.join(f'{len(column)} {name}' for name, column in columns.items())}, expected as many of each")
 
 
 TaskData = ClassificationData | ClusteringData | PairData | RerankingData | RetrievalData

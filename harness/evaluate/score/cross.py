@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from harness.core.errors import InputError, RequestError
+from harness.core.errors import RequestError
 from harness.core.examples import make_examples
 from harness.core.prompts import TaskPrompts
 from harness.core.tasks import TaskSpec
 from harness.data.types import RerankingData, RerankingSample, TaskData
 from harness.evaluate.encode.whole.pairs import pair_text
 from harness.evaluate.score.adapter import EmbeddingModel
+from harness.evaluate.score.scorable import refuse_unscorable
 from harness.evaluate.score.seeding import SEED
 from harness.evaluate.score.tasks import TaskScores
 
@@ -30,9 +31,9 @@ class PairScorer:
             raise RequestError(f"a reranker scores pairs and gives no vectors for {', '.join(other)}: add tasks=[Reranking]")
 
     def texts(self, task: TaskSpec, data: TaskData, prompts: TaskPrompts, *, seed: int = SEED) -> list[str]:
-        """The distinct pairs, each as one text."""
-        del task, seed
-        return list(dict.fromkeys(text for _, sample in _scored(data) for text in _pairs(sample, prompts)))
+        """The distinct pairs, each as one text; data with nothing to rank is refused, before a text is encoded."""
+        del seed
+        return list(dict.fromkeys(text for _, sample in _scored(task, data) for text in _pairs(sample, prompts)))
 
     def score(self, task: TaskSpec, data: TaskData, model: EmbeddingModel, *, seed: int = SEED) -> TaskScores:
         """`map` and `mrr` as C_MTEB 1.1.1 computes them from a cross-encoder's scores.
@@ -43,9 +44,7 @@ class PairScorer:
         del seed
         from C_MTEB.tasks.Reranking import ChineseRerankingEvaluator
 
-        samples = _scored(data)
-        if not samples:
-            raise InputError(f"{task.name}: no sample has a relevant and an irrelevant candidate")
+        samples = _scored(task, data)
         texts = [text for _, sample in samples for text in _pairs(sample, model.prompts)]
         scores = model.raw(texts)[:, 0].double().numpy()
         evaluator = ChineseRerankingEvaluator([])
@@ -61,7 +60,8 @@ class PairScorer:
         return TaskScores({"map": float(np.mean(precisions)), "mrr": float(np.mean(ranks))}, examples)
 
 
-def _scored(data: TaskData) -> list[tuple[int, RerankingSample]]:
+def _scored(task: TaskSpec, data: TaskData) -> list[tuple[int, RerankingSample]]:
+    refuse_unscorable(task, data, "mteb1")
     assert isinstance(data, RerankingData)
     return data.scored
 

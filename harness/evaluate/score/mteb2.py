@@ -56,7 +56,7 @@ class Mteb2:
 
     def texts(self, task: TaskSpec, data: TaskData, prompts: TaskPrompts, *, seed: int = SEED) -> list[str]:
         """The distinct texts that `score` asks for; data on which no score is defined is refused, before a text is encoded."""
-        refuse_unscorable(task, data)
+        refuse_unscorable(task, data, "mteb2")
         match data:
             case ClassificationData():
                 drawn = [data.train.texts[row] for rows in _draws(task, data.train.labels, seed) for row in rows]
@@ -76,7 +76,7 @@ class Mteb2:
             InputError: no score is defined on this data.
             EncodingError: a vector has no direction.
         """
-        refuse_unscorable(task, data)
+        refuse_unscorable(task, data, "mteb2")
         with preserved_random_state(), quiet_reference(), one_thread():
             metrics, examples = _score(task, data, model.sliced(), seed)
         refuse_undefined(task, metrics)

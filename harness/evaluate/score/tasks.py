@@ -78,7 +78,7 @@ class Mteb1:
 
     def texts(self, task: TaskSpec, data: TaskData, prompts: TaskPrompts, *, seed: int = SEED) -> list[str]:
         """The texts, see `planned_texts`; data on which no score is defined is refused here, before a text is encoded."""
-        refuse_unscorable(task, data)
+        refuse_unscorable(task, data, "mteb1")
         return planned_texts(task, data, prompts, seed=seed)
 
     def score(self, task: TaskSpec, data: TaskData, model: EmbeddingModel, *, seed: int = SEED) -> TaskScores:
@@ -95,7 +95,7 @@ class Mteb1:
             MachineError: the scoring packages are not the pinned ones.
         """
         check_scoring_packages()
-        refuse_unscorable(task, data)
+        refuse_unscorable(task, data, "mteb1")
         if model.search == "exact" and isinstance(data, RetrievalData):
             columns = search_queries(data.passages(), data.queries, data.qrels, RetrievalModel(model), device=model.device)
             return TaskScores(mean_metrics(columns), query_examples(data, columns))
