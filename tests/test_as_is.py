@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Router, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
 from tiny_models import HIDDEN, POSITIONS, _tokenizer, build_model
-from transformers import T5Config, T5EncoderModel
+from transformers import AutoConfig, AutoModel, T5Config, T5EncoderModel
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.costs import Counters
@@ -130,6 +131,59 @@ def test_a_length_that_the_model_does_not_carry_is_refused_and_planned_as_an_obs
         encoder_of(folder, max_len=65)
     outline = REFERENCE.outline(spec_of(folder))
     assert (outline.max_positions, outline.embedding_dim) == (POSITIONS, HIDDEN)
+
+
+_SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": POSITIONS,
+}
+_ROPE = {"rope_type": "default", "rope_theta": 100.0, "mrope_section": [2, 1, 1]}
+_SEEN = {"hidden_size": 32, "depth": 1, "num_heads": 4, "intermediate_size": 48, "patch_size": 14, "out_hidden_size": 32}
+
+
+@pytest.mark.parametrize(
+    ("model_type", "config", "carries"),
+    [
+        (
+            "glm_ocr",
+            {"text_config": {**_SIZES, "num_key_value_heads": 2, "head_dim": 8, "rope_parameters": _ROPE}, "vision_config": _SEEN},
+            POSITIONS,
+        ),
+        ("xlnet", {"d_model": 32, "n_layer": 1, "n_head": 4, "d_inner": 48}, None),
+        ("xmod", {**_SIZES, "languages": ["zh_CN"], "default_language": "zh_CN"}, POSITIONS - 2),
+    ],
+)
+def test_sizes_are_those_of_the_part_for_text(tmp_path: Path, model_type: str, config: dict[str, Any], carries: int | None) -> None:
+    tokenizer = _tokenizer(pad_id=1)
+    tokenizer.save_pretrained(tmp_path / "parts")
+    part = config.get("text_config", config)
+    part |= {"vocab_size": len(tokenizer), "pad_token_id": 1}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        AutoModel.from_config(AutoConfig.for_model(model_type, **config)).save_pretrained(tmp_path / "parts")
+    modules = [Transformer(str(tmp_path / "parts")), Pooling(32, "mean")]
+    SentenceTransformer(modules=modules, device="cpu").save(str(tmp_path / "model"), create_model_card=False)
+    outline = REFERENCE.outline(spec_of(tmp_path / "model"))
+    assert (outline.max_positions, outline.embedding_dim) == (carries, 32)
+    encoder = encoder_of(tmp_path / "model", max_len=carries or 200)
+    assert encoder.encode_counted(["天" * 300]).tokens.tolist() == [carries or 200]
+    if carries:
+        with pytest.raises(RequestError, match=f"which is {carries} tokens: set max_len={carries} or less"):
+            encoder_of(tmp_path / "model", max_len=carries + 1)
+    encoder.backend.model.tokenizer.add_tokens("龘")
+    with pytest.raises(InputError, match=rf"token id {len(tokenizer)}, and the model's table of tokens has {len(tokenizer)} rows"):
+        encoder.encode_counted(["龘"])
+
+
+def test_a_text_that_the_tokenizer_refuses_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = encoder_of(build_model(tmp_path))
+    monkeypatch.setitem(encoder.backend.model[0].modality_config, "image", {"method": "forward", "method_output_name": "last_hidden_state"})
+    monkeypatch.setattr(encoder.backend.model[0].input_formatter, "supported_modalities", ["text", "image"])
+    with pytest.raises(InputError, match=r"does not tokenise 2 texts, the first of which is '你好' \(ValueError: .*multiple modalities"):
+        encoder.encode_counted(["你好", "http://a.b/c.jpg"])
 
 
 @pytest.fixture

@@ -104,17 +104,24 @@ def test_an_end_token_is_appended_where_the_model_wants_one_and_checked(tmp_path
             kind.load(ModelSpec(name="twin", path=str(folder), add_eos_token=True), dtype="fp32", device=torch.device("cpu"))
 
 
+_LONGROPE = {"rope_type": "longrope", "rope_theta": 100.0, "factor": 4.0, "original_max_position_embeddings": 32}
+
+
 @pytest.mark.parametrize(
-    ("model_type", "config"),
-    [("mistral", {"is_causal": False, "sliding_window": 16}), ("qwen3", {"is_causal": False, "layer_types": ["sliding_attention"] * 2})],
+    ("model_type", "config", "why"),
+    [
+        ("mistral", {"is_causal": False, "sliding_window": 16}, "attention of its mistral is neither"),
+        ("qwen3", {"is_causal": False, "layer_types": ["sliding_attention"] * 2}, "attention of its qwen3 is neither"),
+        ("llama", {"rope_parameters": {**_LONGROPE, "short_factor": [1.0] * 4, "long_factor": [4.0] * 4}}, "scaled by the longest text"),
+    ],
 )
 def test_what_can_not_be_pure_says_which_kind_runs_it_before_anything_is_spent(
-    model_type: str, config: dict[str, object], tmp_path: Path
+    model_type: str, config: dict[str, object], why: str, tmp_path: Path
 ) -> None:
     folder = build_model(tmp_path, model_type=model_type)
     values = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(values | config))
-    with pytest.raises(RequestError, match=f"attention of its {model_type} is neither.*model.kind=reference"):
+    with pytest.raises(RequestError, match=f"{why}.*model.kind=reference"):
         CANONICAL.outline(ModelSpec(name="twin", path=str(folder)))
     (plan,) = make_plan(request(tmp_path, folder, ["STSB"])).runs
     assert any("model.kind=reference" in text for text in plan.obstacles)

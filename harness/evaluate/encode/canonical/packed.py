@@ -7,7 +7,7 @@ of pack that will be run.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,10 @@ from torch.nn import functional
 from harness.evaluate.encode.canonical.bodies import body_of
 from harness.evaluate.encode.canonical.kernels import Kernels
 from harness.evaluate.encode.canonical.layout import Ids, PackLayout, lay_out
-from harness.evaluate.encode.model.families import KNOWN, Masking, attention_of
+from harness.evaluate.encode.model.families import KNOWN, Masking, attention_of, rope_types
 
+_AFTER_PADDING = ("camembert", "longformer", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod")
+"""Types of models, as transformers calls them, whose positions start after the padding index."""
 _FUSED_HEADS = (16, 32, 64, 128, 256)
 
 _TAIL_ROWS = 128
@@ -68,7 +70,7 @@ class PackedEncoder:
 
 def position_padding(config: Any) -> int | None:
     """The padding index after which RoBERTa's positions start; None where they start at 0."""
-    return config.pad_token_id if config.model_type in ("camembert", "mpnet", "roberta", "xlm-roberta") else None
+    return config.pad_token_id if config.model_type in _AFTER_PADDING else None
 
 
 @dataclass(frozen=True)
@@ -95,16 +97,9 @@ def packable(config: Any, tail: Sequence[str], pooling: object) -> Packable:
         obstacle = f"its layers are {config.model_type}'s"
     elif "linear_attention" in (getattr(config, "layer_types", None) or ()):
         obstacle = "its linear attention runs from one text into the next"
-    elif moving := [kind for kind in _rope_types(config) if kind in ("dynamic", "longrope")]:
-        obstacle = f"its {moving[0]} positions depend on the longest text of a batch"
+    elif "dynamic" in rope_types(config):
+        obstacle = "its dynamic positions depend on the longest text of a batch"
     elif tail[0] != "Pooling" or pooling not in ("cls", "lasttoken", "mean"):
         obstacle = f"its pooling is {pooling}" if tail[0] == "Pooling" else f"{tail[0]} stands before its pooling"
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return Packable(head_dim, obstacle)
-
-
-def _rope_types(config: Any) -> list[object]:
-    """How a model's rotary positions are scaled; some have another way for each kind of layer."""
-    found = getattr(config, "rope_parameters", None) or {}
-    each = [found, *(value for value in found.values() if isinstance(value, Mapping))]
-    return [one.get("rope_type") for one in each]

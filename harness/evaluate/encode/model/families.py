@@ -14,6 +14,7 @@ transformers 5.23: `masking_utils`, `models/modernbert`, `models/gemma3`, `model
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -46,6 +47,8 @@ def masking_of(config: Any) -> Masking:
     kind = config.model_type
     if kind == "qwen3_5_text" and (found := [name for name in ("fla", "causal_conv1d") if importlib.util.find_spec(name)]):
         raise RequestError(f"its linear attention would run by kernels of {found[0]}, of which nothing is proven")
+    if "longrope" in rope_types(config):  # transformers writes the frequencies of each batch into the one table of the model
+        raise RequestError("its rotary positions (longrope) are scaled by the longest text of a batch")
     if kind in _WINDOWED:
         return "windowed"
     if kind in _BIDIRECTIONAL and not getattr(config, "is_decoder", False):
@@ -59,6 +62,13 @@ def masking_of(config: Any) -> Masking:
         elif kind in _EITHER_WAY and "sliding_attention" not in (getattr(config, "layer_types", None) or ()):
             return "bidirectional"
     raise RequestError(f"the attention of its {kind} is neither one-way nor two-way in every layer, or it is another architecture")
+
+
+def rope_types(config: Any) -> list[object]:
+    """How a model's rotary positions are scaled; some have another way for each kind of layer."""
+    found = getattr(config, "rope_parameters", None) or {}
+    each = [found, *(value for value in found.values() if isinstance(value, Mapping))]
+    return [one.get("rope_type") for one in each]
 
 
 def attention_mask(config: Any, masking: Masking, mask: torch.Tensor | None, dtype: torch.dtype) -> Any:

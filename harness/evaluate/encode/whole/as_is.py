@@ -101,7 +101,7 @@ class Reference(WholeKind):
         simple = set(kinds[1:]) <= set(TAIL)
         if first == "Transformer":
             empty = empty_transformer(located, model, str(modules[0].get("path", "")))
-            return empty, positions_of(empty.config), read_tail(located, empty.config.hidden_size)[1] if simple else None
+            return empty, positions_of(empty.config), read_tail(located, empty.get_embedding_dimension())[1] if simple else None
         if first == "StaticEmbedding":
             tables = [shape for path in folder.glob("*.safetensors") for shape in stored_tensors(path).values() if len(shape) == 2]
             try:

@@ -344,19 +344,29 @@ def token_counts(first: Transformer, inputs: Sequence[Any]) -> IntArray:
     """Tokens of texts or pairs before cutting, as the first module makes them: with the chat template that some put around them.
 
     Raises:
-        InputError: one has tokens that the model can't run (`refuse_tokens`).
+        InputError: one has tokens that the model can't run (`refuse_tokens`), or its tokenizer fails.
     """
     if not inputs:
         return np.zeros(0, dtype=np.int64)
     whole = {"text": {"truncation": False, "padding": False, "verbose": False}, "common": {"return_tensors": None}}
-    rows = first.preprocess(list(inputs), processing_kwargs=whole)["input_ids"]
+    try:
+        rows = first.preprocess(list(inputs), processing_kwargs=whole)["input_ids"]
+    except _FAILURES as error:  # what looks like the address of a picture is one to models that see pictures
+        some = f"{len(inputs)} texts, the first of which is {inputs[0]!r:.60}"
+        raise InputError(f"sentence-transformers does not tokenise {some} ({type(error).__name__}: {error!s:.500})") from error
     counts = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
     offsets = np.concatenate([[0], counts.cumsum()])
     flat = np.fromiter(itertools.chain.from_iterable(rows), dtype=np.int64, count=int(offsets[-1]))
-    refuse_tokens(inputs, flat, offsets, getattr(first.config, "vocab_size", None))
+    refuse_tokens(inputs, flat, offsets, getattr(_text_config(first.config), "vocab_size", None))
     return counts
 
 
 def positions_of(config: Any) -> int | None:
-    """The most tokens of a text by a configuration of transformers; None where it does not say."""
-    return None if getattr(config, "max_position_embeddings", None) is None else max_positions_of(config)
+    """The most tokens of a text by a configuration of transformers; None where it does not say (XLNet's is -1)."""
+    text = _text_config(config)
+    return max_positions_of(text) if (getattr(text, "max_position_embeddings", None) or 0) > 0 else None
+
+
+def _text_config(config: Any) -> Any:
+    """The part for text of a configuration that has parts, as Qwen3-VL's."""
+    return config.get_text_config() if hasattr(config, "get_text_config") else config
