@@ -313,6 +313,27 @@ def test_lengths_by_role_are_refused(tmp_path: Path, kind: str, values: dict[str
     ENCODERS.get(kind).outline(spec)
 
 
+@pytest.mark.parametrize("kind", ["canonical", "reference", "reranker"])
+@pytest.mark.parametrize("file", ["config.json", "sentence_bert_config.json"])
+def test_chunks_of_tokens_are_refused_before_weights_are_read(tmp_path: Path, kind: str, file: str) -> None:
+    folder = build_model(tmp_path)
+    path, of_kind = folder / file, ENCODERS.get(kind)
+    values = json.loads(path.read_text())
+
+    def chunks_of(size: int) -> None:
+        chunks = {"chunk_size_feed_forward": size}
+        path.write_text(json.dumps({**values, **(chunks if file == "config.json" else {"config_args": chunks})}))
+
+    chunks_of(4)
+    weights = (folder / "model.safetensors").rename(folder / "moved")
+    for make in (of_kind.outline, partial(of_kind.load, dtype="fp32", device=torch.device("cpu"))):
+        with pytest.raises(RequestError, match=rf"takes 4 tokens of a text at a time \(chunk_size_feed_forward in .*{file}\).*Set it to 0"):
+            make(spec_of(folder))
+    weights.rename(folder / "model.safetensors")
+    chunks_of(1)
+    of_kind.outline(spec_of(folder))
+
+
 @pytest.mark.parametrize("kind", [REFERENCE, RERANKER], ids=["reference", "reranker"])
 @pytest.mark.parametrize(
     ("content", "error", "message"),

@@ -27,7 +27,7 @@ from harness.evaluate.encode.canonical.shapes import ShapeLadder, packing
 from harness.evaluate.encode.device import TORCH_DTYPE, attention_kernel, kernel_identity
 from harness.evaluate.encode.model.families import KNOWN, masking_of
 from harness.evaluate.encode.model.locate import LocatedModel, Weights, files_digest, hash_file, hash_weights, read_json, transformer_path
-from harness.evaluate.encode.model.own import first_settings, read_own_settings, refuse_roles
+from harness.evaluate.encode.model.own import first_settings, read_own_settings, refuse_chunks, refuse_roles
 from harness.evaluate.encode.model.tokens import TextTokenizer
 from harness.evaluate.encode.planned import Counted, Outline
 from harness.evaluate.encode.store.names import Namer, ids_digest, keys_of
@@ -139,6 +139,7 @@ def read_outline(located: LocatedModel, spec: ModelSpec) -> ChainOutline:
 def pinned_weights(located: LocatedModel, spec: ModelSpec) -> Weights:
     """The weights of a folder in which a text has one vector, whatever it is for; raises as `read_outline` does."""
     refuse_roles(located)
+    refuse_chunks(located)
     weights = hash_weights(located.folder, allow_pickle=spec.allow_pickle)
     check_pinned(spec, "weights_sha256", weights.digest)
     check_pinned(spec, "parameters", weights.stored_parameters)

@@ -17,6 +17,8 @@ _FIRST = tuple(f"sentence_{kind}_config.json" for kind in ("bert", "roberta", "d
 _BY_ROLE = ("Router", "Asym")
 """Modules of sentence-transformers that choose others by what a text is for; Asym is their name before version 5."""
 _DENSE = "SentenceTransformer"
+_CONFIG = ("config_args", "config_kwargs")
+"""Keys of the first module's settings whose values go before those of config.json."""
 _ROLE_LENGTHS = ("query_length", "document_length", "query_expansion")
 """Keys of sentence-transformers 6 for the first module, whose values it applies in `encode_query` and `encode_document` alone."""
 
@@ -146,6 +148,25 @@ def refuse_roles(located: LocatedModel) -> None:
             f"model {located.name!r} makes queries of another length than passages ({', '.join(named)} in {path}), and here a text has "
             "one vector, whatever it is for: no model.kind runs it. Set them to null in a copy, and all texts are cut at max_len"
         )
+
+
+def refuse_chunks(located: LocatedModel) -> None:
+    """Pass a folder whose layers take all tokens of a text at once, or one by one.
+
+    Raises:
+        RequestError: they take so many at a time, and transformers 5.23 fails at a text whose number of tokens is no multiple of it.
+        InputError: config.json or the first module's settings are damaged.
+    """
+    config, (path, first) = transformer_folder(located.folder) / "config.json", first_settings(located.folder)
+    said = [(config, _object(config))] if config.is_file() else []
+    said += [(path, first[key]) for key in _CONFIG if isinstance(first.get(key), dict)]
+    for path, values in said:
+        if isinstance(chunk := values.get("chunk_size_feed_forward"), int) and chunk > 1:
+            raise RequestError(
+                f"model {located.name!r} takes {chunk} tokens of a text at a time (chunk_size_feed_forward in {path}), and transformers "
+                "fails at a text whose number of tokens is no multiple of it, whatever model.kind is. Set it to 0 in a copy: chunks only "
+                "save memory"
+            )
 
 
 def listed_modules(folder: Path) -> list[Mapping[str, Any]]:

@@ -42,7 +42,7 @@ from harness.evaluate.encode.model.outline import (
     quiet_transformers,
     tokenizer_options,
 )
-from harness.evaluate.encode.model.own import first_settings, listed_modules
+from harness.evaluate.encode.model.own import first_settings, listed_modules, refuse_chunks
 from harness.evaluate.encode.model.sizes import read_sizes
 from harness.evaluate.encode.model.tokens import refuse_lone_surrogates, refuse_tokens
 from harness.evaluate.encode.planned import Basis, Counted, Outline, Work
@@ -170,8 +170,9 @@ class WholeKind(FolderKind):
         """Pass a folder whose code is allowed, or that has none: transformers leaves code out in silence, or asks on the terminal.
 
         Raises:
-            RequestError: the spec does not allow its code, or it cuts texts whatever `max_len` says.
+            RequestError: the spec does not allow its code, or it cuts texts whatever `max_len` says, or as `refuse_chunks` does.
         """
+        refuse_chunks(located)
         path, first = first_settings(located.folder)
         ways = first.get("processing_kwargs")
         cutting = {key for way in (ways if isinstance(ways, dict) else {}).values() if isinstance(way, dict) for key in way} & set(_CUTTING)
