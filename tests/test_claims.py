@@ -28,7 +28,7 @@ from harness.core.fingerprint import Fingerprint
 from harness.core.records import RowHeader, nested_metrics
 from harness.core.run_files import read_manifest, read_run, write_failure, write_manifest
 from harness.read.claims.findings import Check
-from harness.read.claims.provenance import MTEB_1_1_1
+from harness.read.claims.numbers import MTEB_1_1_1
 from harness.read.claims.report import ClaimsReport, claims_report
 from harness.read.leaderboard import beside, leaderboard_row, printed_rows
 from harness.show.claims import claims_document

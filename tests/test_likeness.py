@@ -10,7 +10,7 @@ import pytest
 from runs import BENCHMARK, HEADER, manifest_of
 
 from harness.core.records import Made, Manifest, Provenance, Run, TaskRecord
-from harness.read.drift.likeness import environment, unlike_data, unlike_settings
+from harness.read.drift.sides import environment, unlike_data, unlike_settings
 
 TASK = BENCHMARK.task("STSB")
 

@@ -13,7 +13,7 @@ from harness.commands import main
 from harness.core.errors import RequestError
 from harness.core.registry import registry
 from harness.core.run_files import read_run, write_manifest
-from harness.read.claims.published import Published, published_recipe, published_results
+from harness.read.claims.report import Published, published_recipe, published_results
 from harness.read.results import read_results
 
 NAME = "Qwen/Qwen3-Embedding-0.6B"

@@ -23,8 +23,7 @@ _RESULTS = "results.path="
 )
 def claims(arguments: Namespace) -> int:
     """check a model card against itself, and --against a run: claims README.md, claims --model NAME results.path=DIR"""
-    from harness.read.claims.published import published_results
-    from harness.read.claims.report import claims_report
+    from harness.read.claims.report import claims_report, published_results
     from harness.show.claims import claims_document
 
     if not arguments.card and not arguments.model:

@@ -32,7 +32,7 @@ def probe(arguments: Namespace) -> int:
     calibration = run_calibration(run, benchmark)
 
     from harness.evaluate.probe import probe_model  # imports torch, so what can't be compared is named first
-    from harness.show.vectors import probe_document
+    from harness.show.drift import probe_document
 
     probed = probe_model(run.path, arguments.overrides)
     found = compare_vectors(before, probed.sketch, (run.manifest.model or Fingerprint(), probed.setting), calibration)

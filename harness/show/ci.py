@@ -10,8 +10,7 @@ from harness.core.errors import MachineError
 from harness.core.files import atomic_write
 from harness.core.formatting import printable
 from harness.read.drift.check import DriftReport
-from harness.show.drift import conclusion, drift_markdown, failure_line
-from harness.show.vectors import vector_line
+from harness.show.drift import conclusion, drift_markdown, failure_line, vector_line
 
 
 def write_junit(path: Path, report: DriftReport) -> None:

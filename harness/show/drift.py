@@ -1,20 +1,21 @@
-"""A drift report, and its shorter form for the summary of a CI step."""
+"""A drift report, its shorter form for the summary of a CI step, and the report of `probe`, which is a line of it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from harness.core.formatting import all_named, amount
 from harness.core.records import Run
 from harness.read.differences import SettingDifference
 from harness.read.drift.check import LAYERS, VERDICTS, DriftReport, MetricDrift, TaskDrift
+from harness.read.drift.vectors import VectorDrift
 from harness.read.leaderboard import printed
 from harness.show.form import Block, Column, Document, Grid, Sentences, grid, number_columns, table_columns
 from harness.show.formats import escape_markdown, markdown_block
-from harness.show.vectors import vector_line, vector_values
 
 _COLUMNS = table_columns("", "Task", "Metric", *number_columns("Baseline", "Candidate", "Difference", "Tolerance"))
 _OTHERS = Column("Other metrics", "Others")
@@ -193,3 +194,31 @@ def _run_line(run: Run) -> str:
 
 def _size(value: float) -> str:
     return signed(value).removeprefix("+")
+
+
+def probe_document(baseline: Path, found: VectorDrift, *, texts: int, seconds: float) -> Document:
+    """The report of a probe; the verdict stands in its last line."""
+    lines = (
+        f"Baseline   {baseline}",
+        f"Canary     {texts} texts, encoded here in {seconds:.1f} s, the loading of the model included",
+        f"{'DRIFT' if found.drifted else 'NO DRIFT'}: {vector_line(found)}",
+    )
+    values = {"baseline": str(baseline), "texts": texts, "seconds": seconds, **vector_values(found)}
+    return Document(blocks=lambda: iter([Sentences(lines, "verbatim")]), data=lambda: values)
+
+
+def vector_line(found: VectorDrift) -> str:
+    """The verdict on the vectors, with the numbers behind it."""
+    if found.drifted:
+        return f"drifted ({found.level}): {found.why}"
+    if found.limit is None:
+        return f"identical to the bit ({found.level})"
+    return (
+        f"within rounding ({found.level}): {found.distance.rms:.1e} of the vectors' length apart, at most {found.limit.rms:.1e} expected; "
+        f"the farthest text {found.distance.farthest:.1e}, at most {found.limit.farthest:.1e}"
+    )
+
+
+def vector_values(found: VectorDrift) -> dict[str, Any]:
+    """The same as plain values."""
+    return {"drifted": found.drifted, **asdict(found)}

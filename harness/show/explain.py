@@ -7,11 +7,10 @@ from typing import Any
 
 from harness.core.formatting import amount
 from harness.core.tasks import TYPES
+from harness.read.explain.averages import PLAIN, ROUNDING, Defined, PrintedEffect, never_varied, span
 from harness.read.explain.build import Comparison, Explanation
-from harness.read.explain.definitions import PLAIN, Defined
 from harness.read.explain.effects import LEVEL, MEAN, POWER, RESAMPLES, SEED, Effect
 from harness.read.explain.pairs import Pair, Subject
-from harness.read.explain.printed import ROUNDING, PrintedEffect, never_varied, span
 from harness.read.leaderboard import printed
 from harness.show.form import Block, Column, Document, Heading, Sentences, grid, number_columns, table_columns, type_columns
 

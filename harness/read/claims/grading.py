@@ -18,8 +18,7 @@ from harness.core.tasks import TaskSpec, TaskType
 from harness.read.cards.entries import Claim
 from harness.read.cards.page import score_titles
 from harness.read.claims.averages import Averages
-from harness.read.claims.numbers import resolution
-from harness.read.claims.provenance import named_version
+from harness.read.claims.numbers import named_version, resolution
 from harness.read.claims.sheet import Sheet
 from harness.read.leaderboard import Cell, Row, TaskScore, leaderboard_row, rounded
 

@@ -19,8 +19,7 @@ from harness.core.run_files import CANARY
 from harness.core.sketch import read_sketch
 from harness.core.tasks import TaskSpec
 from harness.read.differences import SettingDifference, same_vectors
-from harness.read.drift.likeness import environment, same_files, unlike_data, unlike_settings
-from harness.read.drift.sides import read_sides, wanted_tasks
+from harness.read.drift.sides import environment, read_sides, same_files, unlike_data, unlike_settings, wanted_tasks
 from harness.read.drift.vectors import VectorDrift, compare_vectors, kernel_level
 from harness.read.leaderboard import Cell, leaderboard_row
 

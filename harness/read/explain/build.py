@@ -13,11 +13,10 @@ from harness.core.folds import refuse_foreign
 from harness.core.records import Run
 from harness.core.run_files import MANIFEST
 from harness.core.tasks import TASK_TYPES, TaskSpec
-from harness.read.explain.definitions import Defined, definitions
+from harness.read.explain.averages import Defined, PrintedEffect, definitions, printed_effect
 from harness.read.explain.effects import Effect, average_effect, judge, task_effect
 from harness.read.explain.moved import Move, most_moved
 from harness.read.explain.pairs import Pair, Subject, pair_of_runs, pairs_of
-from harness.read.explain.printed import PrintedEffect, printed_effect
 from harness.read.leaderboard import printed_rows
 from harness.read.runs import load_runs
 

@@ -17,11 +17,10 @@ import altair as alt
 import vl_convert
 
 from harness.core.files import atomic_write
-from harness.show.report.costs import RunCost
 from harness.show.report.curves import CurveSet
 from harness.show.report.entries import Entry
 from harness.show.report.heat import LABELS, HeatMap, step
-from harness.show.report.report import Report
+from harness.show.report.report import Report, RunCost
 from harness.show.report.words import Words, words
 
 SERIES = ("#0b62b0", "#c2570c", "#0f7a5a", "#8a4fa3", "#8a6d00", "#a8324e", "#3f6b7a", "#5a5f66")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from harness.core.benchmarks import Benchmark
 from harness.core.calibration import CALIBRATION, Calibration, read_calibration, run_calibration
+from harness.core.costs import COSTS, Counters, read_costs
 from harness.core.errors import InputError, RequestError
 from harness.core.records import Run
 from harness.core.run_files import EXAMPLES, read_manifest
 from harness.read.claims.report import ClaimsReport, claims_report
 from harness.read.claims.sheet import read_sheet
 from harness.read.differences import SettingDifference, differences
-from harness.show.report.costs import RunCost, run_cost
 from harness.show.report.curves import CurveSet, curve_sets
 from harness.show.report.entries import Entry, read_entries, same_model
 from harness.show.report.heat import HeatMap, Noise, comparable, heat_map
@@ -45,6 +46,26 @@ class Settings:
 
     entries: tuple[Entry, ...]
     rows: tuple[SettingRow, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCost:
+    """What a run has cost, over all its sittings. `path`: the file that says so, with `damaged` lines that do not parse.
+
+    `canary_seconds` went into checking the model before the run. `shared`: tasks whose scores came from a run that differs in `max_len`
+    alone. `memory_gib`, `device_memory_gib`: the peak of the process and of the device, None where unknown.
+    """
+
+    entry: Entry
+    path: Path
+    encoding: Counters
+    scoring_seconds: float
+    waiting_seconds: float
+    canary_seconds: float
+    shared: int
+    damaged: int
+    memory_gib: float | None
+    device_memory_gib: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +135,7 @@ def build_report(
         bands |= {chosen.number: Noise(calibration or chosen.run.path / CALIBRATION, own)} if own else {}
     detailed = _detailed(entries, chosen)
     ours = [entry for entry in detailed if entry.kind == "ours" and entry.row.unreadable is None]
-    costs = [(entry, run_cost(entry)) for entry in ours]
+    costs = [(entry, _run_cost(entry)) for entry in ours]
     return Report(
         benchmark=benchmark.name,
         convention=convention,
@@ -129,6 +150,30 @@ def build_report(
         settings=_settings(ours, chosen),
         offered=_calibrated_baseline(chosen, baselines) if chosen and chosen.number not in bands else None,
         claims=_claims(card, entries, benchmark, bands.get(chosen.number) if chosen else None) if card else (),
+    )
+
+
+def _run_cost(entry: Entry) -> RunCost | None:
+    """The costs of an entry's run, summed over its lines; None where it has none.
+
+    Encoding is on a line per window, scoring on one per task, so an interrupted run has the costs of what it did, too. A line that does not
+    parse (the last one of a killed run) is counted as `damaged`, never guessed.
+    """
+    if entry.run is None or not (path := entry.run.path / COSTS).is_file():
+        return None
+    lines, damaged = read_costs(entry.run.path)
+    memory = [line.memory for line in lines if line.memory]
+    return RunCost(
+        entry=entry,
+        path=path,
+        encoding=sum((line.encoding for line in lines if line.encoding), Counters()),
+        scoring_seconds=math.fsum(line.seconds.get("scoring", 0.0) for line in lines if line.seconds),
+        waiting_seconds=math.fsum(line.run.waiting_seconds for line in lines if line.run),
+        canary_seconds=math.fsum(line.canary.seconds for line in lines if line.canary),
+        shared=sum(line.shared_with is not None for line in lines),
+        damaged=damaged,
+        memory_gib=max((peak.process_gib for peak in memory), default=None),
+        device_memory_gib=max((peak.device_gib for peak in memory if peak.device_gib is not None), default=None),
     )
 
 
