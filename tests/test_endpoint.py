@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -47,7 +49,8 @@ def vector_of(text: str, salt: str = "") -> np.ndarray:
 @dataclass
 class Server:
     """`faults`: status codes of the next answers. `noise`: how far a vector moves from call to call. `seen`: bodies and headers.
-    `most`: texts that it takes; `longest`: characters of one; `wire`: the numbers within its base64. `context`: as vLLM has one, in
+    `most`: texts that it takes, and `too_many` what it answers to more (0: nothing until `released`). `longest`: characters of one text.
+    `forms`: that it knows; `wire`: the numbers within its base64. `context`: as vLLM has one, in
     characters here: a longer text is refused, unless the request has `truncate_prompt_tokens`, -1 for all that fit."""
 
     url: str = ""
@@ -56,6 +59,9 @@ class Server:
     form: str = "base64"
     dim: int = DIM
     most: int = 1000
+    too_many: int = 413
+    released: threading.Event = field(default_factory=threading.Event)
+    forms: tuple[str, ...] = ("base64", "float")
     context: int | None = None
     longest: int = 100_000
     wire: str = "<f4"
@@ -96,8 +102,15 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
             state.seen.append({"body": body, "key": self.headers.get("Authorization"), "path": self.path})
             status, headers = state.faults.pop(0) if state.faults else (200, {})
             key = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
-            if len(body["input"]) > state.most or any(len(text) > state.longest for text in body["input"]):
+            if any(len(text) > state.longest for text in body["input"]):
                 status, headers = 413, {}
+            if len(body["input"]) > state.most:
+                status, headers = state.too_many, {}
+            if body["encoding_format"] not in state.forms:
+                status, headers = 400, {}
+            if not status:
+                state.released.wait(10)
+                return
             kept = state.kept(body)
             if state.context and any(len(text[:kept]) > state.context for text in body["input"]):
                 status = 400
@@ -215,13 +228,52 @@ def test_base64_of_other_numbers_than_floats_have_is_found_before_a_text_is_aske
     assert len(server.seen) <= 2
 
 
-def test_a_server_that_takes_fewer_texts_is_asked_for_fewer(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("answer", [413, 504, 0])
+def test_a_server_that_takes_fewer_texts_or_is_slow_is_asked_for_fewer(
+    answer: int, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = run_here(request(tmp_path, server))
-    server.most = 10  # as hosted services have it: 32, 16, then 8 a request
+    monkeypatch.setattr(endpoint, "_TIMEOUT", 0.3 if not answer else 60)
+    server.most, server.too_many = 10, answer  # as hosted services have it: 32, 16, then 8 a request
     few = run_here(request(tmp_path, server, f"results_dir={tmp_path / 'few'}", "store=null"))
     sizes = [len(one["body"]["input"]) for one in server.seen[-few.cost.encoding.forwards :]]
+    server.released.set()
     assert max(sizes) == 8
     assert read_run(few.folder, BENCHMARK).records["STSB"].metrics == read_run(whole.folder, BENCHMARK).records["STSB"].metrics
+
+
+def test_a_gateway_that_knows_no_base64_is_asked_for_floats(server: Server, tmp_path: Path) -> None:
+    whole = run_here(request(tmp_path, server))
+    server.forms = ("float",)
+    plain = run_here(request(tmp_path, server, f"results_dir={tmp_path / 'plain'}", "store=null"))
+    assert {one["body"]["encoding_format"] for one in server.seen[-plain.cost.encoding.forwards :]} == {"float"}
+    assert read_run(plain.folder, BENCHMARK).records["STSB"].metrics == read_run(whole.folder, BENCHMARK).records["STSB"].metrics
+    server.forms = ()
+    with pytest.raises(RequestError, match="400"):
+        run_here(request(tmp_path, server, f"results_dir={tmp_path / 'none'}"))
+
+
+@pytest.mark.parametrize(("status", "tries"), [(503, 2), (529, 2), (400, 1)])
+def test_an_answer_that_breaks_off_is_told_by_its_status(status: int, tries: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "PAUSE", 0.0)
+    monkeypatch.setattr(endpoint, "TRIES", tries)
+    asked = []
+
+    def break_off(listening: socket.socket) -> None:
+        for _ in range(tries):
+            connection, _ = listening.accept()
+            asked.append(connection.recv(65536))
+            connection.sendall(f"HTTP/1.1 {status} No\r\nContent-Length: 1000\r\n\r\n".encode())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, and no end
+            connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=break_off, args=[listening])
+        thread.start()
+        with pytest.raises((MachineError, RequestError), match=rf"{status} No: its text is lost \(ConnectionResetError\)"):
+            embed(f"http://127.0.0.1:{listening.getsockname()[1]}/embeddings", "served", ["a"])
+        thread.join()
+    assert len(asked) == tries
 
 
 def test_a_text_that_the_server_refuses_is_named(server: Server) -> None:

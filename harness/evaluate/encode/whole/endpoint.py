@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import http.client
 import json
@@ -20,6 +21,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from email.message import Message
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -51,20 +53,22 @@ _TIMEOUT = 120.0
 _LOOK = 5.0  # seconds that `doctor` waits
 _TEXTS = 32  # of a request, if the server takes as many
 _OTHER = 0.5  # distance of a vector from itself in another form: bytes that are read wrongly give any direction; noise is measured later
-_TOO_MUCH = (400, 413, 422)  # what servers answer to more texts than they take
-_AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
+_SLOW = (408, 504, 524)  # what gateways answer where a request takes them too long
+_TOO_MUCH = (400, 413, 422, *_SLOW)  # what servers answer to more texts than they take
+_AGAIN = (408, 409, 425, 429)  # and whatever says that the server failed, from 500 on
 
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
     """A model behind an address. `embedding_dim`: what it answered with; `answers_as`: what the server calls its model in its answers, None
-    where it does not say."""
+    where it does not say; `form`: of the numbers that it is asked for."""
 
     spec: ModelSpec
     url: str
     model: str
     embedding_dim: int
     answers_as: str | None
+    form: str = "base64"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +118,7 @@ class EndpointBackend:
 
     def _ask(self, texts: Sequence[str]) -> torch.Tensor:
         served = self._served
-        answer = embed(served.url, served.model, texts, further=_asked_for(served.spec))
+        answer = embed(served.url, served.model, texts, form=served.form, further=_asked_for(served.spec))
         if None not in (answer.model, served.answers_as) and answer.model != served.answers_as:
             raise MachineError(
                 f"{_shown(served.url)} answered as the model {answer.model!r:.80}, before as {served.answers_as!r:.80}: it was replaced "
@@ -220,7 +224,11 @@ class Endpoint(EncoderKind):
         if problem := self.outline(model).refuses(dtype):
             raise RequestError(problem)
         url = _address(model)
-        answer, plain = (embed(url, _served_as(model), ["你好"], form=form, further=_asked_for(model)) for form in ("base64", "float"))
+        ask = partial(embed, url, _served_as(model), ["你好"], further=_asked_for(model))
+        answer = plain = ask(form="float")
+        form = "float"
+        with contextlib.suppress(_RefusedError):  # some gateways know no base64
+            answer, form = ask(form="base64"), "base64"
         units = [functional.normalize(one.vectors.double()) for one in (answer, plain)]
         found, expected = answer.vectors.shape[1], plain.vectors.shape[1]
         apart = float((units[0] - units[1]).norm()) if found == expected else math.inf
@@ -233,7 +241,7 @@ class Endpoint(EncoderKind):
             raise RequestError(f"model.dimensions={model.dimensions}: {_shown(url)} gave {found} numbers, so it does not take dimensions")
         if model.embedding_dim not in (None, found):
             raise RequestError(f"model.embedding_dim={model.embedding_dim}: {_shown(url)} gave {found} numbers")
-        return Served(spec=model, url=url, model=_served_as(model), embedding_dim=found, answers_as=answer.model)
+        return Served(spec=model, url=url, model=_served_as(model), embedding_dim=found, answers_as=answer.model, form=form)
 
     def encoder(
         self, weights: Served, *, max_len: int, encoding: EncodingSpec, device: torch.device, store: VectorStore | None
@@ -330,7 +338,7 @@ def _post(url: str, body: dict[str, Any]) -> Any:
     request = urllib.request.Request(url, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}, method="POST")  # noqa: S310
     if key := _key():
         request.add_unredirected_header("Authorization", f"Bearer {key}")
-    pause, last = PAUSE, ""
+    pause, last, several = PAUSE, "", len(body["input"]) > 1  # fewer texts take less time
     for attempt in range(TRIES):
         if attempt:
             time.sleep(pause)
@@ -342,13 +350,22 @@ def _post(url: str, body: dict[str, Any]) -> Any:
                 return found
             last = _without_key(f"an error in its answer: {json.dumps(found['error'], ensure_ascii=False)[:500]}")
         except urllib.error.HTTPError as error:
-            last = f"{error.code} {error.reason}: {_without_key(error.read(500).decode(errors='replace'))}"
-            if error.code not in _AGAIN:
+            last = f"{error.code} {error.reason}: {_said(error)}"
+            if (error.code in _SLOW and several) or (error.code not in _AGAIN and error.code < 500):
                 raise _RefusedError(f"{_shown(url)} refuses the request ({last}). A key is read from {KEY}", error.code) from error
             pause = _asked_pause(error.headers, pause)
         except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
+            if isinstance(error, TimeoutError) and several:
+                raise _RefusedError(f"{_shown(url)} gave no answer within {_TIMEOUT:.0f} s", _SLOW[0]) from error
             last = _without_key(f"{type(error).__name__}: {error}")
     raise MachineError(f"{_shown(url)} gave no answer in {TRIES} tries, the last one: {last}. Finished tasks are kept: run again")
+
+
+def _said(error: urllib.error.HTTPError) -> str:
+    try:
+        return _without_key(error.read(500).decode(errors="replace"))
+    except (OSError, http.client.HTTPException) as lost:
+        return f"its text is lost ({type(lost).__name__})"
 
 
 def _asked_pause(headers: Message, pause: float) -> float:
