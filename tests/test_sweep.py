@@ -7,12 +7,15 @@ import json
 import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cloudpickle
 import pytest
+from crashing import orphans
 from records import same_records
 
 from harness.core.benchmarks import load_benchmark
@@ -104,6 +107,30 @@ def test_the_joblib_launcher_gives_the_same_runs(basics: list[str], tmp_path: Pa
         twin = next(folder for folder in find_runs(tmp_path / "results") if folder.name == job.folder.name)
         one, other = (read_run(folder, load_benchmark()).records["STSB"] for folder in (job.folder, twin))
         assert one.metrics == other.metrics
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
+def test_jobs_of_joblib_end_with_the_sweep(number: signal.Signals, tmp_path: Path) -> None:
+    """Their processes would encode and score to the end of the job, and wait for another one after it."""
+    asked = [
+        "model=sample",
+        "data=sample",
+        "gpu=cpu",
+        "canary=off",
+        "max_len=64,128",
+        "hydra/launcher=joblib",
+        "hydra.launcher.n_jobs=2",
+        "--quiet",
+    ]
+    command = [sys.executable, "-m", "harness", "sweep", *asked, *places(tmp_path)]
+    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as ended:
+        while len(list(tmp_path.glob("results/sample/*/manifest.json"))) < 2:  # both jobs are going on
+            assert ended.poll() is None
+            time.sleep(0.05)
+        ended.send_signal(number)
+    assert orphans(ended.pid, 20) == []
+    assert ended.returncode == -number
 
 
 def test_a_sweep_in_parts_encodes_each_text_in_a_part(basics: list[str], tmp_path: Path) -> None:

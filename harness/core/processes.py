@@ -1,14 +1,18 @@
-"""Starting processes of this package from whatever program calls it."""
+"""Starting processes of this package from whatever program calls it, and ending them with it."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
 from types import ModuleType
 
 _lock = threading.Lock()
+_PR_SET_PDEATHSIG = 1  # of Linux
 
 
 @contextlib.contextmanager
@@ -23,3 +27,11 @@ def without_main() -> Iterator[None]:
             yield
         finally:
             sys.modules["__main__"] = main
+
+
+def end_with(parent: int) -> None:
+    """Let the kernel kill this process when the one that started it ends, however it ends. `parent`: the process id of that one."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before
+            os._exit(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import os
 import tempfile
 import time
 import traceback
@@ -14,9 +15,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import joblib
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from joblib.parallel import LokyBackend
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -24,6 +27,7 @@ from harness.core.config import check_overrides, compose_config, expand_sweep, h
 from harness.core.errors import HarnessError, RequestError
 from harness.core.files import scratch_folder, write_json
 from harness.core.overrides import as_typed
+from harness.core.processes import end_with
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.here import resolve_here
 from harness.evaluate.parts import encode_part
@@ -72,6 +76,8 @@ def sweep(overrides: Sequence[str], *, view: View = _no_view, shards: int = 1) -
     if shards < 1 or (shards > 1 and any(text.startswith("shard=") for text in overrides)):
         raise RequestError(f"--shards {shards}: give the number of parts, 1 or more, and no shard= beside it")
     launcher = _launcher_of(overrides)
+    if launcher == "joblib":  # its processes would go on with their jobs when this one is killed
+        joblib.register_parallel_backend("loky", functools.partial(LokyBackend, initializer=end_with, initargs=(os.getpid(),)))
     if launcher == "ray":
         overrides = [*(f"++hydra.launcher.ray.{setting}" for setting in _OF_RAY), *overrides]
     if launcher == "slurm":
