@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from harness.commands.arguments import (
-    QUIET,
-    command,
-    name_failed,
-    overrides,
-    show,
-)
+from harness.commands.arguments import QUIET, command, name_failed, overrides, show
 
 
 @command(overrides(help="what `run` takes, and shard=I/N"), QUIET)

@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from harness.commands.arguments import (
-    QUIET,
-    command,
-    option,
-    overrides,
-    show,
-)
+from harness.commands.arguments import QUIET, command, option, overrides, show
 
 
-@command(
-    overrides("KEY=VALUE[,VALUE...]"),
-    option("--json", action="store_true", help="print JSON, with every figure"),
-    QUIET,
-)
+@command(overrides("KEY=VALUE[,VALUE...]"), option("--json", action="store_true", help="print JSON, with every figure"), QUIET)
 def plan(arguments: Namespace) -> int:
     """estimate what a run or a sweep will cost; takes the same settings, and writes nothing"""
     from harness.core.config import expand_sweep

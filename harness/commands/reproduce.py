@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from harness.commands.arguments import (
-    QUIET,
-    command,
-    overrides,
-)
+from harness.commands.arguments import QUIET, command, overrides
 
 
 @command(overrides(help="where the model and the data are"), QUIET)

@@ -7,15 +7,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.commands.arguments import (
-    BASELINES,
-    QUIET,
-    command,
-    output_format,
-    overrides,
-    say,
-    show_outcome,
-)
+from harness.commands.arguments import BASELINES, QUIET, command, output_format, overrides, say, show_outcome
 
 if TYPE_CHECKING:
     from harness.core.spec import RunSpec

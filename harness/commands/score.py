@@ -5,16 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import (
-    BASELINES,
-    QUIET,
-    command,
-    names,
-    option,
-    output_format,
-    overrides,
-    show_outcome,
-)
+from harness.commands.arguments import BASELINES, QUIET, command, names, option, output_format, overrides, show_outcome
 
 
 @command(

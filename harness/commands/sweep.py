@@ -5,15 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
-from harness.commands.arguments import (
-    QUIET,
-    command,
-    option,
-    output_format,
-    overrides,
-    say,
-    show,
-)
+from harness.commands.arguments import QUIET, command, option, output_format, overrides, say, show
 
 
 @command(

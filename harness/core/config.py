@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -106,11 +106,11 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
             config = loader.load_configuration("config", overrides=plain, run_mode=RunMode.MULTIRUN, from_shell=False)
             axes = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]  # of `experiment=card`: its rows
             parsed = OverridesParser.create(config_loader=loader).parse_overrides([*axes, *plain])
-            points = list(itertools.product(*{override.get_key_element(): _points(override) for override in parsed}.values()))
+            [points] = BasicSweeper.split_arguments(parsed, max_batch_size=None)
     except (HydraException, OmegaConfBaseException) as error:
         check_overrides(overrides, sweep=True)  # names the override
         raise RequestError(_first_line(error)) from error
-    return [list(point) for point in points]
+    return points
 
 
 def check_overrides(overrides: Sequence[str], *, sweep: bool) -> None:
@@ -227,6 +227,8 @@ def _override_problems(text: str, *, sweep: bool) -> list[str]:
         return [f"{text}: one run takes one value of {key}; `python -m harness sweep` takes several"]
     if key.startswith("hydra") and sweep:
         return []
+    if override.is_sweep_override() and not override.is_discrete_sweep():
+        return [f"{text}: give choices or a range, not an interval"]
     if key == "benchmark" and sweep:
         return [problem for choice in _choices(override) for problem in _benchmark_problems(choice)]
     if key in GROUPS:
@@ -282,16 +284,6 @@ def _single_values(text: str) -> list[str]:
     if not override.is_sweep_override():
         return [text]
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()] if override.is_choice_sweep() else []
-
-
-def _points(override: Override) -> list[str]:
-    """The values of one axis of a sweep, as Hydra's own sweeper takes them: a plain override has one."""
-    key = override.get_key_element()
-    if not override.is_sweep_override():
-        return [f"{key}={override.get_value_element_as_str()}"]
-    if not override.is_discrete_sweep():
-        raise HydraException(f"{override.input_line}: give choices or a range, not an interval")
-    return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
 def _value_problems(config: RunSpec) -> list[str]:

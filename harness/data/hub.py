@@ -8,12 +8,10 @@ from __future__ import annotations
 import logging
 import os
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import HfApi, constants, hf_hub_download
 from huggingface_hub.errors import (
@@ -26,10 +24,9 @@ from huggingface_hub.errors import (
     XetDownloadError,
 )
 from huggingface_hub.file_download import repo_folder_name
-from huggingface_hub.utils.tqdm import tqdm
 
 from harness.core.errors import InputError, MachineError
-from harness.core.formatting import without_passwords
+from harness.core.formatting import few, without_passwords
 from harness.core.records import Provenance
 from harness.core.tasks import Repository, TaskSpec
 from harness.data.layout import Part, find_parts, find_ranked
@@ -79,14 +76,6 @@ class _PasswordFilter(logging.Filter):
         return True
 
 
-class _QuietBar(tqdm):
-    """The library's progress bar, on a terminal only."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["disable"] = kwargs.get("disable") or not sys.stderr.isatty()
-        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
-
-
 def hide_passwords() -> None:
     """Let no password of `HF_ENDPOINT` stand in what the library writes to stderr."""
     for handler in logging.getLogger("huggingface_hub").handlers:
@@ -108,13 +97,13 @@ def hub_settings() -> HubSettings:
     )
 
 
-def hub_status(timeout: float = 3.0) -> HubStatus:
-    """Whether the hub answers within `timeout` seconds; never raises for a hub that doesn't."""
+def hub_status() -> HubStatus:
+    """Whether the hub answers within 3 seconds; never raises for a hub that doesn't."""
     settings = hub_settings()
     if settings.offline:
         return HubStatus(settings, False, "offline mode (HF_HUB_OFFLINE)")
     try:
-        HfApi(endpoint=settings.endpoint).dataset_info(_PROBE, timeout=timeout)
+        HfApi(endpoint=settings.endpoint).dataset_info(_PROBE, timeout=3.0)
     except RepositoryNotFoundError:
         return HubStatus(settings, True, f"answers, but does not know {_PROBE}")
     except (_HTTP_ERROR, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -171,10 +160,10 @@ def _locate(task: TaskSpec, settings: HubSettings) -> TaskFiles:
     if parts is None:
         if settings.offline:
             raise _offline(f"{task.hub}@{task.revision} ({task.name})", settings)
-        listed = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
         raise InputError(
-            f"{task.name}: no readable file for {', '.join(splits)} in {read.hub}@{read.revision} (found {listed or 'nothing'}); "
-            "loading scripts are never run. Put the tables into a folder as JSON lines or Parquet: data=local data.root=DIR"
+            f"{task.name}: no readable file for {', '.join(splits)} in {read.hub}@{read.revision} "
+            f"(found {few(names, _SHOWN) or 'nothing'}); loading scripts are never run. "
+            "Put the tables into a folder as JSON lines or Parquet: data=local data.root=DIR"
         )
     commit = _pinned(read)
     tables = {table: _download(read.hub, commit, commit, found, settings) for table, found in parts.items()}
@@ -212,8 +201,9 @@ def _locate_qrels(task: TaskSpec, qrels: Repository, settings: HubSettings) -> t
     if parts is None:
         if settings.offline:
             raise _offline(f"{qrels.hub}@{commit} (the judgements of {task.name})", settings)
-        listed = ", ".join(names[:_SHOWN]) or "nothing"
-        raise InputError(f"{task.name}: no readable file for {task.split} in {qrels.hub}@{commit} (found {listed})")
+        raise InputError(
+            f"{task.name}: no readable file for {task.split} in {qrels.hub}@{commit} (found {few(names, _SHOWN) or 'nothing'})"
+        )
     return commit, _download(qrels.hub, qrels.revision or _MAIN, commit, parts["qrels"], settings)
 
 
@@ -278,7 +268,6 @@ def _download_part(repository: str, revision: str, commit: str, part: Part, sett
             cache_dir=settings.cache,
             endpoint=settings.endpoint,
             local_files_only=settings.offline,
-            tqdm_class=_QuietBar,
         )
     path = Path(found)
     expected = cache_folder(repository, settings) / "snapshots" / commit / part.name

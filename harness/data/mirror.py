@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.core.errors import HarnessError, InputError, MachineError, RequestError
-from harness.core.files import sha256_file, write_json
+from harness.core.files import scratch_folder, sha256_file, write_json
 from harness.core.records import Provenance
 from harness.core.tasks import TaskSpec
 from harness.data.hub import hub_status, locate_hub
@@ -103,20 +102,18 @@ def _verified(task: TaskSpec, root: Path) -> Provenance | None:
 def _publish(task: TaskSpec, files: TaskFiles, hashes: Mapping[str, str], root: Path) -> None:
     folder = root / task.name
     try:
-        staging = Path(tempfile.mkdtemp(prefix=_prefix(task), dir=root))
-        try:
+        with scratch_folder(root, f".{task.name}.") as scratch:
+            new = scratch / "new"
+            new.mkdir()
             copied = {}
             for table, parts in files.tables.items():
                 for file in parts:
                     name = mirror_name(table, file.part)
-                    copied[name] = _copy(file, staging / name, hashes[file.part.name])
-            write_json(staging / MIRROR, _mirror(task, files.provenance, copied).as_json())
-            staging.chmod(0o755)
+                    copied[name] = _copy(file, new / name, hashes[file.part.name])
+            write_json(new / MIRROR, _mirror(task, files.provenance, copied).as_json())
             if folder.exists():  # a damaged or outdated mirror: a folder that is not empty can't be renamed over
-                folder.rename(Path(tempfile.mkdtemp(prefix=_prefix(task), dir=root)) / "old")
-            staging.rename(folder)
-        finally:
-            _clear(task, root)
+                folder.rename(scratch / "old")
+            new.rename(folder)
     except OSError as error:
         raise _not_writable(folder, error) from error
 
@@ -145,17 +142,6 @@ def _mirror(task: TaskSpec, origin: Provenance, copied: dict[str, MirrorFile]) -
         notes=origin.notes,
         files=copied,
     )
-
-
-def _prefix(task: TaskSpec) -> str:
-    return f".{task.name}."
-
-
-def _clear(task: TaskSpec, root: Path) -> None:
-    """Remove what this or a killed process left behind; nobody else is publishing the task."""
-    for path in root.glob(f"{_prefix(task)}*"):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager

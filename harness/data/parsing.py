@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.core.errors import InputError
+from harness.core.formatting import few
 from harness.core.tasks import TaskSpec, TaskType
 from harness.data.tables import Kind, Schema
 from harness.data.types import (
@@ -202,4 +203,4 @@ def _doubt(table: Table, what: str, keys: Iterable[Any]) -> tuple[str, ...]:
     found = sorted(map(str, keys))
     if not found:
         return ()
-    return (f"{table.origin}: {len(found)} {what}: {', '.join(found[:_SHOWN])}{', ...' if len(found) > _SHOWN else ''}",)
+    return (f"{table.origin}: {len(found)} {what}: {few(found, _SHOWN)}",)

@@ -313,27 +313,19 @@ def _missing_column(file: DataFile, missing: list[str], found: Mapping[str, Any]
 
 
 def _check_cells(file: DataFile, rows: _Rows, name: str, cells: list[Any], kind: Kind) -> None:
-    allowed = _TYPES[kind]
-    if kind in _LISTS:
-        ok = set(map(type, cells)) == {list} and any({type(item) for cell in cells for item in cell} <= types for types in allowed)
-    else:
-        found = set(map(type, cells))
-        ok = any(found <= types for types in allowed)
-        if ok and kind == "number":
-            ok = all(abs(cell) <= _LARGEST for cell in cells)  # no NaN, no infinity, no integer that no float holds
-    if ok:
-        return
     first = next(chain.from_iterable(cell for cell in cells if type(cell) is list) if kind in _LISTS else iter(cells), None)
-    reference = next((types for types in allowed if type(first) in types), allowed[0])
-    index = next(index for index, cell in enumerate(cells) if not _fits(cell, kind, reference))
+    reference = next((types for types in _TYPES[kind] if type(first) in types), _TYPES[kind][0])
+    index = next((index for index, cell in enumerate(cells) if not _fits(cell, kind, reference)), None)
+    if index is None:
+        return
     where = f"{file.origin}, {rows.unit} {rows.numbers[index]}, column {file.part.columns.get(name, name)!r}"
     raise InputError(f"{where}: found {_wrong_item(cells[index], kind, reference)}, expected {_EXPECTED[kind]}")
 
 
 def _fits(cell: Any, kind: Kind, types: frozenset[type]) -> bool:
     if kind in _LISTS:
-        return type(cell) is list and all(type(item) in types for item in cell)
-    return type(cell) in types and (kind != "number" or abs(cell) <= _LARGEST)
+        return type(cell) is list and types.issuperset(map(type, cell))
+    return type(cell) in types and (kind != "number" or abs(cell) <= _LARGEST)  # no NaN, no infinity, no integer that no float holds
 
 
 def _wrong_item(cell: Any, kind: Kind, types: frozenset[type]) -> str:

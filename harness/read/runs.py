@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from harness.core.benchmarks import Benchmark
@@ -28,31 +26,13 @@ def load_runs(paths: Iterable[Path], benchmark: Benchmark, *, merge: str | None 
         RequestError: a path that is neither a folder nor a card, or has no run in it, or `merge` names no revision.
         InputError: no run can be read.
     """
-    with _without_collector():
-        runs = _load(paths, benchmark)
-    return merge_runs(runs, merge, benchmark) if merge is not None else runs
-
-
-@contextlib.contextmanager
-def _without_collector() -> Iterator[None]:
-    """Records have no cycles, and Python's search for some among a thousand runs takes longer than reading them."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-def _load(paths: Iterable[Path], benchmark: Benchmark) -> list[Run]:
     runs: dict[Path, Run] = {}
     errors: dict[Path, InputError] = {}
     for path in paths:
         readers = _readers(path)
         if not readers:
-            found = f"no {MANIFEST} and no result file of mteb in it" if path.is_dir() else "no folder, and no model card named .md"
-            raise RequestError(f"no run at {path} ({found}): name a folder of results, such as results/published")
+            what = f"no {MANIFEST} and no result file of mteb in it" if path.is_dir() else "no folder, and no model card named .md"
+            raise RequestError(f"no run at {path} ({what}): name a folder of results, such as results/published")
         for folder, read in sorted(readers.items(), key=lambda each: each[0]):
             key = folder.resolve()
             if key in runs:
@@ -64,7 +44,8 @@ def _load(paths: Iterable[Path], benchmark: Benchmark) -> list[Run]:
                 runs[key] = Run(folder, Manifest(header=RowHeader.unknown(folder.name)), {}, broken={MANIFEST: str(error)})
     if errors and len(errors) == len(runs):
         raise InputError("\n".join(map(str, errors.values())))
-    return list(runs.values())
+    found = list(runs.values())
+    return merge_runs(found, merge, benchmark) if merge is not None else found
 
 
 def one_run(path: Path, benchmark: Benchmark, *, merge: str | None = None) -> Run:

@@ -94,9 +94,9 @@ def printed_effect(pair: Pair, benchmark: Benchmark) -> PrintedEffect:
     )
 
 
-def span(subjects: Sequence[Subject], key: str = "Average") -> tuple[float, float]:
+def span(subjects: Sequence[Subject]) -> tuple[float, float]:
     """The lowest and the highest of the printed averages."""
-    values = [_values(subject.row)[key] for subject in subjects]
+    values = [_values(subject.row)["Average"] for subject in subjects]
     return min(values), max(values)
 
 
