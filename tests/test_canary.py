@@ -105,6 +105,20 @@ def test_the_bands_tell_the_dtypes_apart(sound: dict[Dtype, Canary]) -> None:
     assert sound["bf16"].distance > fp16
 
 
+@pytest.mark.parametrize(("dtype", "max_len"), [("fp16", 4), ("bf16", 3), ("fp16", 7)])
+def test_at_tiny_lengths_half_precision_may_round_as_much_as_sentence_transformers_does(dtype: Dtype, max_len: int) -> None:
+    encoder = load_encoder(SAMPLE, dtype=dtype, max_len=max_len, encoding=ENCODING, device=CPU)
+    found = run_canary(encoder)
+    low, high = BANDS[dtype]
+    assert found.band[0] == low
+    assert (found.band[1] > high) == (max_len < 5)  # the sample's vectors of one and two tokens are short
+    for parameter in encoder.model.transformer.parameters():
+        if parameter.dim() > 1:  # to 3 bits
+            step = parameter.abs().max() / 3
+            parameter.copy_((parameter / step).round() * step)
+    assert "the weights in memory are not those of the files" in refused(encoder)
+
+
 def test_the_other_ladder_passes_too() -> None:
     assert run_canary(load(SAMPLE, "bf16", encoding=EncodingSpec(ladder="exact", batch_tokens=512))).rows_differing == 0
 
