@@ -315,6 +315,10 @@ def test_module_chains_that_are_no_pure_function_are_refused_by_name(folder: Pat
     with pytest.raises(RequestError, match=r"it has 2 Pooling modules, known: one\. model\.kind=reference"):
         load(folder)
     (folder / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
+    edit_json(folder / "1_Pooling" / "config.json", pooling_mode=["cls", "mean"])
+    with pytest.raises(InputError, match=rf"2_Dense takes {HIDDEN} numbers, and what stands before it gives {2 * HIDDEN}"):
+        load(folder)
+    edit_json(folder / "1_Pooling" / "config.json", pooling_mode="mean")
     edit_json(folder / "2_Dense" / "config.json", module_output_name="other")
     with pytest.raises(RequestError, match=r"a Dense layer of it works on other and sentence_embedding, known: sentence_embedding"):
         load(folder)

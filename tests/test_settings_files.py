@@ -4,6 +4,7 @@ moves a vector gives it another name."""
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,14 +14,18 @@ from typing import Any
 
 import pytest
 import torch
+from records import run_here
 from sentence_transformers import SentenceTransformer
 from tiny_models import build_model
 
+from harness.core.benchmarks import load_benchmark
 from harness.core.errors import InputError, RequestError
+from harness.core.run_files import read_run
 from harness.core.spec import EncodingSpec, ModelSpec
 from harness.evaluate.encode.encoder import ENCODERS
 from harness.evaluate.encode.model.locate import find_model
 from harness.evaluate.encode.model.own import read_own_settings
+from harness.evaluate.plan.planning import make_plan
 
 CPU = torch.device("cpu")
 EXACT = EncodingSpec(ladder="exact", batch_tokens=512)
@@ -203,6 +208,26 @@ def with_own_module(folder: Path) -> None:
     modules = [*json.loads((folder / "modules.json").read_text()), {"idx": 2, "name": "2", "path": "2_N", "type": "own_module.Normalize"}]
     (folder / "2_N").mkdir()
     (folder / "modules.json").write_text(json.dumps(modules))
+
+
+def test_code_of_a_folder_in_the_place_of_which_transformers_runs_is_told(plain: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(plain, tmp_path / "m")
+    with_own_model(folder)
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"auto_map": {"AutoTokenizer": [None, "own_model.Fast"]}}))
+    request = [
+        f"model={folder}",
+        "gpu=cpu",
+        "data=sample",
+        "tasks=[STSB]",
+        "max_len=48",
+        f"results_dir={tmp_path / 'results'}",
+        "store=null",
+    ]
+    said = r"code of its own \(own_model.Own, own_model.Fast\), in the place of which transformers' runs: model.kind=reference model.trust"
+    (plan,) = make_plan(request).runs
+    found = read_run(run_here(request).folder, load_benchmark()).header.notes
+    assert [len([note for note in notes if re.search(said, note)]) for notes in (plan.notes, found)] == [1, 1]
 
 
 @pytest.mark.parametrize(("make", "named"), [(with_own_model, r"its code \(Own\)"), (with_own_module, r"own_module\.Normalize")])

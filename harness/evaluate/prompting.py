@@ -66,6 +66,9 @@ def unused_settings(spec: Settings, own: OwnSettings) -> tuple[str, ...]:
         )
     if own.max_seq_length is not None and own.max_seq_length < spec.max_len:
         said.append(f"the model's own max_seq_length is {own.max_seq_length}, this run takes max_len={spec.max_len}")
+    if own.code and not spec.model.trust_remote_code:
+        runs = "model.kind=reference model.trust_remote_code=true runs it"
+        said.append(f"the model brings code of its own ({few(own.code, 2)}), in the place of which transformers' runs: {runs}")
     if own.similarity != "cosine" and (scorer := scorer_name(spec)) == "mteb1":
         said.append(f"the model's own similarity is {own.similarity}; scorer {scorer} ranks by the cosine")
     if own.truncate_dim is not None and (spec.dim is None or spec.dim > own.truncate_dim):

@@ -194,6 +194,8 @@ def read_tail(located: LocatedModel, hidden: int) -> tuple[list[tuple[int, int]]
         elif kind.endswith(".Dense"):
             config: Any = read_json(located.folder / path / "config.json")
             dense.append((int(config["in_features"]), int(config["out_features"])))
+            if dense[-1][0] != width:
+                raise InputError(f"{located.folder / path} takes {dense[-1][0]} numbers, and what stands before it gives {width}")
             width = dense[-1][1]
     return dense, width, mode
 

@@ -28,7 +28,8 @@ class OwnSettings:
     """`prompts`: by name, empty ones too, which mean that nothing goes there; `default_prompt`: the name of the one that
     sentence-transformers puts before every text, None where that is empty. `max_seq_length`: tokens that it cuts texts to; `truncate_dim`:
     numbers that it cuts vectors to; None where the folder does not say. `include_prompt`: whether its Pooling takes the tokens of a prompt,
-    too. `similarity`: its `similarity_fn_name`. `as_message`: whether a chat template takes texts, and a prompt as one more message."""
+    too. `similarity`: its `similarity_fn_name`. `as_message`: whether a chat template takes texts, and a prompt as one more message.
+    `code`: classes of the folder's own, in the place of which transformers has some of its own."""
 
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt: str | None = None
@@ -37,6 +38,7 @@ class OwnSettings:
     include_prompt: bool = True
     similarity: str = "cosine"
     as_message: bool = False
+    code: tuple[str, ...] = ()
 
     @property
     def spoken(self) -> dict[str, str]:
@@ -112,7 +114,17 @@ def read_own_settings(located: LocatedModel) -> OwnSettings:
         include_prompt=_include_prompt(located.folder),
         similarity=said if (said := values.get("similarity_fn_name")) in _SIMILARITIES else _SIMILARITIES[0],
         as_message="message" in ways if isinstance(ways := first.get("modality_config"), dict) else False,
+        code=_own_code(transformer_folder(located.folder)),
     )
+
+
+def _own_code(folder: Path) -> tuple[str, ...]:
+    named = []
+    for file, kind in (("config.json", "AutoModel"), ("tokenizer_config.json", "AutoTokenizer")):
+        found = _object(folder / file).get("auto_map") if (folder / file).is_file() else None
+        classes = found.get(kind) if isinstance(found, dict) else None
+        named += [str(one) for one in (classes if isinstance(classes, list) else [classes]) if one]  # of a tokenizer a slow and a fast one
+    return tuple(named)
 
 
 def first_settings(folder: Path) -> tuple[Path, Mapping[str, Any]]:
