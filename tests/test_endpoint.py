@@ -538,3 +538,13 @@ def test_a_plan_counts_requests_and_asks_the_server_nothing(server: Server, tmp_
     assert "requests" in capsys.readouterr().out
     (other,) = make_plan([*(word for word in asked if not word.startswith("dtype=")), "dtype=fp16"]).runs
     assert any("an endpoint gives fp32 numbers" in text for text in other.obstacles)
+
+
+def test_by_mteb_2_a_note_tells_of_servers_that_normalise(server: Server, tmp_path: Path) -> None:
+    told = [
+        sum("most servers normalise" in note for note in make_plan(request(tmp_path, server, f"benchmark={name}")).runs[0].notes)
+        for name in ("cmn_v1", "cmteb35")
+    ]
+    outcome = run_here(request(tmp_path, server, "benchmark=cmn_v1"))
+    found = read_run(outcome.folder, load_benchmark("cmn_v1"))
+    assert (told, sum("most servers normalise" in note for note in found.header.notes)) == ([1, 0], 1)

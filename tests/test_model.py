@@ -128,7 +128,12 @@ def hub(tiny_model: Path) -> Iterator[tuple[str, list[str]]]:
     """A hub on the loopback that serves one repository at one commit, and the paths it was asked for."""
     asked: list[str] = []
     files = {path.relative_to(tiny_model).as_posix(): path.read_bytes() for path in tiny_model.rglob("*") if path.is_file()}
-    files |= {"pytorch_model.bin": b"pickle", "onnx/model.onnx": b"onnx", "evil.py": b"raise SystemExit"}
+    files |= {
+        "pytorch_model.bin": b"pickle",
+        "onnx/model.onnx": b"onnx",
+        "evil.py": b"raise SystemExit",
+        "chat_template.jinja": b"{{ messages }}",
+    }
 
     class Hub(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -183,7 +188,7 @@ def test_the_hub_resolves_a_revision_once_and_sends_only_safe_files(tiny_model: 
     commit, folder = find_on_hub(tmp_path, endpoint).split()
     assert commit == COMMIT
     got = {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
-    assert {"modules.json", "model.safetensors", "2_Dense/model.safetensors", "tokenizer.json"} <= got
+    assert {"modules.json", "model.safetensors", "2_Dense/model.safetensors", "tokenizer.json", "chat_template.jinja"} <= got
     assert not any(name.endswith((".bin", ".onnx", ".py")) for name in got)
     assert hash_weights(Path(folder)) == hash_weights(tiny_model)
     # Afterwards the cache is enough, pinned or not.

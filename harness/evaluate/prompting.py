@@ -69,6 +69,11 @@ def unused_settings(spec: Settings, own: OwnSettings) -> tuple[str, ...]:
     if own.code and not spec.model.trust_remote_code:
         runs = "model.kind=reference model.trust_remote_code=true runs it"
         said.append(f"the model brings code of its own ({few(own.code, 2)}), in the place of which transformers' runs: {runs}")
+    if spec.model.kind == "endpoint" and scorer_name(spec) == "mteb2":
+        said.append(
+            "scorer mteb2 fits classifiers and clusters on vectors as they come, and most servers normalise them: for a model without a "
+            "Normalize module these tasks are off by points"
+        )
     if own.similarity != "cosine" and (scorer := scorer_name(spec)) == "mteb1":
         said.append(f"the model's own similarity is {own.similarity}; scorer {scorer} ranks by the cosine")
     if own.truncate_dim is not None and (spec.dim is None or spec.dim > own.truncate_dim):

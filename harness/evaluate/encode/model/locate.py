@@ -19,7 +19,7 @@ from harness.core.files import sha256_file
 from harness.core.formatting import without_passwords
 from harness.core.spec import ModelSpec
 
-_HUB_FILES = ("*.json", "*.txt", "*.safetensors", "*.model")
+_HUB_FILES = ("*.jinja", "*.json", "*.txt", "*.safetensors", "*.model")
 _DECIDING = (".json", ".txt", ".model", ".jinja", ".py")  # suffixes of the tokenizer's and the modules' files
 _HUB_PICKLES = ("pytorch_model*.bin", "*/pytorch_model.bin")
 
@@ -57,8 +57,8 @@ def find_model(model: ModelSpec, *, marker: str = "modules.json", download: bool
     """The folder that holds the model; `path` is taken before `package`, and that before `hub`. `marker`: the file that it must have.
     `download`: whether what is not in the hub's cache is fetched, or an error.
 
-    A hub model is downloaded at `revision` (safetensors, JSON and vocabulary files only); `HF_ENDPOINT`, `HF_HUB_OFFLINE` and `HF_HOME`
-    are honoured. A `revision` of None is whatever the hub serves at that moment, and the commit says which that was.
+    A hub model is downloaded at `revision` (safetensors, JSON, vocabulary and chat template files only); `HF_ENDPOINT`, `HF_HUB_OFFLINE`
+    and `HF_HOME` are honoured. A `revision` of None is whatever the hub serves at that moment, and the commit says which that was.
 
     Raises:
         RequestError: the spec names no place, or a folder, a package or a hub repository that does not exist.
