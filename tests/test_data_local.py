@@ -222,7 +222,7 @@ WRONG_FILES = [
         "not a number",
         "AFQMC/validation.jsonl",
         json_lines([STS_ROWS[0], {**STS_ROWS[1], "score": float("nan")}]),
-        "column 'score': found NaN",
+        "line 2: not a line of JSON in UTF-8 (JSON is malformed: invalid character (byte ",
     ),
     ("truth value", "AFQMC/validation.jsonl", json_lines([STS_ROWS[0], {**STS_ROWS[1], "score": True}]), "column 'score': found true"),
     (

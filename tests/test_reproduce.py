@@ -48,8 +48,8 @@ def test_the_committed_scores_are_as_expected_and_of_all_tasks() -> None:
 
 def test_a_main_score_that_moved_by_a_hundredth_of_a_point_is_reported() -> None:
     (deviation,) = selfcheck.deviations(sample_run(STSB=1e-4), BENCHMARK)
-    assert (deviation.task, deviation.metric) == ("STSB", "cos_sim.spearman")
-    assert "+0.000100" in str(deviation)
+    assert deviation.startswith("STSB cos_sim.spearman: expected ")
+    assert deviation.endswith("(+0.000100)")
 
 
 THRESHOLDS = {("Cmnli", "manhattan"): (25.026815, 25.049778), ("Ocnli", "manhattan"): (29.585049, 29.629478)}
@@ -76,14 +76,15 @@ def test_what_counts_hits_is_strict_and_what_follows_vectors_has_the_tolerance_o
     run = sample_run(f"{dtype}_len1024_dim1792")
     values: Any = run.records["T2Retrieval"].metrics
     values["mrr_at_10"] += 1e-4
-    assert [each.metric for each in selfcheck.deviations(run, BENCHMARK)] == ["mrr_at_10"]
+    assert [each.partition(":")[0] for each in selfcheck.deviations(run, BENCHMARK)] == ["T2Retrieval mrr_at_10"]
 
 
 def test_a_missing_task_is_reported() -> None:
     run = sample_run()
     without = replace(run, records={name: record for name, record in run.records.items() if name != "TNews"})
-    assert {deviation.task for deviation in selfcheck.deviations(without, BENCHMARK)} == {"TNews"}
-    assert "no score" in str(selfcheck.deviations(without, BENCHMARK)[0])
+    found = selfcheck.deviations(without, BENCHMARK)
+    assert found
+    assert all(each.startswith("TNews ") and each.endswith("found no score") for each in found)
 
 
 def test_a_setting_without_expected_scores_is_refused() -> None:

@@ -37,11 +37,11 @@ def reproduce(overrides: Sequence[str], *, quiet: bool = False) -> int:
     benchmark = load_benchmark()
     published = _published(benchmark)
     rows = printed_rows(published.path, benchmark)
-    _print_stage(1, f"the published table of {PUBLISHED_MODEL}, rebuilt from its {len(published.records)} per-task scores")
+    say(f"\n[1/3] the published table of {PUBLISHED_MODEL}, rebuilt from its {len(published.records)} per-task scores")
     rebuilt = _rebuild(published, rows, benchmark)
-    _print_stage(2, "the whole chain on the embedded sample (tiny model, generated text): a self-check, no C-MTEB scores")
+    say("\n[2/3] the whole chain on the embedded sample (tiny model, generated text): a self-check, no C-MTEB scores")
     wrong = _self_check(overrides, benchmark, quiet=quiet)
-    _print_stage(3, f"{PUBLISHED_MODEL} on C-MTEB, the card's rows on this device")
+    say(f"\n[3/3] {PUBLISHED_MODEL} on C-MTEB, the card's rows on this device")
     real = _real_rows(rows, overrides, published, quiet=quiet)
     if not rebuilt:
         raise DriftError("stage 1: the table rebuilt from the per-task scores is not the card's: results/published has been changed")
@@ -139,7 +139,3 @@ def _run(overrides: Sequence[str], *, quiet: bool) -> Run:
     with show_progress(quiet=quiet) as progress:
         execute(spec, device, progress)
     return read_run(spec.folder, load_benchmark(spec.benchmark))
-
-
-def _print_stage(number: int, title: str) -> None:
-    say(f"\n[{number}/3] {title}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.core.typed import convert, parse, plain
@@ -50,14 +50,10 @@ class Counters:
         return 1 - self.real_tokens / self.tokens if self.tokens and not self.found else None
 
     def __add__(self, other: Counters) -> Counters:
-        return self._with(other, 1)
+        return Counters(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
     def __sub__(self, other: Counters) -> Counters:
-        return self._with(other, -1)
-
-    def _with(self, other: Counters, sign: int) -> Counters:
-        names = [item.name for item in fields(self)]
-        return Counters(**{name: getattr(self, name) + sign * getattr(other, name) for name in names})
+        return Counters(**{name: value - getattr(other, name) for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,6 @@ class FetchResult:
 
     task: str
     status: Literal["fetched", "present", "failed"]
-    folder: Path
     provenance: Provenance | None = None
     error: str | None = None
 
@@ -60,7 +59,7 @@ def fetch(tasks: Iterable[TaskSpec], root: Path, *, on_task: Callable[[FetchResu
         except HarnessError as error:
             if isinstance(error, _RootError) or (isinstance(error, MachineError) and not hub_status().reachable):
                 raise
-            result = FetchResult(task=task.name, status="failed", folder=root / task.name, error=str(error))
+            result = FetchResult(task=task.name, status="failed", error=str(error))
         results.append(result)
         if on_task is not None:
             on_task(result)
@@ -78,7 +77,7 @@ def _check_ours(task: TaskSpec, root: Path) -> None:
 def _fetch_task(task: TaskSpec, root: Path) -> FetchResult:
     present = _verified(task, root)
     if present is not None:
-        return FetchResult(task=task.name, status="present", folder=root / task.name, provenance=present)
+        return FetchResult(task=task.name, status="present", provenance=present)
     with _publishing(root):
         pass  # a root that can't be written is an error before anything is downloaded
     files = locate_hub(task)
@@ -86,7 +85,7 @@ def _fetch_task(task: TaskSpec, root: Path) -> FetchResult:
     with _publishing(root):
         if _verified(task, root) is None:  # else another process was faster
             _publish(task, files, provenance.sha256, root)
-    return FetchResult(task=task.name, status="fetched", folder=root / task.name, provenance=provenance)
+    return FetchResult(task=task.name, status="fetched", provenance=provenance)
 
 
 def _verified(task: TaskSpec, root: Path) -> Provenance | None:

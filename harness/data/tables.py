@@ -1,4 +1,4 @@
-"""Files into typed columns: Parquet and Arrow by pyarrow, JSON lines and CSV by the standard library.
+"""Files into typed columns: Parquet and Arrow by pyarrow, JSON lines by msgspec, CSV by the standard library.
 
 A wrong cell is named by file, line and column.
 """
@@ -10,7 +10,6 @@ import csv
 import gzip
 import io
 import json
-import re
 import sys
 import tarfile
 import zlib
@@ -27,6 +26,7 @@ import pyarrow.parquet
 
 from harness.core.errors import InputError
 from harness.core.formatting import few
+from harness.core.typed import parse
 from harness.data.layout import Part
 from harness.data.types import Table
 
@@ -58,8 +58,8 @@ _LISTS: frozenset[Kind] = frozenset({"texts", "labels"})
 _SHOWN = 60
 _LARGEST = sys.float_info.max
 _DELIMITED = "quote a cell that has a separator, a quote or a line break. From GBK: iconv -f GB18030 -t UTF-8 OLD > NEW"
-_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+_NO_JSON = "NaN and half a surrogate pair are no JSON"
 _LFS_POINTER = b"version https://git-lfs"
 _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError)
 _ARROW_DAMAGED = (pyarrow.ArrowException, OSError, UnicodeDecodeError)  # the last: names of columns
@@ -136,11 +136,10 @@ def _read_jsonl(file: DataFile, schema: Schema) -> _Rows:
     absent: set[str] = set()
     only = file.part.only
     numbers: list[int] = []
-    escaped = False
     line = 0
     with _open_lines(file) as stream, _no_damage(file, lambda: f"after line {line}"):
         unit, found = _objects(file, stream)
-        for line, row, has_escapes in found:
+        for line, row in found:
             if not columns:
                 called = _present(file, schema, row, f", {unit} {line}")
                 columns = {name: [] for name in called}
@@ -158,41 +157,35 @@ def _read_jsonl(file: DataFile, schema: Schema) -> _Rows:
             except KeyError as error:
                 raise _missing_column(file, [str(error.args[0])], row, f", {unit} {line}") from error
             numbers.append(line)
-            escaped = escaped or has_escapes
-    rows = _Rows(columns, numbers, unit)
-    if escaped:
-        _check_surrogates(file, rows)
-    return rows
+    return _Rows(columns, numbers, unit)
 
 
-def _objects(file: DataFile, stream: IO[bytes]) -> tuple[Literal["line", "row"], Iterator[tuple[int, dict[str, Any], bool]]]:
-    """The objects of JSON lines, or of a `.json` file that is one array of them: number, object, whether its text has escapes."""
-    first = stream.readline()
-    if file.part.suffix in (".json", ".json.gz") and first.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):
+def _objects(file: DataFile, stream: IO[bytes]) -> tuple[Literal["line", "row"], Iterator[tuple[int, dict[str, Any]]]]:
+    """The objects of JSON lines, or of a `.json` file that is one array of them, each with its number."""
+    first = stream.readline().removeprefix(codecs.BOM_UTF8)
+    if file.part.suffix in (".json", ".json.gz") and first.lstrip().startswith(b"["):
         return "row", _array(file, first + stream.read())
     lines = enumerate(chain([first] if first else [], stream), 1)
-    return "line", ((line, row, b"\\u" in raw) for line, raw in lines if (row := _parse_line(file, line, raw)) is not None)
+    return "line", ((line, _parse_line(file, line, raw)) for line, raw in lines if not raw.isspace())
 
 
-def _array(file: DataFile, content: bytes) -> Iterator[tuple[int, dict[str, Any], bool]]:
+def _array(file: DataFile, content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
-        rows = json.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file.origin}: not an array of JSON objects in UTF-8 ({error})") from error
+        rows = parse(content)
+    except ValueError as error:
+        raise InputError(f"{file.origin}: not an array of JSON objects in UTF-8 ({error}); {_NO_JSON}") from error
     for number, row in enumerate(rows, 1):
         if type(row) is not dict:
             raise InputError(f"{file.origin}, row {number}: found {_shown(row)}, expected a JSON object")
-        yield number, row, b"\\u" in content
+        yield number, row
 
 
-def _parse_line(file: DataFile, line: int, raw: bytes) -> dict[str, Any] | None:
-    """The object on the line, None for a blank one."""
+def _parse_line(file: DataFile, line: int, raw: bytes) -> dict[str, Any]:
     try:
-        text = raw.decode("utf-8-sig" if line == 1 else "utf-8")
-        row = json.loads(text) if not text.isspace() else None
-    except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
-        raise InputError(f"{file.origin}, line {line}: not a line of JSON in UTF-8 ({error})") from error
-    if row is not None and type(row) is not dict:
+        row = parse(raw)
+    except ValueError as error:
+        raise InputError(f"{file.origin}, line {line}: not a line of JSON in UTF-8 ({error}); {_NO_JSON}") from error
+    if type(row) is not dict:
         raise InputError(f"{file.origin}, line {line}: found {_shown(row)}, expected a JSON object, one a line")
     return row
 
@@ -343,15 +336,6 @@ def _check_parallel(file: DataFile, rows: _Rows) -> None:
             found = ", ".join(f"{length} {name}" for name, length in zip(names, lengths, strict=True))
             where = f"{file.origin}, {rows.unit} {rows.numbers[index]}"
             raise InputError(f"{where}: lists of unequal length ({found}), expected one label for each text")
-
-
-def _check_surrogates(file: DataFile, rows: _Rows) -> None:
-    """JSON's escapes can spell half a surrogate pair, which is no character: no tokenizer and no hash takes it."""
-    for name, cells in rows.columns.items():
-        for number, cell in zip(rows.numbers, cells, strict=True):
-            for item in cell if type(cell) is list else [cell]:
-                if type(item) is str and _HALF_A_PAIR.search(item):
-                    raise InputError(f"{file.origin}, {rows.unit} {number}, column {name!r}: found half a surrogate pair, expected text")
 
 
 def _shown(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.benchmarks import Benchmark
@@ -18,28 +17,14 @@ Tolerances = dict[str, float]
 """By how much rounding may move a metric, where it moves it at all, as `scripts/accept_sample.py` measured it for another device."""
 
 
-@dataclass(frozen=True)
-class Deviation:
-    """A metric that is not what it should be; `found` is None where the task has no record."""
-
-    task: str
-    metric: str
-    expected: float
-    found: float | None
-
-    def __str__(self) -> str:
-        found = "no score" if self.found is None else f"{self.found:.6f} ({self.found - self.expected:+.6f})"
-        return f"{self.task} {self.metric}: expected {self.expected:.6f}, found {found}"
-
-
 def setting_name(run: Run) -> str:
     """The setting that expected scores are kept under: `float16_len512_dim1792`."""
     header = run.header
     return f"{header.dtype}_len{header.max_len}_dim{header.dim}"
 
 
-def deviations(run: Run, benchmark: Benchmark) -> list[Deviation]:
-    """What in a run of the embedded sample differs from the committed scores; empty when the chain is sound.
+def deviations(run: Run, benchmark: Benchmark) -> list[str]:
+    """The metrics of a run of the embedded sample that differ from the committed scores, a sentence each; none when the chain is sound.
 
     Raises:
         InputError: no scores are committed for the run's setting, or their file is damaged.
@@ -54,7 +39,8 @@ def deviations(run: Run, benchmark: Benchmark) -> list[Deviation]:
         for metric, value in expected[setting].get(task.name, {}).items():
             score, tolerance = found.get(metric), tolerances.get(task.name, {}).get(metric, STRICT)
             if score is None or not abs(score - value) <= tolerance:
-                wrong.append(Deviation(task.name, metric, value, score))
+                difference = "no score" if score is None else f"{score:.6f} ({score - value:+.6f})"
+                wrong.append(f"{task.name} {metric}: expected {value:.6f}, found {difference}")
     return wrong
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
 
 from harness.core.benchmarks import Benchmark
 from harness.core.formatting import amount
-from harness.core.tasks import TASK_TYPES, TaskSpec, TaskType
+from harness.core.tasks import TASK_TYPES, TaskSpec
 from harness.show.form import Block, Document, Sentences, grid, table_columns
 
 _COLUMNS = table_columns("Task", "Type", "Main metric", "Repository", "Revision", "Split", "Size")
@@ -52,15 +51,11 @@ def _read(task: TaskSpec) -> str:
 def _size(task: TaskSpec) -> str:
     if not task.statistics:
         return "size not known"
-    counted = _COUNTED.get(task.type, (("rows", lambda task: task.statistics[task.split]),))
-    return ", ".join(f"{figures(task)['rows']:,} {what}" for what, figures in counted)
-
-
-_COUNTED: Mapping[TaskType, Sequence[tuple[str, Callable[[TaskSpec], Mapping[str, Any]]]]] = {
-    "Retrieval": (("passages", lambda task: task.statistics["corpus"]), ("queries", lambda task: task.statistics["queries"])),
-    "Reranking": (
-        ("queries", lambda task: task.statistics[task.split]["query"]),
-        ("candidates", lambda task: task.statistics[task.split]["documents"]),
-    ),
-}
-"""What the size of a task counts, where that is not the rows of its one table."""
+    match task.type:
+        case "Retrieval":
+            counted = {"passages": task.statistics["corpus"], "queries": task.statistics["queries"]}
+        case "Reranking":
+            counted = {"queries": task.statistics[task.split]["query"], "candidates": task.statistics[task.split]["documents"]}
+        case _:
+            counted = {"rows": task.statistics[task.split]}
+    return ", ".join(f"{figures['rows']:,} {what}" for what, figures in counted.items())

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from harness.core.benchmarks import Benchmark
 from harness.core.formatting import amount, few
-from harness.core.tasks import TaskSpec, TaskType
+from harness.core.tasks import TaskSpec
 from harness.read.cards.entries import Claim
 from harness.read.claims.findings import Check, Finding, check, judged
 from harness.read.claims.sheet import Sheet
@@ -99,9 +99,7 @@ def _other_data(sheet: Sheet, task: TaskSpec) -> bool:
 
 
 def _counts(task: TaskSpec, claim: Claim) -> Iterator[_Count]:
-    counted = _COUNTED.get(task.type)
-    if counted is not None:
-        yield from (each for each in counted(task) if each.metric in claim.metrics and each.count > 0)
+    return (each for each in _known_counts(task) if each.metric in claim.metrics and each.count > 0)
 
 
 def _figures(task: TaskSpec, table: str) -> Mapping[str, Any]:
@@ -109,36 +107,24 @@ def _figures(task: TaskSpec, table: str) -> Mapping[str, Any]:
     return {"rows": 0, **task.statistics.get(table, {})}
 
 
-def _counted_texts(task: TaskSpec) -> Iterator[_Count]:
-    rows, experiments = _figures(task, task.split)["rows"], task.n_experiments or 1
-    yield _Count("accuracy", rows * experiments, f"{rows} texts, {experiments} experiments")
-
-
-def _counted_queries(task: TaskSpec) -> Iterator[_Count]:
-    queries = _figures(task, "queries")["rows"]
-    for name in ("precision_at_1", "mrr_at_1"):
-        yield _Count(name, queries, f"{queries} queries")
-
-
-def _counted_samples(task: TaskSpec) -> Iterator[_Count]:
-    samples = _figures(task, task.split).get("query", {}).get("rows", 0)
-    yield _Count("mrr", samples * _MRR_STEPS, f"{samples} samples, steps of 1/{_MRR_STEPS}")
-
-
-def _counted_pairs(task: TaskSpec) -> Iterator[_Count]:
+def _known_counts(task: TaskSpec) -> Iterator[_Count]:
     figures = _figures(task, task.split)
-    pairs, positives = figures["rows"], figures.get("labels", {}).get("1", 0)
-    for similarity in _SIMILARITIES:
-        yield _Count(f"{similarity}_accuracy", pairs, f"{pairs} pairs")
-        yield _Count(f"{similarity}_recall", positives, f"{positives} positive pairs")
-
-
-_COUNTED: Mapping[TaskType, Callable[[TaskSpec], Iterator[_Count]]] = {
-    "Classification": _counted_texts,
-    "PairClassification": _counted_pairs,
-    "Reranking": _counted_samples,
-    "Retrieval": _counted_queries,
-}
+    match task.type:
+        case "Classification":
+            texts, experiments = figures["rows"], task.n_experiments or 1
+            yield _Count("accuracy", texts * experiments, f"{texts} texts, {experiments} experiments")
+        case "PairClassification":
+            pairs, positives = figures["rows"], figures.get("labels", {}).get("1", 0)
+            for similarity in _SIMILARITIES:
+                yield _Count(f"{similarity}_accuracy", pairs, f"{pairs} pairs")
+                yield _Count(f"{similarity}_recall", positives, f"{positives} positive pairs")
+        case "Reranking":
+            samples = figures.get("query", {}).get("rows", 0)
+            yield _Count("mrr", samples * _MRR_STEPS, f"{samples} samples, steps of 1/{_MRR_STEPS}")
+        case "Retrieval":
+            queries = _figures(task, "queries")["rows"]
+            for name in ("precision_at_1", "mrr_at_1"):
+                yield _Count(name, queries, f"{queries} queries")
 
 
 def _largest(sheet: Sheet, benchmark: Benchmark) -> Iterator[Finding]:

@@ -38,7 +38,6 @@ class HeatRow:
 
     task: str
     type: str
-    metric: str
     tolerance: float | None
     cells: tuple[HeatCell, ...]
 
@@ -92,7 +91,7 @@ def heat_map(entries: Sequence[Entry], reference: Entry, *, noise: Mapping[int, 
             continue
         tolerance = own.calibration.tolerance(task.task, task.metric) if own else None
         cells = tuple(_cell(entry, reference, task.task, tolerance) for entry in columns)
-        rows.append(HeatRow(task=task.task, type=task.type, metric=task.metric, tolerance=tolerance, cells=cells))
+        rows.append(HeatRow(task=task.task, type=task.type, tolerance=tolerance, cells=cells))
     return HeatMap(reference=reference, entries=columns, rows=tuple(rows), noise=noise) if rows else None
 
 
