@@ -10,7 +10,7 @@ import pytest
 import torch
 from records import run_here
 from sentence_transformers import CrossEncoder
-from tiny_models import HIDDEN, POSITIONS, _tokenizer
+from tiny_models import HAN, HIDDEN, POSITIONS, _tokenizer
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import RequestError
@@ -171,3 +171,27 @@ def test_tasks_without_pairs_are_refused_before_anything_runs(tmp_path: Path, fo
         run(tmp_path, folder, "tasks=[STSB,T2Reranking]")
     with pytest.raises(RequestError, match=r"gives no vectors for STS: add tasks=\[Reranking\]"):
         make_plan(request_of(tmp_path, folder, "tasks=[STSB,T2Reranking]"))
+
+
+def test_a_head_in_fp32_parts_what_half_precision_would_tie(tmp_path: Path) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model, tokenizer = classifier()
+    model.save_pretrained(tmp_path / "parts")
+    tokenizer.save_pretrained(tmp_path / "parts")
+    made = CrossEncoder(str(tmp_path / "parts"), device="cpu", keep_in_fp32_modules=["0.model.classifier.out_proj"])
+    made.save_pretrained(str(tmp_path / "saved"))
+    theirs = CrossEncoder(str(tmp_path / "saved"), device="cpu", model_kwargs={"dtype": torch.bfloat16})
+    loaded, cpu = (
+        RERANKER.load(ModelSpec(name="r", path=str(tmp_path / "saved")), dtype="bf16", device=torch.device("cpu")),
+        torch.device("cpu"),
+    )
+    encoder = RERANKER.encoder(loaded, max_len=48, encoding=EncodingSpec(ladder="padded", batch_tokens=512), device=cpu, store=None)
+    pairs = [("今明昨日", f"天地{one}{other}") for one in HAN for other in HAN[:4]]
+    found = encoder.encode_counted([pair_text(*pair) for pair in pairs]).vectors[:, 0]
+    expected = theirs.predict(pairs, activation_fn=torch.nn.Identity(), convert_to_tensor=True, show_progress_bar=False)
+    assert torch.allclose(found, expected, atol=1e-4)
+    assert len(set(found.tolist())) > 0.9 * len(pairs) > len(set(found.bfloat16().tolist()))
+    request = request_of(tmp_path, tmp_path / "saved", "dtype=bf16")
+    assert run_here(request).failed == {}
+    assert make_plan([*request, "overwrite=true"]).runs[0].left.texts == 0

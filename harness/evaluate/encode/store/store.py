@@ -80,7 +80,8 @@ class VectorStore:
         return self._opened[digest]
 
     def look(self, digest: str, *, dim: int, dtype: Dtype) -> SettingReader:
-        """What the setting has, for whoever only wants to know: nothing is written, renamed or touched.
+        """What the setting has, for whoever only wants to know: nothing is written, renamed or touched. `dtype`: of its numbers where its
+        description is lost.
 
         Raises:
             InputError: the folder holds another setting under this name, or its description is damaged.
@@ -88,6 +89,7 @@ class VectorStore:
         folder = self.path / digest[:32]
         if (folder / SETTING).is_file():
             refuse_other_setting(folder, digest)
+            dtype = read_about(folder)["dtype"]
         return SettingReader(folder, dim=dim, dtype=dtype)
 
     def info(self) -> list[SettingInfo]:

@@ -51,9 +51,10 @@ from harness.evaluate.encode.whole.by_text import PART, TextEncoder, text_keys
 from harness.evaluate.encode.work import Architecture
 from harness.evaluate.lengths import estimated_counts
 
-_MADE = "made, 4"
+_MADE = "made, 5"
 """Changes with what these kinds make of a model. 1 cast what transformers keeps in fp32; 2 put a reranker's default prompt before pairs; 3
-counted tokens without the chat template, so a text that only the template made too long was kept as a whole one."""
+counted tokens without the chat template, so a text that only the template made too long was kept as a whole one; 4 rounded to the run's
+dtype what modules give in fp32."""
 
 
 _CUTTING = ("max_length", "truncation")
@@ -132,11 +133,13 @@ class WholeKind(FolderKind):
     """A kind whose folders sentence-transformers loads and runs; remote code runs only where `model.trust_remote_code` allows it.
 
     `name`: as `model.kind=` has it. `maker`: the class of sentence-transformers. `count`: tokens of texts before cutting.
+    `any_text`: what a model of the kind takes.
     """
 
     name: str
     maker: Any
     count: Callable[[Any, Sequence[str]], IntArray]
+    any_text = "你好"
 
     @abstractmethod
     def prepare(self, model: Any, located: LocatedModel, dtype: Dtype) -> None:
@@ -308,11 +311,12 @@ class WholeBackend:
 
     def __init__(self, kind: WholeKind, loaded: WholeModel, *, embedding_dim: int, max_len: int, batch_tokens: int) -> None:
         self.model = loaded.model
-        self.dtype = loaded.dtype
         self.otherwise = loaded.otherwise
         self.embedding_dim = embedding_dim
         self._folder = loaded.located.folder
         self._kind, self._max_len, self._batch_tokens = kind, max_len, batch_tokens
+        made = self._run([kind.any_text], rows=1).dtype  # modules may give more than the weights' dtype has
+        self.dtype: Dtype = next((name for name, dtype in TORCH_DTYPE.items() if dtype == made), "fp32")
 
     def lengths(self, texts: Sequence[str]) -> tuple[IntArray, npt.NDArray[np.bool_]]:
         """Tokens of each text after cutting, as its kind counts them, and whether it is cut."""
@@ -327,18 +331,20 @@ class WholeBackend:
             places = np.flatnonzero(lengths == length)
             rows = max(1, self._batch_tokens // max(1, length))
             batches += -(-len(places) // rows)
-            some = [texts[place] for place in places.tolist()]
-            try:
-                found = self._kind.run(self.model, some, max_len=self._max_len, rows=rows)
-                made[torch.from_numpy(places)] = found.to(made.dtype).cpu().reshape(len(places), self.embedding_dim)
-            except torch.OutOfMemoryError:
-                raise
-            except _FAILURES as error:
-                failed = f"{type(error).__name__}: {error!s:.500}"
-                raise InputError(
-                    f"model folder {self._folder} does not run in sentence-transformers ({failed}), text {some[0]!r:.60}"
-                ) from error
+            made[torch.from_numpy(places)] = self._run([texts[place] for place in places.tolist()], rows=rows).to(made.dtype)
         return made, batches
+
+    def _run(self, texts: list[str], *, rows: int) -> torch.Tensor:
+        try:
+            found = self._kind.run(self.model, texts, max_len=self._max_len, rows=rows)
+            return found.cpu().reshape(len(texts), self.embedding_dim)
+        except torch.OutOfMemoryError:
+            raise
+        except _FAILURES as error:
+            failed = f"{type(error).__name__}: {error!s:.500}"
+            raise InputError(
+                f"model folder {self._folder} does not run in sentence-transformers ({failed}), text {texts[0]!r:.60}"
+            ) from error
 
 
 def token_counts(first: Transformer, inputs: Sequence[Any]) -> IntArray:

@@ -39,6 +39,7 @@ class Reranker(WholeKind):
 
     name, maker, marker = "reranker", CrossEncoder, "config.json"
     hash_files, read_settings, count = staticmethod(all_files_digest), staticmethod(read_pair_settings), staticmethod(pair_counts)
+    any_text = pair_text("你好", "你好")
 
     def prepare(self, model: Any, located: LocatedModel, dtype: Dtype) -> None:
         """Pass a model that gives one score a pair; raises RequestError for another."""
