@@ -11,7 +11,10 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +25,7 @@ from tiny_models import HAN, POSITIONS, build_model, load_encoder
 
 from harness.commands import main
 from harness.core.errors import InputError, MachineError
+from harness.core.files import atomic_write
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.encode.device import TORCH_DTYPE
@@ -255,7 +259,7 @@ def test_a_shard_that_another_process_deleted_is_computed_again(store: VectorSto
     vectors = open_vectors(store)
     vectors.put(keys_of("a"), numbers(1))
     vectors.flush()
-    store.prune(model="tiny")
+    shutil.rmtree(vectors.folder)
     assert not vectors.get(keys_of("a"))[0].any()
     vectors.put(keys_of("a"), numbers(1))
     vectors.flush()
@@ -297,7 +301,7 @@ def test_a_store_that_is_a_file_is_an_error(store: VectorStore) -> None:
 
 def test_info_and_prune(store: VectorStore) -> None:
     for digest, model in (("a" * 64, "old"), ("b" * 64, "new")):
-        vectors = store.open(digest, dim=8, dtype="fp32", about={"model": model})
+        vectors = VectorStore(store.path).open(digest, dim=8, dtype="fp32", about={"model": model})
         vectors.put(keys_of(1, 2, 3), numbers(3, dtype="fp32"))
         vectors.flush()
     long_ago = time.time() - 10 * 86400
@@ -309,6 +313,9 @@ def test_info_and_prune(store: VectorStore) -> None:
     pruned = store.prune()
     assert (pruned.settings, pruned.leftovers, pruned.bytes) == ((), 1, 5)
     assert store.prune(model="new", unused_days=5).settings == ()
+    pruned = store.prune(model="new")
+    assert (pruned.settings, pruned.in_use) == ((), ("b" * 32,))
+    del vectors
     assert store.prune(unused_days=5).settings == ("a" * 32,)
     assert [info.about["model"] for info in store.info()] == ["new"]
     open_vectors(store).put(keys_of(1), numbers(1))
@@ -325,15 +332,69 @@ def test_a_setting_that_lost_its_description_is_described_again(store: VectorSto
     assert [info.vectors for info in store.info()] == [1]
 
 
-def test_what_a_run_writes_after_a_prune_is_still_believed(store: VectorStore) -> None:
+def test_what_a_run_writes_after_its_store_was_deleted_is_still_believed(store: VectorStore) -> None:
     vectors = open_vectors(store)
     vectors.prove(keys_of("x"), numbers(1))
-    store.prune(unused_days=0)
+    shutil.rmtree(vectors.folder)
     vectors.put(keys_of("a"), numbers(1))
     vectors.flush()
     later = open_vectors(VectorStore(store.path))
     later.prove(keys_of("x"), numbers(1))
     assert later.contains(keys_of("a")).all()
+
+
+def use(place: Path) -> None:
+    """What a run does with a store that has vectors of a and b."""
+    with open_vectors(VectorStore(place)) as vectors:
+        vectors.prove(keys_of("x"), numbers(1))
+        found, _ = vectors.get(keys_of(*"abc"))
+        vectors.put(keys_of(*"abc")[~found], numbers(3)[torch.from_numpy(~found)])
+        vectors.flush()
+        assert vectors.get(keys_of(*"abc"))[1].equal(numbers(3))
+
+
+def prune(place: Path) -> None:
+    VectorStore(place).prune(model="tiny")
+    VectorStore(place).info()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("interrupted", [use, prune])
+def test_a_prune_between_any_two_lines_stops_nothing_and_leaves_a_store_that_is_believed(
+    interrupted: Callable[[Path], None], tmp_path: Path
+) -> None:
+    """Before every line of the store's code, when it is first reached in this thread, another prune comes in between."""
+    files = {*map(str, Path(inspect.getfile(StoredVectors)).parent.glob("*.py")), inspect.getfile(atomic_write)}
+
+    def trial(place: Path, at: int) -> int:
+        vectors = open_vectors(VectorStore(place))
+        vectors.prove(keys_of("x"), numbers(1))
+        vectors.put(keys_of("a", "b"), numbers(2))
+        vectors.flush()
+        del vectors
+        reached: set[tuple[CodeType, int]] = set()
+
+        def trace(frame: FrameType, event: str, _: object) -> Any:
+            if event == "line" and (frame.f_code, frame.f_lineno) not in reached:
+                reached.add((frame.f_code, frame.f_lineno))
+                if len(reached) == at:
+                    sys.settrace(None)
+                    prune(place)
+            return trace if frame.f_code.co_filename in files else None
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            interrupted(place)
+        finally:
+            sys.settrace(before)
+        use(place)
+        return len(reached)
+
+    lines = trial(tmp_path / "0", 0)
+    assert lines > 50
+    for at in range(1, lines + 1):
+        trial(tmp_path / str(at), at)
 
 
 def test_a_damaged_proof_is_set_aside_where_another_proves_the_store(store: VectorStore, caplog: pytest.LogCaptureFixture) -> None:
@@ -361,8 +422,10 @@ def test_prune_leaves_what_is_not_the_stores(store: VectorStore) -> None:
     vectors.flush()
     (vectors.folder / "mine.txt").write_text("mine")
     (vectors.folder / "subdir").mkdir()
-    assert store.prune(model="tiny").settings == (vectors.folder.name,)
-    assert sorted(path.name for path in vectors.folder.iterdir()) == ["mine.txt", "subdir"]
+    folder = vectors.folder
+    del vectors
+    assert store.prune(model="tiny").settings == (folder.name,)
+    assert sorted(path.name for path in folder.iterdir()) == ["mine.txt", "subdir"]
     assert store.info() == []
 
 
@@ -510,5 +573,9 @@ def test_the_command_shows_settings_and_damaged_shards_in_every_format(store: Ve
         assert main(["store", "prune", "--path", str(store.path), "--unused-days", days]) == 2
     assert len(store.info()) == 1
     capsys.readouterr()
-    assert main(["store", "prune", "--path", str(store.path), "--model", "tiny"]) == 0
+    words = ["store", "prune", "--path", str(store.path), "--model", "tiny"]
+    assert main(words) == 0
+    assert capsys.readouterr().out.endswith("; 1 setting left, which a run has open\n")
+    del vectors
+    assert main(words) == 0
     assert capsys.readouterr().out.startswith("1 setting and ")

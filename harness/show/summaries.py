@@ -81,7 +81,8 @@ def store_document(settings: Sequence[SettingInfo], damaged: Sequence[Path], *, 
 def pruned_document(pruned: Pruned) -> Document:
     """What was deleted."""
     deleted = f"{amount(len(pruned.settings), 'setting')} and {amount(pruned.leftovers, 'leftover file')}"
-    text = f"{deleted} deleted, {_megabytes(pruned.bytes)} MB freed"
+    in_use = f"; {amount(len(pruned.in_use), 'setting')} left, which a run has open" if pruned.in_use else ""
+    text = f"{deleted} deleted, {_megabytes(pruned.bytes)} MB freed{in_use}"
     return Document(blocks=lambda: [Sentences((text,))], data=lambda: asdict(pruned))
 
 

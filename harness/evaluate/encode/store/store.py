@@ -4,9 +4,10 @@
     <store>/<setting>/<sha256>.safetensors    a shard: keys and raw vectors, full dimension, in the model's dtype
     <store>/<setting>/<sha256>.proof          the same of the canary's texts: what whoever fills or reads the setting must make, too
 
-Shards are only ever added, each under a temporary name and then renamed, so there is no lock to be left behind: any number of processes
-may read and write, and a kill loses at most the shard that was being written. A shard is checked against its name before a vector of it is
-used; a damaged one is renamed and named in the output, and its vectors are computed again.
+Shards are only ever added, each under a temporary name and then renamed: any number of processes may read and write, and a kill loses at
+most the shard that was being written. All of them have a kernel lock on the setting's folder, so that no prune takes it from them. A shard
+is checked against its name before a vector of it is used; a damaged one is renamed and named in the output, and its vectors are computed
+again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import contextlib
 import itertools
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,9 +51,10 @@ class SettingInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Pruned:
-    """What `VectorStore.prune` took away."""
+    """What `VectorStore.prune` took away. `in_use`: settings that it left because a run has them open."""
 
     settings: tuple[str, ...]
+    in_use: tuple[str, ...]
     leftovers: int
     bytes: int
 
@@ -87,15 +89,14 @@ class VectorStore:
             InputError: the folder holds another setting under this name, or its description is damaged.
         """
         folder = self.path / digest[:32]
-        if (folder / SETTING).is_file():
+        with contextlib.suppress(FileNotFoundError):
             refuse_other_setting(folder, digest)
             dtype = read_about(folder)["dtype"]
         return SettingReader(folder, dim=dim, dtype=dtype)
 
     def info(self) -> list[SettingInfo]:
         """What is stored, by setting, the latest used first; settings that are `undescribed` are left out."""
-        found = [_info(folder) for folder in self._folders()]
-        return sorted(found, key=lambda setting: setting.used, reverse=True)
+        return sorted(self._infos(), key=lambda setting: setting.used, reverse=True)
 
     def undescribed(self) -> list[str]:
         """Why a setting is in none of the other lists: its `setting.json` is damaged, or nobody may open it."""
@@ -104,8 +105,8 @@ class VectorStore:
     def verify(self) -> list[Path]:
         """Reads every shard and every proof, and sets aside the damaged ones, which are returned; as far as settings are described."""
         damaged = []
-        for folder in self._folders():
-            about = read_about(folder)
+        for info in self._infos():
+            folder, about = self.path / info.name, info.about
             for path in sorted(itertools.chain(folder.glob(f"*{SUFFIX}"), folder.glob(f"*{PROOF}"))):
                 try:
                     open_shard(path, dim=int(about["dim"]), dtype=about["dtype"])[0].verify()
@@ -117,29 +118,34 @@ class VectorStore:
     def prune(self, *, model: str | None = None, unused_days: float | None = None) -> Pruned:
         """Deletes damaged shards, temporary files that a kill left, and the settings of `model` not opened for `unused_days`.
 
-        A setting goes when it meets every condition that is given; without a condition none goes.
+        A setting goes when it meets every condition that is given; without a condition none goes, and none that a run has open.
 
         Raises:
             MachineError: a file can't be deleted.
         """
-        settings, leftovers, size = [], 0, 0
+        settings, in_use, leftovers, size = [], [], 0, 0
         oldest = time.time() - 86400 * (unused_days or 0)
-        for folder in self._folders():
-            info = _info(folder)
+        for info in self._infos():
+            folder = self.path / info.name
             matches = (model is None or info.about.get("model") == model) and (unused_days is None or info.used < oldest)
             if matches and (model is not None or unused_days is not None):
-                settings.append(info.name)
-                size += delete_files(sorted(filter(_own_file, folder.iterdir()), key=_last_needed))
-                with contextlib.suppress(OSError):  # with a file of somebody else in it, it stays
-                    folder.rmdir()
+                in_use.append(info.name)
+                for free in abandoned(self.path, info.name):
+                    settings.append(in_use.pop())
+                    size += delete_files(sorted(filter(_own_file, free.glob("*")), key=_last_needed))
+                    with contextlib.suppress(OSError):  # with a file of somebody else in it, it stays
+                        free.rmdir()
                 continue
             for path in itertools.chain(folder.glob(f"*{DAMAGED}"), abandoned(folder, ".*.tmp")):
                 leftovers += 1
                 size += delete_files([path])
-        return Pruned(settings=tuple(settings), leftovers=leftovers, bytes=size)
+        return Pruned(settings=tuple(settings), in_use=tuple(in_use), leftovers=leftovers, bytes=size)
 
-    def _folders(self) -> list[Path]:
-        return [folder for folder in self._all_folders() if not _damage(folder)]
+    def _infos(self) -> Iterator[SettingInfo]:
+        for folder in self._all_folders():
+            if _damage(folder) is None:
+                with contextlib.suppress(FileNotFoundError):  # another prune took it
+                    yield _info(folder)
 
     def _all_folders(self) -> list[Path]:
         folders = (path for path in self.path.glob("*") if path.is_dir())
@@ -150,9 +156,11 @@ _KINDS = (SUFFIX, PROOF, DAMAGED, ".tmp", SETTING)
 
 
 def _damage(folder: Path) -> str | None:
-    """Why a setting's description can't be read."""
+    """Why a setting's description can't be read; empty where another prune took it."""
     try:
         read_about(folder)
+    except FileNotFoundError:
+        return ""
     except InputError as error:
         return str(error)
     return None

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
+import os
 import time
+import weakref
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -33,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class SettingReader:
-    """The vectors of one setting, read: nothing is written, renamed or touched.
+    """The vectors of one setting, read: nothing is written, renamed or touched, and no prune takes it.
 
     `suffix`: `PROOF` for the canary's. `damaged`: the shards that are left out, as far as they were looked at, and why.
     """
@@ -46,6 +49,7 @@ class SettingReader:
         self._known: set[str] = set()
         self._verified: set[Path] = set()
         self._index = Index()
+        self._locked = self._lock()
         self.refresh()
 
     @property
@@ -110,6 +114,18 @@ class SettingReader:
             self._index.forget(number)
             return None
 
+    def _lock(self) -> bool:
+        """Holds the folder, beside others, as long as this object lives, so that no prune takes it; False without one or without locks."""
+        with contextlib.suppress(OSError):
+            while True:
+                handle = os.open(self.folder, os.O_RDONLY)
+                close = weakref.finalize(self, os.close, handle)
+                fcntl.flock(handle, fcntl.LOCK_SH)
+                if self.folder.stat().st_ino == os.fstat(handle).st_ino:
+                    return True
+                close()  # a prune took it, and another process made it anew
+        return False
+
     def _leave_out(self, path: Path, error: DamagedShardError) -> None:
         self.damaged[path] = error
 
@@ -132,10 +148,10 @@ class StoredVectors(SettingReader):
         self._written: list[Path] = []
         self._proof: tuple[Keys, torch.Tensor] | None = None
         setting = folder / SETTING
-        if setting.is_file():
+        with contextlib.suppress(FileNotFoundError):  # nobody has filled it
             refuse_other_setting(folder, about["digest"])
-            with contextlib.suppress(OSError):
-                setting.touch()  # `info` and `prune` go by when a setting was last used
+            with contextlib.suppress(PermissionError):
+                os.utime(setting)  # `info` and `prune` go by when a setting was last used
             with contextlib.suppress(MachineError):
                 for path in abandoned(folder, ".*.tmp"):
                     delete_files([path])
@@ -250,6 +266,10 @@ class StoredVectors(SettingReader):
         self._writes.append(self._writer.submit(write_shard, self.folder, keys, vectors, self._dtype))
 
     def _describe(self) -> None:
+        if not self._locked:
+            with contextlib.suppress(OSError):
+                self.folder.mkdir(parents=True, exist_ok=True)
+            self._locked = self._lock()
         if not (self.folder / SETTING).is_file():
             write_json(self.folder / SETTING, self._about)
             if self._proof:  # a prune took it, and what this run writes next must be believed
@@ -262,18 +282,20 @@ class StoredVectors(SettingReader):
 
 
 def refuse_other_setting(folder: Path, digest: str) -> None:
-    """Raise InputError where the folder's setting has another digest."""
+    """Raise InputError where the folder's setting has another digest, FileNotFoundError where it has none."""
     if read_about(folder)["digest"] != digest:
         raise InputError(f"{folder} is of another setting: name another store=DIR")
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """What `setting.json` says; raises InputError where it can't be read."""
+    """What `setting.json` says; raises InputError where it can't be read, FileNotFoundError where there is none."""
     path = folder / SETTING
     try:
         about = parse(path.read_bytes())
         if about["dtype"] not in TORCH_DTYPE or int(about["dim"]) < 1 or not isinstance(about["digest"], str):
             raise ValueError("it has no digest, dim and dtype")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(path) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         remedy = "delete this file alone. A run writes it again and finds every vector"
         raise InputError(unread(path, error) or f"{path} is damaged ({error}): {remedy}") from error
