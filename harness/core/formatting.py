@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TypeVar
 
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 _COMMAND = re.compile(r"\A\s*::|##\[")  # GitHub's runner takes both forms, the first one at the beginning of a line only
 _UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 _FORMULA = ("=", "+", "-", "@")
@@ -31,6 +34,14 @@ def named(names: Sequence[str], of: int, most: int = 8) -> str:
 def all_named(names: Sequence[str], of: int) -> str:
     """The names, or `all 35 tasks` where they are all of several."""
     return f"all {len(names)} tasks" if len(names) == of > 1 else ", ".join(names)
+
+
+def grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+    """The second ones by the first one, both in the order in which they come: reasons with their tasks."""
+    groups: dict[K, list[V]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
 
 
 def amount(count: int, noun: str) -> str:

@@ -8,12 +8,11 @@ A package offers a kind by an entry point in the group `harness.<seam>`:
 
 from __future__ import annotations
 
-import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.metadata import entry_points
-from typing import Any, Generic, TypeVar
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from typing import Generic, TypeVar
 
 from harness.core.errors import RequestError, unknown
 
@@ -44,7 +43,7 @@ class Seam(Generic[T]):
 
     def names(self) -> list[str]:
         """The names of all kinds."""
-        return sorted({*self.built_in, *self._registered, *(point.name for point in self._points())})
+        return sorted({*self._registered, *(point.name for point in self._points())})
 
     def get(self, name: str) -> T:
         """The kind of the name.
@@ -54,20 +53,19 @@ class Seam(Generic[T]):
         """
         if name in self._registered:
             return self._registered[name]
-        if name in self.built_in:
-            module, _, attribute = self.built_in[name].partition(":")
-            found: T = getattr(importlib.import_module(module), attribute)
-            return found
         for point in self._points():
             if point.name == name:
                 loaded: T = point.load()
                 return loaded
         raise RequestError(unknown(self.name.removesuffix("s"), name, self.names()))
 
-    def _points(self) -> Any:
-        return _points_of(f"harness.{self.name}", tuple(sys.path))
+    def _points(self) -> Iterator[EntryPoint]:
+        """Those of this package first: where one of them is asked for, nothing is looked for elsewhere."""
+        group = f"harness.{self.name}"
+        yield from (EntryPoint(name, value, group) for name, value in self.built_in.items())
+        yield from _points_of(group, tuple(sys.path))
 
 
 @cache  # reading those of all installed packages takes longer than most commands that ask for names
-def _points_of(group: str, path: tuple[str, ...]) -> Any:
+def _points_of(group: str, path: tuple[str, ...]) -> EntryPoints:
     return entry_points(group=group)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.file_download import repo_folder_name
 
-from harness.core.errors import InputError, MachineError
+from harness.core.errors import HarnessError, InputError, MachineError
 from harness.core.formatting import few, without_passwords
 from harness.core.records import Provenance
 from harness.core.tasks import Repository, TaskSpec
@@ -148,23 +148,15 @@ def locate_cached(task: TaskSpec) -> TaskFiles:
 
 def _locate(task: TaskSpec, settings: HubSettings) -> TaskFiles:
     splits = {table: table for table in task.tables if table != "qrels"}
-    pinned = Repository(task.hub, task.revision)
-    read = pinned
+    read = Repository(task.hub, task.revision)
     notes: tuple[str, ...] = ()
     parts, names = _find(task, task.hub, task.revision, splits, settings)
     if parts is None and task.substitute is not None:
-        substitute = task.substitute
-        read = substitute
-        notes = (f"read {substitute.hub}@{substitute.revision} in place of {task.hub}@{task.revision}, which has no file that can be read",)
-        parts, names = _find(task, substitute.hub, _pinned(substitute), splits, settings)
+        read = task.substitute
+        notes = (f"read {read.hub}@{read.revision} in place of {task.hub}@{task.revision}, which has no file that can be read",)
+        parts, names = _find(task, read.hub, _pinned(read), splits, settings)
     if parts is None:
-        if settings.offline:
-            raise _offline(f"{task.hub}@{task.revision} ({task.name})", settings)
-        raise InputError(
-            f"{task.name}: no readable file for {', '.join(splits)} in {read.hub}@{read.revision} "
-            f"(found {few(names, _SHOWN) or 'nothing'}); loading scripts are never run. "
-            "Put the tables into a folder as JSON lines or Parquet: data=local data.root=DIR"
-        )
+        raise _unreadable(task, splits.values(), f"{read.hub}@{read.revision}", names, settings)
     commit = _pinned(read)
     tables = {table: _download(read.hub, commit, commit, found, settings) for table, found in parts.items()}
     qrels_commit = None
@@ -177,7 +169,7 @@ def _locate(task: TaskSpec, settings: HubSettings) -> TaskFiles:
             repository=read.hub,
             revision=commit,
             qrels_revision=qrels_commit,
-            substituted=read is not pinned,
+            substituted=bool(notes),
             notes=notes,
         ),
         remedy=f"If the file is damaged, delete {cache_folder(read.hub, settings)} and run again",
@@ -199,12 +191,18 @@ def _locate_qrels(task: TaskSpec, qrels: Repository, settings: HubSettings) -> t
     commit = qrels.revision or resolve_commit(qrels.hub, None, settings)
     parts, names = _find(task, qrels.hub, commit, {"qrels": task.split}, settings)
     if parts is None:
-        if settings.offline:
-            raise _offline(f"{qrels.hub}@{commit} (the judgements of {task.name})", settings)
-        raise InputError(
-            f"{task.name}: no readable file for {task.split} in {qrels.hub}@{commit} (found {few(names, _SHOWN) or 'nothing'})"
-        )
+        raise _unreadable(task, [task.split], f"{qrels.hub}@{commit}", names, settings)
     return commit, _download(qrels.hub, qrels.revision or _MAIN, commit, parts["qrels"], settings)
+
+
+def _unreadable(task: TaskSpec, splits: Iterable[str], place: str, names: Sequence[str], settings: HubSettings) -> HarnessError:
+    """The error for a repository of the task in which no file of a split can be read; `names`: the files that it has."""
+    if settings.offline:
+        return _offline(f"{place} ({task.name})", settings)
+    return InputError(
+        f"{task.name}: no readable file for {', '.join(splits)} in {place} (found {few(names, _SHOWN) or 'nothing'}); loading scripts are "
+        "never run. Put the tables into a folder as JSON lines or Parquet: data=local data.root=DIR"
+    )
 
 
 def _pinned(repository: Repository) -> str:

@@ -14,8 +14,8 @@ from typing import Any
 
 from harness.core.benchmarks import Benchmark
 from harness.core.errors import RequestError
-from harness.core.formatting import amount, few
-from harness.core.records import RowHeader, Run, TaskRecord
+from harness.core.formatting import amount, few, grouped
+from harness.core.records import Run, TaskRecord
 from harness.read.results import SELF_REPORTED, is_revision
 
 NEWEST = "newest"
@@ -31,10 +31,8 @@ def merge_runs(runs: Sequence[Run], prefer: str, benchmark: Benchmark) -> list[R
     Raises:
         RequestError: `prefer` names no revision of any of the runs.
     """
-    groups: dict[RowHeader, list[Run]] = {}
-    for run in runs:
-        if not run.ours and run.path.is_dir() and is_revision(run.path.resolve().name):
-            groups.setdefault(replace(run.header, notes=()), []).append(run)
+    folders = [run for run in runs if not run.ours and run.path.is_dir() and is_revision(run.path.resolve().name)]
+    groups = grouped((replace(run.header, notes=()), run) for run in folders)
     revisions = sorted({run.path.resolve().name for group in groups.values() for run in group})
     if prefer != NEWEST and not any(prefer and name.startswith(prefer) for name in [SELF_REPORTED, *revisions]):
         known = few([NEWEST, SELF_REPORTED, *(name for name in revisions if name != SELF_REPORTED)], 8)

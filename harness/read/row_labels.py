@@ -6,6 +6,7 @@ import os
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 
+from harness.core.formatting import grouped
 from harness.read.differences import distinctions
 from harness.read.leaderboard import Row, rounded
 
@@ -30,7 +31,4 @@ def told_apart(rows: Sequence[Row]) -> list[Row]:
 
 def _equal(places: Iterable[int], values: Sequence[Hashable]) -> list[list[int]]:
     """The places whose values are equal, where those are several."""
-    groups: dict[Hashable, list[int]] = {}
-    for place in places:
-        groups.setdefault(values[place], []).append(place)
-    return [group for group in groups.values() if len(group) > 1]
+    return [group for group in grouped((values[place], place) for place in places).values() if len(group) > 1]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from harness.core.formatting import amount
+from harness.core.formatting import amount, grouped
 from harness.core.tasks import SHORT_TYPES
 from harness.read.claims.findings import VERDICTS
 from harness.read.claims.grading import COMPARED, GRADES, Comparison, Graded
@@ -137,10 +137,7 @@ def _task_part(comparison: Comparison) -> Iterator[Block]:
             others = [other for other in comparison.cells if other.of == cell.of and not other.main]
             passed = sum(other.grade in ("reproduced", "within noise") for other in others)
             lines.append([cell.of, cell.metric, *_values_of(cell), f"{passed}/{len(others)}" if others else ""])
-    reasons: dict[str, list[str]] = {}
-    for cell in comparison.cells:
-        if cell.main and cell.why:
-            reasons.setdefault(f"{cell.grade}: {cell.why}", []).append(cell.of)
+    reasons = grouped((f"{cell.grade}: {cell.why}", cell.of) for cell in comparison.cells if cell.main and cell.why)
     below = [f"{reason} ({', '.join(tasks) if len(tasks) <= 4 else f'{len(tasks)} tasks'})" for reason, tasks in reasons.items()]
     below += [f"not claimed: {', '.join(comparison.unclaimed)}"] if comparison.unclaimed else []
     return _part("", columns, lines, below)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness.core.formatting import all_named, amount
+from harness.core.formatting import all_named, amount, grouped
 from harness.core.records import Run
 from harness.read.differences import SettingDifference
 from harness.read.drift.check import LAYERS, VERDICTS, DriftReport, MetricDrift, TaskDrift
@@ -164,14 +164,9 @@ def _below(report: DriftReport) -> Iterator[str]:
         yield f"averages: {', '.join(averages)}"
     if report.vectors:
         yield f"canary: {vector_line(report.vectors)}"
-    groups: dict[str, list[str]] = {}
-    for task in report.tasks:
-        if task.layer:
-            groups.setdefault(f"{task.verdict}: {LAYERS[task.layer]}", []).append(task.task)
-        if task.main.why:
-            groups.setdefault(f"{task.verdict}: {task.main.why}", []).append(task.task)
-    for why, names in groups.items():
-        yield f"{why} ({all_named(names, len(report.tasks))})"
+    reasons = ((task, why) for task in report.tasks for why in (LAYERS[task.layer] if task.layer else "", task.main.why) if why)
+    for reason, names in grouped((f"{task.verdict}: {why}", task.task) for task, why in reasons).items():
+        yield f"{reason} ({all_named(names, len(report.tasks))})"
     for each in report.unlike:
         yield f"unlike: {each}"
     if report.unlike:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from harness.core.formatting import amount
+from harness.core.formatting import amount, grouped
 from harness.core.tasks import TYPES
 from harness.read.explain.averages import PLAIN, ROUNDING, Defined, PrintedEffect, never_varied, span
 from harness.read.explain.build import Comparison, Explanation
@@ -210,10 +210,7 @@ def _printed_limits(explanation: Explanation, low: float, high: float) -> Iterat
                 f"A convention moves it further than any setting here: {defined.convention} has {told_parts}, on the same scores "
                 f"([{defined.subject.number}])."
             )
-    seen: dict[str, list[str]] = {}
-    for effect in explanation.printed:
-        for factor in effect.pair.factors:
-            seen.setdefault(factor.name, []).append(effect.elsewhere)
+    seen = grouped((factor.name, effect.elsewhere) for effect in explanation.printed for factor in effect.pair.factors)
     for name, places in seen.items():
         where = list(dict.fromkeys(places))
         if len(where) == 1:

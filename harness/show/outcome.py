@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.core.benchmarks import Benchmark, load_benchmark
 from harness.core.costs import Counters
-from harness.core.formatting import few, shell_command
+from harness.core.formatting import few, grouped, shell_command
 from harness.core.run_files import read_run
 from harness.evaluate.prepared import Outcome
 from harness.read.earlier_scores import Known, known_scores, published_run
@@ -119,10 +119,7 @@ def _scores(shown: _Shown) -> Grid:
 
 def _computed_again(outcome: Outcome) -> Iterator[str]:
     """A line per reason for which finished tasks did not count as done."""
-    reasons: dict[str, list[str]] = {}
-    for task, reason in outcome.again.items():
-        reasons.setdefault(reason, []).append(task)
-    for reason, tasks in reasons.items():
+    for reason, tasks in grouped((reason, task) for task, reason in outcome.again.items()).items():
         yield f"computed again, because their records were made with {reason}: {few(tasks, 3)}"
 
 

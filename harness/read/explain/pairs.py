@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from harness.core.formatting import stated
+from harness.core.formatting import grouped, stated
 from harness.core.records import RowHeader, Run
 from harness.read.differences import SettingDifference, differences
 from harness.read.leaderboard import Row
@@ -81,17 +81,15 @@ def _pair(one: Subject, other: Subject) -> Pair:
     ]
     if one.run is None or other.run is None:
         return Pair(before=one, after=other, factors=tuple(header))
-    grouped: dict[str, list[SettingDifference]] = {}
-    for each in differences(one.run, other.run):
-        grouped.setdefault(_group(each), []).append(each)
+    groups = grouped((_group(each), each) for each in differences(one.run, other.run))
     factors = {factor.name: factor for factor in header}
-    for name, found in grouped.items():
+    for name, found in groups.items():
         if name not in (_HEADER, _BESIDE, "kernel", *factors):
             factors[name] = _factor(name, found)
-    kernels = grouped.get("kernel", [])
+    kernels = groups.get("kernel", [])
     if kernels and not {"gpu", "dtype"} & factors.keys():  # another device or dtype brings its kernels along
         factors["kernel"] = _factor("kernel", kernels)
-    beside = [*grouped.get(_BESIDE, []), *(kernels if "kernel" not in factors else [])]
+    beside = [*groups.get(_BESIDE, []), *(kernels if "kernel" not in factors else [])]
     return Pair(before=one, after=other, factors=tuple(factors.values()), beside=tuple(map(str, beside)))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from harness.core.formatting import grouped
 from harness.show.report.entries import Entry
 
 Axis = Literal["dim", "max_len"]
@@ -47,10 +48,8 @@ def curve_sets(entries: Sequence[Entry]) -> tuple[CurveSet, ...]:
     """
     sets = []
     for axis in AXES:
-        groups: dict[str, list[Entry]] = {}
-        for entry in entries:
-            if _x(entry, axis) is not None and any(cell.value is not None for cell in entry.row.cells):
-                groups.setdefault(_recipe(entry, axis), []).append(entry)
+        placed = [entry for entry in entries if _x(entry, axis) is not None and any(cell.value is not None for cell in entry.row.cells)]
+        groups = grouped((_recipe(entry, axis), entry) for entry in placed)
         drawn = [group for group in groups.values() if len({_x(entry, axis) for entry in group}) > 1]
         labels = [_label(group[0], axis) for group in drawn]
         lines = []

@@ -9,6 +9,7 @@ from typing import Literal
 
 from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError
+from harness.core.formatting import grouped
 from harness.core.records import RowHeader, Run
 from harness.core.run_files import MANIFEST
 from harness.read.leaderboard import Row, TaskScore, leaderboard_row, printed_rows
@@ -123,9 +124,7 @@ def _sources(run: Run) -> dict[str, Path]:
 
 def _settings(headers: Sequence[RowHeader]) -> list[str]:
     """What distinguishes each row from the others of its model; all that is stated where nothing differs."""
-    families: dict[str, list[RowHeader]] = {}
-    for header in headers:
-        families.setdefault(header.model, []).append(header)
+    families = grouped((header.model, header) for header in headers)
     differing = {
         model: [field for field in _SETTING if len({getattr(other, field) for other in family}) > 1] or list(_SETTING)
         for model, family in families.items()
