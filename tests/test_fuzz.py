@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import random
 import re
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +37,7 @@ from harness.core.costs import COSTS, Cost, CostLine, append_cost, read_costs
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.examples import make_examples as examples_table
 from harness.core.examples import read_examples, write_examples
-from harness.core.files import write_json
+from harness.core.files import open_regular, sha256_file, write_json
 from harness.core.prompts import prompts_from
 from harness.core.resources import SAMPLE_DIR, resource_dir
 from harness.core.run_files import read_run
@@ -276,9 +278,39 @@ READERS: dict[str, Reader] = {
 }
 
 
+PIPES = ("card", "claims", "hub's answer", "prompts")
+"""Readers of what a user names, which may be the output of a command; the hub's answer is a file of this test alone."""
+
+
 @pytest.mark.parametrize("name", READERS)
 def test_a_damaged_file_gives_a_value_or_one_error_that_names_it(tmp_path: Path, name: str) -> None:
     try_damage(tmp_path, name, IN_CI)
+
+
+@pytest.mark.parametrize("name", [name for name in READERS if name not in PIPES])
+def test_a_named_pipe_in_the_place_of_a_file_makes_no_reader_wait(tmp_path: Path, name: str) -> None:
+    reader = READERS[name]
+    reader.make(tmp_path)
+    (tmp_path / reader.file).unlink()
+    os.mkfifo(tmp_path / reader.file)
+
+    def waits(*_: object) -> None:
+        raise KeyboardInterrupt("it waits for a writer")  # which no reader takes for damage
+
+    before = signal.signal(signal.SIGALRM, waits)
+    signal.alarm(10)
+    try:
+        with contextlib.suppress(InputError, RequestError):
+            reader.read(tmp_path)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_named_pipe_is_named() -> None:
+    for make in (open_regular, sha256_file):
+        with pytest.raises(OSError, match=r"no file, but a named pipe or a device: '/dev/zero'"):
+            make(Path("/dev/zero"))
 
 
 @pytest.mark.slow

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.core.errors import InputError, unread
+from harness.core.files import open_regular
 from harness.core.typed import convert, parse, plain
 
 COSTS = "costs.jsonl"
@@ -106,9 +108,12 @@ def append_cost(folder: Path, line: CostLine) -> None:
 def read_costs(folder: Path) -> tuple[list[CostLine], int]:
     """The lines of the run in the folder, and how many others are none: the last one of a killed run may be cut short."""
     try:
-        texts = (folder / COSTS).read_bytes().splitlines()
+        with open_regular(folder / COSTS) as stream:
+            texts = stream.read().splitlines()
     except FileNotFoundError:
         return [], 0
+    except OSError as error:
+        raise InputError(unread(folder / COSTS, error)) from error
     lines = []
     for text in texts:
         try:

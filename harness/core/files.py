@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import glob
 import hashlib
@@ -10,9 +11,11 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -134,9 +137,22 @@ def write_json(path: Path, value: Any) -> None:
         stream.write(text.encode() + b"\n")
 
 
+def open_regular(path: Path) -> BufferedReader:
+    """The file, opened to read its bytes.
+
+    Raises:
+        OSError: it can't be opened, or is none: a reader of a named pipe would wait for a writer, one of a device never end.
+    """
+    stream = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115  pathlib has no opener
+    if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        return stream
+    stream.close()
+    raise OSError(errno.EINVAL, "it is no file, but a named pipe or a device", str(path))
+
+
 def sha256_file(path: Path) -> str:
-    """The SHA-256 of a file's bytes, hexadecimal."""
-    with path.open("rb") as stream:
+    """The SHA-256 of a file's bytes, hexadecimal; raises OSError as `open_regular` does."""
+    with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from harness.core.errors import InputError, unread
+from harness.core.files import open_regular
 from harness.core.formatting import shortened
 
 T = TypeVar("T")
@@ -95,7 +96,8 @@ def read_object(path: Path, *, what: str, remedy: str, schema: int | None = None
         InputError: the file can't be read, is no JSON object, or its `schema` is newer than the one given.
     """
     try:
-        raw = parse(path.read_bytes())
+        with open_regular(path) as stream:
+            raw = parse(stream.read())
         if not isinstance(raw, dict):
             raise ValueError(f"found {type(raw).__name__}, expected an object")
         found = raw.get("schema", schema)

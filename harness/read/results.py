@@ -26,6 +26,7 @@ import msgspec
 
 from harness.core.benchmarks import Benchmark
 from harness.core.errors import InputError
+from harness.core.files import open_regular
 from harness.core.formatting import amount, counted, few
 from harness.core.mteb2_names import STAND_INS, mteb1_metric
 from harness.core.records import (
@@ -192,7 +193,8 @@ def _json(path: Path) -> Any:
 
     msgspec is four times as fast, but takes no NaN, and of a name that is there twice the last: then Python's parser has the say.
     """
-    data = path.read_bytes()
+    with open_regular(path) as stream:
+        data = stream.read()
     refuse_long_numbers(data)
     with contextlib.suppress(msgspec.MsgspecError, RecursionError):
         raw = msgspec.json.decode(data)

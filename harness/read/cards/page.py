@@ -14,6 +14,7 @@ import yaml
 from harness.core.benchmarks import DEFAULT, Benchmark
 from harness.core.dtypes import card_dtype
 from harness.core.errors import InputError, RequestError
+from harness.core.files import open_regular
 from harness.core.formatting import few, named
 from harness.core.records import OtherDefinition, RowHeader, nested_metrics
 from harness.core.tasks import TASK_TYPES, TaskSpec
@@ -208,7 +209,8 @@ def read_rows(path: Path) -> tuple[PrintedRow, ...]:
         InputError: the file is missing or damaged.
     """
     try:
-        raw = parse(path.read_bytes())
+        with open_regular(path) as stream:
+            raw = parse(stream.read())
         if not isinstance(raw, list):
             raise ValueError(f"found {type(raw).__name__}, expected a list")
         return tuple(convert(row, PrintedRow) for row in raw)

@@ -15,7 +15,7 @@ from typing import Literal
 from safetensors import SafetensorError, safe_open
 
 from harness.core.errors import InputError, MachineError, RequestError, described
-from harness.core.files import sha256_file
+from harness.core.files import open_regular, sha256_file
 from harness.core.formatting import without_passwords
 from harness.core.spec import ModelSpec
 
@@ -155,7 +155,8 @@ def read_json(path: Path) -> dict[str, object] | list[object]:
         InputError: it is missing or does not parse.
     """
     try:
-        value: dict[str, object] | list[object] = json.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as stream:
+            value: dict[str, object] | list[object] = json.loads(stream.read().decode())
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} can't be read as JSON ({error}): download the model again") from error
     return value
@@ -168,6 +169,7 @@ def stored_tensors(path: Path) -> dict[str, tuple[int, ...]]:
         InputError: the file is damaged or cut short.
     """
     try:
+        open_regular(path).close()
         with safe_open(path, framework="np") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  it is no mapping
     except (OSError, SafetensorError) as error:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from harness.core.files import atomic_write, sha256_file
+from harness.core.files import atomic_write, open_regular, sha256_file
 from harness.core.spec import Dtype
 from harness.evaluate.encode.device import TORCH_DTYPE
 
@@ -106,7 +106,7 @@ def open_shard(path: Path, *, dim: int, dtype: Dtype) -> tuple[Shard, Keys]:
         DamagedShardError: it is cut short, or no shard of this `dim` and `dtype`.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             (length,) = struct.unpack("<Q", stream.read(8))
             if length > _LONGEST_HEADER:
                 raise DamagedShardError(f"its header claims a length of {length} bytes")

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 
 from harness.core.errors import InputError, MachineError, unread
-from harness.core.files import abandoned, write_json
+from harness.core.files import abandoned, open_regular, write_json
 from harness.core.spec import Dtype
 from harness.core.typed import parse
 from harness.evaluate.encode.device import TORCH_DTYPE
@@ -291,7 +291,8 @@ def read_about(folder: Path) -> dict[str, Any]:
     """What `setting.json` says; raises InputError where it can't be read, FileNotFoundError where there is none."""
     path = folder / SETTING
     try:
-        about = parse(path.read_bytes())
+        with open_regular(path) as stream:
+            about = parse(stream.read())
         if about["dtype"] not in TORCH_DTYPE or int(about["dim"]) < 1 or not isinstance(about["digest"], str):
             raise ValueError("it has no digest, dim and dtype")
     except (FileNotFoundError, NotADirectoryError) as error:
