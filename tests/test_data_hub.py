@@ -272,7 +272,7 @@ def test_a_connection_that_breaks_is_taken_up_again(hub: FakeHub) -> None:
     assert len(hub.downloads()) == 2
 
 
-def test_some_parts_of_a_converted_table_are_never_taken_for_all(hub: FakeHub, tmp_path: Path) -> None:
+def test_some_parts_of_a_converted_table_are_never_taken_for_all(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Names like `0000.parquet` do not say how many there are."""
     names = [f"default/validation/000{number}.parquet" for number in range(2)]
     parts = [parquet({name: [cell] for name, cell in zip(STS, row, strict=True)}) for row in zip(*STS.values(), strict=True)]
@@ -284,6 +284,18 @@ def test_some_parts_of_a_converted_table_are_never_taken_for_all(hub: FakeHub, t
     blob = tmp_path / "hf/hub/datasets--C-MTEB--AFQMC/blobs" / hashlib.sha256(parts[1]).hexdigest()
     blob.write_bytes(b"?")
     assert load("AFQMC").data == STS_DATA
+    own = replace(task("AFQMC"), statistics={})
+    for path in (tmp_path / "hf").rglob("0001.parquet"):
+        path.unlink()
+    assert load_task(own, DataSpec(source="hub")).data == STS_DATA, "the hub knows how many there are"
+    for path in (tmp_path / "hf").rglob("0001.parquet"):
+        path.unlink()
+    monkeypatch.setenv("HF_ENDPOINT", "http://localhost:9")
+    part = load_task(own, DataSpec(source="hub"))
+    assert len(part.provenance.notes) == 1
+    assert f"the hub could not be asked whether {names[0]} are all files" in part.provenance.notes[0]
+    with pytest.raises(InputError, match="rows 1, expected"):
+        load_task(task("AFQMC"), DataSpec(source="hub"))
 
 
 def test_a_benchmark_that_pins_a_branch_is_told_to_name_a_commit(hub: FakeHub) -> None:

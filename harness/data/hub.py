@@ -29,7 +29,7 @@ from harness.core.errors import HarnessError, InputError, MachineError
 from harness.core.formatting import few, without_passwords
 from harness.core.records import Provenance
 from harness.core.tasks import Repository, TaskSpec
-from harness.data.layout import Part, find_parts, find_ranked
+from harness.data.layout import Part, find_parts, find_ranked, is_unnumbered
 from harness.data.loading import TaskFiles
 from harness.data.tables import DataFile
 
@@ -132,7 +132,8 @@ def locate_hub(task: TaskSpec) -> TaskFiles:
     """The task's files in the cache, downloaded where they are not there yet, always at a known commit.
 
     The pinned revision is read where it holds the tables in files that can be read, else the task's substitute, and the record says so.
-    A pinned commit never changes, so files of it that the cache has are used without asking the hub.
+    A pinned commit never changes, so files of it that the cache has are used without asking the hub, but where their names do not say how
+    many there are (`0000.parquet`): then the hub is asked for its list, and the record says so where it can't be.
 
     Raises:
         InputError: the hub has no such repository or revision, or no readable file in it.
@@ -150,18 +151,19 @@ def _locate(task: TaskSpec, settings: HubSettings) -> TaskFiles:
     splits = {table: table for table in task.tables if table != "qrels"}
     read = Repository(task.hub, task.revision)
     notes: tuple[str, ...] = ()
-    parts, names = _find(task, task.hub, task.revision, splits, settings)
+    parts, names, unsure = _find(task, task.hub, task.revision, splits, settings)
     if parts is None and task.substitute is not None:
         read = task.substitute
         notes = (f"read {read.hub}@{read.revision} in place of {task.hub}@{task.revision}, which has no file that can be read",)
-        parts, names = _find(task, read.hub, _pinned(read), splits, settings)
+        parts, names, unsure = _find(task, read.hub, _pinned(read), splits, settings)
     if parts is None:
         raise _unreadable(task, splits.values(), f"{read.hub}@{read.revision}", names, settings)
     commit = _pinned(read)
     tables = {table: _download(read.hub, commit, commit, found, settings) for table, found in parts.items()}
     qrels_commit = None
     if task.qrels is not None:
-        qrels_commit, tables["qrels"] = _locate_qrels(task, task.qrels, settings)
+        qrels_commit, tables["qrels"], more = _locate_qrels(task, task.qrels, settings)
+        unsure += more
     return TaskFiles(
         tables=tables,
         provenance=Provenance(
@@ -170,7 +172,7 @@ def _locate(task: TaskSpec, settings: HubSettings) -> TaskFiles:
             revision=commit,
             qrels_revision=qrels_commit,
             substituted=bool(notes),
-            notes=notes,
+            notes=notes + unsure,
         ),
         remedy=f"If the file is damaged, delete {cache_folder(read.hub, settings)} and run again",
         again=None if settings.offline else lambda path: _fetch_again(task, path, settings),
@@ -186,13 +188,15 @@ def _fetch_again(task: TaskSpec, damaged: Path, settings: HubSettings) -> TaskFi
     return _locate(task, settings)
 
 
-def _locate_qrels(task: TaskSpec, qrels: Repository, settings: HubSettings) -> tuple[str, tuple[DataFile, ...]]:
-    """The commit of the judgements and their files. Asked for by branch where nobody pinned a commit, so that the cache remembers which."""
+def _locate_qrels(task: TaskSpec, qrels: Repository, settings: HubSettings) -> tuple[str, tuple[DataFile, ...], tuple[str, ...]]:
+    """The commit of the judgements, their files, and the note of `_find`. Asked for by branch where nobody pinned a commit, so that the
+    cache remembers which.
+    """
     commit = qrels.revision or resolve_commit(qrels.hub, None, settings)
-    parts, names = _find(task, qrels.hub, commit, {"qrels": task.split}, settings)
+    parts, names, unsure = _find(task, qrels.hub, commit, {"qrels": task.split}, settings)
     if parts is None:
         raise _unreadable(task, [task.split], f"{qrels.hub}@{commit}", names, settings)
-    return commit, _download(qrels.hub, qrels.revision or _MAIN, commit, parts["qrels"], settings)
+    return commit, _download(qrels.hub, qrels.revision or _MAIN, commit, parts["qrels"], settings), unsure
 
 
 def _unreadable(task: TaskSpec, splits: Iterable[str], place: str, names: Sequence[str], settings: HubSettings) -> HarnessError:
@@ -211,8 +215,11 @@ def _pinned(repository: Repository) -> str:
     return repository.revision
 
 
-def _find(task: TaskSpec, repository: str, commit: str, splits: Mapping[str, str], settings: HubSettings) -> tuple[Parts | None, list[str]]:
-    """The parts of the tables, first among what the cache has; None when the commit does not have them all. And the names looked at."""
+def _find(
+    task: TaskSpec, repository: str, commit: str, splits: Mapping[str, str], settings: HubSettings
+) -> tuple[Parts | None, list[str], tuple[str, ...]]:
+    """The parts of the tables, first among what the cache has; None when the commit does not have them all. The names looked at. And a note
+    where nothing says whether the files that the cache has are all."""
     snapshot = cache_folder(repository, settings) / "snapshots" / commit
     held = (path for path in snapshot.rglob("*") if path.is_file() or path.is_symlink()) if snapshot.is_dir() else ()
     cached = sorted(path.relative_to(snapshot).as_posix() for path in held)
@@ -221,13 +228,20 @@ def _find(task: TaskSpec, repository: str, commit: str, splits: Mapping[str, str
         parts = _parts(task, splits, cached, place)
     except InputError:  # the cache has some shards of a table
         parts = dict.fromkeys(splits, ())
-    if all(parts.values()):
-        return parts, cached
-    if settings.offline:
-        return None, cached
-    _, names = _list_repository(repository, commit, settings)
-    parts = _parts(task, splits, names, place)
-    return (parts if all(parts.values()) else None), names
+    whole = all(parts.values())
+    unnumbered = [part.name for table in parts.values() for part in table if is_unnumbered(part)]
+    if whole and not unnumbered:
+        return parts, cached, ()
+    if not settings.offline:
+        try:
+            _, names = _list_repository(repository, commit, settings)
+            parts = _parts(task, splits, names, place)
+            return (parts if all(parts.values()) else None), names, ()
+        except MachineError:
+            if not whole:
+                raise
+    unsure = f"{place}: the hub could not be asked whether {few(unnumbered)} are all files, and no figures of the task are known"
+    return (parts if whole else None), cached, () if task.statistics else (unsure,)
 
 
 def _parts(task: TaskSpec, splits: Mapping[str, str], names: list[str], place: str) -> Parts:

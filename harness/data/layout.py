@@ -96,6 +96,11 @@ def find_ranked(
     return parts if all(parts.values()) else None
 
 
+def is_unnumbered(part: Part) -> bool:
+    """Whether the name does not say how many files the table has: `0000.parquet` is the first of one or of several."""
+    return _CONVERTED.search(part.name) is not None
+
+
 def mirror_name(table: str, part: Part) -> str:
     """The name under which a folder made by `fetch` keeps the part, so that `find_parts` finds it there."""
     if part.member is not None:
