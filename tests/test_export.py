@@ -21,8 +21,7 @@ from harness.commands import main
 from harness.core.errors import InputError
 from harness.core.run_files import read_run, write_manifest
 from harness.read.cards.page import card_claims
-from harness.show.export.front_matter import merge_entries
-from harness.show.export.model_index import index_entries, index_yaml
+from harness.show.export.model_index import index_entries, index_yaml, merge_entries
 from harness.show.export.selection import select_scores
 
 NOT_CMTEB = {"data": {"verdict": "not C-MTEB", "source": "sample", "substituted": False}}

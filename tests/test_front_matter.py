@@ -15,7 +15,7 @@ from runs import BY_HAND, PUBLISHED, write_run
 
 from harness.commands import main
 from harness.core.errors import HarnessError, InputError, RequestError
-from harness.show.export.front_matter import merge_entries, merge_into
+from harness.show.export.model_index import merge_entries, merge_into
 
 OTHER = """  - task:
       type: STS

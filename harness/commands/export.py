@@ -28,8 +28,7 @@ _SHARED = (
 )
 def _model_index(arguments: Namespace) -> int:
     """print the front matter of a model card, or put it into one"""
-    from harness.show.export.front_matter import merge_into, merge_summary
-    from harness.show.export.model_index import card_model_name, index_entries, index_yaml
+    from harness.show.export.model_index import card_model_name, index_entries, index_yaml, merge_into, merge_summary
     from harness.show.streams import writing
 
     _, selection = _selected(arguments)

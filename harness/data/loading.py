@@ -1,18 +1,24 @@
-"""From the files of a task to its checked data: hash, read, parse, compare with the known figures. The same for every source."""
+"""From the files of a task to its checked data: hash, read, parse, compare with the known figures. The same for every source.
+
+The checksums of a folder of data that `fetch` did not make are written when its data is first used, and compared at every later use: a
+flipped bit in a text is no other mistake that a reader could see. The file still parses, and its rows still count the same.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from harness.core.errors import InputError
-from harness.core.files import sha256_file
+from harness.core.errors import InputError, MachineError
+from harness.core.files import sha256_file, write_json
 from harness.core.records import DataVerdict, Provenance
 from harness.core.tasks import TaskSpec
-from harness.data.checksums import write_checksums
+from harness.core.typed import read_typed
 from harness.data.identity import compare_figures
 from harness.data.parsing import parse_task, table_schema
 from harness.data.tables import DataFile, read_table
@@ -24,6 +30,10 @@ Verify = Literal["error", "label", "off"]
 _State = tuple[int, int, int]
 
 _SAMPLE = "embedded sample: made up for this package, not the benchmark's data"
+
+CHECKSUMS = "checksums.json"
+
+_SCHEMA = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +79,7 @@ def assemble_task(task: TaskSpec, files: TaskFiles, *, verify: Verify) -> Loaded
         raise InputError(f"{task.name}: {doubts}. The original packages report nothing here, and score something else. {files.remedy}")
     if root := files.keeps_checksums:
         parts = [file for each in files.tables.values() for file in each]
-        write_checksums(root, {file.path.relative_to(root.parent).as_posix(): hashes[file.part.name] for file in parts})
+        _write_checksums(root, {file.path.relative_to(root.parent).as_posix(): hashes[file.part.name] for file in parts})
     return loaded
 
 
@@ -148,3 +158,29 @@ def _mismatch_message(task: TaskSpec, mismatches: tuple[str, ...]) -> str:
         "with data.verify=label, which records it as not C-MTEB, or with data.verify=off, which records it as unverified."
     )
     return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Checksums:
+    """SHA-256 by the file's path as seen from the folder that holds the task's folder."""
+
+    files: Mapping[str, str]
+
+
+def read_checksums(folder: Path) -> Mapping[str, str]:
+    """The SHA-256 of the files of a task's folder (by their paths from the folder above) when they were first used; empty before that.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = folder / CHECKSUMS
+    return read_typed(path, _Checksums, what="list of checksums", remedy="delete it", schema=_SCHEMA).files if path.exists() else {}
+
+
+def _write_checksums(folder: Path, found: Mapping[str, str]) -> None:
+    """Keep the checksums beside those that are known. A folder that may not be written keeps none."""
+    known = read_checksums(folder)
+    if found.items() <= known.items() or not folder.stat().st_mode & stat.S_IWUSR:
+        return
+    with contextlib.suppress(MachineError):
+        write_json(folder / CHECKSUMS, {"schema": _SCHEMA, "files": {**known, **found}})

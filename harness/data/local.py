@@ -14,9 +14,8 @@ from harness.core.formatting import few, shell_command
 from harness.core.records import Provenance
 from harness.core.tasks import TaskSpec
 from harness.core.typed import read_typed
-from harness.data.checksums import CHECKSUMS, read_checksums
 from harness.data.layout import LOCAL_FORMATS, Part, find_parts, find_ranked
-from harness.data.loading import TaskFiles
+from harness.data.loading import CHECKSUMS, TaskFiles, read_checksums
 from harness.data.tables import DataFile
 
 MIRROR = "mirror.json"
