@@ -11,12 +11,14 @@ import torch
 from records import run_here
 from sentence_transformers import CrossEncoder
 from tiny_models import HAN, HIDDEN, POSITIONS, _tokenizer
+from tokenizers.processors import TemplateProcessing
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.errors import RequestError
 from harness.core.run_files import read_run
-from harness.core.spec import DataSpec, EncodingSpec, ModelSpec
+from harness.core.spec import DataSpec, Dtype, EncodingSpec, ModelSpec
 from harness.data.sources import load_task
+from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.store.store import VectorStore
 from harness.evaluate.encode.whole.pairs import pair_text
 from harness.evaluate.encode.whole.reranker import RERANKER
@@ -195,3 +197,28 @@ def test_a_head_in_fp32_parts_what_half_precision_would_tie(tmp_path: Path) -> N
     request = request_of(tmp_path, tmp_path / "saved", "dtype=bf16")
     assert run_here(request).failed == {}
     assert make_plan([*request, "overwrite=true"]).runs[0].left.texts == 0
+
+
+@pytest.mark.parametrize(("dtype", "kept"), [("fp16", "6,144 of "), ("bf16", "")])
+def test_what_transformers_keeps_in_fp32_stays_there_and_is_stated(tmp_path: Path, dtype: Dtype, kept: str) -> None:
+    """T5's last products, where fp16 is asked for: as of `model.kind=reference` (test_as_is)."""
+    from transformers import T5Config, T5ForSequenceClassification
+
+    tokenizer = _tokenizer(pad_id=1)
+    end = [("[SEP]", tokenizer.sep_token_id)]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="$A [SEP]", pair="$A $B [SEP]", special_tokens=end)
+    ends = {"pad_token_id": 1, "eos_token_id": tokenizer.sep_token_id, "decoder_start_token_id": 1, "num_labels": 1}
+    config = T5Config(vocab_size=len(tokenizer), d_model=HIDDEN, d_kv=8, d_ff=48, num_layers=2, num_heads=4, **ends)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        T5ForSequenceClassification(config).save_pretrained(tmp_path / "t5")
+    tokenizer.save_pretrained(tmp_path / "t5")
+    chain = CrossEncoder(str(tmp_path / "t5"), device="cpu", max_length=48, model_kwargs={"dtype": TORCH_DTYPE[dtype]})
+    loaded = RERANKER.load(ModelSpec(name="r", path=str(tmp_path / "t5")), dtype=dtype, device=torch.device("cpu"))
+    assert [one.dtype for one in loaded.model.parameters()] == [one.dtype for one in chain.parameters()]
+    setting = EncodingSpec(ladder="padded", batch_tokens=512)
+    encoder = RERANKER.encoder(loaded, max_len=48, encoding=setting, device=torch.device("cpu"), store=None)
+    found = encoder.encode_counted([pair_text("今明", "天地")]).vectors[0, 0]
+    assert found == chain.predict([("今明", "天地")], activation_fn=torch.nn.Identity(), convert_to_tensor=True, show_progress_bar=False)[0]
+    stated = (*encoder.fingerprint.modules, *RERANKER.check(encoder).notes)
+    assert sum(kept in words for words in stated if "numbers are in float32" in words) == 2 * bool(kept)
