@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 
 from harness.core.dtypes import dtype_named
@@ -195,5 +196,4 @@ def _word(value: Any) -> str:
 def _quoted(text: str) -> str:
     if "${" in text:
         raise RequestError(f"{text!r} holds ${{, which configurations read as a reference to another key: no setting can have it")
-    escaped = re.sub(r"(\\*)'", lambda found: found[1] * 2 + "\\'", text)
-    return "'" + re.sub(r"\\+$", lambda found: found[0] * 2, escaped) + "'"
+    return QuotedString(text=text, quote=Quote.single).with_quotes()
