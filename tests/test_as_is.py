@@ -178,6 +178,20 @@ def test_sizes_are_those_of_the_part_for_text(tmp_path: Path, model_type: str, c
         encoder.encode_counted(["龘"])
 
 
+def test_a_vector_is_as_wide_as_the_modules_make_it_whatever_the_folder_says(tmp_path: Path) -> None:
+    folder = build_model(tmp_path, model_type="mpnet")
+    path = folder / "1_Pooling" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "embedding_dimension": 2 * HIDDEN}), encoding="utf-8")
+    chain = SentenceTransformer(str(folder), device="cpu")
+    assert chain.get_embedding_dimension() == 2 * HIDDEN
+    chain.max_seq_length = 48
+    assert torch.allclose(encoder_of(folder).encode_counted(TEXTS).vectors, torch.tensor(chain.encode(TEXTS)), atol=1e-5)
+    request = [f"model={folder}", "model.kind=reference", "gpu=cpu", "data=sample", "tasks=[STSB]", f"results_dir={tmp_path / 'results'}"]
+    request += [f"store={tmp_path / 'store'}", "max_len=48"]
+    assert run_here(request).failed == {}
+    assert make_plan([*request, "overwrite=true"]).runs[0].left.texts == 0
+
+
 def test_a_text_that_the_tokenizer_refuses_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = encoder_of(build_model(tmp_path))
     monkeypatch.setitem(encoder.backend.model[0].modality_config, "image", {"method": "forward", "method_output_name": "last_hidden_state"})

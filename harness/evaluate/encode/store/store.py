@@ -82,8 +82,8 @@ class VectorStore:
         return self._opened[digest]
 
     def look(self, digest: str, *, dim: int, dtype: Dtype) -> SettingReader:
-        """What the setting has, for whoever only wants to know: nothing is written, renamed or touched. `dtype`: of its numbers where its
-        description is lost.
+        """What the setting has, for whoever only wants to know: nothing is written, renamed or touched. `dim` and `dtype`: of its
+        vectors where their description is lost.
 
         Raises:
             InputError: the folder holds another setting under this name, or its description is damaged.
@@ -91,7 +91,8 @@ class VectorStore:
         folder = self.path / digest[:32]
         with contextlib.suppress(FileNotFoundError):
             refuse_other_setting(folder, digest)
-            dtype = read_about(folder)["dtype"]
+            about = read_about(folder)
+            dim, dtype = int(about["dim"]), about["dtype"]
         return SettingReader(folder, dim=dim, dtype=dtype)
 
     def info(self) -> list[SettingInfo]:

@@ -67,9 +67,9 @@ class Reference(WholeKind):
                 parameter.data = parameter.data.to(TORCH_DTYPE[dtype])
         model.truncate_dim = None  # vectors are whole, and `dim=` cuts them
 
-    def describe(self, model: Any) -> tuple[int, tuple[str, ...]]:
+    def describe(self, model: Any) -> tuple[str, ...]:
         """As `WholeKind` says."""
-        return int(model.get_embedding_dimension() or 0), tuple(type(module).__name__ for module in model.children())
+        return tuple(type(module).__name__ for module in model.children())
 
     def run(self, model: Any, texts: list[str], *, max_len: int, rows: int) -> torch.Tensor:
         """The vectors [n, dim]."""

@@ -150,8 +150,8 @@ class WholeKind(FolderKind):
         """
 
     @abstractmethod
-    def describe(self, model: Any) -> tuple[int, tuple[str, ...]]:
-        """Numbers in a vector, and the modules in words."""
+    def describe(self, model: Any) -> tuple[str, ...]:
+        """The modules in words."""
 
     @abstractmethod
     def run(self, model: Any, texts: list[str], *, max_len: int, rows: int) -> torch.Tensor:
@@ -245,7 +245,8 @@ class WholeKind(FolderKind):
             raise RequestError(
                 f"max_len={max_len} is more than {name} carries, which is {positions} tokens: set max_len={positions} or less"
             )
-        embedding_dim, modules = self.describe(weights.model)
+        modules = self.describe(weights.model)
+        backend = WholeBackend(self, weights, max_len=max_len, batch_tokens=encoding.batch_tokens)
         fingerprint = Fingerprint(
             model=name,
             source=weights.located.source,
@@ -259,7 +260,7 @@ class WholeKind(FolderKind):
             dtype=weights.dtype,
             attention="as sentence-transformers chooses: purity is measured, not given",
             max_len=max_len,
-            embedding_dim=embedding_dim,
+            embedding_dim=backend.embedding_dim,
             ladder="equal lengths",
             batch_tokens=encoding.batch_tokens,
             device=describe_device(device),
@@ -267,7 +268,6 @@ class WholeKind(FolderKind):
             kernel=kernel_identity(device),
             digest=whole_digest(self.name, weights.weights.digest, weights.files, dtype=weights.dtype, encoding=encoding, device=device),
         )
-        backend = WholeBackend(self, weights, embedding_dim=embedding_dim, max_len=max_len, batch_tokens=encoding.batch_tokens)
         return TextEncoder(backend, fingerprint=fingerprint, architecture=weights.architecture, store=store)
 
     def check(self, encoder: TextEncoder) -> Checked:
@@ -309,14 +309,14 @@ class WholeBackend:
 
     elsewhere = False
 
-    def __init__(self, kind: WholeKind, loaded: WholeModel, *, embedding_dim: int, max_len: int, batch_tokens: int) -> None:
+    def __init__(self, kind: WholeKind, loaded: WholeModel, *, max_len: int, batch_tokens: int) -> None:
         self.model = loaded.model
         self.otherwise = loaded.otherwise
-        self.embedding_dim = embedding_dim
         self._folder = loaded.located.folder
         self._kind, self._max_len, self._batch_tokens = kind, max_len, batch_tokens
-        made = self._run([kind.any_text], rows=1).dtype  # modules may give more than the weights' dtype has
-        self.dtype: Dtype = next((name for name, dtype in TORCH_DTYPE.items() if dtype == made), "fp32")
+        made = self._run([kind.any_text], rows=1)  # what a folder says of the width, and the weights' dtype, may be others
+        self.embedding_dim = made.shape[1]
+        self.dtype: Dtype = next((name for name, dtype in TORCH_DTYPE.items() if dtype == made.dtype), "fp32")
 
     def lengths(self, texts: Sequence[str]) -> tuple[IntArray, npt.NDArray[np.bool_]]:
         """Tokens of each text after cutting, as its kind counts them, and whether it is cut."""
@@ -337,7 +337,7 @@ class WholeBackend:
     def _run(self, texts: list[str], *, rows: int) -> torch.Tensor:
         try:
             found = self._kind.run(self.model, texts, max_len=self._max_len, rows=rows)
-            return found.cpu().reshape(len(texts), self.embedding_dim)
+            return found.cpu().reshape(len(texts), -1)
         except torch.OutOfMemoryError:
             raise
         except _FAILURES as error:

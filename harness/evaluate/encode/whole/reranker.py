@@ -47,9 +47,10 @@ class Reranker(WholeKind):
         if model.num_labels != 1:
             raise RequestError(f"{located.folder} gives {model.num_labels} scores a pair, a reranker gives one")
 
-    def describe(self, model: Any) -> tuple[int, tuple[str, ...]]:
+    def describe(self, model: Any) -> tuple[str, ...]:
         """As `WholeKind` says."""
-        return int(model.num_labels), ("CrossEncoder",)
+        del model
+        return ("CrossEncoder",)
 
     def run(self, model: Any, texts: list[str], *, max_len: int, rows: int) -> torch.Tensor:
         """The scores [n] of the pairs."""
