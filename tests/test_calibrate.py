@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import resource
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +20,15 @@ from tiny_models import load_encoder
 
 from harness.commands import main
 from harness.core.benchmarks import load_benchmark
-from harness.core.calibration import Rounding, read_calibration, write_calibration
+from harness.core.calibration import Calibration, Rounding, read_calibration, write_calibration
 from harness.core.config import compose_config
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.prompts import TaskPrompts
 from harness.core.run_files import read_run
 from harness.core.spec import DataSpec, Dtype, EncodingSpec
+from harness.core.tasks import TaskSpec
 from harness.data.sources import load_task
-from harness.evaluate.calibrate import floors
+from harness.evaluate.calibrate import floors, measure
 from harness.evaluate.calibrate.floors import COVERAGE, RESOLUTION, expected_false_alarms, expected_jumps, spread, tolerance_factor
 from harness.evaluate.calibrate.jitter import Jitter, RoundingScale, measure_scale
 from harness.evaluate.calibrate.measure import calibrate
@@ -389,6 +392,39 @@ def test_other_data_is_refused(home: Path, run: Path) -> None:
         calibrate(run, [f"store={home / 'store'}"], parts=["sampling"], tasks=["AFQMC"])
 
 
+def test_what_was_measured_before_the_disk_was_full_is_not_measured_again(home: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[str] = []
+    really = measure._calibrate_task
+
+    def counted(setup: object, task: TaskSpec) -> object:
+        measured.append(task.name)
+        return really(setup, task)  # type: ignore[arg-type]
+
+    def go(seeds: int = 20, on_task: Callable[..., None] = lambda task, noise: None) -> Calibration:
+        return calibrate(run, [f"store={home / 'store'}"], draws=seeds, **asked, output=output, on_task=on_task).calibration  # type: ignore[arg-type]
+
+    monkeypatch.setattr(measure, "_calibrate_task", counted)
+    both, output = ["CMedQAv1", "AFQMC"], run / "calibration.json"
+    asked = {"parts": ["sampling", "seeds"], "tasks": both}
+    part, (soft, hard) = run / "calibration.json.part", resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(MachineError, match=r"can't write .*calibration\.json\.part: File too large\. Free disk space"):
+            go(on_task=lambda task, noise: resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (measured, part.exists(), output.exists()) == (both, True, False)
+    kept = part.read_bytes()
+    found = go()
+    assert measured[2:] == both[1:]
+    assert (read_calibration(output, BENCHMARK), part.exists()) == (found, False)
+    whole = output.read_bytes()
+    go()
+    assert (measured[3:], output.read_bytes()) == (both, whole)
+    part.write_bytes(kept)
+    go(seeds=7)  # measured otherwise
+    assert measured[5:] == both
+
+
 def test_the_command_writes_the_file_beside_the_records(
     home: Path, run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -402,7 +438,9 @@ def test_the_command_writes_the_file_beside_the_records(
     assert main(["calibrate", str(run), f"store={home / 'store'}", "--tasks", "AFQMC", "--parts", "seeds"]) == 2
     assert "has values that this call would not measure, and they would be lost: all of sampling" in capsys.readouterr().err
     assert (run / "calibration.json").read_bytes() == before
-    assert main(["calibrate", str(run), *arguments, "-o", str(tmp_path)]) == 2
+    assert (
+        main(["calibrate", str(run), *arguments, "-o", str(tmp_path)]) == main(["calibrate", str(run), *arguments, "-o", "/dev/null"]) == 2
+    )
     assert main(["calibrate", str(run), *arguments, "-o", "/proc/nowhere/x.json"]) == 1
     assert "calibrated AFQMC" not in capsys.readouterr().err
     assert main(["calibrate", str(tmp_path / "nowhere")]) == 2

@@ -20,7 +20,7 @@ from harness.core.formatting import amount
 )
 def calibrate(arguments: Namespace) -> int:
     """measure how far a run's scores move by rounding, seeds and examples: calibrate RUN [store=DIR ...]"""
-    from harness.core.calibration import CALIBRATION, write_calibration
+    from harness.core.calibration import CALIBRATION
     from harness.evaluate.calibrate.measure import calibrate
     from harness.evaluate.calibrate.request import check_output, check_parts
     from harness.show.calibration import calibration_document
@@ -33,9 +33,9 @@ def calibrate(arguments: Namespace) -> int:
         draws=arguments.draws,
         parts=check_parts(arguments.parts),
         tasks=arguments.tasks,
+        output=output,
         on_task=lambda task, noise: say(f"calibrated {task.name} ({amount(len(noise), 'metric')})", file=sys.stderr),
     )
-    write_calibration(output, calibrated.calibration)
     show(calibration_document(calibrated))
     say(f"written to {output}")
     return 0

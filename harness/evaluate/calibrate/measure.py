@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,8 @@ import numpy as np
 import torch
 
 from harness.core.benchmarks import Benchmark
-from harness.core.calibration import Calibration, MetricNoise, Rounding, Spread, metric_points, points
+from harness.core.calibration import Calibration, MetricNoise, Rounding, Spread, metric_points, points, write_calibration
+from harness.core.code import ENCODING, SCORING, plugin_digest
 from harness.core.errors import InputError, RequestError
 from harness.core.examples import Examples, units
 from harness.core.folds import folds
@@ -24,7 +26,7 @@ from harness.core.records import Run
 from harness.core.spec import RunSpec
 from harness.core.tasks import TaskSpec, flat_name
 from harness.core.typed import plain
-from harness.data.sources import load_task
+from harness.data.sources import SOURCES, load_task
 from harness.data.types import LoadedTask
 from harness.evaluate.calibrate.floors import (
     CONFIDENCE,
@@ -35,13 +37,13 @@ from harness.evaluate.calibrate.floors import (
     tolerance_factor,
 )
 from harness.evaluate.calibrate.jitter import TEXTS, Jitter, RoundingScale, canary_distances, measure_scale
-from harness.evaluate.calibrate.request import PARTS, FloorName, check_draws, chosen_tasks, read_calibrated
+from harness.evaluate.calibrate.request import PARTS, FloorName, calibration_in, check_draws, chosen_tasks, read_calibrated
 from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.encode.encoder import ENCODERS
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.prompting import run_prompts
 from harness.evaluate.rebuilt import canonical_encoder, check_setting, rebuilt_spec
-from harness.evaluate.score.scorer import run_scorer
+from harness.evaluate.score.scorer import SCORERS, run_scorer, scorer_name
 from harness.evaluate.score.seeding import SEED
 from harness.evaluate.score.workers import Scored, ScoringJob, ScoringPool
 
@@ -87,9 +89,13 @@ def calibrate(
     draws: int = 20,
     parts: Sequence[FloorName] = PARTS,
     tasks: Sequence[str] = (),
+    output: Path | None = None,
     on_task: Callable[[TaskSpec, Mapping[str, MetricNoise]], None] = lambda task, noise: None,
 ) -> Calibrated:
     """The noise floors of a run, from its data and the store of its vectors.
+
+    `output`: the file to write. What is measured is kept in `<output>.part`, task by task, until all is: where a call was stopped, or the
+    disk was full, the same call goes on from there.
 
     `overrides`: where things are (`harness.evaluate.rebuilt.PLACES`). `draws`: re-scorings for rounding under other kernels, as
     many for the same kernels, half as many at a multiple of the scale, and as many for seeds. `tasks`: names or types, by default all
@@ -98,7 +104,7 @@ def calibrate(
     Raises:
         RequestError: an unknown part, task or key, too few draws, a folder that is no run, tasks that the run does not have.
         InputError: the data, the weights or the store's vectors are not the run's, or its vectors give other scores than its records have.
-        MachineError: this machine or its packages are not those of the run.
+        MachineError: this machine or its packages are not those of the run, or a file can't be written.
     """
     check_draws(draws, parts)
     run, benchmark = read_calibrated(folder)
@@ -114,7 +120,6 @@ def calibrate(
         scale, measuring = measure_scale(encoder, own_texts(spec, prompts, chosen))
         vectors, further = canary_distances(encoder)
         measuring += further
-    found: dict[str, dict[str, MetricNoise]] = {}
     with ScoringPool(spec.workers or 0) as pool:
         setup = _Setup(
             run=run,
@@ -128,18 +133,32 @@ def calibrate(
             draws=draws,
             scale=scale,
         )
+        found: dict[str, Mapping[str, MetricNoise]] = {}
+        calibration = Calibration(
+            run=run.manifest.run or "",
+            benchmark=benchmark.digest,
+            weights=encoder.fingerprint.weights_digest,
+            tasks=found,
+            provenance=_provenance(setup),
+            vectors=vectors,
+        )
+        part = output.with_name(f"{output.name}.part") if output else None
+        before = _measured_before(part, setup, calibration)
         for task in chosen:
-            found[task.name] = _calibrate_task(setup, task)
+            found[task.name] = before.get(task.name) or _calibrate_task(setup, task)
+            if part and task.name not in before:
+                write_calibration(part, calibration)
             on_task(task, found[task.name])
-    calibration = Calibration(
-        run=run.manifest.run or "",
-        benchmark=benchmark.digest,
-        weights=encoder.fingerprint.weights_digest,
-        tasks=found,
-        provenance=_provenance(setup),
-        vectors=vectors,
-    )
+    if output and part:
+        write_calibration(output, calibration)
+        part.unlink(missing_ok=True)
     return Calibrated(calibration=calibration, benchmark=benchmark, forwards=encoder.counters.forwards, measuring=measuring)
+
+
+def _measured_before(part: Path | None, setup: _Setup, now: Calibration) -> Mapping[str, Mapping[str, MetricNoise]]:
+    """The tasks that a call measured in the very same way before it was stopped."""
+    before = calibration_in(part, setup.run, setup.benchmark) if part else None
+    return before.tasks if before and replace(before, tasks={}) == replace(now, tasks={}) else {}
 
 
 def own_texts(spec: RunSpec, prompts: PromptTable, tasks: Sequence[TaskSpec]) -> list[str]:
@@ -290,6 +309,9 @@ def _provenance(setup: _Setup) -> dict[str, Any]:
         "kernel": manifest.model.kernel if manifest.model else None,
         "versions": manifest.versions,
         "harness": (manifest.source or {}).get("version"),
+        "code": plugin_digest(
+            (*ENCODING, *SCORING, "evaluate/calibrate"), (SCORERS, scorer_name(setup.spec)), (SOURCES, setup.spec.data.source)
+        ),
     }
     if scale:
         found["rounding"] = {
@@ -313,4 +335,4 @@ def _provenance(setup: _Setup) -> dict[str, Any]:
         found["seeds"] = {"draws": setup.draws, "seeds": _other_seeds(setup.draws)}
     if "sampling" in setup.parts:
         found["sampling"] = {"resamples": RESAMPLES, "seed": SEED}
-    return found
+    return dict(json.loads(json.dumps(found)))  # as a file gives it back

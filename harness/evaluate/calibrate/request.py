@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
 from harness.core.benchmarks import Benchmark
-from harness.core.calibration import read_calibration
+from harness.core.calibration import Calibration, run_calibration
 from harness.core.errors import InputError, MachineError, RequestError, unknown
 from harness.core.formatting import few
 from harness.core.records import Run
@@ -50,21 +51,19 @@ def check_output(output: Path, folder: Path, *, parts: Sequence[FloorName], task
     """Pass a file that can be written, and that holds no calibration of this very run with more in it: what was measured is not lost.
 
     Raises:
-        RequestError: the file has more, or is a folder; or as `calibrate`.
+        RequestError: the file has more, or is none; or as `calibrate`.
         MachineError: its folder can't be made.
     """
     run, benchmark = read_calibrated(folder)
-    if output.is_dir():
-        raise RequestError(f"{output} is a folder: name a file with -o")
+    if output.exists() and not output.is_file():
+        raise RequestError(f"{output} is no file, but a folder, a pipe or a device: name a file with -o")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MachineError(f"can't write {output}: {error.strerror}. Name another file with -o") from error
-    try:
-        before = read_calibration(output, benchmark)
-        before.check_belongs(run, benchmark)
-    except (InputError, RequestError):
-        return  # there is none, or it is worth nothing
+    before = calibration_in(output, run, benchmark)
+    if before is None:
+        return
     chosen = {task.name for task in chosen_tasks(run, benchmark, tasks)}
     kept = [noise for metrics in before.tasks.values() for noise in metrics.values()]
     lost = [name for name in before.tasks if name not in chosen]
@@ -73,6 +72,13 @@ def check_output(output: Path, folder: Path, *, parts: Sequence[FloorName], task
         raise RequestError(
             f"{output} has values that this call would not measure, and they would be lost: {few(lost)}. Name another file with -o"
         )
+
+
+def calibration_in(path: Path, run: Run, benchmark: Benchmark) -> Calibration | None:
+    """The calibration of the run in a file; None where there is no such file, or it is damaged or of another run."""
+    with contextlib.suppress(InputError, RequestError):
+        return run_calibration(run, benchmark, path)
+    return None
 
 
 def read_calibrated(folder: Path) -> tuple[Run, Benchmark]:
