@@ -22,11 +22,10 @@ def calibrate(arguments: Namespace) -> int:
     """measure how far a run's scores move by rounding, seeds and examples: calibrate RUN [store=DIR ...]"""
     from harness.core.calibration import CALIBRATION
     from harness.evaluate.calibrate.measure import calibrate
-    from harness.evaluate.calibrate.request import check_output, check_parts
+    from harness.evaluate.calibrate.request import check_parts
     from harness.show.calibration import calibration_document
 
     output = arguments.output or arguments.run / CALIBRATION
-    check_output(output, arguments.run, parts=check_parts(arguments.parts), tasks=arguments.tasks)
     calibrated = calibrate(
         arguments.run,
         arguments.overrides,

@@ -37,7 +37,7 @@ from harness.evaluate.calibrate.floors import (
     tolerance_factor,
 )
 from harness.evaluate.calibrate.jitter import TEXTS, Jitter, RoundingScale, canary_distances, measure_scale
-from harness.evaluate.calibrate.request import PARTS, FloorName, calibration_in, check_draws, chosen_tasks, read_calibrated
+from harness.evaluate.calibrate.request import PARTS, FloorName, calibration_in, check_draws, check_output, chosen_tasks, read_calibrated
 from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.encode.encoder import ENCODERS
 from harness.evaluate.encode.pool import EncoderPool
@@ -102,13 +102,16 @@ def calibrate(
     that the run has.
 
     Raises:
-        RequestError: an unknown part, task or key, too few draws, a folder that is no run, tasks that the run does not have.
+        RequestError: an unknown part, task or key, too few draws, a folder that is no run, tasks that the run does not have, or as
+            `check_output` does.
         InputError: the data, the weights or the store's vectors are not the run's, or its vectors give other scores than its records have.
         MachineError: this machine or its packages are not those of the run, or a file can't be written.
     """
     check_draws(draws, parts)
     run, benchmark = read_calibrated(folder)
     chosen = chosen_tasks(run, benchmark, tasks)
+    if output:
+        check_output(output, run, benchmark, parts=parts, chosen=chosen)
     spec = rebuilt_spec(folder, run.manifest, overrides, tasks=tuple(task.name for task in chosen))
     encoder = canonical_encoder(folder, spec, EncoderPool(), to="calibrated")
     check_setting(encoder, folder, run.manifest)

@@ -47,14 +47,13 @@ def check_parts(names: Sequence[str]) -> tuple[FloorName, ...]:
     return tuple(part for part in PARTS if part in names)
 
 
-def check_output(output: Path, folder: Path, *, parts: Sequence[FloorName], tasks: Sequence[str]) -> None:
+def check_output(output: Path, run: Run, benchmark: Benchmark, *, parts: Sequence[FloorName], chosen: Sequence[TaskSpec]) -> None:
     """Pass a file that can be written, and that holds no calibration of this very run with more in it: what was measured is not lost.
 
     Raises:
-        RequestError: the file has more, or is none; or as `calibrate`.
+        RequestError: the file has more, or is none.
         MachineError: its folder can't be made.
     """
-    run, benchmark = read_calibrated(folder)
     if output.exists() and not output.is_file():
         raise RequestError(f"{output} is no file, but a folder, a pipe or a device: name a file with -o")
     try:
@@ -64,9 +63,9 @@ def check_output(output: Path, folder: Path, *, parts: Sequence[FloorName], task
     before = calibration_in(output, run, benchmark)
     if before is None:
         return
-    chosen = {task.name for task in chosen_tasks(run, benchmark, tasks)}
+    measured = {task.name for task in chosen}
     kept = [noise for metrics in before.tasks.values() for noise in metrics.values()]
-    lost = [name for name in before.tasks if name not in chosen]
+    lost = [name for name in before.tasks if name not in measured]
     lost += [f"all of {part}" for part in PARTS if part not in parts and any(getattr(noise, part) for noise in kept)]
     if lost:
         raise RequestError(

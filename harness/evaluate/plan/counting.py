@@ -18,14 +18,8 @@ from harness.evaluate.plan.texts import TaskTexts
 from harness.evaluate.plan.values import Amount
 
 Mask = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskCount:
-    """What of a task the store has, in sequences, and what must run."""
-
-    stored: int
-    left: Amount
+Counts = list[tuple[int, Amount]]
+"""Of each task, the sequences that the store has, and what must run."""
 
 
 @dataclass
@@ -57,9 +51,9 @@ class Shelf:
         return Shelf(self.on_disk, self.keeps)
 
 
-def tally(tasks: Iterable[TaskTexts], *, work: Work, shelf: Shelf, vector_bytes: int, limit: int) -> tuple[list[TaskCount], Counters]:
+def tally(tasks: Iterable[TaskTexts], *, work: Work, shelf: Shelf, vector_bytes: int, limit: int) -> tuple[Counts, Counters]:
     """What encoding the tasks costs, each and together, in windows of at most `limit` bytes of vectors, as a run makes them."""
-    counts: list[TaskCount] = []
+    counts: Counts = []
     cost = Counters()
     for window in windows(tasks, size=lambda texts: len(texts) * vector_bytes, limit=limit):
         found, window_cost = _tally_window(window, work, shelf)
@@ -68,7 +62,7 @@ def tally(tasks: Iterable[TaskTexts], *, work: Work, shelf: Shelf, vector_bytes:
     return counts, cost
 
 
-def _tally_window(window: Sequence[TaskTexts], work: Work, shelf: Shelf) -> tuple[list[TaskCount], Counters]:
+def _tally_window(window: Sequence[TaskTexts], work: Work, shelf: Shelf) -> tuple[Counts, Counters]:
     texts = np.concatenate([task.texts for task in window])
     names = np.concatenate([task.names for task in window])
     counts = np.concatenate([task.counts for task in window])
@@ -94,7 +88,7 @@ def _tally_window(window: Sequence[TaskTexts], work: Work, shelf: Shelf) -> tupl
     for number in range(len(window)):
         mine, seen = (slice(*bounds[number : number + 2]) for bounds in (run, kept))
         left = Amount(texts=len(tokens[mine]), tokens=int(tokens[mine].sum()), flops=int(flops[mine].sum()))
-        tasks.append(TaskCount(stored=int(stored[seen].sum()), left=left))
+        tasks.append((int(stored[seen].sum()), left))
     return tasks, cost
 
 

@@ -114,8 +114,8 @@ class _Planner:
         count = partial(tally, work=work, vector_bytes=(model.embedding_dim or 1) * number_bytes, limit=limit)
         alone = None if shelf.untouched and len(left) == len(texts) else count(texts.values(), shelf=shelf.apart())[1]
         tasks, together = count(left.values(), shelf=shelf)
-        for name, counted in zip(left, tasks, strict=True):
-            plans[name] = replace(plans[name], stored=counted.stored, left=counted.left)
+        for name, (stored, to_run) in zip(left, tasks, strict=True):
+            plans[name] = replace(plans[name], stored=stored, left=to_run)
         uncut = {name: int(found.counts.max(initial=0)) for name, found in texts.items() if not found.cut.any()}
         self._foreseen.append(ForeseenRun(spec=spec, digest=model.digest, longest=uncut))
         kept = sum(plan.left.texts for plan in plans.values()) if spec.store is not None else 0
