@@ -226,7 +226,7 @@ def test_two_benchmarks_of_one_name_are_told_apart(home: Path, tmp_path: Path) -
 def test_its_tasks_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     facts = "facts:\n  STSB: {type: STS, hub: C-MTEB/STSB, split: test}\n"
     message = printed(capsys, "tasks", "--benchmark", benchmark_file(tmp_path, OWN + facts))
-    assert "mine: 2 tasks" in message
+    assert "mine: My two (sha256" in message
     assert "size not known" in message
     assert not [word for word in ("Retrieval", "Clustering", "A converted revision") if word in message]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.core.errors import InputError, RequestError, unknown
 from harness.core.files import FOLDER_NAME
-from harness.core.formatting import quoted, shortened
+from harness.core.formatting import amount, quoted, shortened
 from harness.core.resources import config_names, resource_dir
 from harness.core.tasks import TASK_TYPES, TaskSpec, known_tasks, parsed_facts, task_spec, tasks_file
 
@@ -50,14 +50,14 @@ class Convention:
 class Benchmark:
     """A named list of tasks, in the order of the leaderboard. `digest`: what records carry, a SHA-256 over the facts of the tasks.
 
-    `usual`: the convention of a table that names none. `adding_order`: the order in which scores are added up, which decides the last digit
-    of some averages. `path`: the file of a benchmark that does not come with the package.
+    `title`: in words, for people. `usual`: the convention of a table that names none. `adding_order`: the order in which scores are added
+    up, which decides the last digit of some averages. `path`: the file of a benchmark that does not come with the package.
     """
 
     name: str
+    title: str
     tasks: tuple[TaskSpec, ...]
     digest: str
-    title: str = ""
     scorer: str = "mteb1"
     usual: str = "cmteb"
     conventions: Mapping[str, Convention] = field(default_factory=dict)
@@ -210,7 +210,7 @@ def _benchmark(own: bytes, all_tasks: bytes, path: Path | None) -> Benchmark:
         name=table["name"],
         tasks=tuple(tasks),
         digest=recorded["recorded_as"] if digest == recorded.get("facts") else digest,
-        title=table.get("title", table["name"]),
+        title=table.get("title", amount(len(tasks), "task")),
         scorer=scorer,
         usual=table.get("convention", "cmteb"),
         conventions={name: _convention(rule, usual_mains) for name, rule in rules.items()},

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from harness.core.benchmarks import Benchmark
-from harness.core.formatting import amount
 from harness.core.tasks import TASK_TYPES, TaskSpec
 from harness.show.form import Block, Document, Sentences, grid, table_columns
 
@@ -18,12 +17,17 @@ def tasks_document(benchmark: Benchmark) -> Document:
     tasks = benchmark.tasks
     return Document(
         blocks=lambda: _blocks(benchmark),
-        data=lambda: {"name": benchmark.name, "digest": benchmark.digest, "tasks": [asdict(task) for task in tasks]},
+        data=lambda: {
+            "name": benchmark.name,
+            "title": benchmark.title,
+            "digest": benchmark.digest,
+            "tasks": [asdict(task) for task in tasks],
+        },
     )
 
 
 def _blocks(benchmark: Benchmark) -> Iterator[Block]:
-    yield Sentences((f"{benchmark.name}: {amount(len(benchmark.tasks), 'task')} (sha256 {benchmark.digest[:12]})",))
+    yield Sentences((f"{benchmark.name}: {benchmark.title} (sha256 {benchmark.digest[:12]})",))
     for kind in TASK_TYPES:
         if of_type := [task for task in benchmark.tasks if task.type == kind]:
             yield Sentences(tuple(_of_type(kind, of_type)), "verbatim", width="narrow")
