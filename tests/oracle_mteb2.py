@@ -1,6 +1,8 @@
 """Run by an environment with mteb 2.26.24: `python oracle_mteb2.py BENCHMARK DTYPE SIMILARITY DIM TASK...` prints what its own `evaluate`
 gives on `make_data` for a SentenceTransformer without a Normalize module. With the folder of a model in the place of DTYPE, for that one on
 the data of the sample.
+For TASK:SEED on `tied_retrieval`, with similarities by products of one shape: in those that mteb 2 makes, equal passages have other last
+bits by where they stand, and no order among them is right.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from datasets import Dataset, DatasetDict
 from mteb.abstasks.retrieval_dataset_loaders import RetrievalSplitData
 from mteb.abstasks.text.reranking import OLD_FORMAT_RERANKING_TASKS, AbsTaskReranking
 from mteb.models import SentenceTransformerEncoderWrapper
-from scoring_cases import hashed_encoder, make_data
+from scoring_cases import hashed_encoder, make_data, tied_retrieval
 from sentence_transformers import SentenceTransformer
 
 from harness.core.benchmarks import load_benchmark
@@ -25,6 +27,7 @@ from harness.core.spec import DataSpec
 from harness.core.tasks import TaskSpec
 from harness.data.sources import load_task
 from harness.data.types import ClassificationData, ClusteringData, PairData, RerankingData, RetrievalData, TaskData
+from harness.evaluate.score.search import TILE
 from harness.evaluate.score.threads import one_thread
 
 
@@ -40,6 +43,17 @@ class Hashed(torch.nn.Module):
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
         return features
+
+
+class OneShape(SentenceTransformerEncoderWrapper):
+    """Similarities of which each is a function of its two vectors alone: every product has the shape of the harness's."""
+
+    def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
+        filled = [
+            torch.nn.functional.pad(torch.as_tensor(each), (0, 0, 0, most - len(each)))
+            for each, most in zip((embeddings1, embeddings2), TILE, strict=True)
+        ]
+        return super().similarity(*filled)[: len(embeddings1), : len(embeddings2)]
 
 
 def dataset(task: TaskSpec, data: TaskData) -> Any:
@@ -68,7 +82,7 @@ def dataset(task: TaskSpec, data: TaskData) -> Any:
             return {"default": {task.split: split}}
 
 
-def evaluate(task: TaskSpec, data: TaskData, chain: SentenceTransformer) -> dict[str, Any]:
+def evaluate(task: TaskSpec, data: TaskData, wrapped: SentenceTransformerEncoderWrapper) -> dict[str, Any]:
     own = mteb.get_task(task.mteb2_name)
     if isinstance(data, RerankingData):
         rows = [{"query": one.query, "positive": one.positive, "negative": one.negative} for one in data.samples]
@@ -78,10 +92,7 @@ def evaluate(task: TaskSpec, data: TaskData, chain: SentenceTransformer) -> dict
     else:
         own.dataset = dataset(task, data)
     own.data_loaded = True
-    found = {
-        split: own.evaluate(SentenceTransformerEncoderWrapper(chain), split, encode_kwargs={"batch_size": 32, "show_progress_bar": False})
-        for split in task.splits
-    }
+    found = {split: own.evaluate(wrapped, split, encode_kwargs={"batch_size": 32, "show_progress_bar": False}) for split in task.splits}
     scores = {split: next(iter(subsets.values())) for split, subsets in found.items()}
     assert all(own.metadata.main_score in each for each in scores.values())
     return {
@@ -100,6 +111,9 @@ if __name__ == "__main__":
         model = SentenceTransformer(modules=[Hashed(getattr(torch, what))], device="cpu", truncate_dim=dim, similarity_fn_name=similarity)
     with one_thread():
         for name in names:
-            spec = load_benchmark(benchmark).task(name)
-            found = load_task(spec, DataSpec(source="sample")).data if folder.is_dir() else make_data(spec)
-            print(json.dumps({name: evaluate(spec, found, model)}), flush=True)
+            task_name, _, seed = name.partition(":")
+            spec = load_benchmark(benchmark).task(task_name)
+            own = make_data if not folder.is_dir() else lambda spec: load_task(spec, DataSpec(source="sample")).data
+            found = tied_retrieval(int(seed)) if seed else own(spec)
+            wrapped = OneShape(model) if seed else SentenceTransformerEncoderWrapper(model)
+            print(json.dumps({name: evaluate(spec, found, wrapped)}), flush=True)

@@ -98,6 +98,16 @@ def make_data(task: TaskSpec) -> TaskData:
     return RetrievalData(corpus, queries, qrels, titles)
 
 
+def tied_retrieval(seed: int) -> RetrievalData:
+    """A search among copies: 1,300 passages of at most 40 texts, so that ties stand at every cut-off, the last one too."""
+    draw = random.Random(seed)
+    pool = [_words(draw, draw.randrange(8), draw.randrange(1, 6)) for _ in range(draw.choice([10, 40]))]
+    corpus = {f"{draw.choice('pq')}{index}": draw.choice(pool) for index in range(draw.choice([150, 1300]))}
+    queries = {f"q{index}": draw.choice(pool) for index in range(draw.choice([3, 25]))}
+    qrels = {query: dict.fromkeys(draw.sample(list(corpus), draw.randrange(1, 6)), 1) for query in queries}
+    return RetrievalData(corpus, queries, qrels, {})
+
+
 def write_hub_folders(root: Path, task: TaskSpec, data: TaskData) -> None:
     """The task's repositories as Parquet folders below `root`, where `load_dataset("C-MTEB/...")` finds them from there."""
     folder = root / task.hub

@@ -16,7 +16,7 @@ import pytest
 import torch
 from mteb2 import mteb2  # noqa: F401 a fixture
 from records import run_here
-from scoring_cases import hashed_encoder, make_data
+from scoring_cases import hashed_encoder, make_data, tied_retrieval
 from sentence_transformers import SentenceTransformer
 
 from harness.core.benchmarks import load_benchmark
@@ -93,6 +93,15 @@ def test_metrics_are_those_of_mteb_2(mteb2: tuple[Path, float], dtype: str, simi
     theirs = answered(asked(mteb2[0], dtype, similarity, dim, names), names)
     for task in BENCHMARK.tasks:
         compare(task, score(task, make_data(task), dtype=getattr(torch, dtype), similarity=similarity, dim=dim).metrics, theirs[task.name])
+
+
+@pytest.mark.slow
+def test_ranks_among_copies_are_those_of_mteb_2_but_for_the_bits_of_its_products(mteb2: tuple[Path, float]) -> None:  # noqa: F811
+    tasks = [task for task in BENCHMARK.tasks if task.type == "Retrieval"]
+    cases = {f"{task.name}:{seed}": (task, tied_retrieval(seed)) for seed, task in enumerate(3 * tasks)}
+    theirs = answered(asked(mteb2[0], "float32", "cosine", None, list(cases)), list(cases))
+    for name, (task, data) in cases.items():
+        compare(task, score(task, data).metrics, theirs[name])
 
 
 @pytest.mark.slow
