@@ -453,6 +453,19 @@ def test_a_byte_order_mark_and_blank_lines_do_no_harm(tmp_path: Path) -> None:
     assert load("AFQMC", tmp_path).data == PairData(["甲", "丙"], ["乙", ""], [1, 0])
 
 
+def test_a_text_may_have_as_many_digits_as_it_likes(tmp_path: Path) -> None:
+    text = '圆周率 "3.' + "1415926535" * 40 + "\\"
+    rows = [{**STS_ROWS[0], "sentence1": text, "url": "0" * 300}, STS_ROWS[1]]
+    for file, content in (("validation.jsonl", json_lines(rows)), ("validation.json", json.dumps(rows).encode())):
+        write(tmp_path / file, {f"AFQMC/{file}": content})
+        data = load("AFQMC", tmp_path / file).data
+        assert isinstance(data, PairData)
+        assert data.first[0] == text
+    write(tmp_path / "number", {"AFQMC/validation.jsonl": json_lines([{**STS_ROWS[0], "label": 10**300}])})
+    with pytest.raises(InputError, match="a number has 300 digits"):
+        load("AFQMC", tmp_path / "number")
+
+
 def test_separators_of_other_alphabets_end_no_line(tmp_path: Path) -> None:
     text = "一\u2028二\x85三\x0b四"
     write(tmp_path, {"AFQMC/validation.jsonl": json_lines([{**STS_ROWS[0], "sentence1": text}, STS_ROWS[1]])})

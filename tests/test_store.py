@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import inspect
@@ -533,6 +534,18 @@ def test_a_setting_that_nobody_may_open_is_named_and_not_called_damaged(capsys: 
         (folder / ("a" * 32)).chmod(0o755)
     why = "setting.json can't be read (Permission denied): correct its permissions, or restore it"
     assert told == [f"error: {folder}/{name * 32}/{why}" for name in "ab"]
+
+
+def test_a_store_on_a_disk_that_is_read_alone_gives_its_vectors(store: VectorStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = open_vectors(store)
+    vectors.put(keys_of(1, 2), numbers(2))
+    vectors.flush()
+
+    def refused(*arguments: object, **named: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "utime", refused)
+    assert open_vectors(store).contains(keys_of(1, 2)).all()
 
 
 def test_a_damaged_description_leaves_the_other_settings_to_be_seen_and_costs_no_vector(

@@ -150,7 +150,7 @@ class StoredVectors(SettingReader):
         setting = folder / SETTING
         with contextlib.suppress(FileNotFoundError):  # nobody has filled it
             refuse_other_setting(folder, about["digest"])
-            with contextlib.suppress(PermissionError):
+            with contextlib.suppress(OSError):  # of another user, or on a disk that is read alone
                 os.utime(setting)  # `info` and `prune` go by when a setting was last used
             with contextlib.suppress(MachineError):
                 for path in abandoned(folder, ".*.tmp"):
