@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import http.client
 import json
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -28,8 +28,9 @@ from harness.core.benchmarks import load_benchmark
 from harness.core.errors import CanaryError, EncodingError, InputError, MachineError, RequestError
 from harness.core.run_files import read_run
 from harness.core.spec import ModelSpec
-from harness.evaluate.encode.whole import by_text, endpoint
-from harness.evaluate.encode.whole.endpoint import KEY, EndpointBackend, Served, embed
+from harness.evaluate.encode.whole import by_text, embeddings_api, endpoint
+from harness.evaluate.encode.whole.embeddings_api import KEY, embed
+from harness.evaluate.encode.whole.endpoint import EndpointBackend, Served
 from harness.evaluate.plan.planning import make_plan
 
 BENCHMARK = load_benchmark()
@@ -125,7 +126,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         def log_message(self, *_: object) -> None:
             pass
 
-    monkeypatch.setattr(endpoint, "PAUSE", 0.0)
+    monkeypatch.setattr(embeddings_api, "PAUSE", 0.0)
     monkeypatch.setenv(KEY, SECRET)
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         threading.Thread(target=http.serve_forever, daemon=True).start()
@@ -178,6 +179,14 @@ def test_a_server_that_stays_down_or_is_none_is_one_error(server: Server) -> Non
         embed(f"{server.url}/embeddings", "served", ["a"])
     with pytest.raises(MachineError, match="no answer in 6 tries"):
         embed("http://127.0.0.1:9/v1/embeddings", "served", ["a"])
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_server_that_moved_is_named_with_its_new_address(status: int, server: Server) -> None:
+    server.faults = [(status, {"Location": "https://elsewhere.example/v1/embeddings"})]
+    with pytest.raises(RequestError, match=rf"{status} .*moved to https://elsewhere.example/v1, give that as model.url"):
+        embed(f"{server.url}/embeddings", "served", ["a"])
+    assert len(server.seen) == 1
 
 
 def test_wrong_answers_are_named(server: Server, tmp_path: Path) -> None:
@@ -233,7 +242,7 @@ def test_a_server_that_takes_fewer_texts_or_is_slow_is_asked_for_fewer(
     answer: int, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run_here(request(tmp_path, server))
-    monkeypatch.setattr(endpoint, "_TIMEOUT", 0.3 if not answer else 60)
+    monkeypatch.setattr(embeddings_api, "_TIMEOUT", 0.3 if not answer else 60)
     server.most, server.too_many = 10, answer  # as hosted services have it: 32, 16, then 8 a request
     few = run_here(request(tmp_path, server, f"results_dir={tmp_path / 'few'}", "store=null"))
     sizes = [len(one["body"]["input"]) for one in server.seen[-few.cost.encoding.forwards :]]
@@ -255,22 +264,22 @@ def test_a_gateway_that_knows_no_base64_is_asked_for_floats(server: Server, tmp_
 
 @pytest.mark.parametrize(("status", "tries"), [(503, 2), (529, 2), (400, 1)])
 def test_an_answer_that_breaks_off_is_told_by_its_status(status: int, tries: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "PAUSE", 0.0)
-    monkeypatch.setattr(endpoint, "TRIES", tries)
+    monkeypatch.setattr(embeddings_api, "PAUSE", 0.0)
+    monkeypatch.setattr(embeddings_api, "TRIES", tries)
     asked = []
 
     def break_off(listening: socket.socket) -> None:
         for _ in range(tries):
             connection, _ = listening.accept()
-            asked.append(connection.recv(65536))
-            connection.sendall(f"HTTP/1.1 {status} No\r\nContent-Length: 1000\r\n\r\n".encode())
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, and no end
-            connection.close()
+            with connection, connection.makefile("rb") as request:
+                asked.append(request.readline())
+                request.read(int(http.client.parse_headers(request)["Content-Length"]))
+                connection.sendall(f"HTTP/1.1 {status} No\r\nTransfer-Encoding: chunked\r\n\r\n".encode())  # and no chunk
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=break_off, args=[listening])
         thread.start()
-        with pytest.raises((MachineError, RequestError), match=rf"{status} No: its text is lost \(ConnectionResetError\)"):
+        with pytest.raises((MachineError, RequestError), match=rf"{status} No: its text is lost \(IncompleteRead\)"):
             embed(f"http://127.0.0.1:{listening.getsockname()[1]}/embeddings", "served", ["a"])
         thread.join()
     assert len(asked) == tries
