@@ -234,3 +234,14 @@ def test_a_wrong_word_is_named_with_the_way_out_of_runs_and_sweeps(typed: str, m
 def test_tasks_within_tasks_are_one_error(tasks: str) -> None:
     with pytest.raises(RequestError, match="is no name of a task"):
         resolve_run(["model=sample", "data=sample", f"tasks={tasks}"], device_name="cpu", device_memory_gib=8)
+
+
+def test_a_glob_is_over_the_choices_of_a_group() -> None:
+    assert expand_sweep(["model=glob([s*,m*],exclude=minilm)", "data=glob(sam*)"]) == [["model=sample", "data=sample"]]
+
+
+def test_a_sweep_without_a_value_is_no_sweep_that_went_well() -> None:
+    empty = ("max_len=range(5,1)", "gpu=glob(zz*)", "benchmark=glob(c*)")
+    with pytest.raises(RequestError) as refused:
+        expand_sweep([*empty, "dim=8,16"])
+    assert [line.partition(": no value is in it")[0] for line in str(refused.value).splitlines()] == list(empty)

@@ -16,7 +16,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
@@ -94,7 +94,7 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
     Values of the wrong kind are found when a job is composed, or by `check_overrides`.
 
     Raises:
-        RequestError: overrides that do not parse, or name no key or choice, all of them in one message.
+        RequestError: overrides that do not parse, or name no key, choice or value, all of them in one message.
     """
     overrides = as_typed(overrides)
     if any(_override_problems(text, sweep=True) for text in overrides):
@@ -107,9 +107,12 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
             axes = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]  # of `experiment=card`: its rows
             parsed = OverridesParser.create(config_loader=loader).parse_overrides([*axes, *plain])
             [points] = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+            empty = [each.input_line for each in parsed if each.is_sweep_override() and not list(each.sweep_string_iterator())]
     except (HydraException, OmegaConfBaseException) as error:
         check_overrides(overrides, sweep=True)  # names the override
         raise RequestError(_first_line(error)) from error
+    if empty:
+        raise RequestError("\n".join(f"{text}: no value is in it; a glob is over the choices of model, data or gpu" for text in empty))
     return points
 
 
@@ -261,9 +264,10 @@ def _benchmark_problems(name: str) -> list[str]:
 
 
 def _choices(override: Override) -> list[str]:
-    if override.is_sweep_override():
-        return [str(value) for value in override.sweep_string_iterator()] if override.is_choice_sweep() else []
-    return [str(override.value())]
+    """The values that it names; none of a range or glob, whose values are numbers and known choices."""
+    if override.value_type in (ValueType.SIMPLE_CHOICE_SWEEP, ValueType.CHOICE_SWEEP):
+        return [str(value) for value in override.sweep_string_iterator()]
+    return [] if override.is_sweep_override() else [str(override.value())]
 
 
 def offer_models(overrides: Sequence[str]) -> None:
@@ -279,11 +283,9 @@ def _of_hydra(text: str) -> bool:
 
 
 def _single_values(text: str) -> list[str]:
-    """`dtype=fp16,bf16` as `dtype=fp16` and `dtype=bf16`; a range or glob stays out, its values are numbers and known choices."""
+    """`dtype=fp16,bf16` as `dtype=fp16` and `dtype=bf16`."""
     override = OverridesParser.create().parse_override(text)
-    if not override.is_sweep_override():
-        return [text]
-    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()] if override.is_choice_sweep() else []
+    return [f"{override.get_key_element()}={value}" for value in _choices(override)] if override.is_sweep_override() else [text]
 
 
 def _value_problems(config: RunSpec) -> list[str]:
