@@ -288,6 +288,10 @@ def test_some_parts_of_a_converted_table_are_never_taken_for_all(hub: FakeHub, t
     for path in (tmp_path / "hf").rglob("0001.parquet"):
         path.unlink()
     assert load_task(own, DataSpec(source="hub")).data == STS_DATA, "the hub knows how many there are"
+    kept = dict(hub.repositories)
+    hub.repositories.clear()
+    assert load("AFQMC").data == STS_DATA, "all is here, whatever became of the repository"
+    hub.repositories.update(kept)
     for path in (tmp_path / "hf").rglob("0001.parquet"):
         path.unlink()
     monkeypatch.setenv("HF_ENDPOINT", "http://localhost:9")

@@ -235,11 +235,12 @@ def _find(
     if not settings.offline:
         try:
             _, names = _list_repository(repository, commit, settings)
-            parts = _parts(task, splits, names, place)
-            return (parts if all(parts.values()) else None), names, ()
-        except MachineError:
+        except HarnessError:  # out of reach, or gone from the hub since
             if not whole:
                 raise
+        else:
+            parts = _parts(task, splits, names, place)
+            return (parts if all(parts.values()) else None), names, ()
     unsure = f"{place}: the hub could not be asked whether {few(unnumbered)} are all files, and no figures of the task are known"
     return (parts if whole else None), cached, () if task.statistics else (unsure,)
 
