@@ -266,11 +266,12 @@ class StoredVectors(SettingReader):
         self._writes.append(self._writer.submit(write_shard, self.folder, keys, vectors, self._dtype))
 
     def _describe(self) -> None:
-        if not self._locked:
+        described = (self.folder / SETTING).is_file()
+        if not described or not self._locked:  # the folder is new, also where somebody deleted the one that was held
             with contextlib.suppress(OSError):
                 self.folder.mkdir(parents=True, exist_ok=True)
             self._locked = self._lock()
-        if not (self.folder / SETTING).is_file():
+        if not described:
             write_json(self.folder / SETTING, self._about)
             if self._proof:  # a prune took it, and what this run writes next must be believed
                 write_shard(self.folder, *self._proof, self._dtype, suffix=PROOF)

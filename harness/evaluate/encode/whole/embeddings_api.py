@@ -31,8 +31,8 @@ TRIES = 6
 PAUSE = 0.5  # seconds before the second try, doubled before each further one
 LONGEST_PAUSE = 60.0  # whatever Retry-After says
 _TIMEOUT = 120.0
-_SLOW = (408, 504, 524)  # what gateways answer where a request takes them too long
-TOO_MUCH = (400, 413, 422, *_SLOW)  # what servers answer to more texts than they take
+SLOW = (408, 504, 524)  # what gateways answer where a request takes them too long
+TOO_MUCH = (400, 413, 422, *SLOW)  # what servers answer to more texts than they take
 _AGAIN = (408, 409, 425, 429)  # and whatever says that the server failed, from 500 on
 
 
@@ -114,14 +114,14 @@ def _post(url: str, body: dict[str, Any]) -> Any:
             last = _without_key(f"an error in its answer: {json.dumps(found['error'], ensure_ascii=False)[:500]}")
         except urllib.error.HTTPError as error:
             last = f"{error.code} {error.reason}: {_said(error)}"
-            if (error.code in _SLOW and several) or (error.code not in _AGAIN and error.code < 500):
+            if (error.code in SLOW and several) or (error.code not in _AGAIN and error.code < 500):
                 raise RefusedError(
                     f"{without_passwords(url)} refuses the request ({last}). A key is read from {KEY}", error.code
                 ) from error
             pause = _asked_pause(error.headers, pause)
         except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
             if isinstance(error, TimeoutError) and several:
-                raise RefusedError(f"{without_passwords(url)} gave no answer within {_TIMEOUT:.0f} s", _SLOW[0]) from error
+                raise RefusedError(f"{without_passwords(url)} gave no answer within {_TIMEOUT:.0f} s", SLOW[0]) from error
             last = _without_key(f"{type(error).__name__}: {error}")
     raise MachineError(
         f"{without_passwords(url)} gave no answer in {TRIES} tries, the last one: {last}. Finished tasks are kept: run again"

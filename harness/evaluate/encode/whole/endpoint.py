@@ -35,12 +35,13 @@ from harness.evaluate.encode.model.tokens import refuse_lone_surrogates
 from harness.evaluate.encode.planned import Counted, Outline, Work
 from harness.evaluate.encode.store.store import VectorStore
 from harness.evaluate.encode.whole.by_text import TextEncoder, measure_repeatability, prove_store, text_keys
-from harness.evaluate.encode.whole.embeddings_api import KEY, TOO_MUCH, RefusedError, embed
+from harness.evaluate.encode.whole.embeddings_api import KEY, SLOW, TOO_MUCH, RefusedError, embed
 from harness.evaluate.encode.work import Architecture
 from harness.evaluate.lengths import estimated_counts
 
 _LOOK = 5.0  # seconds that `doctor` waits
 _TEXTS = 32  # of a request, if the server takes as many
+_RECOVERED = 16  # requests that a server that was too slow answers before it is asked for twice as many texts
 _OTHER = 0.5  # distance of a vector from itself in another form: bytes that are read wrongly give any direction; noise is measured later
 
 
@@ -66,7 +67,8 @@ class EndpointBackend:
     def __init__(self, served: Served) -> None:
         self.embedding_dim = served.embedding_dim
         self._served = served
-        self._texts = _TEXTS
+        self._texts = self._most = _TEXTS  # of a request: now, and at most
+        self._answered = 0  # requests since the server last refused one
 
     def lengths(self, texts: Sequence[str]) -> tuple[IntArray, npt.NDArray[np.bool_]]:
         """Characters: the server counts tokens, and says nothing of what it cuts."""
@@ -74,7 +76,8 @@ class EndpointBackend:
         return counts, np.zeros(len(texts), dtype=bool)
 
     def vectors(self, texts: Sequence[str], lengths: IntArray) -> tuple[torch.Tensor, int]:
-        """The vectors, and the number of requests, of half as many texts from where the server refuses one; raises as `embed` does."""
+        """The vectors, and the number of requests, of half as many texts from where the server refuses one; where it was only too slow, of
+        more again later. Raises as `embed` does."""
         del lengths
         made: list[torch.Tensor] = []
         requests = start = 0
@@ -89,9 +92,14 @@ class EndpointBackend:
                 if len(part) == 1:
                     cut = "If it is too long: vLLM cuts texts where model.request={truncate_prompt_tokens:512} asks for it"
                     raise RequestError(f"{error}. The text has {len(part[0])} characters: {part[0][:60]!r}. {cut}") from error
-                self._texts = len(part) // 2
+                self._texts, self._answered = len(part) // 2, 0
+                if error.code not in SLOW:
+                    self._most = self._texts
                 continue
             start += len(part)
+            self._answered += 1
+            if self._answered % _RECOVERED == 0:
+                self._texts = min(2 * self._texts, self._most)
         return torch.cat(made), requests
 
     def _ask(self, texts: Sequence[str]) -> torch.Tensor:
