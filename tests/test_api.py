@@ -173,7 +173,9 @@ def test_what_notebooks_hand_over_is_taken_or_refused_in_a_sentence() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [None, 3, 2.5, ["STSB"], Path("nowhere"), pandas.DataFrame({"a": [1]}), {"a": 1}, b"x", object()], ids=repr
+    "wrong",
+    [None, 3, 2.5, ["STSB"], Path("nowhere"), pandas.DataFrame({"a": [1]}), {"a": 1}, b"x", object()],
+    ids=lambda value: type(value).__name__,
 )
 def test_an_argument_of_another_type_is_refused_in_one_line_that_says_what_is_wanted(wrong: Any) -> None:
     runs = harness.load_runs(PUBLISHED)
