@@ -41,7 +41,7 @@ def test_help_lists_every_command(words: list[str], code: int, capsys: pytest.Ca
 def test_tasks_prints_the_pinned_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tasks"]) == 0
     message = capsys.readouterr().out
-    assert "cmteb35: 35 tasks" in message
+    assert "cmteb35: C-MTEB, 35 tasks" in message
     assert "C-MTEB/AFQMC" in message
     assert "b44c3b01" in message
     assert main(["tasks", "--format", "json"]) == 0

@@ -155,7 +155,7 @@ class WholeKind(FolderKind):
 
     @abstractmethod
     def run(self, model: Any, texts: list[str], *, max_len: int, rows: int) -> torch.Tensor:
-        """What the model makes of the texts, raw, with so many in a batch at most."""
+        """What the model makes of the n texts [n, dim], raw, with so many in a batch at most."""
 
     @abstractmethod
     def first_module(self, located: LocatedModel, model: ModelSpec) -> tuple[Any, int | None, int | None]:
@@ -314,6 +314,7 @@ class WholeBackend:
         self.otherwise = loaded.otherwise
         self._folder = loaded.located.folder
         self._kind, self._max_len, self._batch_tokens = kind, max_len, batch_tokens
+        self.embedding_dim = 0
         made = self._run([kind.any_text], rows=1)  # what a folder says of the width, and the weights' dtype, may be others
         self.embedding_dim = made.shape[1]
         self.dtype: Dtype = next((name for name, dtype in TORCH_DTYPE.items() if dtype == made.dtype), "fp32")
@@ -337,7 +338,9 @@ class WholeBackend:
     def _run(self, texts: list[str], *, rows: int) -> torch.Tensor:
         try:
             found = self._kind.run(self.model, texts, max_len=self._max_len, rows=rows)
-            return found.cpu().reshape(len(texts), -1)
+            if found.ndim != 2 or len(found) != len(texts) or self.embedding_dim not in (0, found.shape[1]):
+                raise ValueError(f"it gives the shape {tuple(found.shape)} for {len(texts)} texts")
+            return found.cpu()
         except torch.OutOfMemoryError:
             raise
         except _FAILURES as error:

@@ -53,13 +53,13 @@ class Reranker(WholeKind):
         return ("CrossEncoder",)
 
     def run(self, model: Any, texts: list[str], *, max_len: int, rows: int) -> torch.Tensor:
-        """The scores [n] of the pairs."""
+        """The scores [n, 1] of the pairs."""
         model.max_seq_length = max_len
         pairs = [read_pair(text) for text in texts]
         found: torch.Tensor = model.predict(
             pairs, batch_size=rows, show_progress_bar=False, activation_fn=nn.Identity(), convert_to_tensor=True
         )
-        return found
+        return found[:, None]
 
     def measure(self, encoder: TextEncoder) -> Checked:
         """Score pairs of the canary's texts twice, in two orders; the floor is in standard deviations of the scores.
