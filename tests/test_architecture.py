@@ -105,3 +105,7 @@ def test_a_typo_is_answered_before_torch_is_imported(override: str, answer: str)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["2", "False"]
     assert answer in done.stderr
+
+
+def test_no_private_module_of_hydra_is_used() -> None:
+    assert not [path for path in sorted(PACKAGE.rglob("*.py")) if "hydra._internal" in path.read_text(encoding="utf-8")]

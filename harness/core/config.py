@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,6 @@ from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -106,14 +106,14 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
             config = loader.load_configuration("config", overrides=plain, run_mode=RunMode.MULTIRUN, from_shell=False)
             axes = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]  # of `experiment=card`: its rows
             parsed = OverridesParser.create(config_loader=loader).parse_overrides([*axes, *plain])
-            [points] = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-            empty = [each.input_line for each in parsed if each.is_sweep_override() and not list(each.sweep_string_iterator())]
+            points = list(itertools.product(*{override.get_key_element(): _points(override) for override in parsed}.values()))
+            empty = [override.input_line for override in parsed if not _points(override)]
     except (HydraException, OmegaConfBaseException) as error:
         check_overrides(overrides, sweep=True)  # names the override
         raise RequestError(_first_line(error)) from error
     if empty:
         raise RequestError("\n".join(f"{text}: no value is in it; a glob is over the choices of model, data or gpu" for text in empty))
-    return points
+    return [list(point) for point in points]
 
 
 def check_overrides(overrides: Sequence[str], *, sweep: bool) -> None:
@@ -261,6 +261,14 @@ def _benchmark_problems(name: str) -> list[str]:
     except RequestError as error:
         return [str(error)]
     return []
+
+
+def _points(override: Override) -> list[str]:
+    """The values of one axis of a sweep, as Hydra's own sweeper takes them: a plain override has one."""
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        return [f"{key}={override.get_value_element_as_str()}"]
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
 def _choices(override: Override) -> list[str]:
