@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
 import re
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from harness.core.benchmarks import load_benchmark
 from harness.core.tasks import TaskSpec
 from harness.evaluate.encode.encoder import EncodingStep
 from harness.evaluate.progress import Estimate, Silent, WindowPart
-from harness.show.live import Live, show_progress
+from harness.show.live import Lines, Live, show_progress
 from harness.show.terminal import highlighted
 
 BENCHMARK = load_benchmark()
@@ -131,21 +132,48 @@ def test_a_finished_task_is_a_line_and_a_failed_one_is_red_unless_no_colour_is_w
         assert "failed: [bold]no data[/bold]" in second
 
 
-def test_nothing_is_shown_where_stderr_is_no_terminal_or_quiet_is_asked_for(
+def test_a_log_has_a_line_a_minute_with_what_the_view_says() -> None:
+    clock, console = Clock(), Console(file=io.StringIO(), width=80)
+    lines = Lines(console, "dtype=fp16 tasks=[STS]", clock=clock)
+    lines.plan([STSB, AFQMC], [TNEWS])
+    lines.expected({"STSB": 100.0, "AFQMC": 100.0}, None)
+    window = [WindowPart(STSB, 0, 100), WindowPart(AFQMC, 100, 200)]
+    lines.loading(STSB)
+    lines.encoded(window, step(0, 200))
+    clock.now += 59.5
+    lines.encoded(window, step(40, 200, tokens=5_950))
+    assert written(console) == ""
+    clock.now += 1
+    lines.encoded(window, step(50, 200, tokens=6_050))
+    lines.encoded(window, step(60, 200, tokens=7_000))
+    clock.now += 200
+    lines.finished(STSB, score=None, error="no data")
+    first, second = written(console).splitlines()
+    assert first == "dtype=fp16 tasks=[STS]: 25 %, 1/3 tasks, 1:00, 100 tokens/s, eta 3:02"
+    assert second.startswith("dtype=fp16 tasks=[STS]: 30 %, 2/3 tasks, 1 failed, 4:20")
+
+
+def test_a_terminal_has_a_view_and_a_log_lines_unless_quiet_is_asked_for(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)
-    with show_progress(quiet=False, title="a title") as progress:
-        assert isinstance(progress, Silent)
+    with show_progress("a title") as progress:
+        assert isinstance(progress, Lines)
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes such a stream for a terminal
-    with show_progress(quiet=True, title="a title") as progress:
+    with show_progress("a title", quiet=True) as progress:
         assert isinstance(progress, Silent)
     monkeypatch.setenv("TERM", "dumb")
-    with show_progress(quiet=False) as progress:
-        assert isinstance(progress, Silent)
+    with show_progress() as progress:
+        assert isinstance(progress, Lines)
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "")
+    monkeypatch.setenv("TERM", "xterm")
+    with show_progress() as progress:
+        assert isinstance(progress, Live)
+    monkeypatch.setattr(multiprocessing.current_process(), "name", "LokyProcess-1")
+    with show_progress() as progress:
+        assert isinstance(progress, Lines)
 
 
 def test_a_summary_has_colour_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,13 +23,13 @@ def sweep(arguments: Namespace) -> int:
     check_overrides(arguments.overrides, sweep=True)  # a typo is answered before torch is imported
 
     from harness.evaluate.plan.planning import mismatch_lines
-    from harness.evaluate.sweep import sweep
+    from harness.evaluate.sweep import no_view, sweep
     from harness.show.live import show_progress
     from harness.show.summaries import sweep_document
 
     if not any(text.startswith("hydra/launcher=") for text in arguments.overrides):  # which may run the jobs elsewhere
         for line in mismatch_lines(arguments.overrides):
             say(line, file=sys.stderr)
-    jobs = sweep(arguments.overrides, view=lambda title: show_progress(quiet=arguments.quiet, title=title), shards=arguments.shards)
+    jobs = sweep(arguments.overrides, view=no_view if arguments.quiet else show_progress, shards=arguments.shards)
     show(sweep_document(jobs), arguments.format)
     return 1 if any(job.error or job.failed for job in jobs) else 0

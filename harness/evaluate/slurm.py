@@ -63,16 +63,14 @@ class SlurmQueue:
         self._additional = dict(given.get("additional_parameters", {}))
         self._executor.update_parameters(**{key if key in _OF_ALL_CLUSTERS else f"slurm_{key}": value for key, value in given.items()})
 
-    def submit_after_parts(
-        self, encode: Callable[[list[str]], Any], score: Callable[[list[str]], Any], overrides: list[str], shards: int
-    ) -> tuple[list[Any], Any]:
+    def submit_after_parts(self, run: Callable[[list[str]], Any], overrides: list[str], shards: int) -> tuple[list[Any], Any]:
         """An array of jobs that encode one part each, and the job that scores when all of them have ended, in whatever way: it encodes
         what is missing. Does not wait.
 
         Raises:
             MachineError: SLURM refuses a job.
         """
-        encoding = [ClusterJob(encode, [*overrides, f"shard={number}/{shards}"]) for number in range(1, shards + 1)]
+        encoding = [ClusterJob(run, [*overrides, f"shard={number}/{shards}"]) for number in range(1, shards + 1)]
         try:
             with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what sbatch says, and raises it
                 self._executor.update_parameters(slurm_additional_parameters=self._additional)
@@ -80,7 +78,7 @@ class SlurmQueue:
                     parts = [self._executor.submit(job) for job in encoding]
                 array = parts[0].job_id.partition("_")[0]
                 self._executor.update_parameters(slurm_additional_parameters={**self._additional, "dependency": f"afterany:{array}"})
-                return parts, self._executor.submit(ClusterJob(score, overrides))
+                return parts, self._executor.submit(ClusterJob(run, overrides))
         except Exception as error:
             if refused := refusal(error):
                 raise refused from error

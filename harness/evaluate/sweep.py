@@ -45,7 +45,8 @@ _OF_RAY = ("init.log_to_driver=false", "remote.num_gpus=${needs:gpus}", "remote.
 View: TypeAlias = "Callable[[str], AbstractContextManager[Progress]]"
 
 
-def _no_view(_: str) -> AbstractContextManager[Progress]:
+def no_view(_: str) -> AbstractContextManager[Progress]:
+    """Show nothing."""
     return nullcontext(Silent())
 
 
@@ -62,9 +63,10 @@ class Job:
     parts: tuple[str, ...] = ()
 
 
-def sweep(overrides: Sequence[str], *, view: View = _no_view, shards: int = 1) -> list[Job]:
+def sweep(overrides: Sequence[str], *, view: View = no_view, shards: int = 1) -> list[Job]:
     """Run every point of the product that `overrides` span (`dtype=fp16,bf16 max_len=512,1024`), one after the other or as
-    `hydra/launcher=` says; a job that fails does not stop the others. In the order of the product. `view`: shows a job, under its title.
+    `hydra/launcher=` says; a job that fails does not stop the others. In the order of the product. `view`: shows a job, under its title;
+    a function of a module, as the processes of a launcher call it, too.
     `shards`: of each point, so many jobs encode a part each, and one more scores.
 
     Raises:
@@ -91,7 +93,7 @@ def sweep(overrides: Sequence[str], *, view: View = _no_view, shards: int = 1) -
             if shards == 1:
                 return _multirun(overrides, view, place)
             if launcher == "slurm":
-                return _in_parts_by_slurm(overrides, shards, place)
+                return _in_parts_by_slurm(overrides, shards, place, view)
             numbers = ",".join(f"{number}/{shards}" for number in range(1, shards + 1))
             parts = _multirun([*overrides, f"shard={numbers}"], view, place / "parts")
             return [_with_parts(job, parts) for job in _multirun(overrides, view, place / "runs")]
@@ -99,7 +101,7 @@ def sweep(overrides: Sequence[str], *, view: View = _no_view, shards: int = 1) -
             raise needs.error or RequestError(str(error)) from error
 
 
-def run_point(overrides: Sequence[str], view: View = _no_view, encoders: EncoderPool | None = None) -> Job:
+def run_point(overrides: Sequence[str], view: View = no_view, encoders: EncoderPool | None = None) -> Job:
     """Run one point here, or encode the part of it that `shard=` names; whatever it dies of is its error."""
     failed: dict[str, str] = {}
     folder, error = None, None
@@ -121,16 +123,15 @@ def run_point(overrides: Sequence[str], view: View = _no_view, encoders: Encoder
 class _Jobs:
     """Runs the jobs that a launcher gives to one process; they share the weights that are loaded there.
 
-    What becomes of a job goes to a file, for the process that asked. In the processes of a launcher nothing is shown: several views would
-    write over each other.
+    What becomes of a job goes to a file, for the process that asked.
     """
 
     def __init__(self, view: View) -> None:
         self._view = view
         self._encoders = EncoderPool()
 
-    def __reduce__(self) -> tuple[Callable[[], _Jobs], tuple[()]]:
-        return _jobs_of_this_process, ()
+    def __reduce__(self) -> tuple[Callable[[View], _Jobs], tuple[View]]:
+        return _jobs_of_this_process, (self._view,)
 
     def __call__(self, _: DictConfig) -> None:
         settings = HydraConfig.get()
@@ -140,8 +141,8 @@ class _Jobs:
 
 
 @functools.cache
-def _jobs_of_this_process() -> _Jobs:
-    return _Jobs(_no_view)
+def _jobs_of_this_process(view: View) -> _Jobs:
+    return _Jobs(view)
 
 
 def _multirun(overrides: Sequence[str], view: View, place: Path) -> list[Job]:
@@ -162,14 +163,15 @@ def _multirun(overrides: Sequence[str], view: View, place: Path) -> list[Job]:
     return [_read_job(place / str(number) / _OUTCOME, point, lost) for number, point in enumerate(expand_sweep(overrides))]
 
 
-def _in_parts_by_slurm(overrides: Sequence[str], shards: int, place: Path) -> list[Job]:
+def _in_parts_by_slurm(overrides: Sequence[str], shards: int, place: Path, view: View) -> list[Job]:
     """All jobs of all points are in the queue before the first one is waited for."""
     with hydra_on_configs():
         config = compose("config", [text for text in overrides if text.startswith("hydra")], return_hydra_config=True)
         config.hydra.launcher.submitit_folder = str(place)
         settings: Any = OmegaConf.to_container(config.hydra.launcher, resolve=True)
     queue = SlurmQueue(settings, place)
-    submitted = [(point, *queue.submit_after_parts(run_point, run_point, point, shards)) for point in expand_sweep(overrides)]
+    run = functools.partial(run_point, view=view)
+    submitted = [(point, *queue.submit_after_parts(run, point, shards)) for point in expand_sweep(overrides)]
     jobs = []
     for point, part_jobs, score_job in submitted:
         parts = [_of_cluster([*point, f"shard={number}/{shards}"], ended(job)) for number, job in enumerate(part_jobs, start=1)]
