@@ -20,7 +20,7 @@ from harness.core.sketch import Sketch
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.canonical.shapes import ShapeLadder, packing
 from harness.evaluate.encode.model.own import OwnSettings
-from harness.evaluate.encode.planned import LadderWork, Outline, Work
+from harness.evaluate.encode.planned import Outline
 
 if TYPE_CHECKING:  # a finished run is answered without torch
     import torch
@@ -168,9 +168,15 @@ class EncoderKind(Protocol):
         """What a plan needs of the model, without its weights in memory and without a download."""
         raise RequestError(f"model.kind={model.kind} has no outline of {model.name}: tokens are estimated from characters")
 
-    def work(self, architecture: Architecture, *, encoding: EncodingSpec, positions: int) -> Work:
-        """What encoding costs by a model that carries so many tokens; in the batches of the ladder, unless the kind says otherwise."""
-        return LadderWork(ladder=ShapeLadder(packing(encoding, architecture.packs), positions), architecture=architecture)
+    def cost(
+        self, architecture: Architecture, counts: npt.NDArray[np.int64], *, encoding: EncodingSpec, positions: int
+    ) -> tuple[Counters, npt.NDArray[np.int64]]:
+        """`forwards`, `tokens` and `flops` of texts of these token counts in one go, by a model that carries so many; and the FLOP of each
+        text, padding among them, dummy rows not. In the batches of the ladder, full ones all, unless the kind says otherwise."""
+        ladder = ShapeLadder(packing(encoding, architecture.packs), positions)
+        forwards, tokens = ladder.plan(counts)
+        cost = Counters(forwards=forwards, tokens=tokens, flops=architecture.flops(ladder, counts))
+        return cost, architecture.text_flops(ladder.lengths(counts))
 
 
 ENCODERS: Seam[EncoderKind] = Seam(

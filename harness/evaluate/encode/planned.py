@@ -1,4 +1,4 @@
-"""What a plan needs of a model and of its kind of encoder: which texts are one vector, and what encoding them costs. Runs no model."""
+"""What a plan needs of a model: which texts are one vector, and its sizes. Runs no model."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from harness.core.costs import Counters
 from harness.core.spec import Dtype, EncodingSpec
-from harness.evaluate.encode.canonical.shapes import IntArray, ShapeLadder
+from harness.evaluate.encode.canonical.shapes import IntArray
 from harness.evaluate.encode.model.own import OwnSettings
 
 if TYPE_CHECKING:  # a finished run is answered without torch
@@ -71,34 +70,3 @@ class Outline:
         """Why it can't run in the dtype; None where it can, or nothing is known to refuse."""
         del dtype
         return None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """What encoding texts of given token counts costs, by a model of this architecture."""
-
-    architecture: Architecture
-
-    def text_flops(self, counts: IntArray) -> IntArray:
-        """FLOP of running each once, padding among them, dummy rows not."""
-        return self.architecture.text_flops(counts)
-
-    @abstractmethod
-    def cost(self, counts: IntArray) -> Counters:
-        """`forwards`, `tokens` and `flops` of running all of them in one go."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LadderWork(Work):
-    """In batches of the shapes of a ladder, dummy rows filling the last of each."""
-
-    ladder: ShapeLadder
-
-    def text_flops(self, counts: IntArray) -> IntArray:
-        """FLOP of each in its shape."""
-        return super().text_flops(self.ladder.lengths(counts))
-
-    def cost(self, counts: IntArray) -> Counters:
-        """The batches, full ones all."""
-        forwards, tokens = self.ladder.plan(counts)
-        return Counters(forwards=forwards, tokens=tokens, flops=self.architecture.flops(self.ladder, counts))

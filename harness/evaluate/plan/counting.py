@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from harness.core.costs import Counters
 from harness.evaluate.agenda import windows
-from harness.evaluate.encode.planned import Work
+from harness.evaluate.encode.canonical.shapes import IntArray
 from harness.evaluate.encode.store.index import Index
 from harness.evaluate.encode.store.shards import Keys
 from harness.evaluate.encode.store.stored import SettingReader
@@ -20,6 +20,8 @@ from harness.evaluate.plan.values import Amount
 Mask = npt.NDArray[np.bool_]
 Counts = list[tuple[int, Amount]]
 """Of each task, the sequences that the store has, and what must run."""
+CostOf = Callable[[IntArray], tuple[Counters, IntArray]]
+"""`EncoderKind.cost` of texts of these token counts, by the model of a run."""
 
 
 @dataclass
@@ -51,18 +53,18 @@ class Shelf:
         return Shelf(self.on_disk, self.keeps)
 
 
-def tally(tasks: Iterable[TaskTexts], *, work: Work, shelf: Shelf, vector_bytes: int, limit: int) -> tuple[Counts, Counters]:
+def tally(tasks: Iterable[TaskTexts], *, cost_of: CostOf, shelf: Shelf, vector_bytes: int, limit: int) -> tuple[Counts, Counters]:
     """What encoding the tasks costs, each and together, in windows of at most `limit` bytes of vectors, as a run makes them."""
     counts: Counts = []
     cost = Counters()
     for window in windows(tasks, size=lambda texts: len(texts) * vector_bytes, limit=limit):
-        found, window_cost = _tally_window(window, work, shelf)
+        found, window_cost = _tally_window(window, cost_of, shelf)
         counts += found
         cost += window_cost
     return counts, cost
 
 
-def _tally_window(window: Sequence[TaskTexts], work: Work, shelf: Shelf) -> tuple[Counts, Counters]:
+def _tally_window(window: Sequence[TaskTexts], cost_of: CostOf, shelf: Shelf) -> tuple[Counts, Counters]:
     texts = np.concatenate([task.texts for task in window])
     names = np.concatenate([task.names for task in window])
     counts = np.concatenate([task.counts for task in window])
@@ -74,8 +76,9 @@ def _tally_window(window: Sequence[TaskTexts], work: Work, shelf: Shelf) -> tupl
     missing = distinct[~stored]
     shelf.add(names[missing])
 
-    tokens, flops = counts[missing], work.text_flops(counts[missing])
-    cost = work.cost(tokens) + Counters(
+    tokens = counts[missing]
+    cost, flops = cost_of(tokens)
+    cost += Counters(
         texts=len(once),
         distinct=len(distinct),
         found=int(stored.sum()),

@@ -101,8 +101,8 @@ class _Planner:
         made_with = MadeWith(model=own, code=code_of(spec))
         spec = named_apart(spec, lambda: made_with)
         agenda = Agenda(spec, selected, made_with=lambda: made_with, foreseen=tuple(self._foreseen))
-        work = ENCODERS.get(spec.model.kind).work(
-            model.architecture or Architecture(), encoding=spec.gpu.encoding, positions=model.positions
+        cost_of = partial(
+            ENCODERS.get(spec.model.kind).cost, model.architecture or Architecture(), encoding=spec.gpu.encoding, positions=model.positions
         )
         looked = {task.name: self._look(agenda, task, model) for task in selected}
         plans = {name: plan for name, (plan, _) in looked.items()}
@@ -111,7 +111,7 @@ class _Planner:
         store_problem, shelf = self._shelf(spec, model)
         number_bytes = DTYPES[spec.dtype].bytes
         limit = window_bytes() if here else LARGEST_WINDOW
-        count = partial(tally, work=work, vector_bytes=(model.embedding_dim or 1) * number_bytes, limit=limit)
+        count = partial(tally, cost_of=cost_of, vector_bytes=(model.embedding_dim or 1) * number_bytes, limit=limit)
         alone = None if shelf.untouched and len(left) == len(texts) else count(texts.values(), shelf=shelf.apart())[1]
         tasks, together = count(left.values(), shelf=shelf)
         for name, (stored, to_run) in zip(left, tasks, strict=True):

@@ -32,7 +32,7 @@ from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.canonical.shapes import IntArray
 from harness.evaluate.encode.encoder import Checked, EncoderKind
 from harness.evaluate.encode.model.tokens import refuse_lone_surrogates
-from harness.evaluate.encode.planned import Counted, Outline, Work
+from harness.evaluate.encode.planned import Counted, Outline
 from harness.evaluate.encode.store.store import VectorStore
 from harness.evaluate.encode.whole.by_text import TextEncoder, measure_repeatability, prove_store, text_keys
 from harness.evaluate.encode.whole.embeddings_api import KEY, SLOW, TOO_MUCH, RefusedError, embed
@@ -116,17 +116,6 @@ class EndpointBackend:
                 f"{without_passwords(served.url)} gave vectors of {answer.vectors.shape[1]} numbers after ones of {self.embedding_dim}"
             )
         return answer.vectors
-
-
-@dataclass(frozen=True, kw_only=True)
-class RequestsWork(Work):
-    """In requests of so many texts; what they cost is the server's to know."""
-
-    texts: int
-
-    def cost(self, counts: IntArray) -> Counters:
-        """The requests."""
-        return Counters(forwards=-(-len(counts) // self.texts), tokens=int(counts.sum()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,10 +224,10 @@ class Endpoint(EncoderKind):
         """What the request says; raises where the address is none."""
         return ServedOutline(weights_digest=self.weights_digest(model), embedding_dim=model.dimensions or model.embedding_dim)
 
-    def work(self, architecture: Architecture, *, encoding: EncodingSpec, positions: int) -> RequestsWork:
-        """Requests."""
+    def cost(self, architecture: Architecture, counts: IntArray, *, encoding: EncodingSpec, positions: int) -> tuple[Counters, IntArray]:
+        """In requests; their FLOP are the server's to know."""
         del architecture, encoding, positions
-        return RequestsWork(texts=_TEXTS, architecture=Architecture())
+        return Counters(forwards=-(-len(counts) // _TEXTS), tokens=int(counts.sum())), np.zeros_like(counts)
 
 
 ENDPOINT = Endpoint()

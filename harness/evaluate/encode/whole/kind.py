@@ -45,7 +45,7 @@ from harness.evaluate.encode.model.outline import (
 from harness.evaluate.encode.model.own import first_settings, listed_modules, refuse_chunks
 from harness.evaluate.encode.model.sizes import read_sizes
 from harness.evaluate.encode.model.tokens import refuse_lone_surrogates, refuse_tokens
-from harness.evaluate.encode.planned import Basis, Counted, Outline, Work
+from harness.evaluate.encode.planned import Basis, Counted, Outline
 from harness.evaluate.encode.store.store import VectorStore
 from harness.evaluate.encode.whole.by_text import PART, TextEncoder, text_keys
 from harness.evaluate.encode.work import Architecture
@@ -90,21 +90,6 @@ def whole_digest(kind: str, weights_digest: str, files: str, *, dtype: Dtype, en
     """`Fingerprint.digest` from what it is made of; no weight needs to be loaded for it."""
     decides = [_MADE, kind, weights_digest, files, dtype, encoding.batch_tokens, kernel_identity(device)]
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
-
-
-@dataclass(frozen=True, kw_only=True)
-class EqualLengthsWork(Work):
-    """In batches of texts of one token count, of so many tokens at most."""
-
-    batch_tokens: int
-
-    def cost(self, counts: IntArray) -> Counters:
-        """The batches, none of which goes beyond a part of the call."""
-        ordered, forwards = np.sort(counts), 0
-        for start in range(0, len(ordered), PART):
-            lengths, numbers = np.unique(ordered[start : start + PART], return_counts=True)
-            forwards += int((-(-numbers // np.maximum(1, self.batch_tokens // np.maximum(1, lengths)))).sum())
-        return Counters(forwards=forwards, tokens=int(counts.sum()), flops=int(self.text_flops(counts).sum()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,10 +280,15 @@ class WholeKind(FolderKind):
             lengths=first and partial(self.count, first),
         )
 
-    def work(self, architecture: Architecture, *, encoding: EncodingSpec, positions: int) -> EqualLengthsWork:
-        """Batches of texts of one token count."""
+    def cost(self, architecture: Architecture, counts: IntArray, *, encoding: EncodingSpec, positions: int) -> tuple[Counters, IntArray]:
+        """In batches of texts of one token count, none of which goes beyond a part of the call."""
         del positions
-        return EqualLengthsWork(batch_tokens=encoding.batch_tokens, architecture=architecture)
+        ordered, forwards = np.sort(counts), 0
+        for start in range(0, len(ordered), PART):
+            lengths, numbers = np.unique(ordered[start : start + PART], return_counts=True)
+            forwards += int((-(-numbers // np.maximum(1, encoding.batch_tokens // np.maximum(1, lengths)))).sum())
+        flops = architecture.text_flops(counts)
+        return Counters(forwards=forwards, tokens=int(counts.sum()), flops=int(flops.sum())), flops
 
     def _files(self, located: LocatedModel, model: ModelSpec) -> str:
         return self.hash_files(located.folder) + " add_eos_token" * model.add_eos_token
