@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+from hydra import compose
+from omegaconf import OmegaConf
 
-from harness.core.config import compose_config, expand_sweep, resolve_request, resolve_run
+from harness.core import config, resources
+from harness.core.config import compose_config, expand_sweep, hydra_on_configs, resolve_request, resolve_run
 from harness.core.errors import MachineError, RequestError
 from harness.core.resources import config_names
 from harness.core.spec import RunSpec
@@ -245,3 +249,29 @@ def test_a_sweep_without_a_value_is_no_sweep_that_went_well() -> None:
     with pytest.raises(RequestError) as refused:
         expand_sweep([*empty, "dim=8,16"])
     assert [line.partition(": no value is in it")[0] for line in str(refused.value).splitlines()] == list(empty)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["dim=64", "gpu=cpu", "data=sample", "model=folder", "model.path='a, b'", "model.path=c", "tasks=[STSB,'a b']", "store=null"],
+        ["experiment=card", "row=fp16_512", "max_len=${dim}", "dim=7", "scoring.dtype=float32", "scoring={search: reference}"],
+        ["gpu.batch_tokens=9", "data=local", "++dim=3"],
+    ],
+)
+def test_values_set_on_composed_choices_are_what_hydra_composes(overrides: list[str]) -> None:
+    with hydra_on_configs():
+        expected = compose("config", overrides=overrides)
+    found = config._set_values(overrides)
+    assert OmegaConf.to_yaml(found) == OmegaConf.to_yaml(expected)
+    assert OmegaConf.to_container(found, resolve=True) == OmegaConf.to_container(expected, resolve=True)
+
+
+def test_a_changed_file_of_configs_counts_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(resources.resource_dir("configs"), tmp_path / "configs")
+    monkeypatch.setattr(resources, "_BUNDLED", tmp_path)
+    file = tmp_path / "configs" / "config.yaml"
+    assert compose_config(SAMPLE).max_len == 512
+    file.write_text(file.read_text(encoding="utf-8").replace("max_len: 512", "max_len: 300"), encoding="utf-8")
+    assert compose_config(SAMPLE).max_len == 300
