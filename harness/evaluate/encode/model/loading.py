@@ -23,7 +23,7 @@ from harness.evaluate.encode.canonical.linear import linear_kernel, pack_linear_
 from harness.evaluate.encode.canonical.packed import PackedEncoder
 from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, numeric_flags
 from harness.evaluate.encode.model.families import Masking, attention_mask, attention_of, masking_of
-from harness.evaluate.encode.model.locate import LocatedModel, read_json, stored_tensors, transformer_path
+from harness.evaluate.encode.model.locate import LocatedModel, read_object, stored_tensors, transformer_folder
 from harness.evaluate.encode.model.outline import (
     OTHERWISE,
     ChainOutline,
@@ -123,7 +123,7 @@ def load_model(located: LocatedModel, spec: ModelSpec, *, dtype: Dtype, device: 
     check_first(located.name, class_name(f"{type(transformer).__module__}.{type(transformer).__name__}"))
     outline = outline_of(located, spec, weights, transformer)
     _check_chain(transformer, tail, located)
-    _check_weights(transformer.model, located.folder / transformer_path(located))
+    _check_weights(transformer.model, transformer_folder(located.folder))
     _check_vocabulary(transformer, located.folder)
     check_end_token(transformer.tokenizer, spec)
     if getattr(transformer.model, "pooler", None) is not None:
@@ -197,9 +197,8 @@ def _refuse_type(located: LocatedModel) -> None:
 
 
 def _type_of(located: LocatedModel) -> object:
-    path = located.folder / transformer_path(located) / "config.json"
-    values = read_json(path) if path.is_file() else {}
-    return values.get("model_type") if isinstance(values, dict) else None
+    path = transformer_folder(located.folder) / "config.json"
+    return read_object(path).get("model_type") if path.is_file() else None
 
 
 def _check_chain(first: Transformer, tail: Sequence[nn.Module], located: LocatedModel) -> None:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from safetensors import SafetensorError, safe_open
 
@@ -120,8 +120,7 @@ def files_digest(folder: Path) -> str:
     Raises:
         InputError: a file can't be read.
     """
-    modules = read_json(folder / "modules.json")
-    places = {folder, *(folder / str(module.get("path", "")) for module in modules if isinstance(module, dict))}
+    places = {folder, *(folder / module.path for module in listed_modules(folder))}
     return _digest_files(folder, {path for place in places if place.is_dir() for path in place.iterdir()})
 
 
@@ -160,6 +159,14 @@ def read_json(path: Path) -> dict[str, object] | list[object]:
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} can't be read as JSON ({error}): download the model again") from error
     return value
+
+
+def read_object(path: Path) -> Mapping[str, Any]:
+    """A JSON file of a model folder that holds an object; raises InputError as `read_json` does, and where it holds something else."""
+    values = read_json(path)
+    if not isinstance(values, dict):
+        raise InputError(f"{path} is no JSON object: download the model again")
+    return values
 
 
 def stored_tensors(path: Path) -> dict[str, tuple[int, ...]]:
@@ -249,21 +256,29 @@ def _hub_model(model: ModelSpec, repository: str, *, download: bool) -> LocatedM
     return LocatedModel(name=model.name, folder=folder, source="hub", repository=repository, commit=folder.name)
 
 
-def transformer_folder(folder: Path) -> Path:
-    """Where the first module's files lie; the folder itself where it has no modules.json. Raises as `read_json` does."""
-    modules = read_json(folder / "modules.json") if (folder / "modules.json").is_file() else []
-    first = modules[0] if isinstance(modules, list) and modules else {}
-    return folder / str(first.get("path", "")) if isinstance(first, dict) else folder
+@dataclass(frozen=True)
+class ModuleEntry:
+    """A module that a modules.json lists: the path of its class in Python, and that of its files within the model's folder."""
+
+    kind: str
+    path: str
 
 
-def transformer_path(located: LocatedModel) -> str:
-    """The folder of the first module within the model's own.
+def listed_modules(folder: Path) -> list[ModuleEntry]:
+    """The modules of a folder in their order; none where it has no modules.json.
 
     Raises:
-        InputError: modules.json lists none.
+        InputError: the file can't be read, or lists none.
     """
-    modules = read_json(located.folder / "modules.json")
-    first = modules[0] if isinstance(modules, list) and modules else None
-    if not isinstance(first, dict):
-        raise InputError(f"{located.folder / 'modules.json'} lists no modules: download the model again")
-    return str(first.get("path", ""))
+    path = folder / "modules.json"
+    if not path.is_file():
+        return []
+    found: Any = read_json(path)
+    if not isinstance(found, list) or not found or not all(isinstance(each, dict) for each in found):
+        raise InputError(f"{path} lists no modules: download the model again")
+    return [ModuleEntry(str(each.get("type")), str(each.get("path", ""))) for each in found]
+
+
+def transformer_folder(folder: Path) -> Path:
+    """Where the first module's files lie; the folder itself where it has no modules.json. Raises as `listed_modules` does."""
+    return folder / next((module.path for module in listed_modules(folder)), "")

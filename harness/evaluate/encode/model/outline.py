@@ -26,7 +26,7 @@ from harness.evaluate.encode.canonical.packed import Packable, packable, positio
 from harness.evaluate.encode.canonical.shapes import ShapeLadder, packing
 from harness.evaluate.encode.device import TORCH_DTYPE, attention_kernel, kernel_identity
 from harness.evaluate.encode.model.families import KNOWN, masking_of
-from harness.evaluate.encode.model.locate import LocatedModel, Weights, files_digest, hash_file, hash_weights, read_json, transformer_path
+from harness.evaluate.encode.model.locate import LocatedModel, Weights, files_digest, hash_file, hash_weights, listed_modules, read_json
 from harness.evaluate.encode.model.own import first_settings, read_own_settings, refuse_chunks, refuse_roles
 from harness.evaluate.encode.model.tokens import TextTokenizer
 from harness.evaluate.encode.planned import Counted, Outline
@@ -108,12 +108,13 @@ class EmptyTransformer(Transformer):  # type: ignore[misc]  # sentence-transform
             return transformers.AutoModel.from_config(config, trust_remote_code=options.get("trust_remote_code"))
 
 
-def empty_transformer(located: LocatedModel, spec: ModelSpec, path: str) -> EmptyTransformer:
-    """The first module of a folder, which lies at `path` in it, without numbers.
+def empty_transformer(located: LocatedModel, spec: ModelSpec) -> EmptyTransformer:
+    """The first module of a folder without numbers.
 
     Raises:
         InputError: it does not load.
     """
+    path = next((module.path for module in listed_modules(located.folder)), ".")
     try:
         with quiet_transformers():
             options = {"subfolder": path, "local_files_only": True, "trust_remote_code": spec.trust_remote_code}
@@ -133,7 +134,7 @@ def read_outline(located: LocatedModel, spec: ModelSpec) -> ChainOutline:
         InputError: files are missing, damaged, or not those that the spec pins.
     """
     weights = pinned_weights(located, spec)
-    return outline_of(located, spec, weights, empty_transformer(located, spec, transformer_path(located)))
+    return outline_of(located, spec, weights, empty_transformer(located, spec))
 
 
 def pinned_weights(located: LocatedModel, spec: ModelSpec) -> Weights:
@@ -149,8 +150,7 @@ def pinned_weights(located: LocatedModel, spec: ModelSpec) -> Weights:
 def outline_of(located: LocatedModel, spec: ModelSpec, weights: Weights, first: Transformer) -> ChainOutline:
     """The outline of a folder whose first module is made, be it without numbers; raises as `read_outline` does."""
     try:
-        modules: Any = read_json(located.folder / "modules.json")
-        head, *tail = [class_name(str(module["type"])) for module in modules]
+        head, *tail = [class_name(module.kind) for module in listed_modules(located.folder)]
         check_first(located.name, head)
         check_architecture(located.name, first.config, tail)
         check_processing(located.name, first)
@@ -185,17 +185,16 @@ def read_tail(located: LocatedModel, hidden: int) -> tuple[list[tuple[int, int]]
     mode = None
     dense: list[tuple[int, int]] = []
     width = hidden
-    modules: Any = read_json(located.folder / "modules.json")
-    for module in modules[1:]:
-        kind, path = str(module["type"]), str(module["path"])
-        if kind.endswith(".Pooling"):
-            pooling = Pooling.load(str(located.folder), subfolder=path)
+    for module in listed_modules(located.folder)[1:]:
+        if module.kind.endswith(".Pooling"):
+            pooling = Pooling.load(str(located.folder), subfolder=module.path)
             width, mode = pooling.get_embedding_dimension(), pooling.pooling_mode
-        elif kind.endswith(".Dense"):
-            config: Any = read_json(located.folder / path / "config.json")
+        elif module.kind.endswith(".Dense"):
+            path = located.folder / module.path
+            config: Any = read_json(path / "config.json")
             dense.append((int(config["in_features"]), int(config["out_features"])))
             if dense[-1][0] != width:
-                raise InputError(f"{located.folder / path} takes {dense[-1][0]} numbers, and what stands before it gives {width}")
+                raise InputError(f"{path} takes {dense[-1][0]} numbers, and what stands before it gives {width}")
             width = dense[-1][1]
     return dense, width, mode
 
@@ -325,8 +324,7 @@ def max_positions_of(config: Any) -> int:
 
 def hash_module_files(folder: Path) -> dict[str, str]:
     """SHA-256 of what decides how the modules compute; not of what only tokenises or describes."""
-    modules = read_json(folder / "modules.json")
-    configs = [folder / str(module.get("path", "")) / "config.json" for module in modules if isinstance(module, dict)]
+    configs = [folder / module.path / "config.json" for module in listed_modules(folder)]
     path, first = first_settings(folder)
     loaded_with = {name for key in _LOADED_WITH for name in first.get(key) or ()} - {"trust_remote_code"}  # which is not taken from there
     paths = [folder / "modules.json", *configs, *([path] if loaded_with else [])]

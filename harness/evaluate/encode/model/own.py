@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.core.errors import InputError, RequestError
 from harness.core.prompts import PromptTable, named_prompts
-from harness.evaluate.encode.model.locate import LocatedModel, read_json, transformer_folder
+from harness.evaluate.encode.model.locate import LocatedModel, listed_modules, read_object, transformer_folder
 
 _SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")  # that sentence-transformers 6.2 knows; it takes any other for the first
 _FIRST = tuple(f"sentence_{kind}_config.json" for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"))
@@ -84,8 +84,8 @@ def read_pair_settings(located: LocatedModel) -> PairSettings:
     """
     own, folder = read_own_settings(located), located.folder
     path, tokenizer = folder / "config_sentence_transformers.json", transformer_folder(folder) / "tokenizer_config.json"
-    read = (folder / "modules.json").is_file() and path.is_file() and _object(path).get("model_type") == "CrossEncoder"
-    template = tokenizer.is_file() and "chat_template" in _object(tokenizer)
+    read = (folder / "modules.json").is_file() and path.is_file() and read_object(path).get("model_type") == "CrossEncoder"
+    template = tokenizer.is_file() and "chat_template" in read_object(tokenizer)
     return PairSettings(
         prompts=own.prompts if read else {},
         default_prompt=own.default_prompt if read else None,
@@ -101,7 +101,7 @@ def read_own_settings(located: LocatedModel) -> OwnSettings:
         InputError: a file is damaged.
     """
     path = located.folder / "config_sentence_transformers.json"
-    values = _object(path) if path.is_file() else {}
+    values = read_object(path) if path.is_file() else {}
     prompts, default, (_, first) = values.get("prompts") or {}, values.get("default_prompt_name"), first_settings(located.folder)
     if not isinstance(prompts, dict) or not isinstance(default, str | None):
         raise InputError(f"{path}: prompts is no object of texts, or default_prompt_name no name: download the model again")
@@ -121,7 +121,7 @@ def read_own_settings(located: LocatedModel) -> OwnSettings:
 def _own_code(folder: Path) -> tuple[str, ...]:
     named = []
     for file, kind in (("config.json", "AutoModel"), ("tokenizer_config.json", "AutoTokenizer")):
-        found = _object(folder / file).get("auto_map") if (folder / file).is_file() else None
+        found = read_object(folder / file).get("auto_map") if (folder / file).is_file() else None
         classes = found.get(kind) if isinstance(found, dict) else None
         named += [str(one) for one in (classes if isinstance(classes, list) else [classes]) if one]  # of a tokenizer a slow and a fast one
     return tuple(named)
@@ -130,7 +130,7 @@ def _own_code(folder: Path) -> tuple[str, ...]:
 def first_settings(folder: Path) -> tuple[Path, Mapping[str, Any]]:
     """The file with the settings of the first module, and what it says (nothing where there is none); raises InputError for damage."""
     places = [transformer_folder(folder) / name for name in _FIRST]
-    read = ((path, _object(path)) for path in places if path.is_file())
+    read = ((path, read_object(path)) for path in places if path.is_file())
     return next(((path, values) for path, values in read if values), (places[0], {}))
 
 
@@ -142,13 +142,13 @@ def refuse_roles(located: LocatedModel) -> None:
         InputError: modules.json, config_sentence_transformers.json or the first module's settings are damaged.
     """
     path = located.folder / "config_sentence_transformers.json"
-    if (kind := (_object(path) if path.is_file() else {}).get("model_type", _DENSE)) != _DENSE:
+    if (kind := (read_object(path) if path.is_file() else {}).get("model_type", _DENSE)) != _DENSE:
         raise RequestError(
             f"model {located.name!r} is a {kind} (model_type in {path}), and gives no one vector of a text: as a SentenceTransformer it "
             "would run without its own modules, as the mean of its tokens. model.kind=reranker runs a CrossEncoder, none the others"
         )
     for module in listed_modules(located.folder):
-        if (kind := str(module.get("type")).rpartition(".")[2]) in _BY_ROLE:
+        if (kind := module.kind.rpartition(".")[2]) in _BY_ROLE:
             raise RequestError(
                 f"model {located.name!r} has a {kind}, which chooses the modules of a text by whether it is a query or a passage, and here "
                 "a text has one vector, whatever it is for: no model.kind runs it. Save the modules of one route as a SentenceTransformer "
@@ -170,7 +170,7 @@ def refuse_chunks(located: LocatedModel) -> None:
         InputError: config.json or the first module's settings are damaged.
     """
     config, (path, first) = transformer_folder(located.folder) / "config.json", first_settings(located.folder)
-    said = [(config, _object(config))] if config.is_file() else []
+    said = [(config, read_object(config))] if config.is_file() else []
     said += [(path, first[key]) for key in _CONFIG if isinstance(first.get(key), dict)]
     for path, values in said:
         if isinstance(chunk := values.get("chunk_size_feed_forward"), int) and chunk > 1:
@@ -181,24 +181,10 @@ def refuse_chunks(located: LocatedModel) -> None:
             )
 
 
-def listed_modules(folder: Path) -> list[Mapping[str, Any]]:
-    """The entries of modules.json; none where the folder has no such file."""
-    path = folder / "modules.json"
-    values = read_json(path) if path.is_file() else []
-    return [module for module in values if isinstance(module, dict)] if isinstance(values, list) else []
-
-
 def _whole_number(found: object) -> int | None:
     return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
 def _include_prompt(folder: Path) -> bool:
-    configs = [folder / str(module.get("path", "")) / "config.json" for module in listed_modules(folder)[1:]]
-    return all(_object(path).get("include_prompt", True) is not False for path in configs if path.is_file())
-
-
-def _object(path: Path) -> Mapping[str, Any]:
-    values = read_json(path)
-    if not isinstance(values, dict):
-        raise InputError(f"{path} is no JSON object: download the model again")
-    return values
+    configs = [folder / module.path / "config.json" for module in listed_modules(folder)[1:]]
+    return all(read_object(path).get("include_prompt", True) is not False for path in configs if path.is_file())

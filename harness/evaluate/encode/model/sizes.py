@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from harness.core.errors import InputError
-from harness.evaluate.encode.model.locate import Weights, read_json, stored_tensors, transformer_folder
+from harness.evaluate.encode.model.locate import Weights, read_object, stored_tensors, transformer_folder
 from harness.evaluate.encode.work import Architecture
 
 _UNCOUNTED = "embed"  # tables are looked up, not multiplied
@@ -44,9 +43,7 @@ def _shapes(path: Path) -> Mapping[str, tuple[int, ...]]:
 
 def _config(path: Path) -> Mapping[str, Any]:
     """What config.json says of the layers for text; nothing where there is none."""
-    found = read_json(path) if path.is_file() else {}
-    if not isinstance(found, dict):
-        raise InputError(f"{path} is no JSON object: download the model again")
+    found = read_object(path) if path.is_file() else {}
     text = found.get("text_config")
     return text if isinstance(text, dict) else found
 

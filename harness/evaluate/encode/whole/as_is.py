@@ -12,12 +12,12 @@ from sentence_transformers.base.modules import Transformer
 from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
-from harness.core.errors import InputError, RequestError
+from harness.core.errors import RequestError
 from harness.core.spec import Dtype, ModelSpec
 from harness.evaluate.encode.canonical.shapes import IntArray
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.encoder import Checked
-from harness.evaluate.encode.model.locate import LocatedModel, read_json, stored_tensors
+from harness.evaluate.encode.model.locate import LocatedModel, listed_modules, stored_tensors, transformer_folder
 from harness.evaluate.encode.model.outline import TAIL, does_not_load, empty_transformer, read_tail
 from harness.evaluate.encode.model.own import refuse_roles
 from harness.evaluate.encode.whole.by_text import TextEncoder, measure_repeatability, prove_store
@@ -91,16 +91,12 @@ class Reference(WholeKind):
         prove_store(encoder)
 
     def first_module(self, located: LocatedModel, model: ModelSpec) -> tuple[Any, int | None, int | None]:
-        """Of the modules that are known; raises InputError where modules.json lists none."""
-        modules: Any = read_json(located.folder / "modules.json")
-        try:
-            kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
-            first, folder = kinds[0], located.folder / str(modules[0].get("path", ""))
-        except (AttributeError, IndexError, KeyError, TypeError) as error:
-            raise InputError(f"{located.folder / 'modules.json'} lists no modules: download the model again") from error
-        simple = set(kinds[1:]) <= set(TAIL)
+        """Of the modules that are known."""
+        first, *others = [module.kind.rpartition(".")[2] for module in listed_modules(located.folder)]
+        folder = transformer_folder(located.folder)
+        simple = set(others) <= set(TAIL)
         if first == "Transformer":
-            empty = empty_transformer(located, model, str(modules[0].get("path", "")))
+            empty = empty_transformer(located, model)
             return empty, positions_of(empty.config), read_tail(located, empty.get_embedding_dimension())[1] if simple else None
         if first == "StaticEmbedding":
             tables = [shape for path in folder.glob("*.safetensors") for shape in stored_tensors(path).values() if len(shape) == 2]

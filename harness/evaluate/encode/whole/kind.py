@@ -32,6 +32,7 @@ from harness.evaluate.encode.model.locate import (
     Weights,
     find_model,
     hash_weights,
+    listed_modules,
     read_json,
 )
 from harness.evaluate.encode.model.outline import (
@@ -42,7 +43,7 @@ from harness.evaluate.encode.model.outline import (
     quiet_transformers,
     tokenizer_options,
 )
-from harness.evaluate.encode.model.own import first_settings, listed_modules, refuse_chunks
+from harness.evaluate.encode.model.own import first_settings, refuse_chunks
 from harness.evaluate.encode.model.sizes import read_sizes
 from harness.evaluate.encode.model.tokens import refuse_lone_surrogates, refuse_tokens
 from harness.evaluate.encode.planned import Basis, Counted, Outline
@@ -173,7 +174,7 @@ class WholeKind(FolderKind):
             return
         configs = (*located.folder.glob("config.json"), *located.folder.glob("*/config.json"))
         own = [path for path in configs if isinstance(values := read_json(path), dict) and "auto_map" in values]
-        types = [str(module.get("type")) for module in listed_modules(located.folder)]
+        types = [module.kind for module in listed_modules(located.folder)]
         own += [located.folder / f"modules.json ({kind})" for kind in types if "." in kind and class_name(kind) == kind]
         if own:
             raise RequestError(f"{own[0]} names code of its own: read it, then allow it with model.trust_remote_code=true")

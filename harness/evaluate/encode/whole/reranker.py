@@ -19,7 +19,7 @@ from harness.core.spec import Dtype, ModelSpec
 from harness.evaluate.encode.canary.canary import canary_texts, in_two_orders
 from harness.evaluate.encode.canonical.shapes import IntArray
 from harness.evaluate.encode.encoder import Checked
-from harness.evaluate.encode.model.locate import LocatedModel, all_files_digest, transformer_folder
+from harness.evaluate.encode.model.locate import LocatedModel, all_files_digest
 from harness.evaluate.encode.model.outline import empty_transformer
 from harness.evaluate.encode.model.own import read_pair_settings
 from harness.evaluate.encode.whole.by_text import UNREPEATABLE, TextEncoder
@@ -84,7 +84,7 @@ class Reranker(WholeKind):
 
     def first_module(self, located: LocatedModel, model: ModelSpec) -> tuple[Any, int | None, int]:
         """As `WholeKind` says; raises as `empty_transformer` does."""
-        first = empty_transformer(located, model, transformer_folder(located.folder).relative_to(located.folder).as_posix())
+        first = empty_transformer(located, model)
         return first, positions_of(first.config), 1
 
 
