@@ -53,10 +53,7 @@ def encode_part(spec: RunSpec, device: torch.device, progress: Progress, *, enco
         return EncodedPart(shard=shard, store=store, tasks=(), failed={}, cost=Counters())
     encoders = encoders or EncoderPool(store_required=True)
     encoder = encoders.encoder(spec, device)
-    if spec.canary:
-        encoders.check(spec, device)
-    else:
-        encoders.prove_store(spec, device)
+    encoders.check(spec, device)
     before, scorer = encoder.counters, run_scorer(spec)
     failed: dict[str, str] = {}
 

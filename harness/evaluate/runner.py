@@ -78,9 +78,7 @@ def execute(spec: RunSpec, device: torch.device, progress: Progress, *, encoders
         notes = (*prompt_notes(spec, prepared.prompts), *unused_settings(spec, prepared.own))
         manifest = _manifest(spec, prepared.benchmark, encoder, describe_device(device), prepared.own, notes)
         agenda.refuse_other_origin(manifest)
-        if not spec.canary:
-            encoders.prove_store(spec, device)
-        checked = encoders.check(spec, device) if spec.canary else None
+        checked = encoders.check(spec, device)
         sketch = checked.sketch if checked else None
         if sketch and prepared.done:
             refuse_other_model(spec.folder, sketch)

@@ -42,21 +42,22 @@ class EncoderPool:
         return self._encoders[key]
 
     def check(self, spec: RunSpec, device: torch.device) -> Checked | None:
-        """What the check of the run's setting found, made once in a process; raises as its kind does.
+        """What the check of the run's setting found, made once in a process; raises as its kind does. With `canary=off` there is none, and
+        the store alone is compared with what the encoder makes.
 
         It is not taken over from a manifest: it says something of this machine at this time.
         """
+        kind = ENCODERS.get(spec.model.kind)
+        if not spec.canary:
+            if spec.store is not None:
+                kind.prove_store(self.encoder(spec, device))
+            return None
         setting = (_setting(spec, device), spec.store)
         if setting in self._checked:
             before = self._checked[setting]
             return before and replace(before, seconds=0.0)
-        self._checked[setting] = ENCODERS.get(spec.model.kind).check(self.encoder(spec, device))
+        self._checked[setting] = kind.check(self.encoder(spec, device))
         return self._checked[setting]
-
-    def prove_store(self, spec: RunSpec, device: torch.device) -> None:
-        """Compare the store of a run that skips the check with what its encoder makes; raises as its kind does."""
-        if spec.store is not None:
-            ENCODERS.get(spec.model.kind).prove_store(self.encoder(spec, device))
 
     def _spread_over(self, spec: RunSpec, device: torch.device, encoder: Encoder) -> None:
         key = (spec.model, spec.dtype, spec.gpu.encoding, str(device), spec.devices)
