@@ -337,7 +337,8 @@ def test_bootstrap_and_theory_agree_on_a_mean(home: Path) -> None:
         ({"tasks": ["TNewz"]}, RequestError, "did you mean TNews"),
         ({"overrides": ["dtype=fp16"]}, RequestError, "the run's settings come from its manifest"),
         ({"overrides": ["store"]}, RequestError, "is not KEY=VALUE"),
-        ({"overrides": ["workers=x"]}, RequestError, "give a number of processes"),
+        ({"overrides": ["workers=x"]}, RequestError, "could not be converted to Integer"),
+        ({"overrides": ["workers=-1"]}, RequestError, "give a number of processes"),
     ],
 )
 def test_a_wrong_request_is_refused(home: Path, arguments: dict[str, object], error: type[Exception], message: str) -> None:

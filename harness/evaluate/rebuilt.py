@@ -33,15 +33,15 @@ def rebuilt_spec(folder: Path, manifest: Manifest, overrides: Sequence[str], *, 
     before = manifest.spec
     if before is None:
         raise InputError(f"{folder} has no manifest of this harness: name a run folder that this version made")
-    model = replace(before.model, path=places["model.path"])
+    model = replace(before.model, path=places.model.path or None)
     spec = RunSpec(
         **{item.name: getattr(before, item.name) for item in fields(before) if item.name not in ("benchmark", "model", "data")},
         benchmark=benchmark_word(before.benchmark, folder),
         model=model,
-        data=replace(before.data, root=places["data.root"] or before.data.root),
+        data=replace(before.data, root=places.data.root or before.data.root),
         tasks=tasks,
-        store=Path(places["store"]).expanduser() if places["store"] else None,
-        workers=_workers(places["workers"]),
+        store=places.store,
+        workers=_workers(places.workers),
         results_dir=folder.parent.parent,
     )
     if not (model.path or model.package or model.hub):
@@ -82,25 +82,18 @@ def check_setting(encoder: CanonicalEncoder, folder: Path, manifest: Manifest) -
         )
 
 
-def _places(overrides: Sequence[str]) -> dict[str, str | None]:
-    given: dict[str, str | None] = dict.fromkeys(PLACES)
-    given["store"] = str(compose_config([]).store or "")
-    problems = []
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        if not equals:
-            problems.append(f"{text!r} is not KEY=VALUE: for example store=DIR")
-        elif key not in PLACES:
-            problems.append(f"{text}: the run's settings come from its manifest. {unknown('key', key, PLACES)}")
-        else:
-            given[key] = None if value in ("", "null") else value
-    if given["workers"] is not None and not given["workers"].isdecimal():
-        problems.append(f"workers={given['workers']}: give a number of processes, 0 to score in this one")
-    if problems:
-        raise RequestError("\n".join(problems))
-    return given
+def _places(overrides: Sequence[str]) -> RunSpec:
+    """What overrides of `PLACES` come to, as in any request."""
+    strange = [text for text in overrides if text.partition("=")[0] not in PLACES]
+    if strange:
+        wrong = (f"{text}: the run's settings come from its manifest. {unknown('key', text.partition('=')[0], PLACES)}" for text in strange)
+        raise RequestError("\n".join(wrong))
+    places = compose_config(overrides)
+    if places.workers is not None and places.workers < 0:
+        raise RequestError(f"workers={places.workers}: give a number of processes, 0 to score in this one")
+    return places
 
 
-def _workers(asked: str | None) -> int:
+def _workers(asked: int | None) -> int:
     """Nothing encodes meanwhile, so scoring may have half the cores."""
-    return int(asked) if asked is not None else (os.cpu_count() or 1) // 2 if (os.cpu_count() or 1) >= 4 else 0
+    return asked if asked is not None else (os.cpu_count() or 1) // 2 if (os.cpu_count() or 1) >= 4 else 0
