@@ -60,6 +60,7 @@ def test_every_wrong_override_is_reported_at_once_with_the_config_names() -> Non
         ("results_dir=", "results_dir=DIR"),
         ("store=/dev/null", "store=null"),
         ("data.root=x", "leave it out"),
+        ("model.url=http://host/v1", "add model.kind=endpoint"),
     ],
 )
 def test_what_can_be_known_to_be_wrong_is_refused_before_a_model_is_loaded(override: str, output: str) -> None:

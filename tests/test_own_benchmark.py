@@ -150,8 +150,26 @@ def test_a_task_that_mteb_does_not_know_is_refused_before_anything_is_encoded(tm
 
 
 @pytest.mark.parametrize(
+    ("more", "found"),
+    [
+        ("splits: {TNews: validation+test}", "one split"),  # it scored the first alone, under the name of both
+        ("facts: {TNews: {type: Classification, hub: x, n_experiments: 3}}", "n_experiments: 10"),  # they drew 10 times 32 all the same
+        ("facts: {TNews: {type: Classification, hub: x, samples_per_label: 8}}", "samples_per_label: 32"),
+        ("facts: {TNews: {type: STS, hub: x}}", "type: Classification"),
+        ("facts: {TNews: {type: Classification, hub: x, language: zh}}", "language: None"),
+    ],
+)
+def test_facts_that_mteb_1_has_otherwise_are_refused_before_anything_is_encoded(tmp_path: Path, more: str, found: str) -> None:
+    file = benchmark_file(tmp_path, f"name: mine\ntasks: [TNews]\n{more}\n")
+    with pytest.raises(RequestError, match=rf"TNews has {found} in mteb 1\.1\.1"):
+        run(tmp_path, file)
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
     ("text", "found"),
     [
+        ("name: mine\ntasks: [STSB]\nscorer: mteb2\nsplits: {STSB: validation+test}\n", "only a Classification has more than one"),
         ("name: mine\ntasks: [STSX]\n", "unknown task 'STSX': did you mean STS"),
         ("name: other\ntasks: [STSB]\n", "call the file other.yaml"),
         ("name: mine\n", "'tasks' is missing"),

@@ -266,6 +266,21 @@ def test_a_task_that_a_file_misspells_is_named(tmp_path: Path) -> None:
     assert str(caught.value).count("unknown task") == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "more", "message"),
+    [
+        ("tasks: {STS: {query: x}}", (), "prompts: STS has no text for query, its roles are: text"),
+        ("tasks: {CMedQAv2-reranking: {query: x, text: y}}", (), "CMedQAv2-reranking has no text for text, its roles are: query, passage"),
+        ("query: x", ("model.query_instruction=y",), "model.query_instruction goes before nothing beside prompts="),
+    ],
+)
+def test_a_prompt_that_goes_before_no_text_is_refused(tmp_path: Path, text: str, more: tuple[str, ...], message: str) -> None:
+    file = tmp_path / "prompts.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(RequestError, match=message):
+        spec_of(request(tmp_path, SAMPLE_DIR / "model", f"prompts={file}", *more))
+
+
 @pytest.mark.parametrize("kind", ["canonical", "reference"])
 def test_a_models_own_dimensions_are_said_and_dim_takes_them(kind: str, tmp_path: Path, model: Path) -> None:
     words = ["prompts=none", f"model.kind={kind}", "tasks=[STSB]"]

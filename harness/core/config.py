@@ -33,7 +33,7 @@ from harness.core.registry import registry, unknown_model
 from harness.core.resources import config_names, data_root, resource_dir
 from harness.core.schema import RunConfig, from_plain, schema_keys
 from harness.core.shard import Shard
-from harness.core.spec import GpuSpec, RunSpec
+from harness.core.spec import GpuSpec, ModelSpec, RunSpec
 
 GROUPS = ("model", "gpu", "data", "row", "experiment")
 
@@ -350,6 +350,10 @@ def _value_problems(config: RunSpec) -> list[str]:
         problems.append("model.path: the model has no source; give model.path=DIR, or one of model=" + "|".join(config_names("model")))
     if not model.url and (stray := [key for key in ("served_as", "dimensions", "request") if getattr(model, key) is not None]):
         problems.append(f"model.{stray[0]} is for a served model, and model.url does not name one: leave it out, or give model.url=URL")
+    if model.url and model.kind == ModelSpec.kind:
+        problems.append(f"model.url is the address of a served model, and model.kind={model.kind} runs one here: add model.kind=endpoint")
+    if model.query_instruction and config.prompts.source in ("model", "file"):
+        problems.append("model.query_instruction goes before nothing beside prompts=: put it into a file's query, or leave one of both out")
     if (model.name or placed) and not FOLDER_NAME.fullmatch(model.name):
         problems.append(f"model.name={model.name!r}: it names a results folder, so only letters, digits and . _ + - are possible")
     return problems

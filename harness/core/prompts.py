@@ -70,8 +70,7 @@ class PromptTable:
     def of(self, task: TaskSpec) -> TaskPrompts:
         """The prompts of a task: by its name (mteb 1's or mteb 2's), else by its type, else those of the role."""
         entries = [self.tasks[name] for name in dict.fromkeys((task.name, task.mteb2_name, task.type)) if name in self.tasks]
-        roles = ("query", "passage") if task.type in _SEARCHED else ("text",)
-        return TaskPrompts(**{role: self._prompt(role, entries) for role in roles})
+        return TaskPrompts(**{role: self._prompt(role, entries) for role in _roles(task.type)})
 
     def _prompt(self, role: str, entries: list[str | RolePrompts]) -> str:
         for entry in entries:
@@ -164,15 +163,23 @@ def _read_table(path: Path) -> PromptTable:
 
 
 def name_problems(prompts: Prompts, tasks: Iterable[TaskSpec]) -> list[str]:
-    """The names of a file's `tasks` that are no task, of `tasks` or of `configs/tasks.yaml`, and no type, a sentence each: their prompts
-    would be left out in silence. The registry's tables have names of other benchmarks, too."""
+    """What of a file's `tasks` would be left out in silence, a sentence each: names that are no task, of `tasks` or of
+    `configs/tasks.yaml`, and no type; and prompts for roles that the texts of a type do not have. The registry's tables have names of other
+    benchmarks, too."""
     if prompts.source != "file" or prompts.table is None:
         return []
-    facts = known_tasks()["tasks"]
-    known = {
-        *TASK_TYPES,
-        *facts,
-        *(row["mteb2"]["name"] for row in facts.values() if "mteb2" in row),
-        *(name for task in tasks for name in task.names),
-    }
-    return [f"prompts: {unknown('task or task type', name, sorted(known))}" for name in prompts.table.tasks if name not in known]
+    kinds: dict[str, str] = {kind: kind for kind in TASK_TYPES}
+    for name, row in known_tasks()["tasks"].items():
+        kinds |= {name: row["type"], row.get("mteb2", {}).get("name", name): row["type"]}
+    kinds |= {name: task.type for task in tasks for name in task.names}
+    asked = prompts.table.tasks
+    problems = [f"prompts: {unknown('task or task type', name, sorted(kinds))}" for name in asked if name not in kinds]
+    for name, own in ((name, own) for name, own in asked.items() if name in kinds and isinstance(own, RolePrompts)):
+        roles = _roles(kinds[name])
+        if stray := [role for role, prompt in asdict(own).items() if prompt and role not in roles]:
+            problems.append(f"prompts: {name} has no text for {stray[0]}, its roles are: {', '.join(roles)}")
+    return problems
+
+
+def _roles(kind: str) -> tuple[str, ...]:
+    return ("query", "passage") if kind in _SEARCHED else ("text",)

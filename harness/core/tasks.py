@@ -203,13 +203,15 @@ def task_spec(name: str, row: Mapping[str, Any], kind: Mapping[str, Any], *, spl
     """The task of a row of facts and of those of its type. A row need only have `type` and `hub`; the rest has defaults.
 
     Raises:
-        KeyError, TypeError: a fact is missing, or is none.
+        KeyError, TypeError, ValueError: a fact is missing, or is none.
     """
     known = {item.name for item in fields(TaskSpec)} | {"mteb2"}
     if strange := sorted(set(row) - known):
         raise TypeError(f"{name} has unknown facts: {', '.join(strange)}")
     qrels, substitute, mteb2 = row.get("qrels"), row.get("substitute"), row.get("mteb2", {})
     own_split = row.get("split", "test")
+    if "+" in (split or own_split) and row["type"] != "Classification":
+        raise ValueError(f"{name} has the splits {split or own_split}: only a Classification has more than one")
     as_stated = ("revision", "config", "language", "statistics_of", "n_experiments", "samples_per_label")
     return TaskSpec(
         name=name,

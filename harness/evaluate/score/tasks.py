@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.core.errors import InputError
+from harness.core.errors import InputError, RequestError
 from harness.core.examples import Examples
 from harness.core.prompts import TaskPrompts
 from harness.core.tasks import TaskSpec, known_tasks
@@ -66,15 +66,21 @@ class Mteb1:
     """What a scoring process imports before its first job."""
 
     def refuse_unknown(self, tasks: Iterable[TaskSpec]) -> None:
-        """Pass tasks that mteb has; of those in `configs/tasks.yaml` it is known, so that mteb need not be imported for them.
+        """Pass tasks that mteb has, with its facts; those in `configs/tasks.yaml` are known, so that mteb need not be imported for them.
 
         Raises:
-            RequestError: mteb does not know a task.
+            RequestError: mteb does not know a task, or scores it by other facts than the benchmark's, which would count for nothing.
         """
         with quiet_reference():
             for task in tasks:
-                if task.name not in known_tasks()["tasks"]:
+                if (own := known_tasks()["tasks"].get(task.name)) is None:
                     fresh_task(task)
+                    continue
+                drawn = [key for key in ("n_experiments", "samples_per_label") if getattr(task, key) not in (None, own.get(key))]
+                wrong = [*(key for key in ("type", "language") if getattr(task, key) != own.get(key)), *drawn]
+                if len(task.splits) > 1 or wrong:
+                    found = f"{wrong[0]}: {own.get(wrong[0])}" if wrong else "one split"
+                    raise RequestError(f"{task.name} has {found} in mteb 1.1.1: correct the benchmark, or let it say scorer: mteb2")
 
     def texts(self, task: TaskSpec, data: TaskData, prompts: TaskPrompts, *, seed: int = SEED) -> list[str]:
         """The texts, see `planned_texts`; data on which no score is defined is refused here, before a text is encoded."""
