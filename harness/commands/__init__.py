@@ -1,8 +1,6 @@
 # PYTHON_ARGCOMPLETE_OK: argcomplete looks for this word in programs before it runs them
 """The command line: `python -m harness COMMAND`. A module per command; they import what they need when they are called."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import gc

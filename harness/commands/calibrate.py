@@ -1,7 +1,5 @@
 """The command `calibrate`."""
 
-from __future__ import annotations
-
 import sys
 from argparse import Namespace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The command `doctor`."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 
 from harness.commands.arguments import command, output_format, overrides, show

@@ -1,7 +1,5 @@
 """The command `encode`."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 
 from harness.commands.arguments import QUIET, command, name_failed, overrides, show

@@ -1,7 +1,5 @@
 """The command `models`."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 
 from harness.commands.arguments import command, option, output_format, show

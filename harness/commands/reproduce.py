@@ -1,7 +1,5 @@
 """The command `reproduce`."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 
 from harness.commands.arguments import QUIET, command, overrides

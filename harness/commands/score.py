@@ -1,7 +1,5 @@
 """The command `score`."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Help and tab completion for commands that take settings: every key, what it takes, and what it means, from `configs/` itself."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import fields
 from shutil import get_terminal_size

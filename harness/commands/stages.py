@@ -1,7 +1,5 @@
 """`make reproduce`: the published table from its parts, the whole chain on the embedded sample, then the card's rows for real."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """The command `tasks`."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 
 from harness.commands.arguments import BENCHMARK, command, output_format, show

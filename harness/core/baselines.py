@@ -4,8 +4,6 @@ A baseline is replaced whole: the other one is written beside it and takes its n
 under a baseline's name holds all of one run.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Iterable

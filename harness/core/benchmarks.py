@@ -1,7 +1,5 @@
 """Benchmarks: which tasks in which order, by which metrics, scorer and conventions. `configs/benchmarks/*.yaml`, or a file of your own."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable, Mapping

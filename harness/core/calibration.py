@@ -5,8 +5,6 @@ draws of the protocol's random samples and k-means starts. `sampling`: other exa
 docs/drift.md. All numbers are points, 0 to 100.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

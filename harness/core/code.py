@@ -1,7 +1,5 @@
 """Digests of this package's own code: what was made by other code is not believed without a look."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import hashlib

@@ -1,7 +1,5 @@
 """Hydra's part: command-line overrides -> typed configuration -> frozen `RunSpec`, with all errors in one message."""
 
-from __future__ import annotations
-
 import copy
 import itertools
 import logging

@@ -1,7 +1,5 @@
 """The dtypes of a run, and how torch and model cards spell them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from harness.core.spec import Dtype

@@ -1,7 +1,5 @@
 """What a run ran on and with: packages, source revision, platform. Reads the machine, changes nothing."""
 
-from __future__ import annotations
-
 import platform
 import re
 import subprocess

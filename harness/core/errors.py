@@ -11,8 +11,6 @@ HarnessError            1  the base: a run that could not finish
 Every message says what was found, what was expected, and the setting or command that fixes it.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 from pathlib import Path

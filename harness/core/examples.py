@@ -4,8 +4,6 @@ No text of the data is kept, which belongs to the owners of the data: an example
 16 hexadecimal digits of a SHA-256 over its texts (`digest`), so that two runs can be seen to have scored the same ones.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """What decides the bits of a vector: the device, torch's switches, the model with its files; as every manifest states it."""
 
-from __future__ import annotations
-
 import os
 import platform
 from collections.abc import Mapping

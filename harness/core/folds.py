@@ -5,8 +5,6 @@ ones. So the sorting behind average precision and ranks is done once for all res
 anything per pair; they are computed anew on each resample.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """How numbers, lists of names and commands are written, and how text from elsewhere is made fit for one line."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Hashable, Iterable, Sequence

@@ -1,7 +1,5 @@
 """What mteb 2.26.24 calls things that mteb 1.1.1 calls otherwise: the main scores, and the similarity in the names of metrics."""
 
-from __future__ import annotations
-
 from harness.core.tasks import TaskType
 
 MAIN_SCORES: dict[TaskType, str] = {

@@ -3,8 +3,6 @@
 Without imports of `config`: nothing is composed here.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -6,8 +6,6 @@ A package offers a kind by an entry point in the group `harness.<seam>`:
     mine = "my_package.encoder:MyKind"
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache

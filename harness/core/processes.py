@@ -1,7 +1,5 @@
 """Starting processes of this package from whatever program calls it, and ending them with it."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os

@@ -12,8 +12,6 @@ A file (`prompts=FILE.yaml`) has any of the keys of `PromptTable`:
       STS: {text: "Retrieve semantically similar text. "}      # of a task or a type, by role: literal
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The registry: models that people ask for by name, with what is known of them (`configs/models.json`, made by `scripts/registry.py`)."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Where the files that ship with the package are: beside the package in a checkout, inside it in a wheel."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -5,8 +5,6 @@ failed and has not succeeded since. `<Task>.json` is what mteb 1.1.1 writes (`mt
 split -> metrics with `evaluation_time`) plus the key `harness`. Keys that this version does not know stay in a file that is written again.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Iterable, Iterator

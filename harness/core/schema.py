@@ -4,8 +4,6 @@ Hydra's structured configs know neither `Literal` nor tuples, and can't change a
 mutable one with enumerations and lists, and the values that Hydra composes become the spec again.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from enum import Enum

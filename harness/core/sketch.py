@@ -5,8 +5,6 @@ Each raw vector is multiplied with one matrix of random signs, which leaves `NUM
 come from SHAKE-256, so they are the same on every machine and under every version of numpy.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Tasks: where the data is, which commit of it, which metrics, what identifies it. The facts are in `configs/tasks.yaml`, once."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache, cached_property

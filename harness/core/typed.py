@@ -3,8 +3,6 @@
 msgspec does the work: it is strict (a string is no number, NaN and 1e400 are no JSON), and reads thousands of records in a second.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass, replace

@@ -3,8 +3,6 @@
 `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE` and `HF_HUB_OFFLINE` are read when a function is called.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import re

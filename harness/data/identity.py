@@ -6,8 +6,6 @@ is accepted for passages, all four figures of it together. Reranking is counted 
 candidates, as mteb drops the others before it scores.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -8,8 +8,6 @@ writes is `<split>/data-00000-of-00001.arrow`. The two MASSIVE repositories have
 script and the archive it reads: the archive is read here the way that script did. No loading script is ever run.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """`data=local`: a folder with one folder per task, made by hand or by `python -m harness fetch`; `data=sample` reads the same form."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile

@@ -5,8 +5,6 @@ killed the process. Downloads go through the hub's cache, which goes on where it
 into one root take turns at publishing a task.
 """
 
-from __future__ import annotations
-
 import fcntl
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping

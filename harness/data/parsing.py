@@ -1,7 +1,5 @@
 """Tables into a task's typed data. What is refused here is the form; data that has no score is refused by the scorer."""
 
-from __future__ import annotations
-
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping

@@ -3,8 +3,6 @@
 A source is one object, registered under the name that `data.source=` takes (docs/extending.md): `SOURCES.register("mine", MySource())`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

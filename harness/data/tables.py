@@ -3,8 +3,6 @@
 A wrong cell is named by file, line and column.
 """
 
-from __future__ import annotations
-
 import codecs
 import csv
 import gzip

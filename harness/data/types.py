@@ -1,7 +1,5 @@
 """A task's data, typed, whatever source it came from."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field
 from typing import Any

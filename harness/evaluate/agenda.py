@@ -1,7 +1,5 @@
 """What of a run is done, what other runs have, and in which windows the rest is encoded: `plan` prices it, `runner` works it off."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import os

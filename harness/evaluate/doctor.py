@@ -1,7 +1,5 @@
 """`python -m harness doctor`: what this machine has, whether a run would find its inputs, and the way out where it would not."""
 
-from __future__ import annotations
-
 import platform
 import shutil
 import sys

@@ -4,8 +4,6 @@ Texts of several tasks go through the model together, because the batch of each 
 text of that length is left: task by task, a third of a GPU's work on C-MTEB would be dummies (docs/encoding.md).
 """
 
-from __future__ import annotations
-
 import hashlib
 import time
 import traceback

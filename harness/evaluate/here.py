@@ -1,7 +1,5 @@
 """The run that a request asks for on this machine."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -7,8 +7,6 @@ of Latin words and numbers. Untruncated token counts so modelled are plans of wh
 lengths in the benchmarks.
 """
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence

@@ -3,8 +3,6 @@
 Nothing is scored, and no run folder is written: any number of parts are encoded at once, on as many machines of one kind.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -3,8 +3,6 @@
 Nothing here imports torch, so that a finished run is answered in a second.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """`python -m harness probe BASELINE`: what this machine makes of the canary under the settings of a run, without its data or tasks."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """How far a run has come: what it reports as it goes on, and when it will end."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Which prompts a run puts before its texts, and what the model's own files say that the run does not use."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from harness.core.errors import RequestError

@@ -1,7 +1,5 @@
 """From a run folder back to the run: its spec, as the manifest tells it, and what only the caller knows of this machine."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import fields, replace

@@ -1,7 +1,5 @@
 """A run's vectors scored once more, by the rules of another benchmark: a run of its own, whose texts come from the store."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A run: plan what is left to do, then task by task: load, encode, score, write. What is finished is neither lost nor computed again."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import fcntl

@@ -4,8 +4,6 @@ Whole runs go through Hydra's submitit launcher (`configs/hydra/launcher/slurm.y
 submitit here, with the settings of the same file.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import io

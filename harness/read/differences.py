@@ -1,7 +1,5 @@
 """In which settings two runs differ, by their manifests: what was asked for, the machine, the packages, the weights, the source."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """What is known of a run's tasks already: what its authors published, a baseline, an earlier run of the model."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Every score of every run: a row per run and task."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

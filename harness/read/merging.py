@@ -3,8 +3,6 @@
 Every score of the merged run is one score of one folder: nothing is averaged, and the notes say which folder it came from.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping, Sequence

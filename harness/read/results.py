@@ -10,8 +10,6 @@ Who made a score stays in `TaskRecord.made.origin`: `trust` is `self-reported` (
 results repository: no mteb version), `re-run by others` or `ours` (the file has our own part, which says no other).
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math

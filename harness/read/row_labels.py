@@ -1,7 +1,5 @@
 """What tells rows of one table apart that have one name and one setting in its columns."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace

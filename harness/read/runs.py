@@ -1,7 +1,5 @@
 """The runs at or below a path: our own folders, result files of mteb, model cards."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from pathlib import Path
 

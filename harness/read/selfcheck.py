@@ -1,7 +1,5 @@
 """Compares the sample's scores with the committed ones: does the harness compute what it did when it was released?"""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from harness.core.benchmarks import Benchmark

@@ -1,7 +1,5 @@
 """What was accepted as a baseline, and the list of baselines."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a calibration measured."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 
 from harness.evaluate.calibrate.floors import expected_false_alarms

@@ -1,7 +1,5 @@
 """The report of the gate for checkpoints."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any

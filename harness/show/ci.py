@@ -1,7 +1,5 @@
 """What a CI system takes beside the exit code: JUnit's XML, GitHub's step summary and annotations."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree

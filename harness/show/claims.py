@@ -1,7 +1,5 @@
 """Claims, checks and grades of a model card."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any

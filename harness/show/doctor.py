@@ -1,7 +1,5 @@
 """What doctor found."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 
 from harness.evaluate.doctor import Diagnosis

@@ -1,7 +1,5 @@
 """A drift report, its shorter form for the summary of a CI step, and the report of `probe`, which is a line of it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict

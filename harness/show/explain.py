@@ -1,7 +1,5 @@
 """An explanation: its sentences, its tables and its plain values."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

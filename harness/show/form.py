@@ -3,8 +3,6 @@
 A subject (the leaderboard, an explanation, ...) makes a `Document` from its values. A `Reporter` writes any document in one format.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol

@@ -1,7 +1,5 @@
 """The formats of a few lines each: GitHub's Markdown, CSV and JSON for programs, HTML without style or script."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """The index of every score, for pandas or a spreadsheet."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import astuple, fields
 

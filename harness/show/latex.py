@@ -1,7 +1,5 @@
 """A document as LaTeX (`\\usepackage{booktabs,graphicx}`), for pdfTeX, or XeLaTeX where texts are Chinese; all of the data is escaped."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, groupby, repeat

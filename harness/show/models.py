@@ -1,7 +1,5 @@
 """The models that can be named, and which kind of encoder runs each."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 

@@ -1,7 +1,5 @@
 """What a run came to: its tasks beside what is known of them, what it has cost, and what to do next."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path

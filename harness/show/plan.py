@@ -1,7 +1,5 @@
 """What a run or a sweep will cost."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any

@@ -1,7 +1,5 @@
 """Writing to stdout and stderr, and what to do where that fails."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

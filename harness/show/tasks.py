@@ -1,7 +1,5 @@
 """The tasks of a benchmark."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import asdict
 

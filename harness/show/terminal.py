@@ -1,7 +1,5 @@
 """Text on a terminal: headings bold, what is wrong red."""
 
-from __future__ import annotations
-
 from rich.console import Console
 from rich.text import Text
 

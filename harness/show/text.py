@@ -1,7 +1,5 @@
 """A document as text: as wide as the terminal or `COLUMNS` says, else 100 columns, but for names in a file, which nothing cuts."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

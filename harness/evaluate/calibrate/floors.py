@@ -1,7 +1,5 @@
 """From draws of a score to its floor: the statistics of calibration, free of models and files. Everything in points, 0 to 100."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

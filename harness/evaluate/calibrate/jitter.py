@@ -7,8 +7,6 @@ and not independent noise in every number, most of which would point where no ve
 whose vector is short has the error of all others (the sample in bf16: 0.07 at lengths from 0.5 to 17), so it does not set the noise of all.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

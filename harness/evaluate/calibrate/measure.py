@@ -1,7 +1,5 @@
 """Calibrates a run: its data and vectors again, its scores again, then under other roundings, other seeds, other examples."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import math

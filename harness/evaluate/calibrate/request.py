@@ -1,7 +1,5 @@
 """What a calibration is asked for: which floors of which tasks, from how many draws, into which file; what can't be done is refused."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The device a model runs on, and everything about it that can change the bits of a vector."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import resource

@@ -1,7 +1,5 @@
 """The models that a process has loaded."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What plans look at on this machine: models, task data, the store. Each is read once, however many runs of a sweep need it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property

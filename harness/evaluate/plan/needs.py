@@ -1,7 +1,5 @@
 """What to ask a cluster for, so that a run can end: derived from its plan."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Iterator, Sequence

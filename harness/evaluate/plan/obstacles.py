@@ -1,7 +1,5 @@
 """What stands in the way of a planned run on this machine, and what else a reader of its figures must know."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """From overrides to a plan: what is done, what is stored, what must run, and what stands in the way. Reads, and writes nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial

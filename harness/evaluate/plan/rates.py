@@ -1,7 +1,5 @@
 """FLOP per second of encoding: measured by earlier runs of the model on such a device, else what the device's file lets expect."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Counted where tokenizer and data are here, from the characters where only the da
 What is named equally is computed once, whichever of the three it is: a text has another name where `max_len` cuts it.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass

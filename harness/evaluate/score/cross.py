@@ -1,7 +1,5 @@
 """Reranking by a model that scores pairs: the scores take the place of similarities, and the metrics are C_MTEB's own."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ mteb 1.1.1 imports sentence_transformers for the models of others, and datasets 
 that scoring needs. They are there for whoever does use them.
 """
 
-from __future__ import annotations
-
 import contextlib
 import sys
 from collections.abc import Iterator

@@ -3,8 +3,6 @@
 multiprocessing removes that folder when the process that asks ends by itself; one that is killed can't.
 """
 
-from __future__ import annotations
-
 import atexit
 import shutil
 from multiprocessing.forkserver import _forkserver

@@ -1,7 +1,5 @@
 """mteb, imported with this module: scoring processes are forked from one that has it, and so none of them waits for it."""
 
-from __future__ import annotations
-
 import contextlib
 
 from harness.core.errors import MachineError

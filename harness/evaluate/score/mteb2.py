@@ -8,8 +8,6 @@ stripped and ranked as a search, searches go through the corpus in its order, an
 Not computed: nAUC (abstention), and the lists of single experiments.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """What mteb's evaluators work out per example and keep to themselves, overheard while they work, so that nothing is scored twice."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import inspect

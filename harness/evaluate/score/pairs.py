@@ -1,7 +1,5 @@
 """Metrics of pairs as mteb 2.26.24 has them: `pair_classification_evaluator.py`, `pair_classification.py`, `sts.py`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ most 1,000 a query; equal similarities by the passage's id, descending; means ov
 ranks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ Every per-query value is built by the same additions in the same order as in tre
 summed over queries one by one as BEIR 2.2.0 does, so that the sums have equal bits and round to equal digits.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

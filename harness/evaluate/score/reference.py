@@ -4,8 +4,6 @@ Importing them takes seconds and changes `AbsTaskReranking.evaluate` (C_MTEB sco
 nothing imports them before a task is scored.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

@@ -1,7 +1,5 @@
 """Data on which no score is defined, or none that means anything: refused before a text is encoded, whatever source it came from."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from numbers import Integral

@@ -4,8 +4,6 @@ A device rounds a product otherwise than a CPU, by at most what `rounding_bound`
 is above or below it for certain, and is counted on the device. The few others are named, for the CPU to decide.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

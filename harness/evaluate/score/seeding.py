@@ -1,7 +1,5 @@
 """The global random generators: mteb 1.1.1 draws from numpy's, so a score is only reproducible from a known state of it."""
 
-from __future__ import annotations
-
 import contextlib
 import random
 from collections.abc import Iterator

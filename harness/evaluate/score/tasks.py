@@ -1,7 +1,5 @@
 """Scores of a task: its data in a fresh task object of mteb 1.1.1, its metrics as mteb nests them, the examples behind them."""
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping

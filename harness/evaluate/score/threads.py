@@ -1,7 +1,5 @@
 """The thread count, fixed: sums in BLAS are cut up by it, so the last bits of a score's inputs would depend on the number of cores."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Model cards as runs: the scores that a front matter claims. No scale is guessed: cards are 0 to 100, as mteb writes them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from harness.core.benchmarks import Benchmark

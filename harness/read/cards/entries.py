@@ -3,8 +3,6 @@
 Nothing here is raised: what is wrong with an entry concerns its task alone.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What the headings of a table of averages mean: the words of English and Chinese cards for `Average` and for the types of task."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """A model card: the scores that its front matter claims, and the rows of its metric table. All values are the card's own, 0 to 100."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The evaluation script that a card prints, read without running it: its options, which of them it reads, the dtypes it can make."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

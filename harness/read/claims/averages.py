@@ -1,7 +1,5 @@
 """The printed rows against the tasks' numbers: under which convention is which row the front matter, and do the rows add up."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 

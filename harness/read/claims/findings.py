@@ -1,7 +1,5 @@
 """The result of a check: a verdict, and one sentence per finding."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal

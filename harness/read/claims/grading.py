@@ -1,7 +1,5 @@
 """Every claimed number against that of a run: reproduced, or why not, and in which settings the two differ."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter

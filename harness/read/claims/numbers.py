@@ -2,8 +2,6 @@
 version of mteb behind them, by the revisions in the front matter.
 """
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Iterator, Mapping

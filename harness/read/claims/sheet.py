@@ -1,7 +1,5 @@
 """What is claimed, from a model card or from a folder of results: the numbers of the tasks, the printed rows, the text around them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ Sentences are found by words of Chinese and English cards, not by one card's phr
 A finding quotes the card, so that a reader can see what was understood.
 """
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Runs that become baselines, and those that are: what may be promoted, and what a promotion changes."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Verdicts: every metric of every task of a baseline, beside that of a candidate."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence

@@ -3,8 +3,6 @@
 The gate for code is `check`: there the weights are the same, and any difference beyond rounding is a fault.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -2,8 +2,6 @@
 model name, dtype, length and dimension must be the same.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

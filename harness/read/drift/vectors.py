@@ -5,8 +5,6 @@ batch shapes: as much as the calibration saw between batch shapes. Other kernels
 independently, which is the square root of 2 times the distance of one to double precision.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

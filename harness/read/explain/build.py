@@ -1,7 +1,5 @@
 """Paths -> an explanation: which pairs differ in one setting, and what it did to every task, type and average."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -10,8 +10,6 @@ family each: a sentence is read by itself, so one wrong sentence in twenty repor
 holds whatever the comparisons have in common, which pairs of runs that share a run have a lot of.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The examples that a setting moved most."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Finds pairs of runs that differ in one setting, so that a difference of their scores is an effect of that setting."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations

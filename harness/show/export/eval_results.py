@@ -5,8 +5,6 @@ per split, `TNews_default_validation`, and one for the task where all splits and
 digits. The hub shows an entry on a leaderboard only where the data set's repository is registered as a benchmark there.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ Every character outside of the entries that are replaced stays: comments, order,
 newline. What came out is parsed again and compared with what was meant before anybody writes it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ mteb 1.1.1 computes a metric in another way (docs/protocol.md) the file keeps th
 `map_at_1000`. What mteb 2 has no field for stands under `harness`, which its loader passes over and `harness.read.results` reads back.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """Which scores of a run may leave under the benchmark's name, and what must be said of them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from harness.core.benchmarks import Benchmark

@@ -4,8 +4,6 @@ In the page a chart is a still SVG whose colours are the page's own (`var(--seri
 script, and leaves the page a policy that forbids all but its own script. In a file of its own it has the colours of the light page.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Runs that differ in their dimension alone (the Matryoshka curve), or in their sequence length alone."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

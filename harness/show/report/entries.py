@@ -1,7 +1,5 @@
 """Paths -> the rows of the report: runs, published results, model cards, and the rows that a card prints beside its front matter."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

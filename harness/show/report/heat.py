@@ -1,7 +1,5 @@
 """Every task of every run beside a reference: by how much, and whether that is more than noise."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

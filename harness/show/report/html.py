@@ -3,8 +3,6 @@
 The policy in its head lets the browser run this very script and this very style (by their SHA-256) and load nothing at all.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """The examples that moved most from one run to others: what stands behind a cell of the heat map."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The words of the page in its two languages, from `page/words.yaml`; what data says (names, notes, messages) stays as it is."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path

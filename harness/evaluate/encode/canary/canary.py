@@ -6,8 +6,6 @@ one that shares none of its code (`second_chain`): loading, tokens, pooling, eve
 read and none is kept.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import time

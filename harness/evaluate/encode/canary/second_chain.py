@@ -3,8 +3,6 @@
 What is compared with it must not come through it, so this module imports nothing of `harness` (a test reads its imports).
 """
 
-from __future__ import annotations
-
 import contextlib
 import gc
 from collections.abc import Iterator, Sequence

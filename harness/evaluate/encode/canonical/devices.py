@@ -4,8 +4,6 @@ Which device runs a batch changes no bit of it: the shapes are those of one devi
 same bits for a first batch. A process that dies loses the batch that it was at; the others run it, and all that follow.
 """
 
-from __future__ import annotations
-
 import logging
 import multiprocessing
 import queue

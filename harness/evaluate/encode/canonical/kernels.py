@@ -1,7 +1,5 @@
 """The operations of a pack that look at more than one token or row, and torch's own kernels for them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Where the texts of a pack lie: token ids end to end, the shorter texts first, padded at the end to a total that was proven."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ torch multiplies fp32 on a CPU through MKL, which lays out the weights for every
 own compiler replaces linear layers by the same operator (`torch/_inductor/fx_passes/mkldnn_fusion.py`, 2.13).
 """
 
-from __future__ import annotations
-
 from typing import Literal, cast
 
 import torch

@@ -4,8 +4,6 @@ What makes a text's vector independent of its companions is not assumed: `proof`
 of pack that will be run.
 """
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The texts of the largest pack are run again in packs of every other size, in oth
 embeddings, a layer of each kind (those of a kind have the same shapes), the pooling and the modules behind it.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager

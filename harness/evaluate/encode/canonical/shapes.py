@@ -7,8 +7,6 @@ A batch always has the rows of its shape; dummy rows fill the last one. `packed`
 in the order in which they come; it is filled up to the next multiple of 64 tokens (`packed`, `proof`).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Which kernels of scaled-dot-product attention run, by torch's own names; attention without one shows by its softmax."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

@@ -11,8 +11,6 @@ Linear attention (Qwen3.5) is causal, too: its convolution and its state run fro
 transformers 5.23: `masking_utils`, `models/modernbert`, `models/gemma3`, `models/qwen3_5`.
 """
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Mapping
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """Load a SentenceTransformer and prove that what was loaded is what the folder holds, in the dtype that was asked for."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Where a model's folder is: a local path, an installed package, or the hub at a commit; and which weights lie in it."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.resources
 import json

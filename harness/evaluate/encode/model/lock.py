@@ -1,7 +1,5 @@
 """`python -m harness lock`: what a model is, written into its config and checked from then on."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A model's folder without its weights in memory: tokenizer, sizes and hashes, which is all that a plan of its work needs."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import importlib.metadata

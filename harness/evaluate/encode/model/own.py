@@ -1,7 +1,5 @@
 """What a model's own files say of how its makers run it, beside how it computes: its prompts, where it cuts texts, how vectors compare."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

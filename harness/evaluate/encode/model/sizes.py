@@ -1,7 +1,5 @@
 """How large a model is and what its forward pass costs, where only its files are known: from the headers of its weight files."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Token ids of many texts at once, equal to those sentence-transformers makes with `max_seq_length` set."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json

@@ -1,7 +1,5 @@
 """Where stored vectors are: keys to (shard, row), looked up by the hundred thousand."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

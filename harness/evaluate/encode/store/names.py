@@ -1,7 +1,5 @@
 """Names of vectors: what a vector is kept under, so that whoever needs it again finds it."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 

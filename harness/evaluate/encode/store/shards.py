@@ -4,8 +4,6 @@ A shard is a safetensors file with two tensors, `keys` [n, 16] (U8) and `vectors
 its bytes, so `sha256sum` tells a whole one from a damaged one, and two processes that write the same shard write the same file.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import struct

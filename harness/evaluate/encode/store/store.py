@@ -10,8 +10,6 @@ is checked against its name before a vector of it is used; a damaged one is rena
 again.
 """
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import os

@@ -1,7 +1,5 @@
 """The kind `reference`: any SentenceTransformer, run as sentence-transformers runs it, in batches of texts of equal length."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

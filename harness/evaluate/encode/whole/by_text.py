@@ -3,8 +3,6 @@
 Their vectors are named by the text, so a store serves them; but whether a text has the same vector twice can only be measured, and is.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import time

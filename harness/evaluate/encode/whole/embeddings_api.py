@@ -1,7 +1,5 @@
 """Requests to an OpenAI-compatible `/v1/embeddings`: what is asked, when it is asked again, and what the answer says."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import http.client

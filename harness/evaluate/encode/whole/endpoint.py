@@ -4,8 +4,6 @@ Weights, dtype and kernels are the server's. What can be known of it is measured
 The key comes from the environment and goes into the request's header alone.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import http.client

@@ -3,8 +3,6 @@
 Nothing is known of what the modules do, so purity is measured before the run, and stated in the manifest, under the table and in the store.
 """
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json

@@ -1,7 +1,5 @@
 """A pair of texts as one text, for what counts, names and stores texts."""
 
-from __future__ import annotations
-
 import json
 
 

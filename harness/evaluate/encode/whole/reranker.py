@@ -4,8 +4,6 @@ The forms are those that sentence-transformers loads: sequence classification (b
 (Qwen3-Reranker). Scores are raw logits, of pairs of equal length in a batch; how repeatable they are is measured.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from typing import Any
