@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Any
 
 EVENTS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.utime", "fcntl.flock", "socket.connect", "subprocess.Popen"}
@@ -110,6 +110,7 @@ def of_session(process: Path, session: int) -> bool:
 def serve() -> int:
     """Commands of standard input, each in a process of its own, until it closes."""
     import C_MTEB  # noqa: F401
+    import torch
 
     import harness.commands.stages
     import harness.evaluate.calibrate.measure
@@ -117,9 +118,16 @@ def serve() -> int:
     import harness.read.drift.baselines
     import harness.show.calibration
     import harness.show.drift  # noqa: F401  what commands import when they need it
+    from harness.core.benchmarks import load_benchmark
+    from harness.core.code import ENCODING, SCORING, code_digest
     from harness.core.config import compose_config
+    from harness.core.environment import lock_differences
+    from harness.evaluate.score.reference import fresh_task
 
-    compose_config([])  # Hydra looks for its plugins
+    torch.cuda.traceback = SimpleNamespace(format_stack=list)  # type: ignore[attr-defined]  see conftest.py
+    compose_config(["model=sample", "data=sample", "gpu=cpu"])  # Hydra looks for its plugins
+    fresh_task(load_benchmark().tasks[0])  # mteb makes one of each of its tasks
+    code_digest(ENCODING), code_digest(SCORING), lock_differences()
     gc.freeze()  # a process that ends would look through all of it
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:

@@ -214,7 +214,7 @@ class TestTraps:
                 raise importlib.metadata.PackageNotFoundError(name)
             return found if name == package else genuine(name)
 
-        monkeypatch.setattr(importlib.metadata, "version", version)
+        monkeypatch.setattr("harness.evaluate.score.reference.version_of", version)
         with pytest.raises(MachineError, match=rf"{package}: found {found or 'none'}, expected {SCORING_PINS[package]}.*pip install"):
             score("STS22")
 

@@ -54,7 +54,7 @@ class TestCode:
         after = '"""A module."""\n\n# history\ndef f(x):\n\n    """Other\n    words."""\n    return x + 1\n'
         assert bare_code(before) == bare_code(after) == "def f(x):\n    return x + 1"
 
-    @pytest.mark.parametrize("other", ["return x + 2", "return (x + 1)", 'return "# x" and x + 1'])
+    @pytest.mark.parametrize("other", ["return x + 2", "return (x + 1)", 'return "# x" and x + 1', "f'{x}'\n    return x + 1"])
     def test_every_other_change_counts(self, other: str) -> None:
         assert bare_code(f"def f(x):\n    {other}\n") != bare_code("def f(x):\n    return x + 1\n")
 

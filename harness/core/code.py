@@ -1,6 +1,5 @@
 """Digests of this package's own code: what was made by other code is not believed without a look."""
 
-import ast
 import contextlib
 import hashlib
 import inspect
@@ -54,21 +53,24 @@ def _digest(sources: dict[str, str]) -> str:
 
 
 def bare_code(source: str) -> str:
-    """The source without comments, docstrings, empty lines and space at the ends of lines; as it is where it does not parse.
+    """The source without comments, docstrings, empty lines and space at the ends of lines; as it is where Python finds no tokens in it.
 
     By text, not by syntax tree: the same on every version of Python.
     """
     lines = source.splitlines()
+    statement: list[tokenize.TokenInfo] = []
     try:
-        tree = ast.parse(source)
-        comments = [token for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type == tokenize.COMMENT]
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type == tokenize.COMMENT:
+                row, column = token.start
+                lines[row - 1] = lines[row - 1][:column]
+            elif token.type == tokenize.NEWLINE:
+                if statement and all(each.type == tokenize.STRING and each.string[0] in "'\"rR" for each in statement):
+                    first, last = statement[0].start[0], statement[-1].end[0]
+                    lines[first - 1 : last] = [""] * (last - first + 1)
+                statement = []
+            elif token.type not in (tokenize.NL, tokenize.INDENT, tokenize.DEDENT):
+                statement.append(token)
     except (SyntaxError, tokenize.TokenError):
         return source
-    for token in comments:
-        row, column = token.start
-        lines[row - 1] = lines[row - 1][:column]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            for row in range(node.lineno, (node.end_lineno or node.lineno) + 1):
-                lines[row - 1] = ""
     return "\n".join(line.rstrip() for line in lines if line.strip())

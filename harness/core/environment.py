@@ -4,6 +4,7 @@ import platform
 import re
 import subprocess
 import tomllib
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -28,20 +29,17 @@ SCORING_PACKAGES = (*SCORING_PINS, "numpy", "scipy", "torch", "sentence-transfor
 
 def scoring_versions() -> dict[str, str]:
     """Package -> installed version, for those that can move a score."""
-    return {name: _version_of(name) for name in SCORING_PACKAGES}
+    return {name: version_of(name) for name in SCORING_PACKAGES}
 
 
 @cache  # a process goes on with what it has imported, and every record of a run asks
-def _version_of(package: str) -> str:
+def version_of(package: str) -> str:
+    """The installed version.
+
+    Raises:
+        PackageNotFoundError: there is none.
+    """
     return metadata.version(package)
-
-
-@cache
-def _installed() -> dict[str, str]:
-    found: dict[str, str] = {}
-    for item in metadata.distributions():
-        found.setdefault(_normalised(item.metadata["Name"]), item.version)  # Python imports the first one on the path
-    return found
 
 
 def locked_versions() -> dict[str, str]:
@@ -52,12 +50,12 @@ def locked_versions() -> dict[str, str]:
 
 def lock_differences() -> dict[str, tuple[str | None, str]]:
     """Package -> (installed version or None, locked version) where they differ; local labels such as `+cpu` do not count."""
-    installed = _installed()
-    return {
-        name: (installed.get(name), version)
-        for name, version in sorted(locked_versions().items())
-        if (installed.get(name) or "").split("+")[0] != version
-    }
+    locked = locked_versions()
+    found: dict[str, str | None] = dict.fromkeys(sorted(locked))
+    for name in found:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = version_of(name)
+    return {name: (here, locked[name]) for name, here in found.items() if (here or "").split("+")[0] != locked[name]}
 
 
 def source_revision() -> dict[str, Any]:

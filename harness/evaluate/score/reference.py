@@ -11,11 +11,11 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache, partial
-from importlib import metadata
+from importlib.metadata import PackageNotFoundError
 from types import SimpleNamespace
 from typing import Any
 
-from harness.core.environment import SCORING_PINS
+from harness.core.environment import SCORING_PINS, version_of
 from harness.core.errors import MachineError, RequestError
 from harness.core.tasks import TaskSpec
 from harness.evaluate.score.deferred import deferred_imports
@@ -30,8 +30,8 @@ def check_scoring_packages() -> None:
     wrong = []
     for package, pin in SCORING_PINS.items():
         try:
-            found = metadata.version(package)
-        except metadata.PackageNotFoundError:
+            found = version_of(package)
+        except PackageNotFoundError:
             found = "none"
         if found != pin:
             wrong.append(f"{package}: found {found}, expected {pin}")
