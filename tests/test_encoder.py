@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import gc
 import hashlib
 import itertools
 import json
 import random
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from transformers import AutoTokenizer
 
 from harness.core.errors import EncodingError, InputError, RequestError
 from harness.core.spec import Dtype, EncodingSpec, Ladder, ModelSpec
+from harness.evaluate.encode.canonical import encoding
 from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.encode.canonical.linear import PackedLinear
 from harness.evaluate.encode.canonical.shapes import ShapeLadder
@@ -163,6 +166,30 @@ def test_texts_of_equal_token_ids_are_run_once(tiny_model: Path) -> None:
     assert torch.equal(vectors[0], vectors[1])
     assert torch.equal(vectors[0], vectors[2])
     assert (encoder.counters.texts, encoder.counters.distinct) == (4, 2)
+
+
+def test_texts_of_equal_token_ids_have_their_vector_wherever_they_stand(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "_SPREAD_ROWS", 3)
+    draw = random.Random(3)
+    encoder = load(tiny_model)
+    given = [draw.choice(("abc", "ABC", "Abc", " abc ", "aBc  ")) + HAN[draw.randrange(9)] for _ in range(60)]
+    vectors = encoder.encode(given)
+    assert encoder.counters.distinct <= 9
+    alone = {text: encoder.encode([text])[0] for text in given}
+    assert torch.equal(vectors, torch.stack([alone[text] for text in given]))
+
+
+def test_the_vectors_of_a_call_stay_nowhere_else(tiny_model: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[weakref.ref[encoding._Call]] = []
+    result = encoding._Call.result
+    monkeypatch.setattr(encoding._Call, "result", lambda call: (calls.append(weakref.ref(call)), result(call))[1])
+    encoder = load(tiny_model)
+    gc.disable()  # gigabytes must not wait for it
+    try:
+        encoder.encode([*texts, *texts])
+        assert [call() for call in calls] == [None]
+    finally:
+        gc.enable()
 
 
 def test_no_texts_give_no_vectors(tiny_model: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import gc
 import json
 import multiprocessing
 import shutil
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,9 @@ from harness.core.benchmarks import load_benchmark
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.run_files import read_run
 from harness.core.spec import RunSpec
+from harness.evaluate import evaluation
+from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
+from harness.evaluate.encode.encoder import Encoded
 from harness.evaluate.encode.pool import EncoderPool
 from harness.evaluate.here import resolve_here
 from harness.evaluate.prepared import Outcome
@@ -163,6 +168,31 @@ def test_scoring_processes_give_the_same_records(run: Run, tmp_path: Path) -> No
     apart = run("workers=2", f"results_dir={tmp_path / 'apart'}")
     assert apart.failed == {}
     assert contents(apart.folder) == contents(run("workers=0").folder)
+
+
+def test_windows_give_the_same_records_and_leave_the_memory_before_the_next(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run()
+    kept: list[list[str]] = []
+    made: list[weakref.ref[torch.Tensor]] = []
+    encode = CanonicalEncoder.encode_counted
+
+    def watched(encoder: CanonicalEncoder, texts: list[str], **keywords: Any) -> Encoded:
+        kept.append([f"window {number}" for number, vectors in enumerate(made) if vectors() is not None])
+        encoded = encode(encoder, texts, **keywords)
+        made.append(weakref.ref(encoded.vectors))
+        return encoded
+
+    monkeypatch.setattr(CanonicalEncoder, "encode_counted", watched)
+    monkeypatch.setattr(evaluation, "window_bytes", lambda: 1)
+    gc.disable()  # gigabytes must not wait for it
+    try:
+        windows = run(f"results_dir={tmp_path / 'windows'}")
+    finally:
+        gc.enable()
+    assert kept == [[]] * len(TASKS)
+    assert contents(windows.folder) == contents(whole.folder)
 
 
 def test_no_more_scoring_processes_start_than_tasks_are_left(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

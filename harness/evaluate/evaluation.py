@@ -141,6 +141,7 @@ def encode_windows(
     vector_bytes = encoder.embedding_dim * DTYPES[spec.dtype].bytes
     for window in windows(guarded(), size=lambda each: len(each.texts) * vector_bytes, limit=window_bytes()):
         yield from encoded(window)
+        del window  # its data is not needed while the next ones are read
 
 
 class Evaluation:
@@ -181,6 +182,7 @@ class Evaluation:
                 except Exception as error:  # noqa: BLE001  the task boundary
                     self._fail([each.task], error)
                 self._collect(wait=False)
+            del window, each  # its vectors are not needed while the next ones are made
         started = time.perf_counter()
         self._collect(wait=True)
         self.waited = time.perf_counter() - started
@@ -203,6 +205,7 @@ class Evaluation:
     def _score(self, prepared: ReadTask, window: Window) -> None:
         encoded = window.encoded
         rows = np.fromiter((window.row[text] for text in prepared.texts), dtype=np.int64, count=len(prepared.texts))
+        prompts = self._prompts.of(prepared.task)
         job = ScoringJob(
             task=prepared.task,
             data=prepared.loaded.data,
@@ -210,7 +213,7 @@ class Evaluation:
             vectors=encoded.vectors.index_select(0, torch.from_numpy(rows)),
             dim=self._spec.dim,
             scoring=self._spec.scoring,
-            prompts=self._prompts.of(prepared.task),
+            prompts=prompts,
             scorer=self._scorer,
             similarity=self._similarity,
         )
@@ -229,7 +232,7 @@ class Evaluation:
                 examples=scored.examples,
                 encoding=figures,
                 bits=Bits(tokens=ids, vectors=scored.vectors_sha256),
-                prompts=job.prompts,
+                prompts=prompts,
                 seconds={"loading": prepared.seconds, "encoding": share, "scoring": scored.seconds},
             )
 

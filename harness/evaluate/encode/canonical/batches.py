@@ -84,6 +84,7 @@ class BatchQueue:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             torch.set_num_threads(self._threads)
+        del self._deliver  # its object may hold this queue, and gigabytes of vectors: no circle that waits for the garbage collector
 
     def add(self, shape: BatchShape, slot: int, ids: Ids) -> bool:
         """Adds a sequence to the batch of its shape, or to the pack; True when a batch was full, and started."""

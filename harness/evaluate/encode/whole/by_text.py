@@ -141,7 +141,8 @@ class TextEncoder:
             cut=int(cut[rows].sum()),
             encode_seconds=time.perf_counter() - started,
         )
-        return Encoded(vectors[torch.from_numpy(rows)], lengths[rows], cut[rows])
+        vectors = vectors if len(rows) == len(distinct) else vectors[torch.from_numpy(rows)]
+        return Encoded(vectors, lengths[rows], cut[rows])
 
     def _refuse_other_model(self) -> None:
         """Ask again for texts of the check: a server may have loaded another model meanwhile. Then nothing is kept of what it gave."""
