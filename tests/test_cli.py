@@ -76,6 +76,13 @@ def test_headings_are_bold_on_a_terminal(capsys: pytest.CaptureFixture[str], mon
         (["fetch"], ["data.root=DIR"]),
         (["lock"], ["lock needs a model"]),
         (["reproduce", "dtyp=fp16"], ["did you mean dtype"]),
+        (["run", "model="], ["model=./DIR"]),
+        (["run", "model=sample", "data=sample", "experiment=card"], ["python -m harness sweep"]),
+        (["claims", "--model", "acge", "results.path=."], ["--against RUN, without --model"]),
+        (["probe", str(PUBLISHED)], ["name a run of this harness"]),
+        (["calibrate", str(PUBLISHED / "acge_text_embedding")], ["has no manifest of this harness"]),
+        (["calibrate", str(PUBLISHED.parent / "baselines")], ["name one of ", "cpu_fp32_len512"]),
+        (["index", str(PUBLISHED), "-o", "."], ["it is a folder, name a file"]),
     ],
 )
 def test_a_bad_request_is_one_error_on_stderr_with_the_way_out(
@@ -99,7 +106,11 @@ def test_a_bad_request_is_one_error_on_stderr_with_the_way_out(
         ("table RUN --format jsn", "harness table: error: argument --format: unknown format 'jsn': did you mean json?"),
         ("run model=sample --quite", "harness run: error: unknown option '--quite': did you mean --quiet"),
         ("check RUN RUN --jnit=FILE", "harness check: error: unknown option '--jnit': did you mean --junit"),
-        ("check RUN RUN dim=64 --json", "harness: error: unrecognized arguments: dim=64"),
+        (
+            "check RUN RUN dim=64 --json",
+            "harness: error: unrecognized arguments: dim=64. `python -m harness check --help` has what it takes",
+        ),
+        ("run --model sample", "Known: -h, --help, --quiet, --format, --baselines. A setting is KEY=VALUE, without dashes"),
     ],
 )
 def test_a_mistyped_word_is_answered_with_what_it_may_mean(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:

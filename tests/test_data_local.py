@@ -441,6 +441,10 @@ def test_two_folders_for_a_task_are_no_choice_of_ours(tmp_path: Path) -> None:
 def test_missing_folder_and_table_say_what_is_there(tmp_path: Path) -> None:
     write(tmp_path, {"BQ/dev.jsonl": json_lines(STS_ROWS)})
     assert f"no folder AFQMC or C-MTEB/AFQMC in {tmp_path} (found BQ)" in fails("AFQMC", tmp_path)
+    write(tmp_path / "all", {"AFQMC/validation.jsonl": json_lines(STS_ROWS)})
+    for root in (tmp_path, tmp_path / "all" / "AFQMC"):  # a level off
+        with pytest.raises(InputError, match=f"{tmp_path}/all has it: data.root={tmp_path}/all$"):
+            load("AFQMC", root)
     message = fails("BQ", tmp_path)
     assert "no file of table 'test'" in message
     assert "found dev.jsonl" in message

@@ -211,7 +211,9 @@ def test_a_hub_out_of_reach_names_the_ways_out(tmp_path: Path) -> None:
     assert len(message.splitlines()) == 1
     for way in ("model.path=DIR", "HF_ENDPOINT", "hf download owner/model", "HF_HOME"):
         assert way in message
-    assert "(HF_HUB_OFFLINE is set)" in find_on_hub(tmp_path, closed, offline=True)
+    pinned = find_on_hub(tmp_path, closed, offline=True, revision=COMMIT)
+    assert "(HF_HUB_OFFLINE is set)" in pinned
+    assert f"hf download owner/model --revision {COMMIT}`" in pinned
 
 
 def test_loading_a_folder_opens_no_connection(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,6 +363,13 @@ def test_foreign_code_is_not_run(folder: Path) -> None:
 def test_a_damaged_json_file(folder: Path, name: str) -> None:
     (folder / name).write_text('{"cut sh', encoding="utf-8")
     with pytest.raises(InputError, match=str(folder)):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_a_clone_without_git_lfs_is_told_to_pull(folder: Path, name: str) -> None:
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", encoding="utf-8")
+    with pytest.raises(InputError, match=rf"{name}.*git lfs pull"):
         load(folder)
 
 

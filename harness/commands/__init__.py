@@ -112,7 +112,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.exit(2)
     arguments, rest = parser.parse_known_args(words)
     if rest and not hasattr(arguments, "overrides"):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        parser.error(f"unrecognized arguments: {' '.join(rest)}. `python -m harness {arguments.invoked} --help` has what it takes")
     if rest:
         arguments.overrides = [*arguments.overrides, *rest]
     return arguments

@@ -41,7 +41,8 @@ class Parser(ArgumentParser):
         found, rest = super().parse_known_args(args, namespace)
         for text in rest:
             if text.startswith("-"):
-                self.error(unknown("option", text.partition("=")[0], self._option_string_actions))
+                setting = ". A setting is KEY=VALUE, without dashes: max_len=512" if self.details else ""
+                self.error(unknown("option", text.partition("=")[0], self._option_string_actions) + setting)
         return found, rest
 
 

@@ -26,7 +26,7 @@ def probe(arguments: Namespace) -> int:
     run = one_run(arguments.baseline, benchmark)
     before = read_sketch(run.path, run.manifest)
     if before is None:
-        raise InputError(f"{run.path} has no {CANARY}: make the baseline again, with canary=on")
+        raise InputError(f"{run.path} has no {CANARY}: name a run of this harness that was made with canary=on")
     calibration = run_calibration(run, benchmark)
 
     from harness.evaluate.probe import probe_model  # imports torch, so what can't be compared is named first

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.commands.arguments import BASELINES, QUIET, command, output_format, overrides, say, show_outcome
+from harness.core.errors import RequestError
 
 if TYPE_CHECKING:
     from harness.core.spec import RunSpec
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
 @command(overrides(), QUIET, output_format, BASELINES)
 def run(arguments: Namespace) -> int:
     """run tasks: run gpu=a100 dtype=fp16 max_len=512 [tasks=[TNews,STS] model=... data=...]"""
-    from harness.core.config import resolve_request
+    from harness.core.config import expand_sweep, resolve_request
 
     resolve_request(arguments.overrides)  # a typo is answered before torch is imported, and so is a run that is finished
+    if any(text.startswith("experiment=") for text in arguments.overrides) and len(expand_sweep(arguments.overrides)) > 1:
+        raise RequestError("an experiment has several runs: give it to `python -m harness sweep`, or name one of them (row=fp16_512)")
 
     from harness.evaluate.prepared import finished_run
 

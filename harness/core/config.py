@@ -345,7 +345,7 @@ def _value_problems(config: RunSpec) -> list[str]:
     if not placed and model.kind == "endpoint":
         problems.append("model.url: a served model needs its address; give model.url=http://HOST:PORT/v1")
     elif not placed:
-        problems.append("model.path: the model has no source; give model.path=DIR, or one of model=" + "|".join(config_names("model")))
+        problems.append("model.path: the model has no source; give model=./DIR, or a name that `python -m harness models` lists")
     if not model.url and (stray := [key for key in ("served_as", "dimensions", "request") if getattr(model, key) is not None]):
         problems.append(f"model.{stray[0]} is for a served model, and model.url does not name one: leave it out, or give model.url=URL")
     if model.url and model.kind == ModelSpec.kind:

@@ -154,5 +154,16 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether Git LFS left a pointer where the file belongs, as in a clone without it; raises OSError as `open_regular` does."""
+    with open_regular(path) as stream:
+        return stream.read(len(_LFS_POINTER)) == _LFS_POINTER
+
+
+_LFS_POINTER = b"version https://git-lfs"
+
+
 def _not_writable(path: Path, error: OSError) -> MachineError:
+    if path.is_dir():
+        return MachineError(f"can't write {path}: it is a folder, name a file")
     return MachineError(f"can't write {path}: {error.strerror or error}. Free disk space, correct its permissions, or name another folder")

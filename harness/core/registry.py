@@ -83,7 +83,7 @@ def registry() -> Registry:
     return read_typed(path, Registry, what="registry of models", remedy="restore it from version control, or install the package again")
 
 
-def unknown_model(name: str, own: list[str]) -> str:
+def unknown_model(name: str, own: list[str], *, way_out: str = "") -> str:
     """The message for a model that is neither one of the `own` files of `configs/model/` nor in the registry, with the near names."""
     models = registry().models
     near = {each.lower(): model for model in models for each in (model.name, model.short)}
@@ -93,7 +93,5 @@ def unknown_model(name: str, own: list[str]) -> str:
     hint = f"did you mean {few(names, 3, ' or ')}? " if names else ""
     repository = name if re.fullmatch(r"[\w.-]+/[\w.-]+", name) else "OWNER/NAME"
     known = ", ".join([*own, f"{len(models)} by the names that `python -m harness models` lists"])
-    return (
-        f"unknown model {name!r}: {hint}Known: {known}. "
-        f"A folder of your own: model=./DIR; another repository of the hub: model=folder model.hub={repository}"
-    )
+    way_out = way_out or f"A folder of your own: model=./DIR; another repository of the hub: model=folder model.hub={repository}"
+    return f"unknown model {name!r}: {hint}Known: {known}. {way_out}"

@@ -15,7 +15,7 @@ from typing import Any
 from harness.core.benchmarks import DEFAULT, Benchmark, load_benchmark
 from harness.core.errors import InputError, RequestError
 from harness.core.files import FOLDER_NAME, write_json
-from harness.core.formatting import shell_command, without_passwords
+from harness.core.formatting import few, shell_command, without_passwords
 from harness.core.records import ROUNDING, SCHEMA, BenchmarkName, Made, Manifest, Run, TaskRecord, beyond_scale, flat_metrics
 from harness.core.resources import config_names
 from harness.core.tasks import TaskSpec
@@ -137,7 +137,9 @@ def read_manifest(folder: Path) -> Manifest:
     except OSError as error:
         raise InputError(f"{folder} can't be read ({error.strerror}): correct its permissions, or name the other runs") from error
     if not has_manifest:
-        raise InputError(f"{folder} has no {MANIFEST}, so it is no run folder: name one. Where a run has lost it, {remedy}")
+        below = few([str(found) for found in find_runs(folder)])
+        name = f"name one of {below}" if below else f"name one. Where a run has lost it, {remedy}"
+        raise InputError(f"{folder} has no {MANIFEST}, so it is no run folder: {name}")
     return read_typed(folder / MANIFEST, Manifest, what="manifest of a run", remedy=remedy, schema=SCHEMA)
 
 

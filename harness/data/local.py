@@ -150,10 +150,10 @@ def find_folder(task: TaskSpec, root: Path) -> Path:
         raise InputError(f"{task.name} has two folders, {folders[0]} and {folders[1]}: keep one of them")
     if not folders:
         present = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-        raise InputError(
-            f"{task.name}: no folder {' or '.join(names)} in {root} (found {', '.join(present) or 'no folder'}). "
-            f"Fetch it: {_fetch(task, root)}"
-        )
+        places = [*(root / name for name in present), root.parent]
+        near = next((place for place in places if any((place / name).is_dir() for name in names)), None)
+        way_out = f"{near} has it: data.root={near}" if near else f"Fetch it: {_fetch(task, root)}"
+        raise InputError(f"{task.name}: no folder {' or '.join(names)} in {root} (found {', '.join(present) or 'no folder'}). {way_out}")
     return folders[0]
 
 

@@ -73,7 +73,7 @@ class Hub(Source):
         if not absent or (status := hub_status()).reachable:
             return None
         here = f"{len(absent)} of {amount(len(tasks), 'task')} are not in the cache {settings.cache}"
-        return f"data: {here}, and the hub can't be reached ({status.detail})"
+        return f"data: {here}, and the hub can't be reached ({status.detail}). Give a folder that `fetch` made: data=local data.root=DIR"
 
     @property
     def downloads(self) -> Path:

@@ -23,6 +23,7 @@ import pyarrow.ipc
 import pyarrow.parquet
 
 from harness.core.errors import InputError
+from harness.core.files import is_lfs_pointer
 from harness.core.formatting import few
 from harness.core.typed import parse
 from harness.data.layout import Part
@@ -58,7 +59,6 @@ _LARGEST = sys.float_info.max
 _DELIMITED = "quote a cell that has a separator, a quote or a line break. From GBK: iconv -f GB18030 -t UTF-8 OLD > NEW"
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 _NO_JSON = "NaN and half a surrogate pair are no JSON"
-_LFS_POINTER = b"version https://git-lfs"
 _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError)
 _ARROW_DAMAGED = (pyarrow.ArrowException, OSError, UnicodeDecodeError)  # the last: names of columns
 
@@ -123,8 +123,8 @@ def _read_file(file: DataFile, schema: Schema) -> Table:
 
 
 def _check_is_content(file: DataFile) -> None:
-    with _no_damage(file, lambda: "at its beginning"), file.path.open("rb") as stream:
-        if stream.read(len(_LFS_POINTER)) == _LFS_POINTER:
+    with _no_damage(file, lambda: "at its beginning"):
+        if is_lfs_pointer(file.path):
             raise InputError(f"{file.origin}: a Git LFS pointer, expected the file itself. In the clone it lies in, run: git lfs pull")
 
 
@@ -338,7 +338,7 @@ def _check_parallel(file: DataFile, rows: _Rows) -> None:
 
 def _shown(value: Any) -> str:
     """The value as JSON, cut: `null`, `3.5`, `"..."`."""
-    text = json.dumps(value, ensure_ascii=True, default=repr)
+    text = json.dumps(value, ensure_ascii=False, default=repr)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 

@@ -140,5 +140,5 @@ def _plan(overrides: Sequence[str]) -> list[str]:
     return [
         "1. rebuilds the published table from its per-task scores",
         "2. runs the embedded sample under every setting of the card's rows and compares with the committed scores",
-        f"3. {stage_3}" + "".join(f"; {problem}" for problem in problems),
+        f"3. {stage_3}" + "".join(f"; {problem.partition(' ')[0].rstrip(':')} missing, see above" for problem in problems),
     ]

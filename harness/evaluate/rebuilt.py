@@ -19,6 +19,8 @@ from harness.evaluate.encode.pool import EncoderPool
 PLACES = ("store", "model.path", "data.root", "workers")
 """What a manifest does not tell, or what may lie elsewhere by now; given as KEY=VALUE."""
 
+NOT_OURS = "{} has no manifest of this harness: name a run folder that this version made"
+
 
 def rebuilt_spec(folder: Path, manifest: Manifest, overrides: Sequence[str], *, tasks: tuple[str, ...]) -> RunSpec:
     """The spec of the run in a folder.
@@ -30,7 +32,7 @@ def rebuilt_spec(folder: Path, manifest: Manifest, overrides: Sequence[str], *, 
     places = _places(overrides)
     before = manifest.spec
     if before is None:
-        raise InputError(f"{folder} has no manifest of this harness: name a run folder that this version made")
+        raise InputError(NOT_OURS.format(folder))
     model = replace(before.model, path=places.model.path or None)
     spec = RunSpec(
         **{item.name: getattr(before, item.name) for item in fields(before) if item.name not in ("benchmark", "model", "data")},

@@ -13,6 +13,7 @@ from harness.core.records import Run
 from harness.core.run_files import benchmark_of, read_manifest, read_run
 from harness.core.tasks import TaskSpec
 from harness.evaluate.calibrate.floors import expected_false_alarms
+from harness.evaluate.rebuilt import NOT_OURS
 
 FloorName = Literal["rounding", "seeds", "sampling"]
 PARTS: tuple[FloorName, ...] = get_args(FloorName)
@@ -82,7 +83,10 @@ def read_calibrated(folder: Path) -> tuple[Run, Benchmark]:
     """The run that is to be calibrated, and the benchmark whose table it was run with."""
     if not folder.is_dir():
         raise RequestError(f"{folder} is no folder: name a run folder, such as results/<model>/<run>")
-    named, benchmark = read_manifest(folder).benchmark, benchmark_of([folder])
+    manifest, benchmark = read_manifest(folder), benchmark_of([folder])
+    if manifest.spec is None:
+        raise InputError(NOT_OURS.format(folder))
+    named = manifest.benchmark
     if named and named.digest != benchmark.digest:
         raise InputError(
             f"{folder} was run with another table of {benchmark.name} ({str(named.digest)[:8]}, here {benchmark.digest[:8]}): run again"

@@ -99,7 +99,7 @@ def read_card(path: Path) -> str:
     except FileNotFoundError as error:
         raise RequestError(f"there is no {path}: name the README.md of a model") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} can't be read as a model card ({error}): name the README.md of a model") from error
+        raise InputError(f"{path} can't be read as a model card ({error}): name the README.md of a model, in UTF-8") from error
 
 
 def card_claims(text: str, benchmark: Benchmark) -> CardClaims:

@@ -52,7 +52,7 @@ def published_results(results: Path, name: str) -> Published:
     wanted, _, revision = name.partition("@")
     model = registry().find(wanted)
     if model is None:
-        raise RequestError(unknown_model(wanted, []))
+        raise RequestError(unknown_model(wanted, [], way_out="Any other: claims RESULTS_OF_THE_MODEL --against RUN, without --model"))
     own = model.name.replace("/", "__")
     folders = {folder.name: folder for folder in find_results(results) if folder.parent.name == own}
     if not folders:

@@ -111,7 +111,7 @@ def merge_into(path: Path, name: str, entries: Sequence[Entry]) -> Merged:
     try:
         text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} can't be read as a model card ({error}): name the README.md of a model") from error
+        raise InputError(f"{path} can't be read as a model card ({error}): name the README.md of a model, in UTF-8") from error
     try:
         merged = merge_entries(text, name, entries)
     except InputError as error:

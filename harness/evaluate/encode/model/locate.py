@@ -13,7 +13,7 @@ from typing import Any, Literal
 from safetensors import SafetensorError, safe_open
 
 from harness.core.errors import InputError, MachineError, RequestError, described
-from harness.core.files import open_regular, sha256_file
+from harness.core.files import is_lfs_pointer, open_regular, sha256_file
 from harness.core.formatting import without_passwords
 from harness.core.spec import ModelSpec
 
@@ -84,7 +84,8 @@ def model_problem(model: ModelSpec, *, marker: str = "modules.json") -> str | No
     cached = hub_settings().cache / f"models--{model.hub.replace('/', '--')}" / "snapshots"
     if cached.is_dir() or (status := hub_status()).reachable:
         return None
-    return f"model {model.name}: {model.hub} is not in the cache {cached.parent.parent}, and the hub can't be reached ({status.detail})"
+    here = f"{model.hub} is not in the cache {cached.parent.parent}, and the hub can't be reached ({status.detail})"
+    return f"model {model.name}: {here}. Give a copy of its folder: model.path=DIR"
 
 
 def hash_weights(folder: Path, *, allow_pickle: bool = False) -> Weights:
@@ -178,7 +179,13 @@ def stored_tensors(path: Path) -> dict[str, tuple[int, ...]]:
         with safe_open(path, framework="np") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  it is no mapping
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} is not a safetensors file, or is cut short ({error}): download the model again") from error
+        raise InputError(f"{path} is not a safetensors file, or is cut short ({error}): {get_again(path)}") from error
+
+
+def get_again(path: Path) -> str:
+    """The way to a sound file in the place of a damaged one."""
+    pointer = path.is_file() and is_lfs_pointer(path)
+    return "it is a Git LFS pointer: run `git lfs pull` in the clone it lies in" if pointer else "download the model again"
 
 
 def _checked(found: LocatedModel, marker: str) -> LocatedModel:
@@ -249,7 +256,7 @@ def _hub_model(model: ModelSpec, repository: str, *, download: bool) -> LocatedM
         raise MachineError(
             f"model {at}: the hub can't be reached{offline} and its cache does not hold it ({reason}). "
             "Set model.path=DIR to a copy of the folder, or HF_ENDPOINT to a mirror, or fetch it once on a machine with network "
-            f"(`hf download {repository}`) and copy HF_HOME."
+            f"(`hf download {repository}{f' --revision {model.revision}' if model.revision else ''}`) and copy HF_HOME."
         ) from error
     return LocatedModel(name=model.name, folder=folder, source="hub", repository=repository, commit=folder.name)
 

@@ -24,7 +24,16 @@ from harness.evaluate.encode.canonical.packed import Packable, packable, positio
 from harness.evaluate.encode.canonical.shapes import ShapeLadder, packing
 from harness.evaluate.encode.device import TORCH_DTYPE, attention_kernel, kernel_identity
 from harness.evaluate.encode.model.families import KNOWN, masking_of
-from harness.evaluate.encode.model.locate import LocatedModel, Weights, files_digest, hash_file, hash_weights, listed_modules, read_json
+from harness.evaluate.encode.model.locate import (
+    LocatedModel,
+    Weights,
+    files_digest,
+    get_again,
+    hash_file,
+    hash_weights,
+    listed_modules,
+    read_json,
+)
 from harness.evaluate.encode.model.own import first_settings, read_own_settings, refuse_chunks, refuse_roles
 from harness.evaluate.encode.model.tokens import TextTokenizer
 from harness.evaluate.encode.planned import Counted, Outline
@@ -199,13 +208,13 @@ def read_tail(located: LocatedModel, hidden: int) -> tuple[list[tuple[int, int]]
 
 def does_not_load(folder: Path, error: Exception) -> InputError:
     """The error of a folder that libraries can't load; it names the tokenizer where that is what is damaged."""
-    what = f"model folder {folder}"
+    what, way_out = f"model folder {folder}", ""
     for file in folder.rglob("tokenizer.json"):
         try:
             Tokenizer.from_file(str(file))
         except Exception:  # noqa: BLE001  tokenizers raises it bare
-            what = str(file)
-    return InputError(f"{what} does not load ({type(error).__name__}: {error!s:.1000})")
+            what, way_out = str(file), f": {get_again(file)}"
+    return InputError(f"{what} does not load ({type(error).__name__}: {error!s:.1000}){way_out}")
 
 
 def class_name(path: str) -> str:
