@@ -93,7 +93,7 @@ def test_published_results_are_runs_and_keep_no_examples() -> None:
         runs.examples("STSB")
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.one_of(st.none(), st.text(alphabet=STRANGE, max_size=12).filter(lambda text: "${" not in text)))
 def test_a_text_arrives_as_it_was_given(value: str | None) -> None:
     assert compose_config([override("model.query_instruction", value)]).model.query_instruction == value

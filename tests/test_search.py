@@ -83,7 +83,7 @@ def make_case(rng: np.random.Generator, *, passages: int, queries: int, namesake
     return corpus, wanted, qrels
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 2**32 - 1),
     passages=st.integers(1, 120),
@@ -124,7 +124,7 @@ def test_plain_random_vectors(dtype) -> None:
     assert search_metrics(corpus, queries, qrels, model) == reference_metrics(corpus, queries, qrels, model, chunk=50_000)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     values=st.lists(st.sampled_from([-0.0, 0.0, 0.1, 0.25, 0.5, 0.7, 1.0]) | st.floats(-1, 1, width=32), min_size=1, max_size=60),
     judged=st.sets(st.integers(0, 59), max_size=6),
