@@ -149,7 +149,8 @@ def test_a_log_has_a_line_a_minute_with_what_the_view_says() -> None:
     clock.now += 200
     lines.finished(STSB, score=None, error="no data")
     first, second = written(console).splitlines()
-    assert first == "dtype=fp16 tasks=[STS]: 25 %, 1/3 tasks, 1:00, 100 tokens/s, eta 3:02"
+    read = "0 of 100 texts read, 0 of them found in the store"
+    assert first == f"dtype=fp16 tasks=[STS]: 25 %, 1/3 tasks, 1:00, 100 tokens/s, eta 3:02, {read}"
     assert second.startswith("dtype=fp16 tasks=[STS]: 30 %, 2/3 tasks, 1 failed, 4:20")
 
 

@@ -91,9 +91,13 @@ class _Watched(Progress):
         words += ["loading and checking the model"] if not self._since else []
         if self._step is not None and estimate.total > 0:
             rate, left = estimate.tokens_per_second, estimate.seconds_left
-            words += [f"{rate:,.0f} tokens/s"] if rate is not None else []
+            words += [f"{rate:,.0f} tokens/s"] if rate else []
             words += [f"eta {duration(round(left))}" if left is not None else "eta ?"] if share < 1 else ["encoded"]
         return words
+
+    def _texts_read(self) -> str:
+        step = self._step
+        return f"{step.read:,} of {step.texts:,} texts read, {step.found:,} of them found in the store" if step else ""
 
     def _enter(self, name: str, state: State) -> None:
         if self._states.get(name) != state:
@@ -113,7 +117,7 @@ class Lines(_Watched):
         if self._clock() < self._due:
             return
         self._due = self._clock() + _LINE_SECONDS
-        text = f"{self._title}{100 * self._share():.0f} %, " + ", ".join(self._words())
+        text = f"{self._title}{100 * self._share():.0f} %, " + ", ".join(filter(None, (*self._words(), self._texts_read())))
         self._console.print(Text(text), soft_wrap=True, highlight=False)
 
 
@@ -161,12 +165,12 @@ class Live(_Watched):
         return grid
 
     def _run(self) -> Group:
-        step, share = self._step, self._share()
+        share = self._share()
         head = Table.grid(padding=(0, 1))
         head.add_row(ProgressBar(total=1.0, completed=share, width=24), f"{100 * share:3.0f} %", *self._words())
         lines: list[RenderableType] = [head]
-        if step is not None:
-            lines.append(Text(f"{step.read:,} of {step.texts:,} texts read, {step.found:,} of them found in the store", style="dim"))
+        if read := self._texts_read():
+            lines.append(Text(read, style="dim"))
         return Group(*lines)
 
 
