@@ -22,7 +22,7 @@ from harness.core.errors import MachineError, RequestError
 from harness.core.spec import EncodingSpec, ModelSpec
 from harness.evaluate.encode.canonical.devices import DeviceProcesses, find_devices
 from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
-from harness.evaluate.encode.encoder import EncoderKind
+from harness.evaluate.encode.encoder import ENCODERS
 from harness.evaluate.here import resolve_here
 
 CPU = torch.device("cpu")
@@ -137,8 +137,5 @@ def test_devices_that_are_not_here_are_refused() -> None:
 
 
 def test_another_kind_of_encoder_runs_on_one_device() -> None:
-    class Kind(EncoderKind):
-        pass
-
     with pytest.raises(RequestError, match="runs on one device"):
-        Kind().spread(object(), [CPU], None)
+        ENCODERS.get("endpoint").spread(object(), [CPU], None)

@@ -17,6 +17,7 @@ from harness.core.errors import RequestError
 from harness.core.fingerprint import Fingerprint
 from harness.core.run_files import read_run
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
+from harness.data.sources import Source
 from harness.evaluate.encode.encoder import ENCODERS, Encoded, EncoderKind, OnStep
 from harness.evaluate.encode.store.store import VectorStore
 from harness.evaluate.here import resolve_here
@@ -61,6 +62,14 @@ class Letters(EncoderKind):
         self, weights: None, *, max_len: int, encoding: EncodingSpec, device: torch.device, store: VectorStore | None
     ) -> LetterEncoder:
         return LetterEncoder(max_len)
+
+
+def test_a_kind_or_a_source_that_lacks_a_method_is_named_where_it_is_made() -> None:
+    lacking = {name: getattr(Letters, name) for name in ("weights_digest", "load")}
+    with pytest.raises(TypeError, match=r"abstract method '?encoder'?"):
+        type("Kind", (EncoderKind,), lacking)()
+    with pytest.raises(TypeError, match=r"abstract method '?load'?"):
+        type("Nowhere", (Source,), {})()
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 A source is one object, registered under the name that `data.source=` takes (docs/extending.md): `SOURCES.register("mine", MySource())`.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ class Source(Protocol):
     `harness.data.loading.label_task` compares data from anywhere with the known figures, and gives it its verdict.
     """
 
+    @abstractmethod
     def load(self, task: TaskSpec, data: DataSpec, *, present: bool) -> LoadedTask:
         """The task's data, checked as `data.verify` says; `present`: only what is on this machine, for a plan.
 

@@ -5,6 +5,7 @@ A kind is one object, registered under the name that `model.kind=` takes (docs/e
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -110,6 +111,7 @@ class EncoderKind(Protocol):
 
     sketched: bool = False
 
+    @abstractmethod
     def weights_digest(self, model: ModelSpec) -> str:
         """Names the weights that `load` would load; finished records are compared with it."""
         ...
@@ -126,10 +128,12 @@ class EncoderKind(Protocol):
         """
         return None
 
+    @abstractmethod
     def load(self, model: ModelSpec, *, dtype: Dtype, device: torch.device) -> Any:
         """The weights, which all encoders of the model in this dtype share."""
         ...
 
+    @abstractmethod
     def encoder(self, weights: Any, *, max_len: int, encoding: EncodingSpec, device: torch.device, store: VectorStore | None) -> Encoder:
         """The encoder of the loaded weights under one setting; with a `store`, vectors are found and kept there."""
         ...
