@@ -256,11 +256,10 @@ class _Call:
         """Reads what the store has, all at once so that each shard is visited once; the items it turned out not to have."""
         if self._stored is None or not self._hits:
             return []
+        slots = np.array([item.slot for item in self._hits], dtype=np.int64)
         with self._timed_store():
-            found, vectors = self._stored.get(keys_of([item.name for item in self._hits]))
-        slots = np.array([item.slot for item in self._hits], dtype=np.int64)[found]
-        self._vectors[torch.from_numpy(slots)] = vectors
-        self._found = len(slots)
+            found = self._stored.fill(self._vectors, slots, keys_of([item.name for item in self._hits]))
+        self._found = int(found.sum())
         return [item for item, hit in zip(self._hits, found.tolist(), strict=True) if not hit]
 
     def _enqueue(self, items: list[_Item]) -> None:

@@ -86,20 +86,25 @@ class SettingReader:
         return found
 
     def get(self, keys: Keys) -> tuple[npt.NDArray[np.bool_], torch.Tensor]:
-        """Which of the keys [n, 16] were found [n], and their vectors [found.sum(), dim] in the order of the keys.
+        """Which of the keys [n, 16] were found [n], and their vectors [found.sum(), dim] in the order of the keys; of few keys."""
+        vectors = torch.empty(len(keys), self._dim, dtype=TORCH_DTYPE[self._dtype])
+        found = self.fill(vectors, np.arange(len(keys)), keys)
+        return found, vectors if found.all() else vectors[torch.from_numpy(found)]
+
+    def fill(self, vectors: torch.Tensor, rows: npt.NDArray[np.int64], keys: Keys) -> npt.NDArray[np.bool_]:
+        """Writes the vector of each key [n, 16] that is found into its row [n] of `vectors` [any, dim]; which were found [n].
 
         Shards are checked before they are read. One that is damaged is left out, and its keys are not found.
         """
-        numbers, rows = self._index.find(keys)
-        vectors = torch.empty(len(keys), self._dim, dtype=TORCH_DTYPE[self._dtype])
+        numbers, places = self._index.find(keys)
         for number in np.unique(numbers[numbers >= 0]).tolist():
             mine = np.flatnonzero(numbers == number)
             if (opened := self._opened(number)) is None:
                 numbers[mine] = -1
             else:
-                vectors[torch.from_numpy(mine)] = opened.index_select(0, torch.from_numpy(rows[mine]))
-        found = numbers >= 0
-        return found, vectors if found.all() else vectors[torch.from_numpy(found)]
+                vectors[torch.from_numpy(rows[mine])] = opened.index_select(0, torch.from_numpy(places[mine]))
+        found: npt.NDArray[np.bool_] = numbers >= 0
+        return found
 
     def _opened(self, number: int) -> torch.Tensor | None:
         """The vectors of a shard, which is checked when it is first read; None where it is damaged, or gone: it is not found any more."""

@@ -109,8 +109,7 @@ class TextEncoder:
         found = np.zeros(len(distinct), dtype=bool)
         if self.stored is not None and distinct:
             self.stored.refresh()
-            found, kept = self.stored.get(keys)
-            vectors[torch.from_numpy(np.flatnonzero(found))] = kept
+            found = self.stored.fill(vectors, np.arange(len(distinct)), keys)
         calls, left = 0, np.flatnonzero(~found)
         left = left[np.argsort(lengths[left], kind="stable")]  # equal lengths stand together
         with self.stored or contextlib.nullcontext():
