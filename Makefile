@@ -52,7 +52,7 @@ gate: $(STAMP)   ## run the embedded sample and check it against its baseline (r
 	$(RUN) -m harness check results/baselines/sample build/gate/sample --junit build/gate/junit.xml
 
 bench: $(STAMP)  ## measure speed and memory, the figures of docs/performance.md (about an hour; one by one: benchmarks/*.py --help)
-	set -e; for name in tokens purity retrieval sweep t2retrieval whole_run gpu attention power devices distances causal probe on_gpu; do echo "== $$name"; $(RUN) benchmarks/$$name.py; done
+	set -e; for name in tokens purity retrieval sweep t2retrieval whole_run full_size gpu attention power devices distances causal probe on_gpu; do echo "== $$name"; $(RUN) benchmarks/$$name.py; done
 
 bench-gpu: $(STAMP) ## measure what needs a GPU, in one go: bits, speed, self-check (under 10 minutes on an H100)
 	$(RUN) benchmarks/on_gpu.py $(ARGS)

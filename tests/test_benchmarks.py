@@ -141,3 +141,13 @@ def test_flops_of_acge_are_those_of_its_shape(monkeypatch: pytest.MonkeyPatch) -
 
     one = ACGE.flops(np.array([1000]))
     assert one / 1000 == pytest.approx(604e6 + 98e3 * 1000, rel=0.01)  # 604 M per token and 98 k per token and token of its text
+
+
+@pytest.mark.slow
+def test_data_of_full_size_runs_and_is_found_in_the_store() -> None:
+    output = run("full_size", "--share", "0.002", "--max-len", "16", "--tasks", "Clustering,Reranking,STSB,Ocnli,VideoRetrieval,TNews")
+    assert set(ratios(output)) == {"peak memory, encoded, GiB", "peak memory, found in the store, GiB"}
+    encoded, again = re.findall(r": ([\d,]+) texts, ([\d,]+) found", output)
+    assert encoded[1] == "0"
+    assert again[0] == encoded[0]
+    assert int(again[1].replace(",", "")) >= 0.99 * int(again[0].replace(",", ""))

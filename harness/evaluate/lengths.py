@@ -36,10 +36,16 @@ class Field:
 
     def tokens(self, draw: np.random.Generator, *, share: float = 1.0) -> npt.NDArray[np.int64]:
         """Untruncated token counts, specials included, of a share of the distinct texts."""
-        count = max(1, round(self.distinct * share))
-        chars = np.clip(draw.lognormal(*self._parameters(), size=count), max(1, self.shortest), self.longest)
-        rate = draw.normal(tokens_per_character(self.mean), 0.08, size=count)
+        chars = self._characters(draw, max(1, round(self.distinct * share)))
+        rate = draw.normal(tokens_per_character(self.mean), 0.08, size=len(chars))
         return np.maximum(3, np.rint(rate * chars).astype(np.int64) + 2)
+
+    def characters(self, draw: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Characters of the distinct texts."""
+        return self._characters(draw, self.distinct).astype(np.int64)
+
+    def _characters(self, draw: np.random.Generator, count: int) -> npt.NDArray[np.float64]:
+        return np.clip(draw.lognormal(*self._parameters(), size=count), max(1, self.shortest), self.longest)
 
     def _parameters(self) -> tuple[float, float]:
         """mu and sigma: log(longest / mean) = sigma * z - sigma^2 / 2, z the normal quantile of the longest of so many draws."""
