@@ -259,6 +259,7 @@ def test_a_sweep_without_a_value_is_no_sweep_that_went_well() -> None:
         ["dim=64", "gpu=cpu", "data=sample", "model=folder", "model.path='a, b'", "model.path=c", "tasks=[STSB,'a b']", "store=null"],
         ["experiment=card", "row=fp16_512", "max_len=${dim}", "dim=7", "scoring.dtype=float32", "scoring={search: reference}"],
         ["gpu.batch_tokens=9", "data=local", "++dim=3"],
+        ["dim=7", "++dim=3", "tasks=[STSB]", "++tasks=[TNews]"],
     ],
 )
 def test_values_set_on_composed_choices_are_what_hydra_composes(overrides: list[str]) -> None:

@@ -187,9 +187,10 @@ def _set_values(overrides: Sequence[str]) -> DictConfig:
     """What Hydra's `compose` makes of the overrides. It composes the choices of groups once, in 0.1 s, and values are set on a copy."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     state = tuple((path, path.stat().st_mtime_ns) for path in sorted(resource_dir("configs").rglob("*.yaml")))
-    values = [each for each in parsed if _is_value(each)]
+    plain = all(each.type is OverrideType.CHANGE for each in parsed)  # else the order counts: of `dim=7 ++dim=3` the last one
+    values = [each for each in parsed if plain and _is_value(each)]
     try:
-        config = copy.deepcopy(_composed(tuple(str(each.input_line) for each in parsed if not _is_value(each)), state))
+        config = copy.deepcopy(_composed(tuple(str(each.input_line) for each in parsed if each not in values), state))
         for each in values:
             OmegaConf.update(config, each.key_or_group, each.value(), merge=True)  # as Hydra does
     except (HydraException, OmegaConfBaseException):
@@ -199,7 +200,7 @@ def _set_values(overrides: Sequence[str]) -> DictConfig:
 
 def _is_value(override: Override) -> bool:
     special = override.package is not None or override.is_sweep_override() or _of_hydra(override.key_or_group)
-    return override.type is OverrideType.CHANGE and override.key_or_group not in GROUPS and not special
+    return override.key_or_group not in GROUPS and not special
 
 
 @lru_cache
