@@ -114,7 +114,7 @@ def test_a_model_folder_gives_its_name_to_the_results(tmp_path: Path) -> None:
     folder = tmp_path / "my-model"
     spec = resolve_run(["model=folder", f"model.path={folder}"], **CPU)
     assert (spec.model.name, spec.model.path) == ("my-model", str(folder))
-    assert "model.path=DIR" in refused(["model=folder"])
+    assert "give model=./DIR" in refused(["model=folder"])
     assert "names a results folder" in refused(["model=folder", f"model.path={folder}", "model.name=../up"])
 
 
