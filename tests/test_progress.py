@@ -154,6 +154,16 @@ def test_a_log_has_a_line_a_minute_with_what_the_view_says() -> None:
     assert second.startswith("dtype=fp16 tasks=[STS]: 30 %, 2/3 tasks, 1 failed, 4:20")
 
 
+def test_a_log_has_no_share_where_all_vectors_are_in_the_store() -> None:
+    clock, console = Clock(), Console(file=io.StringIO(), width=80)
+    lines = Lines(console, clock=clock)
+    lines.plan([STSB], [])
+    lines.loading(STSB)
+    clock.now += 61
+    lines.encoded([WindowPart(STSB, 0, 100)], step(0, 0, read=100, found=100))
+    assert written(console) == "0/1 tasks, 1:01, 100 of 100 texts read, 100 of them found in the store\n"
+
+
 def test_a_terminal_has_a_view_and_a_log_lines_unless_quiet_is_asked_for(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

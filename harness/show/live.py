@@ -117,7 +117,8 @@ class Lines(_Watched):
         if self._clock() < self._due:
             return
         self._due = self._clock() + _LINE_SECONDS
-        text = f"{self._title}{100 * self._share():.0f} %, " + ", ".join(filter(None, (*self._words(), self._texts_read())))
+        share = f"{100 * self._share():.0f} %" if self._estimate.done else ""  # none where all vectors are in the store
+        text = self._title + ", ".join(filter(None, (share, *self._words(), self._texts_read())))
         self._console.print(Text(text), soft_wrap=True, highlight=False)
 
 
