@@ -178,7 +178,7 @@ def make_setting(folder: Path) -> None:
 
 def read_tokenizer(folder: Path) -> object:
     spec = ModelSpec(name="m", path=str(folder))
-    return empty_transformer(LocatedModel(name="m", folder=folder, source="path", repository=None, commit=None), spec, "").tokenizer
+    return empty_transformer(LocatedModel(name="m", folder=folder, source="path", repository=None, commit=None), spec).tokenizer
 
 
 def make_answer(folder: Path) -> None:
