@@ -92,6 +92,7 @@ def test_impossible_values_are_reported_at_once() -> None:
     message = refused([*SAMPLE, "max_len=2", "dim=0", "tasks=[TNew]", "gpu.batch_tokens=0"])
     for part in ("max_len=2", "dim=0", "did you mean TNews", "gpu.batch_tokens=0"):
         assert part in message
+    assert "gpu.batch_tokens=131073: give a number of tokens from 1 to 131072" in refused([*SAMPLE, "gpu.batch_tokens=131073"])
 
 
 def test_wrong_keys_wrong_kinds_and_impossible_values_are_reported_at_once() -> None:

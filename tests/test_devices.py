@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import torch
 from records import run_here, same_records
-from tiny_models import HAN, load_encoder
+from tiny_models import HAN, build_model, load_encoder
+from transformers import AutoTokenizer
 
 from harness.core.errors import MachineError, RequestError
 from harness.core.spec import EncodingSpec, ModelSpec
@@ -121,6 +122,19 @@ def test_a_run_on_two_devices_writes_the_records_of_a_run_on_one(tmp_path: Path)
     same_records(*folders)
 
 
+def test_the_first_batch_of_a_process_has_tokens_that_the_model_has_rows_for(tmp_path: Path) -> None:
+    folder = build_model(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rows = len(tokenizer)
+    tokenizer.add_tokens([f"more{number}" for number in range(100)])
+    tokenizer.save_pretrained(folder)
+    encoder = load_encoder(ModelSpec(name="tiny", path=str(folder)), dtype="fp32", max_len=32, encoding=ENCODING, device=CPU)
+    assert (encoder.model.vocabulary, len(encoder.model.tokenizer)) == (rows, rows + 100)
+    processes = DeviceProcesses(encoder, [CPU])
+    processes.start()
+    processes.stop()
+
+
 @pytest.mark.parametrize(("words", "found"), [("all", ("all",)), ("[cpu,cpu]", ("cpu", "cpu")), ("[0,1]", ("0", "1")), ("null", ())])
 def test_devices_are_a_word_or_a_list(words: str, found: tuple[str, ...]) -> None:
     spec, _ = resolve_here(["model=sample", "data=sample", f"devices={words}"], "cpu")
@@ -132,6 +146,8 @@ def test_devices_that_are_not_here_are_refused() -> None:
     assert find_devices(["cpu", "cpu"], CPU) == [CPU, CPU]
     with pytest.raises(RequestError, match=r"no device 0 for this run; it has no GPU, so give \[cpu,cpu\]"):
         find_devices(["0"], CPU)
+    with pytest.raises(RequestError, match="no device cuda for this run"):
+        find_devices(["cuda"], CPU)
     with pytest.raises(RequestError, match="tpu9 is no device"):
         find_devices(["tpu9"], CPU)
 

@@ -4,6 +4,7 @@ import gc
 import hashlib
 import itertools
 import json
+import os
 import random
 import subprocess
 import sys
@@ -411,3 +412,49 @@ def test_gpu_vectors_are_pure_too(tiny_model: Path, texts: list[str], dtype: Dty
         assert torch.equal(encoder.encode([texts[i] for i in order]), vectors[order])
         assert torch.equal(encoder.encode([texts[i] for i in order[:20]]), vectors[order[:20]])
         assert (vectors.float() - reference(tiny_model, texts, dtype=dtype).float().cpu()).abs().max() < NOISE[dtype]
+
+
+_WITHOUT_MEMORY = """
+import resource, sys, numpy, torch
+from pathlib import Path
+from harness.core.errors import MachineError
+from harness.evaluate.encode.canonical.batches import run_batch
+from harness.evaluate.encode.canonical.proof import smallest_equal
+from harness.evaluate.encode.canonical.shapes import BatchShape, Pack
+from test_encoder import CPU, load
+
+model = load(Path(sys.argv[1])).model
+model.packed
+ids = numpy.arange(5, 37, dtype=numpy.int32)
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**28, resource.RLIM_INFINITY))
+
+def run(batch):
+    run_batch(model, CPU, batch, [ids])
+
+for use in (
+    lambda: run(BatchShape(rows=50_000, length=32, masked=False)),
+    lambda: run(BatchShape(rows=10**10, length=32, masked=False)),
+    lambda: run(Pack(10**8)),
+    lambda: smallest_equal(model.packed, [128, 2**22], CPU, vocabulary=model.vocabulary, longest=32),
+):
+    try:
+        use()
+    except MachineError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="needs Linux's /proc")
+def test_a_batch_without_memory_for_it_names_a_smaller_one(tiny_model: Path) -> None:
+    command = [sys.executable, "-c", _WITHOUT_MEMORY, str(tiny_model)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    said = "cpu does not have enough memory for {}. Batch shapes decide the bits of a vector, so none is changed during a run: run again with "
+    parts = [
+        ("a batch of 50000 texts of 32 tokens", 800_000),
+        ("a batch of 10000000000 texts of 32 tokens", 160_000_000_000),
+        ("a pack of 100000000 tokens", 50_000_000),
+        ("a pack of 4194304 tokens", 2_097_152),
+    ]
+    assert done.stdout.splitlines() == [said.format(batch) + f"gpu.batch_tokens={smaller}" for batch, smaller in parts], done.stderr

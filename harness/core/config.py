@@ -31,7 +31,7 @@ from harness.core.registry import registry, unknown_model
 from harness.core.resources import config_names, data_root, resource_dir
 from harness.core.schema import RunConfig, from_plain, schema_keys
 from harness.core.shard import Shard
-from harness.core.spec import GpuSpec, ModelSpec, RunSpec
+from harness.core.spec import MOST_BATCH_TOKENS, GpuSpec, ModelSpec, RunSpec
 
 GROUPS = ("model", "gpu", "data", "row", "experiment")
 
@@ -332,8 +332,8 @@ def _value_problems(config: RunSpec) -> list[str]:
         re.compile(config.gpu.pattern)
     except re.error as error:
         problems.append(f"gpu.pattern={config.gpu.pattern!r} is no regular expression ({error})")
-    if config.gpu.encoding.batch_tokens < 1:
-        problems.append(f"gpu.batch_tokens={config.gpu.encoding.batch_tokens}: give a positive number of tokens")
+    if not 1 <= config.gpu.encoding.batch_tokens <= MOST_BATCH_TOKENS:
+        problems.append(f"gpu.batch_tokens={config.gpu.encoding.batch_tokens}: give a number of tokens from 1 to {MOST_BATCH_TOKENS}")
     if config.workers is not None and config.workers < 0:
         problems.append(f"workers={config.workers}: give a number of processes, 0 to score in this one, or null for what suits the device")
     if config.shard:

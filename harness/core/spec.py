@@ -92,6 +92,10 @@ class ModelSpec:
     intermediate_size: int | None = None
 
 
+MOST_BATCH_TOKENS = 2**17
+"""No GPU is faster with more, and packs of every size up to it are compared at load."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class EncodingSpec:
     """The kernel setting under which a text's vector is a pure function of its token ids.

@@ -1,9 +1,11 @@
 """The device a model runs on, and everything about it that can change the bits of a vector."""
 
+import contextlib
 import hashlib
 import os
 import resource
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +13,7 @@ import torch
 from torch.nn.attention import SDPBackend
 
 from harness.core.costs import PeakMemory
+from harness.core.errors import MachineError
 from harness.core.fingerprint import DeviceInfo, NumericFlags, cpu_device, cpu_facts
 from harness.core.spec import Dtype, Ladder
 
@@ -45,6 +48,24 @@ def peak_memory(device: torch.device) -> PeakMemory:
     process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
     held = torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None
     return PeakMemory(process_gib=round(process, 3), device_gib=None if held is None else round(held, 3))
+
+
+@contextlib.contextmanager
+def memory_for(batch: str, device: torch.device, *, smaller: int) -> Iterator[None]:
+    """Runs a batch, in words, on the device.
+
+    Raises:
+        MachineError: the device has not the memory; the message has the `smaller` `batch_tokens`, which may do.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:  # torch has a type of its own for a GPU's memory alone
+        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "allocate memory" not in str(error):
+            raise
+        raise MachineError(
+            f"{device} does not have enough memory for {batch}. Batch shapes decide the bits of a vector, so none is changed during a run: "
+            f"run again with gpu.batch_tokens={smaller}"
+        ) from error
 
 
 def describe_device(device: torch.device) -> DeviceInfo:

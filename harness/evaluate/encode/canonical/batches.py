@@ -17,6 +17,7 @@ import torch
 from harness.core.errors import MachineError
 from harness.evaluate.encode.canonical.layout import Ids
 from harness.evaluate.encode.canonical.shapes import Batch, BatchShape, IntArray, Pack, ShapeLadder
+from harness.evaluate.encode.device import memory_for
 from harness.evaluate.encode.model.loading import LoadedModel
 
 Deliver = Callable[[IntArray, torch.Tensor, bool], None]
@@ -167,22 +168,17 @@ def run_batch(model: LoadedModel, device: torch.device, batch: Batch, rows: list
     Raises:
         MachineError: the device has not the memory; the message has a `batch_tokens` that may do.
     """
-    try:
-        return _run_pack(model, device, batch, rows) if isinstance(batch, Pack) else _run_shape(model, device, batch, rows)
-    except RuntimeError as error:
-        if "No available kernel" in str(error):
+    what = f"a pack of {batch.tokens} tokens" if isinstance(batch, Pack) else f"a batch of {batch.rows} texts of {batch.length} tokens"
+    with memory_for(what, device, smaller=max(batch.tokens // 2, *map(len, rows))):
+        try:
+            return _run_pack(model, device, batch, rows) if isinstance(batch, Pack) else _run_shape(model, device, batch, rows)
+        except RuntimeError as error:
+            if "No available kernel" not in str(error):
+                raise
             raise MachineError(
                 f"the attention kernel of this setting can't run {model.spec.name} in {model.dtype} on {device}: "
                 "set gpu.ladder=padded, or another dtype"
             ) from error
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-            raise
-        longest = max(map(len, rows))
-        what = f"a pack of {batch.tokens} tokens" if isinstance(batch, Pack) else f"a batch of {batch.rows} texts of {batch.length} tokens"
-        raise MachineError(
-            f"{device} does not have enough memory for {what}. Batch shapes decide the bits of a vector, so none is changed during a run: "
-            f"run again with gpu.batch_tokens={max(longest, batch.tokens // 2)}"
-        ) from error
 
 
 def _run_pack(model: LoadedModel, device: torch.device, pack: Pack, rows: list[Ids]) -> torch.Tensor:

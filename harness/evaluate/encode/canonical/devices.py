@@ -55,7 +55,7 @@ def find_devices(names: Sequence[str], main: torch.device) -> list[torch.device]
         if device.type != main.type or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
             here = f"{torch.cuda.device_count()} GPUs" if main.type == "cuda" else "no GPU, so give [cpu,cpu]"
             raise RequestError(f"devices=[{','.join(names)}]: there is no device {name} for this run; it has {here}")
-        found.append(device)
+        found.append(main if device.index is None else device)
     return found
 
 
@@ -120,7 +120,7 @@ class DeviceProcesses:
             for end in theirs:
                 end.close()  # so that its death is the end of the pipe
             lanes += [_Lane(device, process, end, TORCH_DTYPE[self._encoder.model.dtype]) for end in ours]
-        first = (np.arange(min(48, self._encoder.model.max_positions), dtype=np.int32) * 7919) % len(self._encoder.model.tokenizer)
+        first = (np.arange(min(48, self._encoder.model.max_positions), dtype=np.int32) * 7919) % self._encoder.model.vocabulary
         expected = self._encoder.run(first).cpu()  # of one text, of tokens spread over the vocabulary
         for lane in lanes:
             self._check(lane, first, expected)
@@ -178,11 +178,8 @@ def _serve(spec: ModelSpec, dtype: Dtype, encoding: EncodingSpec, name: str, con
     """The process of a device: loads the model, then answers batches until the other end is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; this one ends when its pipe does
     device = torch.device(name)
-    if device.type == "cpu":
-        torch.set_num_threads(1)
+    _compute_on(device)
     try:
-        if device.type == "cuda":
-            torch.cuda.set_device(device)
         model = load_model(find_model(spec), spec, dtype=dtype, device=device)
         greeting: Any = kernel_identity(device)
     except HarnessError as error:
@@ -200,8 +197,7 @@ def _serve(spec: ModelSpec, dtype: Dtype, encoding: EncodingSpec, name: str, con
 
 
 def _answer(model: LoadedModel, device: torch.device, connection: Connection) -> None:
-    if device.type == "cpu":
-        torch.set_num_threads(1)
+    _compute_on(device)
     while True:
         try:
             batch, rows = connection.recv()
@@ -218,3 +214,11 @@ def _answer(model: LoadedModel, device: torch.device, connection: Connection) ->
             connection.send(answer)
         except OSError:
             return
+
+
+def _compute_on(device: torch.device) -> None:
+    """Make the device that of this thread, and a CPU's batch run on one core. Each thread begins on the first GPU, where Triton would run."""
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    else:
+        torch.cuda.set_device(device)

@@ -17,7 +17,7 @@ from harness.core.spec import EncodingSpec
 from harness.evaluate.encode.canonical.layout import Ids, PackLayout
 from harness.evaluate.encode.canonical.packed import PackedEncoder
 from harness.evaluate.encode.canonical.shapes import ShapeLadder, packing
-from harness.evaluate.encode.device import attention_kernel
+from harness.evaluate.encode.device import attention_kernel, memory_for
 from harness.evaluate.encode.model.loading import LoadedModel
 
 log = logging.getLogger(__name__)
@@ -39,9 +39,7 @@ def find_ladder(model: LoadedModel, encoding: EncodingSpec, device: torch.device
         return ladder, f"none, the ladder is exact: {model.packable.obstacle}"
     sizes = ladder.pack_sizes(max_len)
     with sdpa_kernel(attention_kernel(device, model.dtype, encoding.ladder)):
-        smallest = smallest_equal(
-            model.packed, sizes, device, vocabulary=min(len(model.tokenizer), model.config.vocab_size), longest=max_len
-        )
+        smallest = smallest_equal(model.packed, sizes, device, vocabulary=model.vocabulary, longest=max_len)
     if smallest is None:
         log.warning("gpu.ladder=packed: on %s a row of a pack is not the same in packs of every size, so the ladder is exact", device)
         return ShapeLadder(replace(encoding, ladder="exact"), model.max_positions), "none, the ladder is exact: rows differ between packs"
@@ -52,11 +50,12 @@ def find_ladder(model: LoadedModel, encoding: EncodingSpec, device: torch.device
 def smallest_equal(packed: PackedEncoder, sizes: list[int], device: torch.device, *, vocabulary: int, longest: int) -> int | None:
     """The smallest of the ascending sizes from which on every pack has rows equal to the bit; None where packs must not be used.
 
-    `vocabulary`: token ids there are; `longest`: tokens that a text can have.
+    `vocabulary`: token ids there are; `longest`: tokens that a text can have. Raises as `memory_for` does.
     """
     draw = np.random.default_rng(0)
     rows = _texts(draw, sizes[-1], vocabulary, longest)
-    with torch.inference_mode(), _one_thread(device):
+    room = memory_for(f"a pack of {sizes[-1]} tokens", device, smaller=max(longest, sizes[-1] // 2))
+    with torch.inference_mode(), _one_thread(device), room:
         expected = _Expected(packed, rows, sizes[-1], device)
         differs = torch.stack([expected.differ(_some(draw, rows, size), size) for size in sizes]).cpu().numpy()
     smallest = int(np.flatnonzero(differs)[-1]) + 1 if differs.any() else 0

@@ -60,6 +60,11 @@ class LoadedModel(ChainOutline):
         states: torch.Tensor = self.transformer(input_ids=ids, attention_mask=ready, **further).last_hidden_state
         return states
 
+    @property
+    def vocabulary(self) -> int:
+        """Token ids from 0 on that the tokenizer knows and the model has a row for."""
+        return min(len(self.tokenizer), self.config.vocab_size)
+
     @cached_property
     def packed(self) -> PackedEncoder:
         """The model for packs of texts; made when it is first needed. Its weights are this model's."""
