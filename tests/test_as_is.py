@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from transformers import AutoConfig, AutoModel, T5Config, T5EncoderModel
 
 from harness.core.benchmarks import load_benchmark
 from harness.core.costs import Counters
-from harness.core.errors import CanaryError, InputError, RequestError
+from harness.core.errors import CanaryError, InputError, MachineError, RequestError
 from harness.core.run_files import read_run
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.device import TORCH_DTYPE
@@ -52,6 +53,26 @@ def test_its_vectors_are_those_of_sentence_transformers(tmp_path: Path) -> None:
     assert torch.equal(found.vectors[0], found.vectors[-1])
     assert found.cut.tolist() == [False, False, False, True, False, False]
     assert found.tokens.max() == 48
+
+
+@pytest.mark.parametrize(
+    ("texts", "batch", "otherwise"),
+    [
+        (2, "2 of the texts such as '天地'", "run again with gpu.batch_tokens=4 "),
+        (1, "1 of the texts such as '天地'", "free some, or use a smaller max_len or"),
+    ],
+)
+def test_a_batch_without_memory_for_it_says_what_to_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, texts: int, batch: str, otherwise: str
+) -> None:
+    encoder = encoder_of(build_model(tmp_path))
+
+    def full(*_: Any, **__: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")  # what torch raises on a GPU; a CPU has no error of its own
+
+    monkeypatch.setattr(SentenceTransformer, "encode", full)
+    with pytest.raises(MachineError, match=re.escape(f"cpu does not have enough memory for {batch}: {otherwise}")):
+        encoder.encode_counted(["天地", "天人"][:texts])
 
 
 @pytest.mark.parametrize(("dtype", "kept"), [("fp16", "4,096 of "), ("bf16", ""), ("fp32", "")])

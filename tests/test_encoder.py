@@ -450,11 +450,14 @@ def test_a_batch_without_memory_for_it_names_a_smaller_one(tiny_model: Path) -> 
     command = [sys.executable, "-c", _WITHOUT_MEMORY, str(tiny_model)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    said = "cpu does not have enough memory for {}. Batch shapes decide the bits of a vector, so none is changed during a run: run again with "
+    said = (
+        "cpu does not have enough memory for {}: run again with gpu.batch_tokens={} (the size of batches can change the bits of vectors, "
+    )
+    said += "so no run changes it)"
     parts = [
         ("a batch of 50000 texts of 32 tokens", 800_000),
         ("a batch of 10000000000 texts of 32 tokens", 160_000_000_000),
         ("a pack of 100000000 tokens", 50_000_000),
         ("a pack of 4194304 tokens", 2_097_152),
     ]
-    assert done.stdout.splitlines() == [said.format(batch) + f"gpu.batch_tokens={smaller}" for batch, smaller in parts], done.stderr
+    assert done.stdout.splitlines() == [said.format(*part) for part in parts], done.stderr

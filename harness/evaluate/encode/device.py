@@ -51,21 +51,28 @@ def peak_memory(device: torch.device) -> PeakMemory:
 
 
 @contextlib.contextmanager
-def memory_for(batch: str, device: torch.device, *, smaller: int) -> Iterator[None]:
-    """Runs a batch, in words, on the device.
+def memory_for(what: str, device: torch.device, *, otherwise: str) -> Iterator[None]:
+    """Does what needs the device's memory. `what`, and what to do `otherwise`: in words.
 
     Raises:
-        MachineError: the device has not the memory; the message has the `smaller` `batch_tokens`, which may do.
+        MachineError: there is not enough of it.
     """
     try:
         yield
     except (RuntimeError, MemoryError) as error:  # torch has a type of its own for a GPU's memory alone
         if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "allocate memory" not in str(error):
             raise
-        raise MachineError(
-            f"{device} does not have enough memory for {batch}. Batch shapes decide the bits of a vector, so none is changed during a run: "
-            f"run again with gpu.batch_tokens={smaller}"
-        ) from error
+        raise MachineError(f"{device} does not have enough memory for {what}: {otherwise}") from error
+
+
+def memory_for_weights(model: str, dtype: Dtype, device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """As `memory_for`, for what puts a model's weights on the device."""
+    return memory_for(f"the weights of {model} in {dtype}", device, otherwise="free some, or use a smaller dtype")
+
+
+def fewer_tokens(batch_tokens: int) -> str:
+    """What to do where a batch is too large for the memory."""
+    return f"run again with gpu.batch_tokens={batch_tokens} (the size of batches can change the bits of vectors, so no run changes it)"
 
 
 def describe_device(device: torch.device) -> DeviceInfo:
@@ -124,8 +131,13 @@ def attention_kernel(device: torch.device, dtype: Dtype, ladder: Ladder) -> SDPB
     """
     if device.type == "cpu":
         return SDPBackend.FLASH_ATTENTION
-    ampere = torch.cuda.get_device_capability(device) >= (8, 0)
-    return SDPBackend.FLASH_ATTENTION if ladder == "exact" and dtype != "fp32" and ampere else SDPBackend.EFFICIENT_ATTENTION
+    flash = ladder == "exact" and dtype != "fp32" and is_ampere(device)
+    return SDPBackend.FLASH_ATTENTION if flash else SDPBackend.EFFICIENT_ATTENTION
+
+
+def is_ampere(device: torch.device) -> bool:
+    """Whether a GPU is of the Ampere generation (2020) or newer, for which the fast kernels are written."""
+    return torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def _driver_version() -> str | None:

@@ -19,7 +19,7 @@ import torch
 from torch.nn import functional
 
 from harness.core.calibration import Distance
-from harness.core.errors import CanaryError, EncodingError, InputError, MachineError
+from harness.core.errors import CanaryError, EncodingError, InputError
 from harness.core.resources import SAMPLE_DIR
 from harness.core.sketch import Floats, Sketch, distance, packed, sketch_rows
 from harness.core.spec import Dtype
@@ -27,7 +27,7 @@ from harness.evaluate.encode.canary.second_chain import reference_vectors
 from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.encode.canonical.packed import position_padding
 from harness.evaluate.encode.canonical.watching import watched_attention
-from harness.evaluate.encode.device import TORCH_DTYPE
+from harness.evaluate.encode.device import TORCH_DTYPE, memory_for
 
 TEXTS = SAMPLE_DIR / "canary.json"
 
@@ -239,24 +239,22 @@ def second_vectors(encoder: CanonicalEncoder, texts: Sequence[str], *, weights: 
         MachineError: the device does not have enough memory for a second copy of the weights.
     """
     spec, folder = encoder.model.spec, encoder.model.located.folder
+    second = f"a second copy of {spec.name} in {arithmetic} beside the model"
+    otherwise = "free some, or leave this check out (run: canary=off; calibrate: --parts seeds,sampling)"
     try:
-        return reference_vectors(
-            folder,
-            texts,
-            max_len=encoder.max_len,
-            weights=TORCH_DTYPE[weights],
-            arithmetic=arithmetic,
-            attention=encoder.model.config._attn_implementation,
-            device=encoder.device,
-            allow_pickle=spec.allow_pickle,
-            trust_remote_code=spec.trust_remote_code,
-            add_eos_token=spec.add_eos_token,
-        )
-    except torch.OutOfMemoryError as error:
-        raise MachineError(
-            f"{encoder.device} does not have enough memory for a second copy of {spec.name} in {arithmetic} beside the model: free some, "
-            "or leave this check out (run: canary=off; calibrate: --parts seeds,sampling)"
-        ) from error
+        with memory_for(second, encoder.device, otherwise=otherwise):
+            return reference_vectors(
+                folder,
+                texts,
+                max_len=encoder.max_len,
+                weights=TORCH_DTYPE[weights],
+                arithmetic=arithmetic,
+                attention=encoder.model.config._attn_implementation,
+                device=encoder.device,
+                allow_pickle=spec.allow_pickle,
+                trust_remote_code=spec.trust_remote_code,
+                add_eos_token=spec.add_eos_token,
+            )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, AttributeError) as error:
         raise InputError(f"model folder {folder} does not load in sentence-transformers ({type(error).__name__}: {error})") from error
 

@@ -17,7 +17,7 @@ import torch
 from harness.core.errors import MachineError
 from harness.evaluate.encode.canonical.layout import Ids
 from harness.evaluate.encode.canonical.shapes import Batch, BatchShape, IntArray, Pack, ShapeLadder
-from harness.evaluate.encode.device import memory_for
+from harness.evaluate.encode.device import fewer_tokens, memory_for
 from harness.evaluate.encode.model.loading import LoadedModel
 
 Deliver = Callable[[IntArray, torch.Tensor, bool], None]
@@ -169,7 +169,7 @@ def run_batch(model: LoadedModel, device: torch.device, batch: Batch, rows: list
         MachineError: the device has not the memory; the message has a `batch_tokens` that may do.
     """
     what = f"a pack of {batch.tokens} tokens" if isinstance(batch, Pack) else f"a batch of {batch.rows} texts of {batch.length} tokens"
-    with memory_for(what, device, smaller=max(batch.tokens // 2, *map(len, rows))):
+    with memory_for(what, device, otherwise=fewer_tokens(max(batch.tokens // 2, *map(len, rows)))):
         try:
             return _run_pack(model, device, batch, rows) if isinstance(batch, Pack) else _run_shape(model, device, batch, rows)
         except RuntimeError as error:

@@ -217,7 +217,7 @@ def _answer(model: LoadedModel, device: torch.device, connection: Connection) ->
 
 
 def _compute_on(device: torch.device) -> None:
-    """Make the device that of this thread, and a CPU's batch run on one core. Each thread begins on the first GPU, where Triton would run."""
+    """Make the device this thread's own: each begins on the first GPU, and Triton runs there. On a CPU its batches run on one core."""
     if device.type == "cpu":
         torch.set_num_threads(1)
     else:

@@ -16,6 +16,7 @@ from torch.nn import functional
 from harness.evaluate.encode.canonical.bodies import body_of
 from harness.evaluate.encode.canonical.kernels import Kernels
 from harness.evaluate.encode.canonical.layout import Ids, PackLayout, lay_out
+from harness.evaluate.encode.device import is_ampere
 from harness.evaluate.encode.model.families import KNOWN, Masking, attention_of, rope_types
 
 _AFTER_PADDING = ("camembert", "longformer", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod")
@@ -79,9 +80,9 @@ class Packable:
     obstacle: str | None
 
     def kernels(self, device: torch.device, dtype: torch.dtype) -> Kernels:
-        """The fused kernels on a GPU in half precision where Triton is installed, else torch's."""
-        half = dtype in (torch.float16, torch.bfloat16)
-        if device.type == "cuda" and half and self.head_dim in _FUSED_HEADS and importlib.util.find_spec("triton") is not None:
+        """The fused kernels on a GPU of 2020 or newer in half precision where Triton is installed, else torch's."""
+        fused = dtype in (torch.float16, torch.bfloat16) and self.head_dim in _FUSED_HEADS
+        if fused and device.type == "cuda" and is_ampere(device) and importlib.util.find_spec("triton") is not None:
             from harness.evaluate.encode.canonical.fused import FusedKernels  # Triton comes with torch's CUDA builds alone
 
             return FusedKernels()

@@ -17,7 +17,7 @@ from harness.core.spec import EncodingSpec
 from harness.evaluate.encode.canonical.layout import Ids, PackLayout
 from harness.evaluate.encode.canonical.packed import PackedEncoder
 from harness.evaluate.encode.canonical.shapes import ShapeLadder, packing
-from harness.evaluate.encode.device import attention_kernel, memory_for
+from harness.evaluate.encode.device import attention_kernel, fewer_tokens, memory_for
 from harness.evaluate.encode.model.loading import LoadedModel
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def smallest_equal(packed: PackedEncoder, sizes: list[int], device: torch.device
     """
     draw = np.random.default_rng(0)
     rows = _texts(draw, sizes[-1], vocabulary, longest)
-    room = memory_for(f"a pack of {sizes[-1]} tokens", device, smaller=max(longest, sizes[-1] // 2))
+    room = memory_for(f"a pack of {sizes[-1]} tokens", device, otherwise=fewer_tokens(max(longest, sizes[-1] // 2)))
     with torch.inference_mode(), _one_thread(device), room:
         expected = _Expected(packed, rows, sizes[-1], device)
         differs = torch.stack([expected.differ(_some(draw, rows, size), size) for size in sizes]).cpu().numpy()

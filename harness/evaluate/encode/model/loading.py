@@ -19,7 +19,7 @@ from harness.core.fingerprint import Fingerprint
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.canonical.linear import linear_kernel, pack_linear_layers
 from harness.evaluate.encode.canonical.packed import PackedEncoder
-from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, numeric_flags
+from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, memory_for_weights, numeric_flags
 from harness.evaluate.encode.model.families import Masking, attention_mask, attention_of, masking_of
 from harness.evaluate.encode.model.locate import LocatedModel, read_object, stored_tensors, transformer_folder
 from harness.evaluate.encode.model.outline import (
@@ -63,7 +63,7 @@ class LoadedModel(ChainOutline):
     @property
     def vocabulary(self) -> int:
         """Token ids from 0 on that the tokenizer knows and the model has a row for."""
-        return min(len(self.tokenizer), self.config.vocab_size)
+        return min(len(self.tokenizer), int(self.config.vocab_size))
 
     @cached_property
     def packed(self) -> PackedEncoder:
@@ -134,12 +134,8 @@ def load_model(located: LocatedModel, spec: ModelSpec, *, dtype: Dtype, device: 
     transformer.config.return_dict = True  # some old folders say otherwise, and sentence-transformers does not ask them
     chain.requires_grad_(False).eval()
     _check_numbers(chain, dtype)
-    try:
+    with memory_for_weights(spec.name, dtype, device):
         chain.to(device)
-    except torch.OutOfMemoryError as error:
-        raise MachineError(
-            f"{device} does not have enough memory for the weights of {spec.name} in {dtype}: free it, or use a smaller dtype"
-        ) from error
     parameters = sum(parameter.numel() for parameter in chain.parameters())
     if linear_kernel(device, dtype) == "onednn-packed":
         pack_linear_layers(transformer.model)

@@ -23,7 +23,15 @@ from harness.core.fingerprint import Fingerprint
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.canonical.kind import FolderKind
 from harness.evaluate.encode.canonical.shapes import IntArray
-from harness.evaluate.encode.device import TORCH_DTYPE, describe_device, kernel_identity, numeric_flags
+from harness.evaluate.encode.device import (
+    TORCH_DTYPE,
+    describe_device,
+    fewer_tokens,
+    kernel_identity,
+    memory_for,
+    memory_for_weights,
+    numeric_flags,
+)
 from harness.evaluate.encode.encoder import Checked
 from harness.evaluate.encode.model.locate import (
     LocatedModel,
@@ -187,11 +195,12 @@ class WholeKind(FolderKind):
         Raises:
             RequestError: it needs remote code that is not allowed, or is none of the kind.
             InputError: it does not load.
+            MachineError: the device has not the memory.
         """
         located = find_model(model, marker=self.marker)
         self.refuse(located, model)
         weights = hash_weights(located.folder, allow_pickle=model.allow_pickle)
-        with torch.random.fork_rng(devices=[]), quiet_transformers():
+        with torch.random.fork_rng(devices=[]), quiet_transformers(), memory_for_weights(model.name, dtype, device):
             try:
                 loaded = self.maker(
                     str(located.folder),
@@ -201,6 +210,8 @@ class WholeKind(FolderKind):
                     processor_kwargs=tokenizer_options(model),
                     model_kwargs={"dtype": TORCH_DTYPE[dtype], "use_safetensors": None if model.allow_pickle else True},
                 )
+            except torch.OutOfMemoryError:
+                raise
             except Exception as error:  # tokenizers raises it bare
                 raise does_not_load(located.folder, error) from error
         check_end_token(loaded.tokenizer, model)
@@ -230,7 +241,7 @@ class WholeKind(FolderKind):
                 f"max_len={max_len} is more than {name} carries, which is {positions} tokens: set max_len={positions} or less"
             )
         modules = self.describe(weights.model)
-        backend = WholeBackend(self, weights, max_len=max_len, batch_tokens=encoding.batch_tokens)
+        backend = WholeBackend(self, weights, max_len=max_len, batch_tokens=encoding.batch_tokens, device=device)
         fingerprint = Fingerprint(
             model=name,
             source=weights.located.source,
@@ -298,11 +309,11 @@ class WholeBackend:
 
     elsewhere = False
 
-    def __init__(self, kind: WholeKind, loaded: WholeModel, *, max_len: int, batch_tokens: int) -> None:
+    def __init__(self, kind: WholeKind, loaded: WholeModel, *, max_len: int, batch_tokens: int, device: torch.device) -> None:
         self.model = loaded.model
         self.otherwise = loaded.otherwise
         self._folder = loaded.located.folder
-        self._kind, self._max_len, self._batch_tokens = kind, max_len, batch_tokens
+        self._kind, self._max_len, self._batch_tokens, self._device = kind, max_len, batch_tokens, device
         self.embedding_dim = 0
         made = self._run([kind.any_text], rows=1)  # what a folder says of the width, and the weights' dtype, may be others
         self.embedding_dim = made.shape[1]
@@ -314,7 +325,7 @@ class WholeBackend:
         return np.minimum(whole, self._max_len), whole > self._max_len
 
     def vectors(self, texts: Sequence[str], lengths: IntArray) -> tuple[torch.Tensor, int]:
-        """The vectors, raw; the number of batches; raises InputError where the modules fail."""
+        """The vectors, raw; the number of batches; raises InputError where the modules fail, MachineError where the memory ends."""
         made = torch.empty(len(lengths), self.embedding_dim, dtype=TORCH_DTYPE[self.dtype])
         batches = 0
         for length in np.unique(lengths).tolist():
@@ -325,13 +336,15 @@ class WholeBackend:
         return made, batches
 
     def _run(self, texts: list[str], *, rows: int) -> torch.Tensor:
+        number = min(rows, len(texts))
+        fewer = fewer_tokens(self._batch_tokens * number // rows // 2)
+        otherwise = fewer if number > 1 else "free some, or use a smaller max_len or dtype"
         try:
-            found = self._kind.run(self.model, texts, max_len=self._max_len, rows=rows)
+            with memory_for(f"{number} of the texts such as {texts[0]!r:.60}", self._device, otherwise=otherwise):
+                found = self._kind.run(self.model, texts, max_len=self._max_len, rows=rows).cpu()
             if found.ndim != 2 or len(found) != len(texts) or self.embedding_dim not in (0, found.shape[1]):
                 raise ValueError(f"it gives the shape {tuple(found.shape)} for {len(texts)} texts")
-            return found.cpu()
-        except torch.OutOfMemoryError:
-            raise
+            return found
         except _FAILURES as error:
             failed = f"{type(error).__name__}: {error!s:.500}"
             raise InputError(
