@@ -246,7 +246,8 @@ def test_a_server_that_takes_fewer_texts_or_is_slow_is_asked_for_fewer(
     monkeypatch.setattr(embeddings_api, "_TIMEOUT", 0.3 if not answer else 60)
     server.most, server.too_many = 10, answer  # as hosted services have it: 32, 16, then 8 a request
     few = run_here(request(tmp_path, server, f"results_dir={tmp_path / 'few'}", "store=null"))
-    sizes = [len(one["body"]["input"]) for one in server.seen[-few.cost.encoding.forwards :]]
+    sent = server.seen[-1 - few.cost.encoding.forwards : -1]  # the last one was for the canary's texts
+    sizes = [len(one["body"]["input"]) for one in sent]
     server.released.set()
     assert max(sizes) == (8 if answer == 413 else 16)  # whoever is slow is asked for more again after 16 answers
     assert sum(size > 8 for size in sizes) <= len(sizes) / 16
@@ -446,6 +447,26 @@ def test_a_model_that_is_replaced_in_silence_leaves_no_score_and_no_vector(serve
     assert scores[0] == scores[1]
 
 
+def test_a_model_that_is_replaced_before_an_error_leaves_no_vector(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(by_text, "PART", 32)  # a request
+    answer = server.answer
+
+    def replaced(body: dict[str, Any]) -> dict[str, Any]:
+        server.salt = "another" if server.calls >= 18 + 2 else ""  # after the first part, which is kept
+        server.faults = [(500, {})] * 20 if server.calls == 18 + 2 else server.faults
+        return answer(body)
+
+    server.answer = replaced  # type: ignore[method-assign]
+    asked = request(tmp_path, server, "tasks=[T2Retrieval]")
+    assert "no answer in 6 tries" in run_here(asked).failed["T2Retrieval"]
+    server.salt, server.answer, server.faults = "", answer, []  # type: ignore[method-assign]
+    again = run_here(asked)
+    assert (again.failed, again.cost.encoding.found) == ({}, 32)
+    alone = request(tmp_path / "alone", server, "tasks=[T2Retrieval]")
+    scores = [read_run(run_here(words).folder, BENCHMARK).records["T2Retrieval"].metrics for words in (asked, alone)]
+    assert scores[0] == scores[1]
+
+
 def test_a_run_does_not_go_on_with_another_model_without_a_store(server: Server, tmp_path: Path) -> None:
     run_here(request(tmp_path, server, "store=null"))
     longer = request(tmp_path, server, "store=null", "tasks=[STSB,Ocnli]")
@@ -460,7 +481,7 @@ def test_without_the_canary_a_store_is_compared_all_the_same(server: Server, tmp
     run_here(request(tmp_path, server, "canary=off"))
     assert run_here(request(tmp_path, server, "canary=off", "tasks=[Ocnli]")).failed == {}
     server.salt = "another model"
-    with pytest.raises(InputError, match=r"has other vectors for the same texts.*Name another store=DIR"):
+    with pytest.raises(InputError, match=r"256 of 256 texts of the canary have other vectors there.*another store=DIR"):
         run_here(request(tmp_path, server, "canary=off", "tasks=[BQ]"))
 
 
@@ -480,7 +501,7 @@ def test_what_was_answered_before_a_failure_is_in_the_store(server: Server, tmp_
     answer = server.answer
 
     def failing(body: dict[str, Any]) -> dict[str, Any]:
-        if server.calls == 18 + 1:  # those before the run, and the second of it
+        if server.calls == 18 + 3:  # those before the run, two of it, and the canary's texts after each
             server.faults = [(500, {})] * 20
         return answer(body)
 
@@ -544,7 +565,7 @@ def test_a_vector_that_changes_between_calls_is_measured_stated_and_beyond_a_bou
 def test_another_model_behind_the_same_name_is_not_served_from_the_store(server: Server, tmp_path: Path) -> None:
     run_here(request(tmp_path, server))
     server.salt = "another model"
-    with pytest.raises(InputError, match="another model answers under this name"):
+    with pytest.raises(InputError, match="256 of 256 texts of the canary have other vectors there"):
         run_here(request(tmp_path, server, "overwrite=true"))
 
 

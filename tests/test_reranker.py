@@ -14,11 +14,12 @@ from tiny_models import HAN, HIDDEN, POSITIONS, _tokenizer
 from tokenizers.processors import TemplateProcessing
 
 from harness.core.benchmarks import load_benchmark
-from harness.core.errors import RequestError
+from harness.core.errors import InputError, RequestError
 from harness.core.run_files import read_run
 from harness.core.spec import DataSpec, Dtype, EncodingSpec, ModelSpec
 from harness.data.sources import load_task
 from harness.evaluate.encode.device import TORCH_DTYPE
+from harness.evaluate.encode.store.shards import open_shard, write_shard
 from harness.evaluate.encode.store.store import VectorStore
 from harness.evaluate.encode.whole.pairs import pair_text
 from harness.evaluate.encode.whole.reranker import RERANKER
@@ -104,6 +105,20 @@ def test_its_scores_are_those_that_c_mteb_computes_of_the_cross_encoder(tmp_path
     assert run(tmp_path, folder).reused == ("T2Reranking",)
     again = run(tmp_path, folder, "overwrite=true")
     assert (again.cost.encoding.forwards, again.cost.encoding.found) == (0, again.cost.encoding.distinct)
+
+
+@pytest.mark.parametrize("words", [(), ("canary=off",)])
+def test_scores_of_other_code_are_not_taken_from_the_store(words: tuple[str, ...], tmp_path: Path, folder: Path) -> None:
+    run(tmp_path, folder, *words)
+    (proof,) = (tmp_path / "store").rglob("*.proof")
+    shard, keys = open_shard(proof, dim=1, dtype="fp32")
+    other = torch.flip(shard.vectors(), dims=[0])
+    proof.unlink()
+    with pytest.raises(InputError, match="none of the canary's to prove them by"):
+        run(tmp_path, folder, "overwrite=true", *words)
+    write_shard(proof.parent, keys, other, "fp32", suffix=".proof")
+    with pytest.raises(InputError, match=r"\d+ of 128 texts of the canary have other vectors there than here"):
+        run(tmp_path, folder, "overwrite=true", *words)
 
 
 @pytest.fixture

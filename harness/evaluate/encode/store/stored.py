@@ -8,7 +8,7 @@ import logging
 import os
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ _SHARD_SECONDS = 60.0  # a slow device writes smaller shards rather than lose mo
 
 
 log = logging.getLogger(__name__)
+
+Other = Callable[[torch.Tensor, npt.NDArray[np.bool_]], torch.Tensor]
 
 
 class SettingReader:
@@ -150,7 +152,6 @@ class StoredVectors(SettingReader):
         self._pending_since = 0.0
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._writes: list[Future[Path]] = []
-        self._written: list[Path] = []
         self._proof: tuple[Keys, torch.Tensor] | None = None
         setting = folder / SETTING
         with contextlib.suppress(FileNotFoundError):  # nobody has filled it
@@ -190,11 +191,14 @@ class StoredVectors(SettingReader):
             if self._pending_bytes >= _SHARD_BYTES or time.monotonic() - self._pending_since > _SHARD_SECONDS:
                 self._write()
 
-    def prove(self, keys: Keys, vectors: torch.Tensor) -> None:
+    def prove(self, keys: Keys, vectors: torch.Tensor, *, other: Other | None = None) -> None:
         """Compare the canary's vectors [n, dim] with those that everyone made who filled this setting, and keep those of new keys.
 
+        `other`: which of the kept vectors are not of the model that makes these, given them and the rows [n] that have one; those of
+        other bits, unless it says otherwise.
+
         Raises:
-            InputError: they have other bits, or there are vectors here and nothing that they were proven by.
+            InputError: some are, or there are vectors here and nothing that they were proven by.
         """
         remedy = f"name another store=DIR, or delete these vectors: {self.folder}"
         proofs = SettingReader(self.folder, dim=self._dim, dtype=self._dtype, suffix=PROOF)
@@ -206,11 +210,12 @@ class StoredVectors(SettingReader):
         if self._shards and proofs.empty:  # of other batch shapes, which have other keys, none is known and all may be well
             raise InputError(f"the vector store has vectors of this setting and none of the canary's to prove them by: {remedy}")
         known, kept = proofs.get(keys)
-        other = int((kept.view(torch.uint8) != vectors[torch.from_numpy(known)].view(torch.uint8)).any(dim=1).sum())
-        if other:
+        bits = (kept.view(torch.uint8) != vectors[torch.from_numpy(known)].view(torch.uint8)).any(dim=1)
+        others = int((other(kept, known) if other else bits).sum())
+        if others:
             raise InputError(
-                f"the vector store was filled by code or files that make other vectors: {other} of {known.sum()} texts of the canary "
-                f"have other bits there than here. If this installation is right, {remedy}"
+                f"the vector store was filled by a model, code or files that make other vectors: {others} of {known.sum()} texts of the "
+                f"canary have other {'vectors' if other else 'bits'} there than here. If this installation is right, {remedy}"
             )
         if not known.all():
             fresh = np.flatnonzero(~known)
@@ -232,15 +237,6 @@ class StoredVectors(SettingReader):
                 self._write()
             self._collect(at_most=0)
         self.refresh()
-
-    def withdraw(self) -> None:
-        """Set aside every shard that was written through this object: what made them was not what it was taken for."""
-        self.flush()
-        for path in self._written:
-            set_aside(path)
-            self._known.discard(path.name)
-            self._index.forget(next((number for number, shard in enumerate(self._shards) if shard.path == path), -1))
-        self._written.clear()
 
     @contextlib.contextmanager
     def _or_give_up(self) -> Iterator[None]:
@@ -284,7 +280,7 @@ class StoredVectors(SettingReader):
     def _collect(self, *, at_most: int) -> None:
         """Waits until no more than so many shards are being written, and raises what went wrong with the others."""
         while len(self._writes) > at_most or (self._writes and self._writes[0].done()):
-            self._written.append(self._writes.pop(0).result())
+            self._writes.pop(0).result()
 
 
 def refuse_other_setting(folder: Path, digest: str) -> None:

@@ -34,7 +34,7 @@ from harness.evaluate.encode.work import Architecture
 UNREPEATABLE = 0.05
 """Distance of two vectors of one text from which on a run is stopped; the bf16 of a whole model comes to 0.01 to 0.03."""
 
-_PROVEN = 32  # texts that are asked for again: a request
+_EVERY = 32  # by length, of the canary's texts, is asked for again after every part
 PART = 512
 """Texts between two reports."""
 
@@ -118,6 +118,7 @@ class TextEncoder:
                 some = [distinct[row] for row in rows.tolist()]
                 computed, took = self.backend.vectors(some, lengths[rows])
                 _refuse_undefined(computed, some, self.backend.dtype)
+                self._refuse_other_model()
                 vectors[torch.from_numpy(rows)] = computed
                 calls += took
                 if self.stored is not None:
@@ -125,8 +126,6 @@ class TextEncoder:
                 if progress is not None:
                     done = left[: start + len(rows)]
                     progress(self._step(lengths, len(distinct), int(found.sum()), done, left))
-        if len(left):
-            self._refuse_other_model()
         place = {text: row for row, text in enumerate(distinct)}
         rows = np.fromiter((place[text] for text in texts), dtype=np.int64, count=len(texts))
         self.counters += Counters(
@@ -144,16 +143,14 @@ class TextEncoder:
         return Encoded(vectors, lengths[rows], cut[rows])
 
     def _refuse_other_model(self) -> None:
-        """Ask again for texts of the check: a server may have loaded another model meanwhile. Then nothing is kept of what it gave."""
+        """Ask again for texts of the check before anything of a part is kept: a server may have loaded another model meanwhile."""
         if self.proof is None or not self.backend.elsewhere:
             return
-        apart = float((functional.normalize(self.compute(self.proof.texts).double(), dim=1) - self.proof.units).norm(dim=1).max())
+        apart = float(self.proof.apart(self.compute(self.proof.texts)).max())
         if not apart <= self.proof.most:
-            if self.stored is not None:
-                self.stored.withdraw()
             raise InputError(
                 f"{self.fingerprint.repository} answers with another model than before the run: vectors of the same texts lie up to "
-                f"{apart:.1e} apart, expected at most {self.proof.most:.1e}. None of these vectors is kept: serve one model, and run again"
+                f"{apart:.1e} apart, expected at most {self.proof.most:.1e}. What it gave last is not kept: serve one model, and run again"
             )
 
     def _step(self, lengths: IntArray, texts: int, found: int, done: IntArray, left: IntArray) -> EncodingStep:
@@ -164,11 +161,21 @@ class TextEncoder:
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """Some texts with the unit vectors [n, dim] that the check before the run found for them. `most`: how far they may move."""
+    """Some texts with the vectors [n, dim] that the check before the run found for them, and how far they may move: `most`, as a share of a
+    vector's length, or of `spread` where the vectors are scores with this standard deviation."""
 
-    texts: list[str]
-    units: torch.Tensor
+    texts: Sequence[str]
+    vectors: torch.Tensor
     most: float
+    spread: float | None = None
+
+    def apart(self, others: torch.Tensor, rows: npt.NDArray[np.bool_] | slice = slice(None)) -> torch.Tensor:
+        """How far others [m, dim] of the texts of the rows lie from these, [m]."""
+        ones, others = self.vectors[rows].double(), others.double()
+        if self.spread is not None:
+            return (ones - others).abs().amax(dim=1) / self.spread
+        moved: torch.Tensor = (functional.normalize(ones, dim=1) - functional.normalize(others, dim=1)).norm(dim=1)
+        return moved
 
 
 def measure_repeatability(encoder: TextEncoder, *, what: str) -> Checked:
@@ -193,8 +200,7 @@ def measure_repeatability(encoder: TextEncoder, *, what: str) -> Checked:
         raise CanaryError(f"{what} is not repeatable: asked twice, a text's vector moves by up to {floor:.1e}, at most {UNREPEATABLE}")
     if cosine > CONSTANT:
         raise CanaryError(f"{what} gives nearly constant vectors: the median cosine of different texts is {cosine:.4f}")
-    _compare_store(encoder, texts, units, first, floor)
-    encoder.proof = Proof(texts=texts[:_PROVEN], units=units[:_PROVEN], most=repeat_limit(floor))
+    prove(encoder, Proof(texts=texts, vectors=first, most=repeat_limit(floor)))
     found: dict[str, Any] = {
         "verdict": "passed",
         "texts": len(texts),
@@ -209,33 +215,24 @@ def measure_repeatability(encoder: TextEncoder, *, what: str) -> Checked:
 
 
 def prove_store(encoder: TextEncoder) -> None:
-    """Where a run skips the check: encode the canary's texts once, and compare the store's vectors of them.
-
-    Raises:
-        InputError: the store has vectors of another model under this name.
-    """
-    if encoder.stored is None:
-        return
+    """Where a run skips the check: encode the canary's texts once, and compare the store's vectors of them; raises as `prove` does."""
     texts = list(canary_texts())
     vectors = encoder.compute(texts)
     _refuse_undefined(vectors, texts, encoder.backend.dtype)
-    _compare_store(encoder, texts, functional.normalize(vectors.double(), dim=1), vectors, UNREPEATABLE)
+    prove(encoder, Proof(texts=texts, vectors=vectors, most=repeat_limit(UNREPEATABLE)))
 
 
-def _compare_store(encoder: TextEncoder, texts: list[str], units: torch.Tensor, vectors: torch.Tensor, floor: float) -> None:
-    if encoder.stored is None:
-        return
-    keys = encoder.keys(texts, encoder.backend.lengths(texts)[1])
-    found, kept = encoder.stored.get(keys)
-    distance = (functional.normalize(kept.double(), dim=1) - units[torch.from_numpy(found)]).norm(dim=1)
-    most = repeat_limit(floor)
-    if len(distance) and float(distance.max()) > most:
-        raise InputError(
-            f"{encoder.stored.folder} has other vectors for the same texts (up to {float(distance.max()):.1e} away, expected at most "
-            f"{most:.1e}): another model answers under this name. Name another store=DIR, or delete these vectors"
-        )
-    encoder.stored.put(keys[~found], vectors[torch.from_numpy(~found)])
-    encoder.stored.flush()
+def prove(encoder: TextEncoder, proof: Proof) -> None:
+    """Compare the store's vectors with what was found for the same texts, and keep some of these to ask for again during the run.
+
+    Raises:
+        InputError: the store has vectors of another model under this name, or of no known one.
+    """
+    if encoder.stored is not None:
+        keys = encoder.keys(proof.texts, encoder.backend.lengths(proof.texts)[1])
+        encoder.stored.prove(keys, proof.vectors, other=lambda kept, known: ~(proof.apart(kept, known) <= proof.most))
+    some = np.argsort([-len(text) for text in proof.texts], kind="stable")[::_EVERY]
+    encoder.proof = replace(proof, texts=[proof.texts[row] for row in some.tolist()], vectors=proof.vectors[torch.from_numpy(some)])
 
 
 def _refuse_undefined(vectors: torch.Tensor, texts: Sequence[str], dtype: Dtype) -> None:

@@ -13,6 +13,7 @@ from sentence_transformers import CrossEncoder
 from torch import nn
 
 from harness.core.errors import CanaryError, RequestError
+from harness.core.sketch import repeat_limit
 from harness.core.spec import Dtype, ModelSpec
 from harness.evaluate.encode.canary.canary import canary_texts, in_two_orders
 from harness.evaluate.encode.canonical.shapes import IntArray
@@ -20,7 +21,7 @@ from harness.evaluate.encode.encoder import Checked
 from harness.evaluate.encode.model.locate import LocatedModel, all_files_digest
 from harness.evaluate.encode.model.outline import empty_transformer
 from harness.evaluate.encode.model.own import read_pair_settings
-from harness.evaluate.encode.whole.by_text import UNREPEATABLE, TextEncoder
+from harness.evaluate.encode.whole.by_text import UNREPEATABLE, Proof, TextEncoder, prove
 from harness.evaluate.encode.whole.kind import WholeKind, positions_of, token_counts
 from harness.evaluate.encode.whole.pairs import pair_text, read_pair
 
@@ -64,10 +65,10 @@ class Reranker(WholeKind):
 
         Raises:
             CanaryError: scores move by more than `UNREPEATABLE`, or all pairs have one score.
+            InputError: as `prove` raises it.
         """
         started = time.perf_counter()
-        texts = canary_texts()
-        pairs = [pair_text(texts[number], texts[-1 - number]) for number in range(_PAIRS)]
+        pairs = _canary_pairs()
         first, again = in_two_orders(encoder.compute, pairs)
         spread = float(first.double().std())
         if not spread > 0:
@@ -75,15 +76,27 @@ class Reranker(WholeKind):
         floor = float((first.double() - again.double()).abs().max()) / spread
         if not floor <= UNREPEATABLE:
             raise CanaryError(f"{encoder.fingerprint.model} is not repeatable: a score moves by {floor:.1e} standard deviations")
+        prove(encoder, Proof(texts=pairs, vectors=first, most=repeat_limit(floor), spread=spread))
         differing = int((first != again).sum())
         found = {"verdict": "passed", "texts": len(pairs), "rows_differing": differing, "floor": floor}
         notes = (f"{differing} of {len(pairs)} scores are not pure to the bit, they move by up to {floor:.1e} standard deviations",)
         return Checked(found=found, seconds=round(time.perf_counter() - started, 2), notes=notes if differing else ())
 
+    def prove_store(self, encoder: TextEncoder) -> None:
+        """By the canary's pairs; raises as `prove` does."""
+        pairs = _canary_pairs()
+        scores = encoder.compute(pairs)
+        prove(encoder, Proof(texts=pairs, vectors=scores, most=repeat_limit(UNREPEATABLE), spread=float(scores.double().std())))
+
     def first_module(self, located: LocatedModel, model: ModelSpec) -> tuple[Any, int | None, int]:
         """As `WholeKind` says; raises as `empty_transformer` does."""
         first = empty_transformer(located, model)
         return first, positions_of(first.config), 1
+
+
+def _canary_pairs() -> list[str]:
+    texts = canary_texts()
+    return [pair_text(texts[number], texts[-1 - number]) for number in range(_PAIRS)]
 
 
 RERANKER = Reranker()
