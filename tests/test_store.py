@@ -12,7 +12,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -30,6 +30,9 @@ from harness.core.files import atomic_write
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.encode.device import TORCH_DTYPE
+from harness.evaluate.encode.encoder import Encoded, EncodingStep
+from harness.evaluate.encode.model.tokens import TextTokenizer, TokenIds
+from harness.evaluate.encode.store import texts as texts_module
 from harness.evaluate.encode.store.shards import Keys
 from harness.evaluate.encode.store.store import VectorStore
 from harness.evaluate.encode.store.stored import StoredVectors
@@ -152,6 +155,9 @@ import hashlib, sys, numpy as np, torch
 from pathlib import Path
 from harness.core.spec import Dtype
 from harness.evaluate.encode.device import TORCH_DTYPE
+from harness.evaluate.encode.encoder import Encoded, EncodingStep
+from harness.evaluate.encode.model.tokens import TextTokenizer, TokenIds
+from harness.evaluate.encode.store import texts as texts_module
 from harness.evaluate.encode.store.shards import Keys
 from harness.evaluate.encode.store.store import VectorStore
 from harness.evaluate.encode.store.stored import StoredVectors
@@ -504,6 +510,99 @@ def test_damage_during_a_run_costs_time_and_no_bit(tiny_model: Path, store: Vect
     assert (again.counters.found, again.counters.distinct) == (0, len(TEXTS))
     assert again.encode(TEXTS).equal(vectors)
     assert again.counters.found == len(TEXTS)
+
+
+@pytest.fixture
+def tokenised(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that are tokenised from here on."""
+    seen: list[str] = []
+    tokenize = TextTokenizer.tokenize
+
+    def watched(self: TextTokenizer, texts: Sequence[str]) -> TokenIds:
+        seen.extend(texts)
+        return tokenize(self, texts)
+
+    monkeypatch.setattr(TextTokenizer, "tokenize", watched)
+    return seen
+
+
+def same(one: Encoded, other: Encoded) -> bool:
+    assert one.ids is not None
+    assert other.ids is not None
+    figures = (one.ids, other.ids), (one.tokens, other.tokens), (one.cut, other.cut)
+    return one.vectors.equal(other.vectors) and all(np.array_equal(*pair) for pair in figures)
+
+
+def test_a_text_whose_vector_is_stored_is_not_tokenised_again(tiny_model: Path, store: VectorStore, tokenised: list[str]) -> None:
+    known, more = TEXTS[::2], ["not yet", HAN[7:9], *TEXTS, "Not Yet"]  # the last has the first one's token ids
+    without = load(tiny_model, None, max_len=30)
+    load(tiny_model, store, max_len=30).encode(known)
+    expected = without.encode_counted(more)
+    tokenised.clear()
+    encoder = load(tiny_model, store, max_len=30)
+    assert same(encoder.encode_counted(more), expected)
+    assert sorted(tokenised) == sorted({*more} - {*known})
+    assert (encoder.counters.cut, encoder.counters.real_tokens) == (without.counters.cut, without.counters.real_tokens)
+    tokenised.clear()
+    assert same(load(tiny_model, store, max_len=30).encode_counted(more[::-1] * 2), without.encode_counted(more[::-1] * 2))
+    assert tokenised == list(dict.fromkeys(more[::-1]))  # those of `without`
+
+
+def test_a_text_is_tokenised_once_for_all_lengths_that_it_fits_into(tiny_model: Path, store: VectorStore, tokenised: list[str]) -> None:
+    for max_len, fit in ((30, 0), (POSITIONS, 30), (20, 20), (POSITIONS, POSITIONS), (20, POSITIONS), (22, 22), (30, POSITIONS)):
+        expected = load(tiny_model, None, max_len=max_len).encode_counted(TEXTS)
+        tokenised.clear()
+        assert same(load(tiny_model, store, max_len=max_len).encode_counted(TEXTS), expected)
+        assert tokenised == [text for text in TEXTS if len(text) + 2 > fit and fit < POSITIONS]
+
+
+def test_texts_are_tokenised_again_by_other_code(
+    tiny_model: Path, store: VectorStore, tokenised: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(tiny_model, store).encode(TEXTS)
+    tokenised.clear()
+    monkeypatch.setattr(texts_module, "code_digest", lambda rooms: f"other code of {rooms}")
+    again = load(tiny_model, store)
+    again.encode(TEXTS)
+    assert (tokenised, again.counters.found) == (TEXTS, len(TEXTS))
+
+
+def test_damaged_shards_of_texts_and_of_their_vectors_cost_time_and_no_bit(
+    tiny_model: Path, store: VectorStore, tokenised: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    vectors = load(tiny_model, store).encode(TEXTS)
+    (path,) = store.path.rglob("*.texts")
+    flip_bit(path, -5)
+    assert store.verify() == [path]
+    assert "what was in it is computed again" in caplog.text
+    tokenised.clear()
+    again = load(tiny_model, VectorStore(store.path))
+    assert again.encode(TEXTS).equal(vectors)
+    assert (tokenised, again.counters.found) == (TEXTS, len(TEXTS))
+    assert len(list(store.path.rglob("*.texts"))) == 1
+
+    for shard in shards(store):
+        flip_bit(shard, -5)
+    tokenised.clear()
+    again = load(tiny_model, VectorStore(store.path))
+    assert again.encode(TEXTS).equal(vectors)
+    assert (tokenised, again.counters.found) == (TEXTS, 0)
+
+    tokenised.clear()
+    again = load(tiny_model, VectorStore(store.path))
+
+    def prune(step: EncodingStep) -> None:  # when the texts were looked up, and their vectors not read yet
+        for shard in shards(store):
+            shard.unlink()
+
+    assert again.encode(TEXTS, progress=prune).equal(vectors)
+    assert (tokenised, again.counters.found) == (TEXTS, 0)
+
+
+def test_a_text_that_can_not_be_encoded_is_refused_beside_a_store_too(tiny_model: Path, store: VectorStore) -> None:
+    with pytest.raises(InputError, match="lone surrogate"):
+        load(tiny_model, store).encode(["good", "bad \ud800"])
+    assert not list(store.path.rglob("*.texts"))
 
 
 def test_a_store_that_can_not_be_written_and_is_not_required_keeps_nothing_and_says_so_once(

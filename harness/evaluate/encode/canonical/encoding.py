@@ -30,6 +30,7 @@ from harness.evaluate.encode.model.tokens import Chunk, TextTokenizer
 from harness.evaluate.encode.store.names import Namer, ids_digest, keys_of
 from harness.evaluate.encode.store.store import VectorStore
 from harness.evaluate.encode.store.stored import StoredVectors
+from harness.evaluate.encode.store.texts import KnownTexts
 from harness.evaluate.encode.work import Forecast
 
 _SPREAD_ROWS = 8192  # moved at a time
@@ -64,9 +65,11 @@ class CanonicalEncoder:
         self._namer = Namer(self.fingerprint.digest)
         self._devices: Devices | None = None
         self._stored: StoredVectors | None = None
+        self._known: KnownTexts | None = None
         if store is not None:
             about = self.fingerprint.about()
             self._stored = store.open(self.fingerprint.digest, dim=model.embedding_dim, dtype=model.dtype, about=about)
+            self._known = KnownTexts(self._stored, self.tokenizer.decides, max_len=max_len)
         with sdpa_kernel(self._kernel):
             check_memory(model, device, self.ladder, max_len)
 
@@ -87,7 +90,7 @@ class CanonicalEncoder:
     def apart(self) -> CanonicalEncoder:
         """The same setting without a store and with counters of its own."""
         other = copy.copy(self)
-        other._stored, other.counters, other._devices = None, Counters(), None
+        other._stored, other._known, other.counters, other._devices = None, None, Counters(), None
         return other
 
     def run(self, ids: npt.NDArray[np.int32]) -> torch.Tensor:
@@ -125,7 +128,7 @@ class CanonicalEncoder:
             InputError: an item is no text, or holds a lone surrogate.
             MachineError: the device does not have enough memory for a batch, or the store can't be written.
         """
-        call = _Call(self, self._namer, self._stored, texts, progress)
+        call = _Call(self, self._namer, self._stored, self._known, texts, progress)
         with sdpa_kernel(self._kernel):
             call.run(self._devices)
         self.counters += call.counters()
@@ -134,19 +137,27 @@ class CanonicalEncoder:
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """A distinct token id sequence of a call: its row in the result, its name, its batch shape."""
+    """A distinct token id sequence of a call: its row in the result, its first text, its name, its batch shape; None for the ids of a text
+    that was not tokenised, as its vector is in the store."""
 
     slot: int
+    text: int
     name: bytes
     shape: BatchShape
-    ids: npt.NDArray[np.int32]
+    ids: npt.NDArray[np.int32] | None
 
 
 class _Call:
     """One call of `encode`: distinct texts have numbers, their distinct token id sequences have slots."""
 
     def __init__(
-        self, encoder: CanonicalEncoder, namer: Namer, stored: StoredVectors | None, texts: Sequence[str], progress: OnStep | None
+        self,
+        encoder: CanonicalEncoder,
+        namer: Namer,
+        stored: StoredVectors | None,
+        known: KnownTexts | None,
+        texts: Sequence[str],
+        progress: OnStep | None,
     ) -> None:
         strange = next((index for index, text in enumerate(texts) if not isinstance(text, str)), None)
         if strange is not None:
@@ -155,7 +166,7 @@ class _Call:
         self._text_of = np.fromiter((numbers.setdefault(text, len(numbers)) for text in texts), dtype=np.int64, count=len(texts))
         self._all_texts = texts
         self._texts = list(numbers)
-        self._encoder, self._namer, self._stored, self._progress = encoder, namer, stored, progress
+        self._encoder, self._namer, self._stored, self._known, self._progress = encoder, namer, stored, known, progress
         self._vectors = torch.empty(len(numbers), encoder.embedding_dim, dtype=TORCH_DTYPE[encoder.model.dtype])
         self._slots = np.empty(len(numbers), dtype=np.int64)
         self._cut = np.zeros(len(numbers), dtype=bool)
@@ -179,6 +190,7 @@ class _Call:
             if self._stored is not None:
                 with self._timed_store():
                     self._stored.flush()
+                    self._keep_texts()
         self._spread()
         self._encode_seconds = time.perf_counter() - started - self._store_seconds
 
@@ -216,32 +228,62 @@ class _Call:
     def _run_all(self, tokenizer: TextTokenizer) -> None:
         characters = np.fromiter(map(len, self._texts), dtype=np.int64, count=len(self._texts))
         self._forecast = Forecast(self._encoder.model.architecture, characters, max_len=tokenizer.max_len)
-        for chunk in tokenizer.tokenize_ahead(self._texts):
+        with self._timed_store():
+            self._look_up_texts()
+        for chunk in tokenizer.tokenize_ahead(self._texts, ~self._settled):
             self._tokenize_seconds += chunk.seconds
             items = self._new_items(chunk)
-            self._read = chunk.start + len(chunk.tokens)
+            self._read = chunk.end
             self._forecast.read(self._read)
             self._enqueue(self._without_stored(items))
             self._report()
         self._enqueue(self._read_hits())
         self._queue.finish()
 
+    def _look_up_texts(self) -> None:
+        """Settles the texts whose token ids are known, and whose vectors are stored: they are not tokenised."""
+        self._settled = np.zeros(len(self._texts), dtype=bool)
+        if self._stored is None or self._known is None:
+            return
+        self._text_keys = self._known.keys(self._texts)
+        self._was_known, self._tokenised = self._known.find(self._text_keys)
+        places = np.flatnonzero(self._was_known)
+        ids, tokens = self._tokenised["ids"][places].tobytes(), self._tokenised["tokens"][places].tolist()
+        own = [ids[start : start + 16] for start in range(0, len(ids), 16)]
+        names = [self._namer.name(self._encoder.ladder.shape(count), each) for each, count in zip(own, tokens, strict=True)]
+        self._settled[places] = self._stored.contains(keys_of(names))
+
+    def _keep_texts(self) -> None:
+        if self._known is not None and not self._was_known.all():
+            fresh = ~self._was_known
+            self._known.put(self._text_keys[fresh], keys_of(self._ids)[fresh], self._tokens[fresh], self._cut[fresh])
+
+    def _figures(self, chunk: Chunk) -> Iterator[tuple[npt.NDArray[np.int32] | None, bytes, int, bool]]:
+        """Of each text of the chunk its token ids, their digest, how many they are, and whether some were left out."""
+        rows, cut = chunk.tokens.rows(), iter(chunk.tokens.cut.tolist())
+        for number in range(chunk.start, chunk.end):
+            if self._settled[number]:
+                own, tokens, shorter = self._tokenised[number].tolist()
+                yield None, own, tokens, bool(shorter)
+            else:
+                ids = next(rows)
+                yield ids, ids_digest(ids), len(ids), next(cut)
+
     def _new_items(self, chunk: Chunk) -> list[_Item]:
         """The sequences of a chunk that no earlier text of the call has."""
         items = []
-        self._cut[chunk.start : chunk.start + len(chunk.tokens)] = chunk.tokens.cut
-        for number, ids in enumerate(chunk.tokens.rows(), start=chunk.start):
-            shape = self._encoder.ladder.shape(len(ids))
-            own = ids_digest(ids)
+        for number, (ids, own, tokens, cut) in enumerate(self._figures(chunk), start=chunk.start):
+            shape = self._encoder.ladder.shape(tokens)
             name = self._namer.name(shape, own)
             slot = self._slot_of.setdefault(name, len(self._slot_of))
             if slot == len(self._name_of):
                 self._name_of.append(name)
-                self._real_tokens += len(ids)
-                items.append(_Item(slot, name, shape, ids))
+                self._real_tokens += tokens
+                items.append(_Item(slot, number, name, shape, ids))
             self._ids.append(own)
             self._slots[number] = slot
-            self._tokens[number] = len(ids)
+            self._tokens[number] = tokens
+            self._cut[number] = cut
         return items
 
     def _without_stored(self, items: list[_Item]) -> list[_Item]:
@@ -265,8 +307,10 @@ class _Call:
     def _enqueue(self, items: list[_Item]) -> None:
         for item in items:
             self._forecast.add(item.shape)
+        vanished = [self._texts[item.text] for item in items if item.ids is None]  # from the store, since they were looked up
+        rows = self._encoder.tokenizer.tokenize(vanished).rows()
         for item in items:
-            if self._queue.add(item.shape, item.slot, item.ids):
+            if self._queue.add(item.shape, item.slot, next(rows) if item.ids is None else item.ids):
                 self._report()
 
     def _deliver(self, slots: npt.NDArray[np.int64], vectors: torch.Tensor, finite: bool) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tokenizers
 from tokenizers import Tokenizer
 
 from harness.core.errors import InputError, RequestError
@@ -44,9 +45,10 @@ class TokenIds:
 
 @dataclass(frozen=True)
 class Chunk:
-    """The ids of the texts from number `start` on, and the seconds that they took."""
+    """The texts from number `start` to before `end`: the ids of those that were to be tokenised, and the seconds that they took."""
 
     start: int
+    end: int
     tokens: TokenIds
     seconds: float
 
@@ -75,6 +77,8 @@ class TextTokenizer:
         """SHA-256 of the tokenizer's definition, truncation apart."""
         self._backend.enable_truncation(max_len, strategy="longest_first", direction=tokenizer.truncation_side)
         self.max_len = max_len
+        self.decides = f"{self.digest} {tokenizer.truncation_side} {tokenizer.split_special_tokens} {tokenizers.__version__}"
+        """All that decides a text's ids, but for `max_len` and the code of this package."""
         self._table = table
 
     def tokenize(self, texts: Sequence[str]) -> TokenIds:
@@ -100,12 +104,15 @@ class TextTokenizer:
         )
         return TokenIds(flat, offsets, cut)
 
-    def tokenize_ahead(self, texts: Sequence[str]) -> Iterator[Chunk]:
-        """The texts' ids in chunks, in order, made by a thread while the caller is busy with earlier ones; raises as `tokenize` does."""
+    def tokenize_ahead(self, texts: Sequence[str], wanted: npt.NDArray[np.bool_] | None = None) -> Iterator[Chunk]:
+        """The ids of the texts that are `wanted` [len(texts)] (None: of all), in chunks of all of them, in order, made by a thread while
+        the caller is busy with earlier ones; raises as `tokenize` does."""
 
         def work(start: int) -> Chunk:
             began = time.perf_counter()
-            return Chunk(start, self.tokenize(texts[start : start + _CHUNK]), time.perf_counter() - began)
+            part = texts[start : start + _CHUNK]
+            some = part if wanted is None else list(itertools.compress(part, wanted[start : start + _CHUNK].tolist()))
+            return Chunk(start, start + len(part), self.tokenize(some), time.perf_counter() - began)
 
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenize") as pool:
             waiting: deque[Future[Chunk]] = deque()

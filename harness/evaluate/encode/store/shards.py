@@ -24,6 +24,8 @@ Keys = npt.NDArray[np.uint8]
 SUFFIX = ".safetensors"
 PROOF = ".proof"
 """The suffix of shards that hold the canary's vectors."""
+TEXTS = ".texts"
+"""The suffix of shards that hold what the token ids of texts came to, instead of vectors (`texts`)."""
 DAMAGED = ".damaged"
 
 _CODE: dict[Dtype, str] = {"fp32": "F32", "fp16": "F16", "bf16": "BF16"}

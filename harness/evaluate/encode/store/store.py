@@ -3,6 +3,7 @@
     <store>/<setting>/setting.json            what decides the bits: model, weights, dtype, device, kernels (`Fingerprint.digest`)
     <store>/<setting>/<sha256>.safetensors    a shard: keys and raw vectors, full dimension, in the model's dtype
     <store>/<setting>/<sha256>.proof          the same of the canary's texts: what whoever fills or reads the setting must make, too
+    <store>/<setting>/<sha256>.texts          which token ids texts have, so that none of them is tokenised again (`texts`)
 
 Shards are only ever added, each under a temporary name and then renamed: any number of processes may read and write, and a kill loses at
 most the shard that was being written. All of them have a kernel lock on the setting's folder, so that no prune takes it from them. A shard
@@ -22,7 +23,7 @@ from typing import Any
 from harness.core.errors import InputError
 from harness.core.files import abandoned
 from harness.core.spec import Dtype
-from harness.evaluate.encode.store.shards import DAMAGED, PROOF, SUFFIX, DamagedShardError, open_shard
+from harness.evaluate.encode.store.shards import DAMAGED, PROOF, SUFFIX, TEXTS, DamagedShardError, open_shard
 from harness.evaluate.encode.store.stored import (
     SETTING,
     SettingReader,
@@ -32,6 +33,7 @@ from harness.evaluate.encode.store.stored import (
     refuse_other_setting,
     tell_damaged,
 )
+from harness.evaluate.encode.store.texts import ROW
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,13 +104,14 @@ class VectorStore:
         return [why for why in map(_damage, self._all_folders()) if why]
 
     def verify(self) -> list[Path]:
-        """Reads every shard and every proof, and sets aside the damaged ones, which are returned; as far as settings are described."""
+        """Reads every shard of any kind, and sets aside the damaged ones, which are returned; as far as settings are described."""
         damaged = []
         for info in self._infos():
             folder, about = self.path / info.name, info.about
-            for path in sorted(itertools.chain(folder.glob(f"*{SUFFIX}"), folder.glob(f"*{PROOF}"))):
+            for path in sorted(path for suffix in (SUFFIX, PROOF, TEXTS) for path in folder.glob(f"*{suffix}")):
+                dim, dtype = ROW if path.suffix == TEXTS else (int(about["dim"]), about["dtype"])
                 try:
-                    open_shard(path, dim=int(about["dim"]), dtype=about["dtype"])[0].verify()
+                    open_shard(path, dim=dim, dtype=dtype)[0].verify()
                 except DamagedShardError as error:
                     tell_damaged(path, error)
                     damaged.append(path)
@@ -151,7 +154,7 @@ class VectorStore:
         return sorted(path for path in folders if not os.access(path, os.R_OK | os.X_OK, effective_ids=True) or (path / SETTING).exists())
 
 
-_KINDS = (SUFFIX, PROOF, DAMAGED, ".tmp", SETTING)
+_KINDS = (SUFFIX, PROOF, TEXTS, DAMAGED, ".tmp", SETTING)
 
 
 def _damage(folder: Path) -> str | None:

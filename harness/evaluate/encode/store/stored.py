@@ -238,6 +238,13 @@ class StoredVectors(SettingReader):
             self._collect(at_most=0)
         self.refresh()
 
+    def write_beside(self, keys: Keys, rows: torch.Tensor, *, suffix: str) -> None:
+        """Keeps rows [n, any] of fp32 under keys [n, 16] in a shard of another kind, at once; raises as `flush` does."""
+        if not self._given_up:
+            with self._or_give_up():
+                self._describe()
+                write_shard(self.folder, keys, rows, "fp32", suffix=suffix)
+
     @contextlib.contextmanager
     def _or_give_up(self) -> Iterator[None]:
         """A store that can't be written and is not required keeps nothing from then on: a full disk costs the store, not the scores."""
@@ -310,7 +317,7 @@ def tell_damaged(path: Path, error: DamagedShardError) -> None:
     closed = isinstance(error.__cause__, OSError)
     aside = "left out" if closed or not set_aside(path) else f"renamed to {path.name}{DAMAGED}"
     what = "unreadable" if closed else "damaged"
-    log.warning("%s shard of the vector store, %s; its vectors are computed again: %s (%s)", what, aside, path, error)
+    log.warning("%s shard of the vector store, %s; what was in it is computed again: %s (%s)", what, aside, path, error)
 
 
 def delete_files(paths: list[Path]) -> int:
