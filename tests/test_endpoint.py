@@ -37,6 +37,8 @@ from harness.evaluate.plan.planning import make_plan
 BENCHMARK = load_benchmark()
 SECRET = "sk-very-secret-0123456789"
 DIM = 24
+CHECK = 2 + 8 + 32
+"""Requests before a run: its first text in both forms, the canary in requests of 32 and of 8 texts."""
 
 
 def vector_of(text: str, salt: str = "") -> np.ndarray:
@@ -418,7 +420,7 @@ def test_what_the_server_calls_its_model_is_stated_and_must_not_change(server: S
     answer = server.answer
 
     def replaced(body: dict[str, Any]) -> dict[str, Any]:
-        server.name = "another" if server.calls > 20 else "served-v2"
+        server.name = "another" if server.calls > CHECK + 2 else "served-v2"
         return answer(body)
 
     server.calls = 0
@@ -431,7 +433,7 @@ def test_a_model_that_is_replaced_in_silence_leaves_no_score_and_no_vector(serve
     answer = server.answer
 
     def replaced(body: dict[str, Any]) -> dict[str, Any]:
-        server.salt = "another" if server.calls > 18 + 2 else ""
+        server.salt = "another" if server.calls > CHECK + 2 else ""
         return answer(body)
 
     server.answer = replaced  # type: ignore[method-assign]
@@ -452,8 +454,8 @@ def test_a_model_that_is_replaced_before_an_error_leaves_no_vector(server: Serve
     answer = server.answer
 
     def replaced(body: dict[str, Any]) -> dict[str, Any]:
-        server.salt = "another" if server.calls >= 18 + 2 else ""  # after the first part, which is kept
-        server.faults = [(500, {})] * 20 if server.calls == 18 + 2 else server.faults
+        server.salt = "another" if server.calls >= CHECK + 2 else ""  # after the first part, which is kept
+        server.faults = [(500, {})] * 20 if server.calls == CHECK + 2 else server.faults
         return answer(body)
 
     server.answer = replaced  # type: ignore[method-assign]
@@ -501,7 +503,7 @@ def test_what_was_answered_before_a_failure_is_in_the_store(server: Server, tmp_
     answer = server.answer
 
     def failing(body: dict[str, Any]) -> dict[str, Any]:
-        if server.calls == 18 + 3:  # those before the run, two of it, and the canary's texts after each
+        if server.calls == CHECK + 3:  # those before the run, two of it, and the canary's texts after each
             server.faults = [(500, {})] * 20
         return answer(body)
 
@@ -517,7 +519,7 @@ def test_what_was_answered_before_a_signal_is_in_the_store(sign: signal.Signals,
     answer, asked, ended = server.answer, threading.Event(), threading.Event()
 
     def blocking(body: dict[str, Any]) -> dict[str, Any]:
-        if server.calls >= 18 + 20:  # those before the run, its first part, and some of the second
+        if server.calls >= CHECK + 20:  # those before the run, its first part, and some of the second
             asked.set()
             ended.wait(60)
         return answer(body)
@@ -560,6 +562,19 @@ def test_a_vector_that_changes_between_calls_is_measured_stated_and_beyond_a_bou
     server.noise = 0.3
     with pytest.raises(CanaryError, match="is not repeatable: asked twice"):
         run_here(request(tmp_path, server, "overwrite=true"))
+
+
+def test_a_vector_that_depends_on_how_many_texts_a_request_has_is_measured_and_is_no_other_model(server: Server, tmp_path: Path) -> None:
+    answer = server.answer
+
+    def by_size(body: dict[str, Any]) -> dict[str, Any]:
+        server.noise, server.calls = (5e-3, 0) if len(body["input"]) < 32 else (0.0, server.calls)
+        return answer(body)
+
+    server.answer = by_size  # type: ignore[method-assign]
+    outcome = run_here(request(tmp_path, server))
+    assert outcome.failed == {}
+    assert read_run(outcome.folder, BENCHMARK).manifest.canary["rows_differing"] == 256
 
 
 def test_another_model_behind_the_same_name_is_not_served_from_the_store(server: Server, tmp_path: Path) -> None:

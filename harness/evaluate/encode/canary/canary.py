@@ -224,11 +224,15 @@ def _wrong_numbers(encoder: CanonicalEncoder) -> list[str]:
     return found
 
 
-def in_two_orders(encode: Callable[[Sequence[str]], torch.Tensor], texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+def in_two_orders(
+    encode: Callable[[Sequence[str]], torch.Tensor], texts: Sequence[str], *, size: int | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The vectors [n, dim] of the texts, and once more with the texts in another order, so that they have other neighbours and places in a
-    batch."""
+    batch. `size`: texts of a call the second time, all by default, so that batches have other sizes, too."""
     order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(0))
-    return encode(texts), encode([texts[index] for index in order.tolist()])[order.argsort()]
+    moved, size = [texts[index] for index in order.tolist()], size or len(texts)
+    first = encode(texts)
+    return first, torch.cat([encode(moved[start : start + size]) for start in range(0, len(moved), size)])[order.argsort()]
 
 
 def second_vectors(encoder: CanonicalEncoder, texts: Sequence[str], *, weights: Dtype, arithmetic: torch.dtype) -> torch.Tensor:

@@ -34,7 +34,8 @@ from harness.evaluate.encode.work import Architecture
 UNREPEATABLE = 0.05
 """Distance of two vectors of one text from which on a run is stopped; the bf16 of a whole model comes to 0.01 to 0.03."""
 
-_EVERY = 32  # by length, of the canary's texts, is asked for again after every part
+ASKED_AGAIN = 8
+"""Texts of a call when the canary's are encoded a second time, and again after every part: a batch of another size may have other bits."""
 PART = 512
 """Texts between two reports."""
 
@@ -179,7 +180,7 @@ class Proof:
 
 
 def measure_repeatability(encoder: TextEncoder, *, what: str) -> Checked:
-    """Encode the canary's texts twice, in two orders and so in other batches, and compare; `what`: of what the vectors come from.
+    """Encode the canary's texts twice, in two orders and in batches of other sizes, and compare; `what`: of what the vectors come from.
 
     What was measured stands in the manifest, and in a note under the table where it is not nothing. The store is compared with the floor.
 
@@ -189,7 +190,7 @@ def measure_repeatability(encoder: TextEncoder, *, what: str) -> Checked:
     """
     started = time.perf_counter()
     texts = list(canary_texts())
-    first, again = in_two_orders(encoder.compute, texts)
+    first, again = in_two_orders(encoder.compute, texts, size=ASKED_AGAIN)
     _refuse_undefined(first, texts, encoder.backend.dtype)
     _refuse_undefined(again, texts, encoder.backend.dtype)
     differing = int((first.view(torch.uint8) != again.view(torch.uint8)).any(dim=1).sum())
@@ -231,7 +232,7 @@ def prove(encoder: TextEncoder, proof: Proof) -> None:
     if encoder.stored is not None:
         keys = encoder.keys(proof.texts, encoder.backend.lengths(proof.texts)[1])
         encoder.stored.prove(keys, proof.vectors, other=lambda kept, known: ~(proof.apart(kept, known) <= proof.most))
-    some = np.argsort([-len(text) for text in proof.texts], kind="stable")[::_EVERY]
+    some = np.argsort([-len(text) for text in proof.texts], kind="stable")[:: len(proof.texts) // ASKED_AGAIN]
     encoder.proof = replace(proof, texts=[proof.texts[row] for row in some.tolist()], vectors=proof.vectors[torch.from_numpy(some)])
 
 

@@ -66,7 +66,7 @@ class EndpointBackend:
         self.embedding_dim = served.embedding_dim
         self._served = served
         self._texts = self._most = _TEXTS  # of a request: now, and at most
-        self._answered = 0  # requests since the server last refused one
+        self._answered = 0  # full requests since the server last refused one
 
     def lengths(self, texts: Sequence[str]) -> tuple[IntArray, npt.NDArray[np.bool_]]:
         """Characters: the server counts tokens, and says nothing of what it cuts."""
@@ -95,9 +95,10 @@ class EndpointBackend:
                     self._most = self._texts
                 continue
             start += len(part)
-            self._answered += 1
-            if self._answered % _RECOVERED == 0:
-                self._texts = min(2 * self._texts, self._most)
+            if len(part) == self._texts:
+                self._answered += 1
+                if self._answered % _RECOVERED == 0:
+                    self._texts = min(2 * self._texts, self._most)
         return torch.cat(made), requests
 
     def _ask(self, texts: Sequence[str]) -> torch.Tensor:

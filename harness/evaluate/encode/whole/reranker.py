@@ -21,7 +21,7 @@ from harness.evaluate.encode.encoder import Checked
 from harness.evaluate.encode.model.locate import LocatedModel, all_files_digest
 from harness.evaluate.encode.model.outline import empty_transformer
 from harness.evaluate.encode.model.own import read_pair_settings
-from harness.evaluate.encode.whole.by_text import UNREPEATABLE, Proof, TextEncoder, prove
+from harness.evaluate.encode.whole.by_text import ASKED_AGAIN, UNREPEATABLE, Proof, TextEncoder, prove
 from harness.evaluate.encode.whole.kind import WholeKind, positions_of, token_counts
 from harness.evaluate.encode.whole.pairs import pair_text, read_pair
 
@@ -61,7 +61,7 @@ class Reranker(WholeKind):
         return found[:, None]
 
     def measure(self, encoder: TextEncoder) -> Checked:
-        """Score pairs of the canary's texts twice, in two orders; the floor is in standard deviations of the scores.
+        """Score pairs of the canary's texts twice, as `measure_repeatability` does texts; the floor is in standard deviations.
 
         Raises:
             CanaryError: scores move by more than `UNREPEATABLE`, or all pairs have one score.
@@ -69,7 +69,7 @@ class Reranker(WholeKind):
         """
         started = time.perf_counter()
         pairs = _canary_pairs()
-        first, again = in_two_orders(encoder.compute, pairs)
+        first, again = in_two_orders(encoder.compute, pairs, size=ASKED_AGAIN)
         spread = float(first.double().std())
         if not spread > 0:
             raise CanaryError(f"{encoder.fingerprint.model} gives all pairs one score, or none that is a number: is it a reranker?")
