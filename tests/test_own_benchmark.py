@@ -177,6 +177,13 @@ def test_facts_that_mteb_1_has_otherwise_are_refused_before_anything_is_encoded(
         ("name: mine\ntasks: [STSB, Ocnli, STSB]\n", "tasks has STSB more than once"),
         ("name: mine\ntasks: [STSB]\ntaks: 1\n", "unknown keys: taks"),
         ("name: mine\ntasks: [STSB]\nmain: {Clustering: null}\n", "Clustering has the metric None"),
+        (
+            "name: mine\ntasks: [STSB]\nmain: {STS: recall}\n",
+            "main: STS: 'recall' is none of its metrics: cos_sim.pearson,",
+        ),
+        ("name: mine\ntasks: [STSB]\nmain: {Cluster: v_measure}\n", "main: unknown task type 'Cluster': did you mean Clustering"),
+        ("name: mine\ntasks: [STSB]\nmetrics: {STSB: [spearman]}\n", "metrics: unknown task type 'STSB'"),
+        ("name: mine\ntasks: [STSB]\nsplits: {Waimai: test}\n", "splits: unknown task 'Waimai'"),
         ("name: mine\ntasks: [STSB]\nfacts: {STSB: {type: STS, hub: x, spilt: y}}\n", "unknown facts: spilt"),
         ("name: mine\ntasks: [A]\nfacts: {A: {type: Star, hub: x}}\n", "unknown task type 'Star'"),
         ("[", "expected the node content"),

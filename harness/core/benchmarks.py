@@ -188,6 +188,9 @@ def _benchmark(own: bytes, all_tasks: bytes, path: Path | None) -> Benchmark:
     if wrong := [unknown("task", name, facts) for name in table["tasks"] if name not in facts]:
         raise ValueError("; ".join(wrong) + "; facts of a task of your own stand under facts:")
     mains, metrics, splits = (table.get(key, {}) for key in ("main", "metrics", "splits"))
+    for key, given, names in (("main", mains, known["types"]), ("metrics", metrics, known["types"]), ("splits", splits, table["tasks"])):
+        if wrong := [unknown("task" if key == "splits" else "task type", name, names) for name in given if name not in names]:
+            raise ValueError(f"{key}: {'; '.join(wrong)}")
     if table.get("repositories", "mteb2") != "mteb2":
         raise ValueError(f"repositories: {table['repositories']!r}: the only other ones that are known are those of mteb2")
     tasks = []
@@ -199,6 +202,11 @@ def _benchmark(own: bytes, all_tasks: bytes, path: Path | None) -> Benchmark:
             raise ValueError(unknown("task type", row["type"], known["types"]))
         kind = known["types"][row["type"]]
         kind = {**kind, "main": mains.get(row["type"], kind["main"]), "metrics": metrics.get(row["type"], kind["metrics"])}
+        if kind["main"] not in kind["metrics"]:
+            gives = ", ".join(kind["metrics"])
+            raise ValueError(
+                f"main: {row['type']}: {kind['main']!r} is none of its metrics: {gives}; name those of another scorer in metrics:"
+            )
         tasks.append(task_spec(name, row, kind, split=splits.get(name)))
     scorer = table.get("scorer", "mteb1")
     digest, recorded = facts_digest(tasks, scorer), table.get("digest", {})

@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from harness.core.errors import InputError
 from harness.core.fingerprint import DeviceInfo, Fingerprint
+from harness.core.formatting import shortened
 from harness.core.spec import Settings
 from harness.core.tasks import TaskSpec, flat_name
 
@@ -204,10 +205,13 @@ class TaskRecord:
         Raises:
             InputError: the record has no number there.
         """
-        found = flat_metrics(self.metrics, task).get(flat_name(path))
-        if found is None:
-            raise InputError(f"the record of {task.name} has no number at {path}: run the task again")
-        return found
+        flat = flat_metrics(self.metrics, task)
+        if flat_name(path) not in flat:
+            raise InputError(
+                f"the record of {task.name} has no number at {path}, only {shortened(', '.join(sorted(flat)), 200)}: correct main: in the "
+                "benchmark's file if it names another metric, else run the task again"
+            )
+        return flat[flat_name(path)]
 
     def main_score(self, task: TaskSpec) -> float:
         """The metric that the leaderboard averages, 0 to 1."""
