@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -214,6 +215,28 @@ def test_a_hub_out_of_reach_names_the_ways_out(tmp_path: Path) -> None:
     pinned = find_on_hub(tmp_path, closed, offline=True, revision=COMMIT)
     assert "(HF_HUB_OFFLINE is set)" in pinned
     assert f"hf download owner/model --revision {COMMIT}`" in pinned
+
+
+def test_a_hub_that_hangs_up_is_not_asked_again_and_again_and_the_cache_serves_without_it(
+    tmp_path: Path, hub: tuple[str, list[str]]
+) -> None:
+    found = find_on_hub(tmp_path, hub[0], revision=COMMIT)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        asked: list[object] = []
+
+        def hang_up() -> None:
+            with contextlib.suppress(OSError):  # closed, at the end
+                while True:
+                    connection, address = silent.accept()
+                    asked.append(address)
+                    connection.close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        silent_hub = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        assert "the hub can't be reached" in find_on_hub(tmp_path / "empty", silent_hub, revision=COMMIT)
+        assert len(asked) <= 2  # the client connects anew once
+        assert find_on_hub(tmp_path, silent_hub, revision=COMMIT) == found
+        assert len(asked) <= 4
 
 
 def test_loading_a_folder_opens_no_connection(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

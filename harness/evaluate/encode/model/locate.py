@@ -236,8 +236,10 @@ def _hub_model(model: ModelSpec, repository: str, *, download: bool) -> LocatedM
     hide_passwords()
     patterns = [*_HUB_FILES, *(_HUB_PICKLES if model.allow_pickle else ()), *(("*.py",) if model.trust_remote_code else ())]
     at = f"{repository}@{model.revision}" if model.revision else repository
+    silence = _hub_silence(repository, model.revision) if download else None
+    cached = not download or silence is not None
     try:
-        folder = Path(snapshot_download(repository, revision=model.revision, allow_patterns=patterns, local_files_only=not download))
+        folder = Path(snapshot_download(repository, revision=model.revision, allow_patterns=patterns, local_files_only=cached))
     except errors.GatedRepoError as error:
         raise MachineError(f"{at} is gated: accept its terms on the hub and run `hf auth login`, or set model.path=DIR") from error
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
@@ -252,13 +254,27 @@ def _hub_model(model: ModelSpec, repository: str, *, download: bool) -> LocatedM
         if not download:
             raise MachineError(f"model {at} is not in the hub's cache on this machine, nor is model.path=DIR given") from error
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
-        reason = without_passwords(described(error).partition("\n")[0])
+        reason = without_passwords(described(silence or error).partition("\n")[0])
         raise MachineError(
             f"model {at}: the hub can't be reached{offline} and its cache does not hold it ({reason}). "
             "Set model.path=DIR to a copy of the folder, or HF_ENDPOINT to a mirror, or fetch it once on a machine with network "
             f"(`hf download {repository}{f' --revision {model.revision}' if model.revision else ''}`) and copy HF_HOME."
         ) from error
     return LocatedModel(name=model.name, folder=folder, source="hub", repository=repository, commit=folder.name)
+
+
+def _hub_silence(repository: str, revision: str | None) -> Exception | None:
+    """Why the hub does not answer, asked once: a download would ask it again for a minute. None where it does, whatever it says."""
+    from huggingface_hub import HfApi, errors
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
+
+    try:
+        HfApi().model_info(repository, revision=revision, timeout=10)
+    except (errors.HfHubHTTPError, ValueError, KeyError, TypeError, AttributeError):  # what answers may be no hub
+        return None
+    except (HTTPError, OSError) as error:
+        return error
+    return None
 
 
 @dataclass(frozen=True)
