@@ -49,13 +49,12 @@ def shown_commands(page: Path) -> list[str]:
     return list(dict.fromkeys(" ".join(command.split()) for command in found if not command.startswith(TARGETS_THAT_ARE_WORDS)))
 
 
-SHOWN = [(page.relative_to(ROOT).as_posix(), command) for page in PAGES for command in shown_commands(page)]
+SHOWN = {page.relative_to(ROOT).as_posix(): shown_commands(page) for page in PAGES}
 
 
 def test_commands_are_found_in_blocks_and_in_text() -> None:
-    assert ("README.md", "make reproduce") in SHOWN
-    assert ("README.md", "python -m harness run gpu=a100 dtype=fp16 max_len=512") in SHOWN
-    assert len(SHOWN) > 40
+    assert {"make reproduce", "python -m harness run gpu=a100 dtype=fp16 max_len=512"} <= set(SHOWN["README.md"])
+    assert sum(map(len, SHOWN.values())) > 40
 
 
 PATH_IN_TEXT = r"(?<![\w./-])(?:harness|configs|docs|tests|scripts|benchmarks)/[\w./-]*\w"
@@ -209,10 +208,16 @@ def _overrides(words: list[str]) -> list[str]:
     return [*(f"{key}={value}" for key, value in pairs.items()), *options]
 
 
-@pytest.mark.parametrize(("page", "command"), SHOWN, ids=lambda text: text)
-def test_the_command_runs(
-    page: str, command: str, place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("page", [page for page, commands in SHOWN.items() if commands])
+def test_the_commands_of_a_page_run_in_their_order(
+    page: str, place: Place, capsys: pytest.CaptureFixture[str], subtests: pytest.Subtests
 ) -> None:
+    for command in SHOWN[page]:
+        with subtests.test(command), pytest.MonkeyPatch.context() as patch:
+            _runs(command, place, patch, capsys)
+
+
+def _runs(command: str, place: Place, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     if command.startswith("make"):
         done = subprocess.run(
             ["make", "-n", *shlex.split(command, comments=True)[1:]], cwd=ROOT, capture_output=True, text=True, check=False
@@ -222,11 +227,11 @@ def test_the_command_runs(
     if " -m harness" not in command:
         _script_is_there(command)
         return
-    monkeypatch.chdir(place.folder)
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    patch.chdir(place.folder)
+    patch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     arguments = adapted(command, place)
     if NEEDS_A_CLUSTER & set(arguments):
-        monkeypatch.setenv("PATH", "/nonexistent")
+        patch.setenv("PATH", "/nonexistent")
         code, error = main(arguments), capsys.readouterr().err
         wanted = {1: "Run this on a login node of the cluster", 2: "needs an extra, in an environment of its own"}
         assert wanted[code] in error
