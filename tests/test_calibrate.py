@@ -430,9 +430,12 @@ def test_the_command_writes_the_file_beside_the_records(
     home: Path, run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    arguments = [f"store={home / 'store'}", "--tasks", "AFQMC", "--parts", "sampling"]
+    arguments = [f"store={home / 'store'}", "--tasks", "AFQMC", "--parts", "sampling", "--format", "json"]
     assert main(["calibrate", str(run), *arguments]) == 0
-    assert "written to" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert f"written to {run / 'calibration.json'}" in printed.err
+    shown, written = json.loads(printed.out)["tasks"], json.loads((run / "calibration.json").read_text())["tasks"]
+    assert shown["AFQMC"]["cos_sim_spearman"]["sampling"] == written["AFQMC"]["cos_sim_spearman"]["sampling"]
     assert read_calibration(run / "calibration.json", BENCHMARK).noise("AFQMC", "cos_sim.spearman").sampling is not None
     before = (run / "calibration.json").read_bytes()
     capsys.readouterr()

@@ -93,7 +93,7 @@ def test_the_command(tmp_path: Path, values: np.ndarray[Any, Any], capsys: pytes
     assert main(["check", str(one), str(two), "--worse-than", "0.3"]) == 3
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == f"WORSE: 1 of 1 task: {QUERIES.name}"
-    assert main(["check", str(two), str(one), "--worse-than", "0.3", "--json"]) == 0
+    assert main(["check", str(two), str(one), "--worse-than", "0.3", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["tasks"][0]["difference"] == pytest.approx(1.0)
     assert main(["check", str(one), str(two), "--significant", "--main-only"]) == 2
     assert "--main-only can't be combined with --worse-than" in capsys.readouterr().err

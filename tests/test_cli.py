@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.commands import main
+from harness.commands import _parser, main
 from harness.core.formatting import of_task
 from harness.core.schema import RunConfig, schema_keys
 
 PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published"
+FORMATS = ("text", "md", "markdown", "csv", "json", "latex", "html")
 
 
 def harness(*arguments: str, cwd: Path | None = None, limit_bytes: int | None = None) -> subprocess.CompletedProcess[str]:
@@ -107,7 +108,7 @@ def test_a_bad_request_is_one_error_on_stderr_with_the_way_out(
         ("run model=sample --quite", "harness run: error: unknown option '--quite': did you mean --quiet"),
         ("check RUN RUN --jnit=FILE", "harness check: error: unknown option '--jnit': did you mean --junit"),
         (
-            "check RUN RUN dim=64 --json",
+            "check RUN RUN dim=64 --format json",
             "harness: error: unrecognized arguments: dim=64. `python -m harness check --help` has what it takes",
         ),
         ("run --model sample", "Known: -h, --help, --quiet, --format, --baselines. A setting is KEY=VALUE, without dashes"),
@@ -118,6 +119,19 @@ def test_a_mistyped_word_is_answered_with_what_it_may_mean(words: str, message: 
         main(words.split())
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("plan", "run", "sweep", "encode", "score RUN", "table PATH", "report PATH", "claims CARD", "explain RUN OTHER", "calibrate RUN"),
+        *("check BASELINE RUN", "probe BASELINE", "baseline list", "models", "tasks", "doctor", "store info"),
+    ],
+)
+def test_every_command_that_shows_a_table_writes_the_same_formats(words: str) -> None:
+    usual = "html" if words.startswith("report") else "text"
+    asked = [_parser().parse_known_args([*words.split(), *form])[0].format for form in ([], *(["--format", name] for name in FORMATS))]
+    assert asked == [usual, "text", "md", "md", "csv", "json", "latex", "html"]
 
 
 def test_a_wrong_name_is_a_bad_request_and_another_device_a_failure() -> None:

@@ -406,7 +406,7 @@ def test_the_command_and_its_exit_codes(
     base = str(baseline.path)
     assert main(["check", base, str(tmp_path / "same")]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "NO DRIFT: 35 tasks, 35 identical; the canary's vectors were not compared"
-    assert main(["check", base, str(tmp_path / "moved"), "--json", "--junit", str(tmp_path / "junit.xml")]) == 3
+    assert main(["check", base, str(tmp_path / "moved"), "--format", "json", "--junit", str(tmp_path / "junit.xml")]) == 3
     assert json.loads(capsys.readouterr().out)["exit_code"] == 3
     assert (tmp_path / "junit.xml").is_file()
     assert main(["check", base, str(tmp_path / "moved"), "--tasks", "STS,Waimai"]) == 0

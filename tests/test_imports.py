@@ -482,8 +482,8 @@ def test_a_merged_model_stands_in_table_report_and_check(tmp_path: Path, capsys:
     assert main(["report", str(model), "--merge", "external", "--format", "md"]) == 0
     assert "--merge external" in capsys.readouterr().out
     newer = folder_of(tmp_path / "newer", mteb2("IFlyTek", {"accuracy": 0.3}))
-    assert main(["check", str(model), str(newer), "--merge", "newest", "--allow-unlike", "--json"]) == 3
+    assert main(["check", str(model), str(newer), "--merge", "newest", "--allow-unlike", "--format", "json"]) == 3
     drifts = {task["task"]: task["verdict"] for task in json.loads(capsys.readouterr().out)["tasks"]}
     assert drifts == {"IFlyTek": "drifted", "STSB": "missing", "TNews": "missing"}
-    assert main(["check", str(newer), str(model), "--merge", "newest", "--allow-unlike", "--json"]) == 3
+    assert main(["check", str(newer), str(model), "--merge", "newest", "--allow-unlike", "--format", "json"]) == 3
     assert [task["metrics"][0]["candidate"] for task in json.loads(capsys.readouterr().out)["tasks"]] == [41]

@@ -296,7 +296,7 @@ def test_without_the_tokenizer_local_data_is_estimated_from_its_characters(reque
 
 @pytest.mark.usefixtures("no_hub")
 def test_experiment_card_is_a_sweep_of_the_cards_rows(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert main(["plan", "experiment=card", "gpu=a10,a100", f"results_dir={tmp_path}", "tasks=[STS]", "--json"]) == 0
+    assert main(["plan", "experiment=card", "gpu=a10,a100", f"results_dir={tmp_path}", "tasks=[STS]", "--format", "json"]) == 0
     message = json.loads(capsys.readouterr().out)
     assert len(message["runs"]) == 10
     assert {(run["gpu"], run["dtype"], run["max_len"]) for run in message["runs"]} >= {("a10", "bf16", 1024), ("a100", "fp16", 512)}

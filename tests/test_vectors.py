@@ -205,7 +205,7 @@ def test_a_probe_finds_a_fault_that_was_planted(home: Path, monkeypatch: pytest.
         return chain
 
     monkeypatch.setattr(loading, "load_chain", damaged)
-    assert main(["probe", str(home), "--json"]) == 3
+    assert main(["probe", str(home), "--format", "json"]) == 3
     found = json.loads(capsys.readouterr().out)
     assert (found["drifted"], found["level"]) == (True, "same kernels and batch shapes")
 

@@ -108,9 +108,13 @@ def names(text: str) -> list[str]:
     return text.split(",")
 
 
-def output_format(parser: ArgumentParser) -> None:
-    """`--format`: any format there is."""
-    parser.add_argument("--format", choices=format_names(), default="text", help="how it is printed (text)")
+def output_format(parser: ArgumentParser, default: str = "text") -> None:
+    """`--format`: any format there is; Markdown has two names."""
+    parser.add_argument("--format", type=_format, choices=format_names(), default=default, help=f"how it is printed ({default})")
+
+
+def _format(name: str) -> str:
+    return "md" if name == "markdown" else name
 
 
 BENCHMARK = option("--benchmark", metavar="NAME", help="the name of a benchmark, or its file (default: that of the runs)")

@@ -4,7 +4,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import command, names, option, overrides, say, show
+from harness.commands.arguments import command, names, option, output_format, overrides, say, show
 from harness.core.formatting import amount
 
 
@@ -15,6 +15,7 @@ from harness.core.formatting import amount
     option("--parts", type=names, default="rounding,seeds,sampling", metavar="PART[,PART]", help="what to measure (all three)"),
     option("--tasks", type=names, default=[], metavar="TASK[,TASK]", help="only these tasks or types (default: all of the run)"),
     option("-o", "--output", type=Path, metavar="FILE", help="where to write it (RUN/calibration.json)"),
+    output_format,
 )
 def calibrate(arguments: Namespace) -> int:
     """measure how far a run's scores move by rounding, seeds and examples: calibrate RUN [store=DIR ...]"""
@@ -33,6 +34,6 @@ def calibrate(arguments: Namespace) -> int:
         output=output,
         on_task=lambda task, noise: say(f"calibrated {task.name} ({amount(len(noise), 'metric')})", file=sys.stderr),
     )
-    show(calibration_document(calibrated))
-    say(f"written to {output}")
+    show(calibration_document(calibrated), arguments.format)
+    say(f"written to {output}", file=sys.stderr)
     return 0

@@ -5,7 +5,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, MERGE, benchmark_for, command, names, option, show
+from harness.commands.arguments import BENCHMARK, MERGE, benchmark_for, command, names, option, output_format, show
 from harness.core.errors import RequestError
 
 
@@ -18,7 +18,7 @@ from harness.core.errors import RequestError
     option("--allow-unlike", action="store_true", help="compare runs that differ in protocol, data, model, dtype, length or dimension"),
     option("--worse-than", type=float, metavar="POINTS", help="for a new checkpoint: fail only where a task lost more than this"),
     option("--significant", action="store_true", help="for a new checkpoint: fail only where a loss is more than chance"),
-    option("--json", action="store_true", help="print JSON"),
+    output_format,
     option("--junit", type=Path, metavar="FILE", help="also write a JUnit XML file"),
     MERGE,
     BENCHMARK,
@@ -42,7 +42,7 @@ def check(arguments: Namespace) -> int:
         main_only=arguments.main_only,
         merge=arguments.merge,
     )
-    show(drift_document(report), "json" if arguments.json else "text")
+    show(drift_document(report), arguments.format)
     with writing(sys.stderr) as stderr:
         for line in workflow_commands(os.environ, report):
             print(line, file=stderr)  # GitHub is to obey these
@@ -68,5 +68,5 @@ def _check_checkpoint(arguments: Namespace) -> int:
         tasks=arguments.tasks,
         merge=arguments.merge,
     )
-    show(checkpoint_document(report), "json" if arguments.json else "text")
+    show(checkpoint_document(report), arguments.format)
     return report.exit_code

@@ -2,10 +2,10 @@
 
 from argparse import Namespace
 
-from harness.commands.arguments import QUIET, command, name_failed, overrides, show
+from harness.commands.arguments import QUIET, command, name_failed, output_format, overrides, show
 
 
-@command(overrides(help="what `run` takes, and shard=I/N"), QUIET)
+@command(overrides(help="what `run` takes, and shard=I/N"), QUIET, output_format)
 def encode(arguments: Namespace) -> int:
     """encode one part of a run's texts into the store: encode shard=3/16 gpu=a100 dtype=fp16"""
     from harness.core.config import resolve_request
@@ -20,5 +20,5 @@ def encode(arguments: Namespace) -> int:
     spec, device = resolve_here(arguments.overrides)
     with show_progress(quiet=arguments.quiet) as progress:
         part = encode_part(spec, device, progress)
-    show(part_document(part))
+    show(part_document(part), arguments.format)
     return name_failed(part.failed)

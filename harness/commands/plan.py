@@ -2,10 +2,10 @@
 
 from argparse import Namespace
 
-from harness.commands.arguments import QUIET, command, option, overrides, show
+from harness.commands.arguments import QUIET, command, output_format, overrides, show
 
 
-@command(overrides("KEY=VALUE[,VALUE...]"), option("--json", action="store_true", help="print JSON, with every figure"), QUIET)
+@command(overrides("KEY=VALUE[,VALUE...]"), output_format, QUIET)
 def plan(arguments: Namespace) -> int:
     """estimate what a run or a sweep will cost; takes the same settings, and writes nothing"""
     from harness.core.config import expand_sweep
@@ -18,5 +18,5 @@ def plan(arguments: Namespace) -> int:
 
     with show_step(quiet=arguments.quiet) as on_step:
         plan = make_plan(arguments.overrides, on_step=on_step)
-    show(plan_document(plan), "json" if arguments.json else "text")
+    show(plan_document(plan), arguments.format)
     return 0

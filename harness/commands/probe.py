@@ -3,14 +3,14 @@
 from argparse import Namespace
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, benchmark_for, command, option, overrides, show
+from harness.commands.arguments import BENCHMARK, benchmark_for, command, option, output_format, overrides, show
 from harness.core.errors import InputError
 
 
 @command(
     option("baseline", type=Path, metavar="BASELINE", help="a run folder with canary.json, such as one of results/baselines"),
     overrides(help="model.path=DIR"),
-    option("--json", action="store_true", help="print JSON"),
+    output_format,
     BENCHMARK,
 )
 def probe(arguments: Namespace) -> int:
@@ -36,5 +36,5 @@ def probe(arguments: Namespace) -> int:
     found = compare_vectors(before, probed.sketch, (run.manifest.model or Fingerprint(), probed.setting), calibration)
     if isinstance(found, str):
         raise InputError(f"{run.path}: {found}")
-    show(probe_document(run.path, found, texts=len(before.numbers), seconds=probed.seconds), "json" if arguments.json else "text")
+    show(probe_document(run.path, found, texts=len(before.numbers), seconds=probed.seconds), arguments.format)
     return 3 if found.drifted else 0

@@ -1,21 +1,18 @@
 """The command `report`."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
+from functools import partial
 from pathlib import Path
 
-from harness.commands.arguments import BENCHMARK, CONVENTION, MERGE, benchmark_for, command, option, say, show
+from harness.commands.arguments import BENCHMARK, CONVENTION, MERGE, benchmark_for, command, option, output_format, say, show
 from harness.core.errors import RequestError
-from harness.show.form import format_names, write_document
-
-
-def _format(parser: ArgumentParser) -> None:
-    parser.add_argument("--format", choices=[*format_names(), "markdown"], default="html")
+from harness.show.form import write_document
 
 
 @command(
     option("paths", nargs="+", type=Path, metavar="PATH", help="a folder of results, or the README.md of a model"),
     option("-o", "--output", type=Path, metavar="FILE", help="where to write it; html needs a file, other formats are printed without one"),
-    _format,
+    partial(output_format, default="html"),
     CONVENTION,
     option("--reference", type=Path, metavar="RUN", help="the run that the others are compared with"),
     option("--card", type=Path, metavar="CARD", help="the README.md of a model, to check and to grade against its runs"),
@@ -47,12 +44,11 @@ def report(arguments: Namespace) -> int:
         texts=arguments.texts,
     )
     document = report_document(report, output=arguments.output or Path("report"), language=arguments.language, tasks=arguments.tasks)
-    form = "md" if arguments.format == "markdown" else arguments.format
     if arguments.output is None:
-        show(document, form)
+        show(document, arguments.format)
     else:
         with atomic_write(arguments.output) as stream:
-            stream.write(f"{write_document(document, form)}\n".encode())
+            stream.write(f"{write_document(document, arguments.format)}\n".encode())
         say(str(arguments.output))
     for path in write_charts(report, arguments.charts, language=arguments.language) if arguments.charts else ():
         say(str(path))

@@ -1,7 +1,6 @@
 """What a calibration measured."""
 
-from dataclasses import asdict
-
+from harness.core.typed import plain
 from harness.evaluate.calibrate.floors import expected_false_alarms
 from harness.evaluate.calibrate.measure import Calibrated
 from harness.read.leaderboard import printed
@@ -23,7 +22,7 @@ def calibration_document(calibrated: Calibrated) -> Document:
             deviations = (f"{floor.sd:.3g}" if floor else "" for floor in (noise.seeds, noise.sampling))
             rows.append((task.name, task.main, printed(noise.score), *tolerance, *deviations))
     blocks = (grid(_COLUMNS, rows), Sentences(tuple(_scale_lines(calibrated))))
-    return Document(blocks=lambda: blocks, data=lambda: asdict(calibrated))
+    return Document(blocks=lambda: blocks, data=lambda: plain(calibrated.calibration))
 
 
 def _scale_lines(calibrated: Calibrated) -> list[str]:
