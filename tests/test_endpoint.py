@@ -29,10 +29,13 @@ from harness.core.benchmarks import load_benchmark
 from harness.core.errors import CanaryError, EncodingError, InputError, MachineError, RequestError
 from harness.core.run_files import read_run
 from harness.core.spec import ModelSpec
+from harness.evaluate.calibrate.measure import calibrate
 from harness.evaluate.encode.whole import by_text, embeddings_api, endpoint
 from harness.evaluate.encode.whole.embeddings_api import KEY, embed
 from harness.evaluate.encode.whole.endpoint import EndpointBackend, Served
 from harness.evaluate.plan.planning import make_plan
+from harness.evaluate.progress import Silent
+from harness.evaluate.rescore import rescore, rescored_spec
 
 BENCHMARK = load_benchmark()
 SECRET = "sk-very-secret-0123456789"
@@ -582,6 +585,22 @@ def test_another_model_behind_the_same_name_is_not_served_from_the_store(server:
     server.salt = "another model"
     with pytest.raises(InputError, match="256 of 256 texts of the canary have other vectors there"):
         run_here(request(tmp_path, server, "overwrite=true"))
+
+
+def test_a_run_is_scored_by_another_benchmark_from_its_store(server: Server, tmp_path: Path) -> None:
+    folder = run_here(request(tmp_path, server)).folder
+    again = ["benchmark=cmn_v1", f"store={tmp_path / 'store'}", f"results_dir={tmp_path / 'live'}"]
+    server.salt = "another model"
+    with pytest.raises(InputError, match="256 of 256 texts of the canary have other vectors there"):
+        rescore(folder, rescored_spec(folder, again, tasks=["STSB"]), Silent())
+    server.salt = ""
+    outcome = rescore(folder, rescored_spec(folder, again, tasks=["STSB"]), Silent())
+    assert (outcome.failed, outcome.cost.encoding.forwards) == ({}, 0)
+    alone = run_here(request(tmp_path / "alone", server, "benchmark=cmn_v1", "store=null"))
+    scores = [read_run(one.folder, load_benchmark("cmn_v1")).records["STSB"].metrics for one in (outcome, alone)]
+    assert scores[0] == scores[1]
+    with pytest.raises(RequestError, match="only runs of canonical encoders can be calibrated"):
+        calibrate(folder)
 
 
 def test_a_plan_counts_requests_and_asks_the_server_nothing(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,9 @@ from harness.core.records import Manifest
 from harness.core.run_files import benchmark_word
 from harness.core.spec import RunSpec
 from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
+from harness.evaluate.encode.canonical.kind import FolderKind
 from harness.evaluate.encode.device import find_device
+from harness.evaluate.encode.encoder import ENCODERS
 from harness.evaluate.encode.pool import EncoderPool
 
 PLACES = ("store", "model.path", "data.root", "workers")
@@ -44,7 +46,7 @@ def rebuilt_spec(folder: Path, manifest: Manifest, overrides: Sequence[str], *, 
         workers=_workers(places.workers),
         results_dir=folder.parent.parent,
     )
-    if not (model.path or model.package or model.hub):
+    if isinstance(ENCODERS.get(model.kind), FolderKind) and not (model.path or model.package or model.hub):
         raise RequestError(f"{folder} was run from a local folder of {model.name}: add model.path=DIR")
     return spec
 
