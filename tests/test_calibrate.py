@@ -446,6 +446,14 @@ def test_the_command_writes_the_file_beside_the_records(
         main(["calibrate", str(run), *arguments, "-o", str(tmp_path)]) == main(["calibrate", str(run), *arguments, "-o", "/dev/null"]) == 2
     )
     assert main(["calibrate", str(run), *arguments, "-o", "/proc/nowhere/x.json"]) == 1
-    assert "calibrated AFQMC" not in capsys.readouterr().err
+    (tmp_path / "noise.json.part").mkdir()
+    assert main(["calibrate", str(run), *arguments, "-o", str(tmp_path / "noise.json")]) == 2
+    baseline = shutil.copytree(run, tmp_path / "baselines" / "sample" / run.name)
+    assert main(["calibrate", str(run), *arguments, "-o", str(baseline / "calibration.json")]) == 2
+    assert (baseline / "calibration.json").read_bytes() == before
+    said = capsys.readouterr().err
+    assert "noise.json.part is no file, but a folder" in said
+    assert f"{baseline / 'calibration.json'} is in the folder of another run than {run}" in said
+    assert "calibrated AFQMC" not in said
     assert main(["calibrate", str(tmp_path / "nowhere")]) == 2
     assert main(["calibrate", str(tmp_path)]) == 1

@@ -13,7 +13,7 @@ import random
 import re
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +37,7 @@ from harness.core.costs import COSTS, Cost, CostLine, append_cost, read_costs
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.examples import make_examples as examples_table
 from harness.core.examples import read_examples, write_examples
-from harness.core.files import open_regular, sha256_file, write_json
+from harness.core.files import open_regular, open_to_append, sha256_file, write_json
 from harness.core.prompts import prompts_from
 from harness.core.resources import SAMPLE_DIR, resource_dir
 from harness.core.run_files import read_run
@@ -51,6 +51,7 @@ from harness.evaluate.encode.model.own import read_own_settings
 from harness.evaluate.encode.model.sizes import read_sizes
 from harness.evaluate.encode.store.shards import DamagedShardError, open_shard, write_shard
 from harness.evaluate.encode.store.stored import read_about
+from harness.evaluate.runner import _exclusive
 from harness.read.cards.claimed import read_card_run
 from harness.read.cards.page import read_rows
 from harness.read.claims.sheet import read_sheet
@@ -293,6 +294,21 @@ def test_a_named_pipe_in_the_place_of_a_file_makes_no_reader_wait(tmp_path: Path
     reader.make(tmp_path)
     (tmp_path / reader.file).unlink()
     os.mkfifo(tmp_path / reader.file)
+    with nobody_waits(), contextlib.suppress(InputError, RequestError):
+        reader.read(tmp_path)
+
+
+@pytest.mark.parametrize("writes", ["costs.jsonl", ".lock"])
+@pytest.mark.parametrize(("make", "what"), [(os.mkfifo, "it is no file, but a named pipe"), (os.mkdir, "Is a directory")])
+def test_what_is_no_file_makes_nobody_wait_who_appends(tmp_path: Path, writes: str, make: Callable[[Path], None], what: str) -> None:
+    make(tmp_path / writes)
+    with nobody_waits(), pytest.raises(MachineError, match=f"can't write .*: {what}"):
+        make_costs(tmp_path) if writes == COSTS else _exclusive(tmp_path).__enter__()
+
+
+@contextlib.contextmanager
+def nobody_waits() -> Iterator[None]:
+    """Nothing in the block waits for the other end of a pipe."""
 
     def waits(*_: object) -> None:
         raise KeyboardInterrupt("it waits for a writer")  # which no reader takes for damage
@@ -300,15 +316,14 @@ def test_a_named_pipe_in_the_place_of_a_file_makes_no_reader_wait(tmp_path: Path
     before = signal.signal(signal.SIGALRM, waits)
     signal.alarm(10)
     try:
-        with contextlib.suppress(InputError, RequestError):
-            reader.read(tmp_path)
+        yield
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
 
 
 def test_a_named_pipe_is_named() -> None:
-    for make in (open_regular, sha256_file):
+    for make in (open_regular, open_to_append, sha256_file):
         with pytest.raises(OSError, match=r"no file, but a named pipe or a device: '/dev/zero'"):
             make(Path("/dev/zero"))
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.core.errors import InputError, unread
-from harness.core.files import open_regular
+from harness.core.errors import InputError, MachineError, unread
+from harness.core.files import open_regular, open_to_append
 from harness.core.typed import convert, parse, plain
 
 COSTS = "costs.jsonl"
@@ -100,9 +100,13 @@ class CostLine:
 
 
 def append_cost(folder: Path, line: CostLine) -> None:
-    """Append the line to the costs of the run in the folder."""
-    with (folder / COSTS).open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps({key: value for key, value in plain(line).items() if value is not None}) + "\n")
+    """Append the line to the costs of the run in the folder; raises MachineError where that can't be done."""
+    text = json.dumps({key: value for key, value in plain(line).items() if value is not None})
+    try:
+        with open_to_append(folder / COSTS) as stream:
+            stream.write(f"{text}\n".encode())
+    except OSError as error:
+        raise MachineError(f"can't write {folder / COSTS}: {error.strerror}. Move it away, or make room there") from error
 
 
 def read_costs(folder: Path) -> tuple[list[CostLine], int]:

@@ -142,10 +142,22 @@ def open_regular(path: Path) -> BufferedReader:
         OSError: it can't be opened, or is none: a reader of a named pipe would wait for a writer, one of a device never end.
     """
     stream = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115  pathlib has no opener
-    if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-        return stream
-    stream.close()
-    raise OSError(errno.EINVAL, "it is no file, but a named pipe or a device", str(path))
+    _refuse_other_kinds(stream, path)
+    return stream
+
+
+def open_to_append(path: Path) -> IO[bytes]:
+    """The file, made where there is none, opened to write at its end; raises OSError as `open_regular` does."""
+    both = os.O_RDWR | os.O_NONBLOCK  # a pipe that nobody reads could not be opened to write alone
+    stream = open(path, "ab", opener=lambda name, flags: os.open(name, flags & ~os.O_WRONLY | both, 0o666))  # noqa: SIM115
+    _refuse_other_kinds(stream, path)
+    return stream
+
+
+def _refuse_other_kinds(stream: IO[bytes], path: Path) -> None:
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise OSError(errno.EINVAL, "it is no file, but a named pipe or a device", str(path))
 
 
 def sha256_file(path: Path) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.core.errors import HarnessError, InputError, MachineError, RequestError
-from harness.core.files import scratch_folder, sha256_file, write_json
+from harness.core.files import open_to_append, scratch_folder, sha256_file, write_json
 from harness.core.records import Provenance
 from harness.core.tasks import TaskSpec
 from harness.data.hub import hub_status, locate_hub
@@ -146,7 +146,7 @@ def _publishing(root: Path) -> Iterator[None]:
     """Alone at publishing into the root; the kernel ends the lock of a killed process."""
     try:
         root.mkdir(parents=True, exist_ok=True)
-        lock = (root / ".lock").open("w")
+        lock = open_to_append(root / ".lock")
     except OSError as error:
         raise _not_writable(root, error) from error
     with lock:

@@ -19,7 +19,7 @@ from harness.core.costs import CanaryCost, Cost, CostLine, Counters, PeakMemory,
 from harness.core.dtypes import DTYPES
 from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.examples import Examples, write_examples
-from harness.core.files import atomic_write
+from harness.core.files import atomic_write, open_to_append
 from harness.core.fingerprint import DeviceInfo
 from harness.core.records import BenchmarkName, Made, Manifest, ModelName, RowHeader, ScoredWith, TaskRecord
 from harness.core.run_files import read_manifest, write_failure, write_manifest, write_record
@@ -270,7 +270,7 @@ def _exclusive(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / ".lock").open("ab")
+        handle = open_to_append(folder / ".lock")
     except OSError as error:
         raise MachineError(f"can't write {folder}: {error.strerror}. Correct its permissions, or name another results_dir=DIR") from error
     with handle:

@@ -35,7 +35,16 @@ from harness.evaluate.calibrate.floors import (
     tolerance_factor,
 )
 from harness.evaluate.calibrate.jitter import TEXTS, Jitter, RoundingScale, canary_distances, measure_scale
-from harness.evaluate.calibrate.request import PARTS, FloorName, calibration_in, check_draws, check_output, chosen_tasks, read_calibrated
+from harness.evaluate.calibrate.request import (
+    PARTS,
+    FloorName,
+    calibration_in,
+    check_draws,
+    check_output,
+    chosen_tasks,
+    part_of,
+    read_calibrated,
+)
 from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.encode.encoder import ENCODERS
 from harness.evaluate.encode.pool import EncoderPool
@@ -143,7 +152,7 @@ def calibrate(
             provenance=_provenance(setup),
             vectors=vectors,
         )
-        part = output.with_name(f"{output.name}.part") if output else None
+        part = part_of(output) if output else None
         before = _measured_before(part, setup, calibration)
         for task in chosen:
             found[task.name] = before.get(task.name) or _calibrate_task(setup, task)

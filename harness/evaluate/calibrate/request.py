@@ -8,9 +8,9 @@ from typing import Literal, get_args
 from harness.core.benchmarks import Benchmark
 from harness.core.calibration import Calibration, run_calibration
 from harness.core.errors import InputError, MachineError, RequestError, unknown
-from harness.core.formatting import few
+from harness.core.formatting import few, shell_command
 from harness.core.records import Run
-from harness.core.run_files import benchmark_of, read_manifest, read_run
+from harness.core.run_files import MANIFEST, benchmark_of, read_manifest, read_run
 from harness.core.tasks import TaskSpec
 from harness.evaluate.calibrate.floors import expected_false_alarms
 from harness.evaluate.rebuilt import NOT_OURS
@@ -50,11 +50,17 @@ def check_output(output: Path, run: Run, benchmark: Benchmark, *, parts: Sequenc
     """Pass a file that can be written, and that holds no calibration of this very run with more in it: what was measured is not lost.
 
     Raises:
-        RequestError: the file has more, or is none.
+        RequestError: the file has more, is none, or lies in the folder of another run.
         MachineError: its folder can't be made.
     """
-    if output.exists() and not output.is_file():
-        raise RequestError(f"{output} is no file, but a folder, a pipe or a device: name a file with -o")
+    for path in (output, part_of(output)):
+        if path.exists() and not path.is_file():
+            raise RequestError(f"{path} is no file, but a folder, a pipe or a device: move it away, or name another file with -o")
+    if (output.parent / MANIFEST).exists() and not output.parent.samefile(run.path):
+        raise RequestError(
+            f"{output} is in the folder of another run than {run.path}, whose own tolerances would be lost: name another file with -o. "
+            f"A baseline gets its own from the run that is promoted: {shell_command('baseline', 'accept', run.path, '--why', 'TEXT')}"
+        )
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -70,6 +76,11 @@ def check_output(output: Path, run: Run, benchmark: Benchmark, *, parts: Sequenc
         raise RequestError(
             f"{output} has values that this call would not measure, and they would be lost: {few(lost)}. Name another file with -o"
         )
+
+
+def part_of(output: Path) -> Path:
+    """Where a calibration is kept, task by task, until all of it is measured."""
+    return output.with_name(f"{output.name}.part")
 
 
 def calibration_in(path: Path, run: Run, benchmark: Benchmark) -> Calibration | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import InputError, RequestError
-from harness.core.files import write_json
+from harness.core.files import open_regular, write_json
 from harness.core.fingerprint import Fingerprint
 from harness.core.formatting import amount
 from harness.core.mteb2_names import MAIN_SCORES, mteb2_metric
@@ -204,7 +204,8 @@ def _refuse_other_run(place: Path, run: Mapping[str, Any]) -> None:
         if path.name == META:
             continue
         try:
-            found = parse(path.read_bytes())["harness"]["exported"]
+            with open_regular(path) as stream:
+                found = parse(stream.read())["harness"]["exported"]
         except (OSError, ValueError, KeyError, TypeError):
             found = None
         if found != run:
