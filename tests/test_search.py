@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from harness.core.errors import MachineError
 from harness.evaluate.score import search
+from harness.evaluate.score.adapter import RetrievalModel
 from harness.evaluate.score.ranking import mean_metrics
 from harness.evaluate.score.threads import one_thread
 
@@ -30,6 +31,10 @@ class TableModel:
 
     def encode_corpus(self, corpus: Sequence[Mapping[str, str]], **_: Any) -> np.ndarray | torch.Tensor:
         return self.table[[int(passage["text"]) for passage in corpus]]
+
+
+def test_the_types_of_a_search_are_known_when_it_runs() -> None:
+    assert get_type_hints(search.search_queries)["model"] is RetrievalModel
 
 
 def reference_metrics(corpus, queries, qrels, model, *, chunk: int) -> dict[str, float]:

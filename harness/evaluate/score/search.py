@@ -22,19 +22,17 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from harness.evaluate.score.adapter import RetrievalModel
 from harness.evaluate.score.ranking import CUTOFFS, Ranks, query_values
 from harness.evaluate.score.screening import FloatArray, IntArray, Screened, padded, screen_blocks
 from harness.evaluate.score.threads import one_thread
-
-if TYPE_CHECKING:
-    from harness.evaluate.score.adapter import RetrievalModel
 
 KEPT = CUTOFFS[-1]
 """Passages kept per query."""
