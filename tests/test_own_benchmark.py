@@ -136,6 +136,13 @@ def test_a_run_whose_benchmark_is_nowhere_says_how_to_name_it(home: Path, tmp_pa
         benchmark_of([lost])
 
 
+@pytest.mark.parametrize("by", ["main: {Reranking: mrr}", "scorer: mteb2\nmain: {Reranking: mrr_at_10}\nmetrics: {Reranking: [mrr_at_10]}"])
+def test_a_run_by_another_main_metric_is_found_done(tmp_path: Path, by: str) -> None:
+    file = benchmark_file(tmp_path, f"name: mine\ntasks: [CMedQAv1]\n{by}\n")
+    assert run(tmp_path, file).computed == ("CMedQAv1",)
+    assert run(tmp_path, file).reused == ("CMedQAv1",)  # its examples come to the score
+
+
 def test_a_task_without_statistics_runs(tmp_path: Path) -> None:
     facts = "facts:\n  STSB: {type: STS, hub: C-MTEB/STSB, split: test}\n"
     outcome = run(tmp_path, benchmark_file(tmp_path, OWN.replace(", Ocnli", "") + facts))
@@ -176,6 +183,11 @@ def test_facts_that_mteb_1_has_otherwise_are_refused_before_anything_is_encoded(
         ("name: mine\ntasks: []\n", "tasks is empty"),
         ("name: mine\ntasks: [STSB, Ocnli, STSB]\n", "tasks has STSB more than once"),
         ("name: mine\ntasks: [STSB]\ntaks: 1\n", "unknown keys: taks"),
+        ("name: mine\ntasks: [CMedQAv1]\nscorer: mteb2\n", "scorer mteb2 can average map_at_1000 and mrr_at_10, not 'map'"),
+        (
+            "name: mine\ntasks: [CMedQAv1]\nmain: {Reranking: mrr_at_10}\nmetrics: {Reranking: [mrr_at_10]}\n",
+            "scorer mteb1 can average map and mrr, not 'mrr_at_10'",
+        ),
         ("name: mine\ntasks: [STSB]\nmain: {Clustering: null}\n", "Clustering has the metric None"),
         (
             "name: mine\ntasks: [STSB]\nmain: {STS: recall}\n",

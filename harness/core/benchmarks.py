@@ -20,6 +20,9 @@ DEFAULT = "cmteb35"
 MTEB_VERSIONS = {"mteb1": "1.1.1", "mteb2": "2.26.24"}
 """By the rules of which version of mteb the built-in scorers score."""
 
+_RANKED = {"mteb1": ("map", "mrr"), "mteb2": ("map_at_1000", "mrr_at_10")}
+"""The metrics of Reranking that are a mean over its examples, by scorer."""
+
 _KEYS: tuple[str, ...] = ("name", "title", "scorer", "digest", "tasks", "main", "metrics", "splits", "facts", "repositories")
 _KEYS += ("adding_order", "convention", "conventions")
 
@@ -193,6 +196,7 @@ def _benchmark(own: bytes, all_tasks: bytes, path: Path | None) -> Benchmark:
             raise ValueError(f"{key}: {'; '.join(wrong)}")
     if table.get("repositories", "mteb2") != "mteb2":
         raise ValueError(f"repositories: {table['repositories']!r}: the only other ones that are known are those of mteb2")
+    scorer = table.get("scorer", "mteb1")
     tasks = []
     for name in table["tasks"]:
         row = facts[name]
@@ -207,8 +211,10 @@ def _benchmark(own: bytes, all_tasks: bytes, path: Path | None) -> Benchmark:
             raise ValueError(
                 f"main: {row['type']}: {kind['main']!r} is none of its metrics: {gives}; name those of another scorer in metrics:"
             )
+        folded = _RANKED.get(scorer)
+        if row["type"] == "Reranking" and folded and kind["main"] not in folded:
+            raise ValueError(f"main: Reranking: scorer {scorer} can average {' and '.join(folded)}, not {kind['main']!r}")
         tasks.append(task_spec(name, row, kind, split=splits.get(name)))
-    scorer = table.get("scorer", "mteb1")
     digest, recorded = facts_digest(tasks, scorer), table.get("digest", {})
     usual_mains = {kind: mains.get(kind, facts["main"]) for kind, facts in known["types"].items()}
     rules = {**known["conventions"], **table.get("conventions", {})}

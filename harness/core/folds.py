@@ -89,8 +89,9 @@ def _counts(rows: NDArray[np.integer[Any]], count: int) -> Floats:
 
 
 def _of_ranked_samples(task: TaskSpec, examples: Examples) -> Iterator[tuple[str, _Fold]]:
-    yield task.main, _mean(examples["ap"])
-    yield "mrr" if task.main == "map" else "mrr_at_10", _mean(examples["rr_at_10"])
+    precision, rank = ("map_at_1000", "mrr_at_10") if "_at_" in task.main else ("map", "mrr")
+    yield precision if task.main == rank else task.main, _mean(examples["ap"])
+    yield rank, _mean(examples["rr_at_10"])
 
 
 def _of_queries(_: TaskSpec, examples: Examples) -> Iterator[tuple[str, _Fold]]:
