@@ -30,7 +30,9 @@ SAMPLE = ModelSpec(name="sample", path=str(SAMPLE_DIR / "model"))
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--devices", default="all", help="as `devices=` has them, without brackets: cpu,cpu or 0,1,2,3 (all)")
+    parser.add_argument(
+        "--devices", default="all", help="as `devices=` has them, without brackets: cpu,cpu, 0,1,2,3 or, two on one, 0,0 (all)"
+    )
     parser.add_argument("--texts", type=int, default=3000, help="distinct texts")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--tiny", action="store_true", help="the sample model, not all-MiniLM-L6-v2")
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = find_device()
     devices = find_devices(chosen.devices.split(","), device)
     gpu = device.type == "cuda"
-    encoding = EncodingSpec(ladder="exact", batch_tokens=16384) if gpu else EncodingSpec(ladder="padded", batch_tokens=512)
+    encoding = EncodingSpec(ladder="packed", batch_tokens=16384) if gpu else EncodingSpec(ladder="padded", batch_tokens=512)
     model = SAMPLE if chosen.tiny else MINILM
     encoder = load_encoder(model, dtype="bf16" if gpu else "fp32", max_len=256, encoding=encoding, device=device)
     texts = [f"{number} {text}" for number, text in zip(range(chosen.texts), canary_texts() * (chosen.texts // 256 + 1), strict=False)]
@@ -59,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{len(devices)}: {together.wall:.2f} s, {busy[1]:.2f} of a core at most", flush=True)
         ratios.append(alone.wall / together.wall)
         spread.append(busy[0] / busy[1])
-    at_least = 0.9 * len(devices)
+    at_least = 0.9 * len(set(devices) if gpu else devices)  # two processes on one GPU only show that their bits are equal
     report(f"seconds of 1 process / of {len(devices)}, {model.name} on {device.type}", ratios, at_least=at_least)
     report("the same by processor seconds of the busiest process", spread, at_least=at_least)
 

@@ -1,8 +1,8 @@
 """Everything that needs a GPU, in one go, as one table: python benchmarks/on_gpu.py
 
 Rows equal to the bit (`purity.py`), speed beside the card's script in each dtype and of a decoder (`gpu.py`), the embedded sample's scores
-against those expected (`python -m harness reproduce`), a whole run of the sample, `probe` with a model of acge's shape. Under ten minutes
-on an H100, and it needs no network.
+against those expected (`python -m harness reproduce`), several devices or processes with equal bits, a whole run of the sample, `probe`
+with a model of acge's shape. Under ten minutes on an H100, and it needs no network.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 for dtype, every in _SPEED.items()
             },
             "speed, decoder": [*speed, "--model", "tiny-qwen3" if tiny else "qwen3", "--every", str(_DECODER_EVERY)],
+            "devices": ["benchmarks/devices.py", "--devices", _devices(chosen.device), "--tiny", "--texts", "1000", "--repeats", "1"],
             "sample, exact": ["-m", "harness", *sample, "gpu.ladder=exact"],
             "sample, packed": ["-m", "harness", *sample, "gpu.ladder=packed"],
             "probe": ["benchmarks/probe.py", "--model", "tiny" if tiny else "acge", "--max-len", "512", "--repeats", "1"],
@@ -59,6 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("\n== " + "\n".join(["all figures", *rows]))
     if failed:
         raise SystemExit(f"{failed} of {len(parts)} parts failed")
+
+
+def _devices(kind: str) -> str:
+    """All GPUs, or two processes on the only one."""
+    if kind == "cpu":
+        return "cpu,cpu"
+    return "all" if torch.cuda.device_count() > 1 else "0,0"
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
