@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from runs import BENCHMARK, HEADER, PUBLISHED, manifest_of, write_task
 from scipy import stats
+from sklearn.metrics import f1_score
 
 from harness.commands import main
 from harness.core.errors import InputError, RequestError
@@ -79,6 +80,24 @@ class TestEffects:
         assert effect.chance == pytest.approx(expected.pvalue)
         assert effect.interval == pytest.approx([100 * end for end in expected.confidence_interval()])
         assert effect.difference == pytest.approx(100 * (np.nanmean(other) - np.nanmean(one)))
+
+    def test_the_interval_is_that_of_the_benchmarks_own_main_metric(self) -> None:
+        rng = np.random.default_rng(6)
+        one, other = rng.random((2, 200))
+        before, after = (Examples({**queries(one).columns, "recall_at_10": values}) for values in (one, other))
+        recall = task_effect(replace(QUERIES, main="recall_at_10"), before, after)
+        assert recall.error == pytest.approx(100 * stats.sem(other - one))
+        assert task_effect(QUERIES, before, after).error == 0  # its ndcg is the same
+
+        label = rng.integers(0, 2, 60)
+        sides = [np.where(rng.random(60) < sure, label, 1 - label) for sure in (0.8, 0.7)]
+        index = np.arange(60)
+        plain = {"index": index, "digest": index.astype(np.str_), "label": label}
+        tables = [Examples({**plain, "prediction_0": side}) for side in sides]
+        drawn = rng.integers(60, size=(1000, 60))
+        moved = [np.subtract(*(f1_score(label[rows], side[rows], average="macro") for side in sides[::-1])) for rows in drawn]
+        macro = task_effect(replace(BENCHMARK.task("Waimai"), main="f1"), *tables)
+        assert macro.error == pytest.approx(100 * np.std(moved, ddof=1), rel=0.1)
 
     def test_spearman_has_the_spread_of_scipys_spearman_over_resampled_pairs(self) -> None:
         rng = np.random.default_rng(2)

@@ -61,23 +61,23 @@ def refuse_foreign(task: TaskSpec, examples: Examples, score: float, *, where: P
 
 
 def example_values(task: TaskSpec, examples: Examples) -> Floats | None:
-    """What each example contributes to the main metric, [n], which is their mean (of those that are not NaN); None where it is no mean."""
+    """What each example contributes to the main metric, [n], which is their mean (of those that are not NaN); None where it is no mean.
+    Raises as `fold` does."""
     units(task, examples)
-    if task.type == "Classification":
-        return _accuracies(examples) * _weights(examples)
-    return np.asarray(examples[task.kind.contribution], dtype=np.float64) if task.kind.contribution else None
+    if task.main == "accuracy" and "split" in examples.columns:
+        return accuracies(examples) * _weights(examples)
+    found = dict(_FOLDS[task.type](task, examples)).get(task.main)
+    return found.values if isinstance(found, _Mean) else None
 
 
-def _accuracies(examples: Examples) -> Floats:
+def accuracies(examples: Examples) -> Floats:
     """The share of the experiments that were right about each text."""
     experiments = [examples[name] for name in examples.columns if name.startswith("prediction_")]
     return np.asarray(np.mean([examples["label"] == predicted for predicted in experiments], axis=0))
 
 
-def _weights(examples: Examples) -> Floats | float:
-    """What makes the mean over the texts the mean over the splits, where there are several and of unlike length."""
-    if "split" not in examples.columns:
-        return 1.0
+def _weights(examples: Examples) -> Floats:
+    """What makes the mean over the texts the mean over the splits, which may be of unlike length."""
     lengths = np.bincount(examples["split"])
     weights: Floats = (len(examples) / len(lengths) / lengths)[examples["split"]]
     return weights
@@ -90,12 +90,12 @@ def _counts(rows: NDArray[np.integer[Any]], count: int) -> Floats:
 
 def _of_ranked_samples(task: TaskSpec, examples: Examples) -> Iterator[tuple[str, _Fold]]:
     precision, rank = ("map_at_1000", "mrr_at_10") if "_at_" in task.main else ("map", "mrr")
-    yield precision if task.main == rank else task.main, _mean(examples["ap"])
-    yield rank, _mean(examples["rr_at_10"])
+    yield precision if task.main == rank else task.main, _Mean(examples["ap"])
+    yield rank, _Mean(examples["rr_at_10"])
 
 
 def _of_queries(_: TaskSpec, examples: Examples) -> Iterator[tuple[str, _Fold]]:
-    yield from ((_metric_of_queries(name), _mean(examples[name])) for name in examples.columns if "_at_" in name)
+    yield from ((_metric_of_queries(name), _Mean(examples[name])) for name in examples.columns if "_at_" in name)
 
 
 def _metric_of_queries(column: str) -> str:
@@ -103,11 +103,16 @@ def _metric_of_queries(column: str) -> str:
     return f"{({'ap': 'map', 'rr': 'mrr'}).get(family, family)}_at_{cutoff}"
 
 
-def _mean(values: Floats) -> _Fold:
+class _Mean:
     """The mean over the examples that have a value."""
-    counted = ~np.isnan(values)
-    held = values[counted]
-    return lambda counts: _over(counts[:, counted] @ held, counts[:, counted].sum(axis=1))
+
+    def __init__(self, values: NDArray[Any]) -> None:
+        self.values = np.asarray(values, dtype=np.float64)
+        self._counted = ~np.isnan(self.values)
+
+    def __call__(self, counts: Floats) -> Floats:
+        drawn = counts[:, self._counted]
+        return _over(drawn @ self.values[self._counted], drawn.sum(axis=1))
 
 
 def _of_splits(examples: Examples) -> dict[str, _Fold]:
@@ -128,7 +133,7 @@ def _of_predictions(examples: Examples) -> dict[str, _Fold]:
     label = examples["label"]
     experiments = [examples[name] for name in examples.columns if name.startswith("prediction_")]
     known: dict[str, _Fold] = {
-        "accuracy": _mean(_accuracies(examples)),
+        "accuracy": _Mean(accuracies(examples)),
         "f1": _mean_of([_macro_f1(label, predicted) for predicted in experiments]),
     }
     if set(np.unique(label)) <= {0, 1}:
@@ -277,7 +282,7 @@ def _over(numerator: Floats, divisor: NDArray[Any]) -> Floats:
 
 _FOLDS: Mapping[TaskType, Callable[[TaskSpec, Examples], Mapping[str, _Fold] | Iterator[tuple[str, _Fold]]]] = {
     "Classification": lambda _, examples: _of_splits(examples),
-    "Clustering": lambda _, examples: {"v_measure": _mean(examples["v_measure"])},
+    "Clustering": lambda _, examples: {"v_measure": _Mean(examples["v_measure"])},
     "PairClassification": lambda _, examples: _of_labelled_pairs(examples),
     "Reranking": _of_ranked_samples,
     "Retrieval": _of_queries,

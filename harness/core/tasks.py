@@ -22,10 +22,10 @@ class TypeFacts:
     """What all tasks of a type have in common.
 
     `short`: as a terminal has room for it. `unit`: what an example is. `columns`: what a table of examples has beside `index` and `digest`.
-    `contribution`: the column whose mean is the main metric, None where it is no mean of a column. `measure`: what is shown of an example
-    that a setting moved, `key`: the column that names the example, `about`: what else is said of it (a format of its columns; `after`: its
-    cos_sim under the setting). `similarities`: that mteb 1.1.1 measures, in its order. `random`: whether the protocol draws training texts
-    or k-means starts, so that a score depends on the seed. `tables`: what a task reads, `SPLITS` for its splits.
+    `contribution`: the column that shows what a setting moved, None where that is no column; `measure`: what is shown of it, `key`: the
+    column that names the example, `about`: what else is said of it (a format of its columns; `after`: its cos_sim under the setting).
+    `similarities`: that mteb 1.1.1 measures, in its order. `random`: whether the protocol draws training texts or k-means starts, so that a
+    score depends on the seed. `tables`: what a task reads, `SPLITS` for its splits.
     """
 
     short: str

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from harness.core.examples import Examples
-from harness.core.folds import example_values
+from harness.core.folds import accuracies
 from harness.core.tasks import TaskSpec
 
 
@@ -48,8 +48,10 @@ def most_moved(task: TaskSpec, before: Examples, after: Examples, *, count: int)
 
 
 def _measured(task: TaskSpec, examples: Examples) -> NDArray[np.float64]:
-    values = example_values(task, examples)
-    return np.asarray(rankdata(-examples["cos_sim"])) if values is None else values
+    if task.kind.similarities:
+        return np.asarray(rankdata(-examples["cos_sim"]))
+    column = task.kind.contribution
+    return np.asarray(examples[column], dtype=np.float64) if column else accuracies(examples)
 
 
 def _about(task: TaskSpec, before: Examples, after: Examples, row: int) -> str:
