@@ -81,16 +81,20 @@ def test_processes_share_the_batches_and_take_over_from_those_that_die(
 
 
 @pytest.mark.slow
-def test_processes_end_with_the_one_that_started_them(tiny_model: Path) -> None:
+@pytest.mark.parametrize("loaded", [True, False])
+def test_processes_end_with_the_one_that_started_them(tiny_model: Path, loaded: bool) -> None:
     code = f"""
-import multiprocessing, os, signal, torch
+import multiprocessing, os, signal, threading, torch
 from harness.core.spec import EncodingSpec, ModelSpec
 from harness.evaluate.encode.canonical.devices import DeviceProcesses
 from harness.evaluate.encode.canonical.kind import CANONICAL
 cpu, encoding = torch.device("cpu"), EncodingSpec(ladder="padded", batch_tokens=64)
 model = CANONICAL.load(ModelSpec(name="tiny", path={str(tiny_model)!r}), dtype="fp32", device=cpu)
 encoder = CANONICAL.encoder(model, max_len=32, encoding=encoding, device=cpu, store=None)
-DeviceProcesses(encoder, [cpu]).start()
+start = threading.Thread(target=DeviceProcesses(encoder, [cpu]).start)
+start.start()
+while not multiprocessing.active_children() or ({loaded} and start.is_alive()):
+    pass
 print(*(process.pid for process in multiprocessing.active_children()), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -99,7 +103,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     (pid,) = map(int, done.stdout.split())
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while is_alive(pid):
         assert time.monotonic() < end, "the process goes on"
         time.sleep(0.05)

@@ -2,6 +2,8 @@
 
 import contextlib
 import ctypes
+import fcntl
+import multiprocessing
 import os
 import signal
 import sys
@@ -33,3 +35,17 @@ def end_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it ended before
             os._exit(1)
+
+
+def end_with_asking() -> None:
+    """Let the kernel of Linux kill this process of multiprocessing when the one that asked for it ends, however busy both are: a pipe
+    between them closes then. (The one that started it may be another, which lives on.)
+    """
+    asking = multiprocessing.parent_process()
+    assert asking is not None
+    if sys.platform == "linux":
+        fcntl.fcntl(asking.sentinel, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(asking.sentinel, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(asking.sentinel, fcntl.F_SETFL, fcntl.fcntl(asking.sentinel, fcntl.F_GETFL) | os.O_ASYNC)
+    if not asking.is_alive():
+        os._exit(1)

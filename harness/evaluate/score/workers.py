@@ -8,7 +8,6 @@ file without a name. So whatever ends this process, the kernel ends the others a
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import multiprocessing
 import os
@@ -30,7 +29,7 @@ import torch
 
 from harness.core.errors import MachineError
 from harness.core.examples import Examples
-from harness.core.processes import without_main
+from harness.core.processes import end_with_asking, without_main
 from harness.core.prompts import TaskPrompts
 from harness.core.spec import ScoringSpec
 from harness.core.tasks import TaskSpec
@@ -240,7 +239,7 @@ def _nameless_file(vectors: torch.Tensor) -> IO[bytes]:
 def _serve(pipe: Connection) -> None:
     """A scoring process: jobs one after the other, until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks ends this one
-    _end_with_parent()
+    end_with_asking()
     while True:
         try:
             handle, request = recv_handle(pipe), pipe.recv_bytes()
@@ -262,17 +261,6 @@ def _answer(request: bytes, vectors: int) -> bytes:
             return pickle.dumps(error)
         except Exception:  # noqa: BLE001  somebody's exception, which has no pickle
             return pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
-
-
-def _end_with_parent() -> None:
-    """The kernel kills this process when the one that asks ends, however busy both are: a pipe between them closes then."""
-    asking = multiprocessing.parent_process()
-    assert asking is not None
-    fcntl.fcntl(asking.sentinel, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(asking.sentinel, fcntl.F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(asking.sentinel, fcntl.F_SETFL, fcntl.fcntl(asking.sentinel, fcntl.F_GETFL) | os.O_ASYNC)
-    if not asking.is_alive():
-        os._exit(1)
 
 
 def _done(job: ScoringJob, device: torch.device | None) -> Future[Scored]:

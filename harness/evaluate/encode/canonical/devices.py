@@ -20,7 +20,7 @@ import torch
 from torch.nn.attention import sdpa_kernel
 
 from harness.core.errors import HarnessError, MachineError, RequestError
-from harness.core.processes import without_main
+from harness.core.processes import end_with_asking, without_main
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.canonical.batches import run_batch
 from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
@@ -176,6 +176,7 @@ class DeviceProcesses:
 
 def _serve(spec: ModelSpec, dtype: Dtype, encoding: EncodingSpec, name: str, connections: Sequence[Connection]) -> None:
     """The process of a device: loads the model, then answers batches until the other end is gone."""
+    end_with_asking()  # also while it loads
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; this one ends when its pipe does
     device = torch.device(name)
     _compute_on(device)
