@@ -147,8 +147,10 @@ def test_what_is_there_and_whole_is_not_fetched_again(hub: FakeHub, tmp_path: Pa
     fetch(tasks("AFQMC", "CovidRetrieval"), root)
     hub.add("C-MTEB/CovidRetrieval-qrels", commit_of("moved"), {})
     asked = len(hub.requests)
+    (root / ".AFQMC.abcd_123" / "old").mkdir(parents=True)  # of a process that was killed when the task was in its place
     results = fetch(tasks("AFQMC", "CovidRetrieval"), root)
     assert [result.status for result in results] == ["present", "present"]
+    assert hidden(root) == []
     assert results[1].provenance is not None
     assert results[1].provenance.qrels_revision == commit_of("qrels")
     assert len(hub.requests) == asked

@@ -66,8 +66,7 @@ def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
     Raises:
         OSError: the folder can't be made.
     """
-    for left in abandoned_folders(parent, prefix):
-        shutil.rmtree(left, ignore_errors=True)
+    delete_abandoned(parent, prefix)
 
     def make() -> tuple[int, str]:
         made = tempfile.mkdtemp(prefix=prefix, dir=parent)
@@ -79,6 +78,12 @@ def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
     finally:
         shutil.rmtree(made, ignore_errors=True)
         os.close(handle)
+
+
+def delete_abandoned(parent: Path, prefix: str) -> None:
+    """Delete the folders that `scratch_folder` made with this prefix in processes that were killed."""
+    for left in abandoned_folders(parent, prefix):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def abandoned_folders(parent: Path, prefix: str) -> Iterator[Path]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.core.errors import HarnessError, InputError, MachineError, RequestError
-from harness.core.files import open_to_append, scratch_folder, sha256_file, write_json
+from harness.core.files import delete_abandoned, open_to_append, scratch_folder, sha256_file, write_json
 from harness.core.records import Provenance
 from harness.core.tasks import TaskSpec
 from harness.data.hub import hub_status, locate_hub
@@ -75,6 +75,7 @@ def _check_ours(task: TaskSpec, root: Path) -> None:
 def _fetch_task(task: TaskSpec, root: Path) -> FetchResult:
     present = _verified(task, root)
     if present is not None:
+        delete_abandoned(root, f".{task.name}.")  # of a process that was killed when the task was in its place
         return FetchResult(task=task.name, status="present", provenance=present)
     with _publishing(root):
         pass  # a root that can't be written is an error before anything is downloaded
