@@ -32,6 +32,7 @@ from harness.evaluate.encode.canonical.encoding import CanonicalEncoder
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.encoder import Encoded, EncodingStep
 from harness.evaluate.encode.model.tokens import TextTokenizer, TokenIds
+from harness.evaluate.encode.store import stored as stored_module
 from harness.evaluate.encode.store import texts as texts_module
 from harness.evaluate.encode.store.shards import Keys
 from harness.evaluate.encode.store.store import VectorStore
@@ -157,6 +158,7 @@ from harness.core.spec import Dtype
 from harness.evaluate.encode.device import TORCH_DTYPE
 from harness.evaluate.encode.encoder import Encoded, EncodingStep
 from harness.evaluate.encode.model.tokens import TextTokenizer, TokenIds
+from harness.evaluate.encode.store import stored as stored_module
 from harness.evaluate.encode.store import texts as texts_module
 from harness.evaluate.encode.store.shards import Keys
 from harness.evaluate.encode.store.store import VectorStore
@@ -597,6 +599,40 @@ def test_damaged_shards_of_texts_and_of_their_vectors_cost_time_and_no_bit(
 
     assert again.encode(TEXTS, progress=prune).equal(vectors)
     assert (tokenised, again.counters.found) == (TEXTS, 0)
+
+
+@pytest.mark.parametrize("harm", [lambda path: flip_bit(path, -5), Path.unlink])
+def test_a_shard_of_texts_that_is_written_anew_under_its_name_is_found(
+    tiny_model: Path, store: VectorStore, tokenised: list[str], harm: Callable[[Path], None]
+) -> None:
+    load(tiny_model, store).encode(TEXTS)
+    encoder = load(tiny_model, VectorStore(store.path))
+    (path,) = store.path.rglob("*.texts")
+    harm(path)
+    for again in (TEXTS, []):
+        tokenised.clear()
+        encoder.encode(TEXTS)
+        assert tokenised == again
+    assert path.exists()
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_a_store_that_has_every_vector_needs_no_room_for_texts(
+    tiny_model: Path, store: VectorStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, required: bool
+) -> None:
+    vectors = load(tiny_model, store).encode(TEXTS)
+    for path in store.path.rglob("*.texts"):
+        path.unlink()
+
+    def refused(*arguments: object, **named: object) -> None:
+        raise MachineError("can't write: Read-only file system")
+
+    monkeypatch.setattr(stored_module, "write_shard", refused)
+    encoder = load(tiny_model, VectorStore(store.path, required=required))
+    for _ in range(2):
+        assert encoder.encode(TEXTS).equal(vectors)
+    assert encoder.counters.found == 2 * len(TEXTS)
+    assert not caplog.records
 
 
 def test_a_text_that_can_not_be_encoded_is_refused_beside_a_store_too(tiny_model: Path, store: VectorStore) -> None:

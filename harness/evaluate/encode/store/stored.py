@@ -137,11 +137,18 @@ class SettingReader:
         self.damaged[path] = error
 
 
-class StoredVectors(SettingReader):
-    """The vectors of one setting: get what is there, put what is not. For one thread; other processes may write the same folder.
+class SettingKeeper(SettingReader):
+    """The same for whoever writes there: a damaged shard is set aside, named in the output, and found again when it was written anew."""
 
-    Damaged shards are set aside, and named in the output.
-    """
+    def _leave_out(self, path: Path, error: DamagedShardError) -> None:
+        tell_damaged(path, error)
+        if not path.exists():
+            self._known.discard(path.name)  # the same rows, written anew, have the same name
+            self._verified.discard(path)
+
+
+class StoredVectors(SettingKeeper):
+    """The vectors of one setting: get what is there, put what is not. For one thread; other processes may write the same folder."""
 
     def __init__(self, folder: Path, *, dim: int, dtype: Dtype, about: Mapping[str, Any], required: bool = True) -> None:
         self._required = required
@@ -239,9 +246,10 @@ class StoredVectors(SettingReader):
         self.refresh()
 
     def write_beside(self, keys: Keys, rows: torch.Tensor, *, suffix: str) -> None:
-        """Keeps rows [n, any] of fp32 under keys [n, 16] in a shard of another kind, at once; raises as `flush` does."""
+        """Keeps rows [n, any] of fp32 under keys [n, 16] in a shard of another kind, at once; not where the folder can't be written: a
+        store that has every vector may be on a disk that is full or read alone."""
         if not self._given_up:
-            with self._or_give_up():
+            with contextlib.suppress(MachineError):
                 self._describe()
                 write_shard(self.folder, keys, rows, "fp32", suffix=suffix)
 
@@ -258,12 +266,6 @@ class StoredVectors(SettingReader):
             self._writes.clear()
             self._pending_bytes = 0
             log.warning("%s. The run goes on without the store, its vectors are not kept", error)
-
-    def _leave_out(self, path: Path, error: DamagedShardError) -> None:
-        tell_damaged(path, error)
-        if not path.exists():
-            self._known.discard(path.name)  # the same vectors, written anew, have the same name
-            self._verified.discard(path)
 
     def _write(self) -> None:
         keys = np.concatenate([keys for keys, _ in self._pending])

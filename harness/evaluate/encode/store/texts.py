@@ -5,7 +5,6 @@ At C-MTEB's size tokenising takes minutes where reading all vectors takes second
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +13,8 @@ import torch
 from harness.core.code import ENCODING, code_digest
 from harness.core.spec import Dtype
 from harness.evaluate.encode.store.names import keys_of
-from harness.evaluate.encode.store.shards import TEXTS, DamagedShardError, Keys
-from harness.evaluate.encode.store.stored import SettingReader, StoredVectors, tell_damaged
+from harness.evaluate.encode.store.shards import TEXTS, Keys
+from harness.evaluate.encode.store.stored import SettingKeeper, StoredVectors
 
 Tokenised = npt.NDArray[np.void]
 """Of each text [n]: `ids`, the digest of its token ids; `tokens`, how many; `cut`, whether max_len left some out."""
@@ -25,10 +24,10 @@ ROW: tuple[int, Dtype] = (_FIELDS.itemsize // 4, "fp32")
 """What a row is in a shard, whose numbers are vectors' else: so many, and of this dtype."""
 
 
-class KnownTexts(SettingReader):
+class KnownTexts(SettingKeeper):
     """The texts of a setting that were tokenised before, by the same code, tokenizer and library: a text that was cut, for this `max_len`.
 
-    `decides`: all of the tokenizer that decides a text's ids. A damaged shard is set aside, and named in the output.
+    `decides`: all of the tokenizer that decides a text's ids.
     """
 
     def __init__(self, stored: StoredVectors, decides: str, *, max_len: int) -> None:
@@ -51,7 +50,7 @@ class KnownTexts(SettingReader):
         return known, rows
 
     def put(self, keys: Keys, ids: Keys, tokens: npt.NDArray[np.int64], cut: npt.NDArray[np.bool_]) -> None:
-        """Keeps what the texts of the keys came to; raises as `StoredVectors.flush` does."""
+        """Keeps what the texts of the keys came to, where the store can be written."""
         rows = np.zeros(len(keys), dtype=_FIELDS)
         rows["ids"], rows["tokens"], rows["cut"] = np.ascontiguousarray(ids).view("V16")[:, 0], tokens, cut
         names = keys.copy()
@@ -74,7 +73,3 @@ class KnownTexts(SettingReader):
             hasher.update(content)
             names.append(hasher.digest())
         return keys_of(names)
-
-    def _leave_out(self, path: Path, error: DamagedShardError) -> None:
-        super()._leave_out(path, error)
-        tell_damaged(path, error)
