@@ -75,6 +75,23 @@ def test_a_batch_without_memory_for_it_says_what_to_change(
         encoder.encode_counted(["天地", "天人"][:texts])
 
 
+@pytest.mark.parametrize("kind", ["canonical", "reference"])
+@pytest.mark.parametrize("error", [RuntimeError, torch.OutOfMemoryError, MemoryError])
+def test_weights_without_memory_for_them_are_no_damaged_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, error: type[Exception]
+) -> None:
+    folder = build_model(tmp_path)
+
+    def full(*_: Any, **__: Any) -> None:
+        if error is RuntimeError:
+            torch.empty(2**60)  # a CPU has no error of its own
+        raise error
+
+    monkeypatch.setattr(AutoModel, "from_pretrained", full)
+    with pytest.raises(MachineError, match="cpu does not have enough memory for the weights of as-is in fp32: free some, or use a smaller"):
+        ENCODERS.get(kind).load(spec_of(folder), dtype="fp32", device=torch.device("cpu"))
+
+
 @pytest.mark.parametrize(("dtype", "kept"), [("fp16", "4,096 of "), ("bf16", ""), ("fp32", "")])
 def test_what_transformers_keeps_in_fp32_stays_there_and_is_stated(tmp_path: Path, dtype: Dtype, kept: str) -> None:
     folder = t5(tmp_path)

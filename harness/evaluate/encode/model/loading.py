@@ -29,8 +29,8 @@ from harness.evaluate.encode.model.outline import (
     check_first,
     check_type,
     class_name,
-    does_not_load,
     kernel_name,
+    loading,
     outline_of,
     pinned_weights,
     quiet_transformers,
@@ -136,9 +136,9 @@ def load_model(located: LocatedModel, spec: ModelSpec, *, dtype: Dtype, device: 
     _check_numbers(chain, dtype)
     with memory_for_weights(spec.name, dtype, device):
         chain.to(device)
-    parameters = sum(parameter.numel() for parameter in chain.parameters())
-    if linear_kernel(device, dtype) == "onednn-packed":
-        pack_linear_layers(transformer.model)
+        parameters = sum(parameter.numel() for parameter in chain.parameters())
+        if linear_kernel(device, dtype) == "onednn-packed":
+            pack_linear_layers(transformer.model)
     return LoadedModel(
         **vars(outline),
         dtype=dtype,
@@ -161,31 +161,24 @@ def _check_vocabulary(transformer: Transformer, folder: Path) -> None:
 
 
 def load_chain(located: LocatedModel, spec: ModelSpec, dtype: Dtype) -> SentenceTransformer:
-    """The folder as sentence-transformers loads it, on the CPU, its numbers cast to `dtype`; nothing is checked yet.
-
-    Raises:
-        InputError: it does not load.
-    """
+    """The folder as sentence-transformers loads it, on the CPU, its numbers cast to `dtype`; unchecked. Raises as `loading`."""
     # The layers draw initial weights before the stored ones replace them: those draws must not move anybody's random state.
-    with torch.random.fork_rng(devices=[]), quiet_transformers():
-        try:
-            chain = SentenceTransformer(
-                str(located.folder),
-                device="cpu",
-                local_files_only=True,
-                trust_remote_code=spec.trust_remote_code,
-                processor_kwargs=tokenizer_options(spec),
-                model_kwargs={
-                    "dtype": TORCH_DTYPE[dtype],
-                    "attn_implementation": attention_of(_type_of(located)),
-                    "use_safetensors": None if spec.allow_pickle else True,
-                },
-            )
-        except Exception as error:  # tokenizers raises it bare
-            raise does_not_load(located.folder, error) from error
-    chain.truncate_dim = None  # vectors are whole, and `dim=` cuts them
-    for parameter in chain.parameters():  # not the buffers: rotary frequencies stay in fp32 in every dtype, as transformers has them
-        parameter.data = parameter.data.to(TORCH_DTYPE[dtype])
+    with torch.random.fork_rng(devices=[]), quiet_transformers(), loading(located, spec, dtype, torch.device("cpu")):
+        chain = SentenceTransformer(
+            str(located.folder),
+            device="cpu",
+            local_files_only=True,
+            trust_remote_code=spec.trust_remote_code,
+            processor_kwargs=tokenizer_options(spec),
+            model_kwargs={
+                "dtype": TORCH_DTYPE[dtype],
+                "attn_implementation": attention_of(_type_of(located)),
+                "use_safetensors": None if spec.allow_pickle else True,
+            },
+        )
+        chain.truncate_dim = None  # vectors are whole, and `dim=` cuts them
+        for parameter in chain.parameters():  # not the buffers: rotary frequencies stay in fp32 in every dtype, as transformers has them
+            parameter.data = parameter.data.to(TORCH_DTYPE[dtype])
     return chain
 
 

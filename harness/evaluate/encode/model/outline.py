@@ -17,12 +17,12 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from tokenizers import Tokenizer
 
-from harness.core.errors import InputError, RequestError
+from harness.core.errors import InputError, MachineError, RequestError
 from harness.core.spec import Dtype, EncodingSpec, ModelSpec
 from harness.evaluate.encode.canonical.linear import linear_kernel
 from harness.evaluate.encode.canonical.packed import Packable, packable, position_padding
 from harness.evaluate.encode.canonical.shapes import ShapeLadder, packing
-from harness.evaluate.encode.device import TORCH_DTYPE, attention_kernel, kernel_identity
+from harness.evaluate.encode.device import TORCH_DTYPE, attention_kernel, kernel_identity, memory_for_weights
 from harness.evaluate.encode.model.families import KNOWN, masking_of
 from harness.evaluate.encode.model.locate import (
     LocatedModel,
@@ -215,6 +215,23 @@ def does_not_load(folder: Path, error: Exception) -> InputError:
         except Exception:  # noqa: BLE001  tokenizers raises it bare
             what, way_out = str(file), f": {get_again(file)}"
     return InputError(f"{what} does not load ({type(error).__name__}: {error!s:.1000}){way_out}")
+
+
+@contextlib.contextmanager
+def loading(located: LocatedModel, spec: ModelSpec, dtype: Dtype, device: torch.device) -> Iterator[None]:
+    """Loads a folder with weights.
+
+    Raises:
+        InputError: it does not load.
+        MachineError: the device has not the memory.
+    """
+    try:
+        with memory_for_weights(spec.name, dtype, device):
+            yield
+    except MachineError:
+        raise
+    except Exception as error:  # tokenizers raises it bare
+        raise does_not_load(located.folder, error) from error
 
 
 def class_name(path: str) -> str:

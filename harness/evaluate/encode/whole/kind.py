@@ -29,7 +29,6 @@ from harness.evaluate.encode.device import (
     fewer_tokens,
     kernel_identity,
     memory_for,
-    memory_for_weights,
     numeric_flags,
 )
 from harness.evaluate.encode.encoder import Checked
@@ -44,7 +43,7 @@ from harness.evaluate.encode.model.locate import (
 from harness.evaluate.encode.model.outline import (
     check_end_token,
     class_name,
-    does_not_load,
+    loading,
     max_positions_of,
     quiet_transformers,
     tokenizer_options,
@@ -200,20 +199,15 @@ class WholeKind(FolderKind):
         located = find_model(model, marker=self.marker)
         self.refuse(located, model)
         weights = hash_weights(located.folder, allow_pickle=model.allow_pickle)
-        with torch.random.fork_rng(devices=[]), quiet_transformers(), memory_for_weights(model.name, dtype, device):
-            try:
-                loaded = self.maker(
-                    str(located.folder),
-                    device=str(device),
-                    local_files_only=True,
-                    trust_remote_code=model.trust_remote_code,
-                    processor_kwargs=tokenizer_options(model),
-                    model_kwargs={"dtype": TORCH_DTYPE[dtype], "use_safetensors": None if model.allow_pickle else True},
-                )
-            except torch.OutOfMemoryError:
-                raise
-            except Exception as error:  # tokenizers raises it bare
-                raise does_not_load(located.folder, error) from error
+        with torch.random.fork_rng(devices=[]), quiet_transformers(), loading(located, model, dtype, device):
+            loaded = self.maker(
+                str(located.folder),
+                device=str(device),
+                local_files_only=True,
+                trust_remote_code=model.trust_remote_code,
+                processor_kwargs=tokenizer_options(model),
+                model_kwargs={"dtype": TORCH_DTYPE[dtype], "use_safetensors": None if model.allow_pickle else True},
+            )
         check_end_token(loaded.tokenizer, model)
         loaded.default_prompt_name = None  # prompts are in the texts
         self.prepare(loaded, located, dtype)
