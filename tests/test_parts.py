@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,10 @@ def test_a_task_that_cannot_be_read_stops_no_other(tmp_path: Path, capsys: pytes
     printed = capsys.readouterr()
     assert "part 1/1 of the texts of 1 task, 1 failed" in printed.out
     assert "error: JDReview: " in printed.err
+    assert main(["encode", *given, *local, "--quiet", "--format", "json"]) == 1
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["store"], shown["tasks"], list(shown["failed"])) == (str(tmp_path / "s"), ["STSB"], ["JDReview"])
+    assert (shown["shard"], shown["cost"]["found"]) == ({"number": 1, "of": 1}, shown["cost"]["distinct"])
 
 
 def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:

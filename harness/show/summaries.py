@@ -25,12 +25,13 @@ if TYPE_CHECKING:  # their modules import torch, which takes seconds
 
 def part_document(part: EncodedPart) -> Document:
     """What encoding a part of a run has cost, and where its vectors are."""
+    values = asdict(part) | {"store": str(part.store)}
     if not (part.tasks or part.failed):
         nothing = Sentences((f"part {part.shard}: nothing was encoded, because every task has its record already",), "verbatim")
-        return Document(blocks=lambda: [nothing], data=lambda: asdict(part))
+        return Document(blocks=lambda: [nothing], data=lambda: values)
     tasks = f"{amount(len(part.tasks), 'task')}, {len(part.failed)} failed"
     place = Sentences((f"part {part.shard} of the texts of {tasks}; vectors in {part.store}",), "verbatim")
-    return Document(blocks=lambda: [*cost_blocks(part.cost), place], data=lambda: asdict(part))
+    return Document(blocks=lambda: [*cost_blocks(part.cost), place], data=lambda: values)
 
 
 def sweep_document(jobs: Sequence[Job]) -> Document:
